@@ -1,0 +1,3 @@
+import { appBuild } from "../../tooling/tsup/app-build.ts";
+
+export default appBuild({ entry: { main: "src/main.ts" } });
