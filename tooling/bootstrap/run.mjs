@@ -1,0 +1,40 @@
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The repository's root folder. */
+export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/**
+ * Runs a program from the root with its output shown here and resolves to its exit code. SIGTERM, SIGHUP
+ * and SIGINT reach it, so that a server can drain; from a terminal, Ctrl-C has reached it already.
+ */
+export function runToEnd(file, args, { env = childEnvironment(), shell = false } = {}) {
+  const child = spawn(file, args, { cwd: root, env, shell, stdio: "inherit" });
+  const forward = (signal) => {
+    if (signal === "SIGINT" && process.stdin.isTTY) return;
+    child.kill(signal);
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
+  for (const signal of signals) process.on(signal, forward);
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      for (const name of signals) process.off(name, forward);
+      resolve(code ?? 128 + (constants.signals[signal] ?? 0));
+    });
+  });
+}
+
+/** What npm tells its scripts about itself, which would mislead the tools that we start. */
+const npmNoise = /^npm_(package_|lifecycle_|command$|execpath$|node_execpath$|config_(local_prefix|prefix|global_prefix|user_agent|omit|include|production|only|dry_run|json|workspace|workspaces|global|yes)$)/i;
+
+/** This process's environment, cleaned, with the repository's programs (Node 24 first) on the path. */
+export function childEnvironment(extra = {}) {
+  const entries = Object.entries(process.env).filter(([key]) => !npmNoise.test(key));
+  const env = { ...Object.fromEntries(entries), TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", ...extra };
+  const pathKey = Object.keys(env).find((key) => key.toUpperCase() === "PATH") ?? "PATH";
+  env[pathKey] = [join(root, "node_modules", ".bin"), env[pathKey]].join(delimiter);
+  return env;
+}
