@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { childEnvironment, root, runToEnd } from "./run.mjs";
 
@@ -22,7 +22,9 @@ export async function installIfStale() {
 /** Hashes everything that decides what gets installed: the lockfile and every package.json. */
 function manifestHash() {
   const folders = ["packages", "apps"].flatMap((parent) =>
-    readdirSync(join(root, parent)).sort().map((name) => join(parent, name)),
+    readdirSync(join(root, parent))
+      .sort()
+      .map((name) => join(parent, name)),
   );
   const files = ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"];
   files.push(...folders.map((folder) => join(folder, "package.json")));

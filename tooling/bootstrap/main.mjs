@@ -10,7 +10,12 @@ const tool = (...path) => join(root, "node_modules", ...path);
 const commands = {
   /** Builds what changed and serves the embedded model; arguments go to `heddle serve`. */
   async start(args) {
-    const built = await runToEnd(node24, [tool("turbo", "bin", "turbo"), "run", "build", "--output-logs=errors-only"]);
+    const built = await runToEnd(node24, [
+      tool("turbo", "bin", "turbo"),
+      "run",
+      "build",
+      "--output-logs=errors-only",
+    ]);
     if (built !== 0) return built;
     return runToEnd(node24, [join(root, "apps", "cli", "dist", "main.js"), "serve", ...args]);
   },

@@ -28,7 +28,8 @@ export function runToEnd(file, args, { env = childEnvironment(), shell = false }
 }
 
 /** What npm tells its scripts about itself, which would mislead the tools that we start. */
-const npmNoise = /^npm_(package_|lifecycle_|command$|execpath$|node_execpath$|config_(local_prefix|prefix|global_prefix|user_agent|omit|include|production|only|dry_run|json|workspace|workspaces|global|yes)$)/i;
+const npmNoise =
+  /^npm_(package_|lifecycle_|command$|execpath$|node_execpath$|config_(local_prefix|prefix|global_prefix|user_agent|omit|include|production|only|dry_run|json|workspace|workspaces|global|yes)$)/i;
 
 /** This process's environment, cleaned, with the repository's programs (Node 24 first) on the path. */
 export function childEnvironment(extra = {}) {
