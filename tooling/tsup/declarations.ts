@@ -28,7 +28,9 @@ export function emitDeclarations(folder: string): void {
   const dist = join(folder, "dist");
   const files = globSync("**/*.d.ts", { cwd: dist }).map((file) => join(dist, file));
   const texts = files.map((file) => ({ file, text: forOlderReaders(readFileSync(file, "utf8")) }));
-  const usesDisposal = texts.some(({ text }) => /\bSymbol\.(async)?[dD]ispose\b|\b(Async)?Disposable\b/.test(text));
+  const usesDisposal = texts.some(({ text }) =>
+    /\bSymbol\.(async)?[dD]ispose\b|\b(Async)?Disposable\b/.test(text),
+  );
   for (const { file, text } of texts) {
     const isDoor = existsSync(file.replace(/\.d\.ts$/, ".js"));
     const depth = file.slice(dist.length + 1).split("/").length - 1;

@@ -1,0 +1,46 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readSource, type SourceFile } from "./source-file.ts";
+
+/** One package or app: what its manifest says and what its sources do. */
+export interface WorkspacePackage {
+  readonly name: string;
+  /** From the root, e.g. `packages/tensor`. */
+  readonly folder: string;
+  readonly layer: number | undefined;
+  readonly dependencies: readonly string[];
+  readonly devDependencies: readonly string[];
+  readonly files: readonly SourceFile[];
+}
+
+interface Manifest {
+  readonly name: string;
+  readonly heddle?: { readonly layer?: number };
+  readonly dependencies?: Record<string, string>;
+  readonly peerDependencies?: Record<string, string>;
+  readonly optionalDependencies?: Record<string, string>;
+  readonly devDependencies?: Record<string, string>;
+}
+
+/** Reads every package and app under `root`; their TypeScript outside `dist` is parsed. */
+export function readWorkspace(root: string): WorkspacePackage[] {
+  const manifests = globSync("{packages,apps}/*/package.json", { cwd: root }).sort();
+  return manifests.map((path) => readPackage(root, path.replace(/\/package\.json$/, "")));
+}
+
+function readPackage(root: string, folder: string): WorkspacePackage {
+  const manifest: Manifest = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+  const { dependencies, peerDependencies, optionalDependencies, devDependencies } = manifest;
+  const paths = globSync(`${folder}/**/*.{ts,tsx}`, {
+    cwd: root,
+    exclude: (name) => name === "node_modules" || name === "dist",
+  });
+  return {
+    name: manifest.name,
+    folder,
+    layer: manifest.heddle?.layer,
+    dependencies: Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies }),
+    devDependencies: Object.keys(devDependencies ?? {}),
+    files: paths.sort().map((path) => readSource(path, readFileSync(join(root, path), "utf8"))),
+  };
+}
