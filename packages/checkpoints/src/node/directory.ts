@@ -1,0 +1,101 @@
+import { readdirSync } from "node:fs";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { FileSink } from "../file-sink.js";
+import { type FileSource, missingFile } from "../file-source.js";
+
+/** A source over the files that lie directly in a directory. */
+export function directorySource(path: string): FileSource {
+  const list = () => filesIn(path);
+  return {
+    list,
+    size: async (name) => {
+      const found = await stat(join(path, name)).catch(() => undefined);
+      if (!found?.isFile()) throw missingFile(join(path, name), list());
+      return found.size;
+    },
+    read: async (name, start, end) => readRange(join(path, name), start, end),
+  };
+}
+
+/**
+ * A sink into a directory, which is made if need be. Each file is written under a temporary name, flushed to the disk
+ * and renamed, so a file of the given name is always whole.
+ */
+export function directorySink(path: string): FileSink {
+  return {
+    write: async (name, chunks) => {
+      await mkdir(path, { recursive: true });
+      await writeAtomically(join(path, name), chunks);
+    },
+  };
+}
+
+/** Writes a file so that, whenever the process dies, either the old or the new content is there in full. */
+export async function writeAtomically(
+  file: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    await writeAndFlush(temporary, chunks);
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await flushDirectory(dirname(file));
+}
+
+/** Makes the names in a directory durable. Windows cannot open directories and needs no such call. */
+export async function flushDirectory(path: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeAndFlush(
+  file: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const handle = await open(file, "w");
+  try {
+    for await (const chunk of chunks) await handle.writeFile(chunk);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readRange(file: string, start: number, end: number): Promise<Uint8Array> {
+  const handle = await open(file, "r");
+  try {
+    const bytes = new Uint8Array(end - start);
+    let filled = 0;
+    while (filled < bytes.byteLength) {
+      // Reads above 2 GiB are refused by the system call.
+      const length = Math.min(bytes.byteLength - filled, 2 ** 30);
+      const { bytesRead } = await handle.read(bytes, filled, length, start + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    await handle.close();
+  }
+}
+
+function filesIn(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => entry.name)
+      .sort();
+  } catch {
+    return [];
+  }
+}
