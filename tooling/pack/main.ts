@@ -1,0 +1,38 @@
+// Packs every published package and checks the tarballs: their files, publint, and are-the-types-wrong.
+import { mkdirSync, rmSync } from "node:fs";
+import { mustRun } from "../checks/command.ts";
+import { type Check, runChecks } from "../checks/run-checks.ts";
+import { type PublishedPackage, publishedPackages, tarballFolder } from "./published.ts";
+
+rmSync(tarballFolder, { recursive: true, force: true });
+mkdirSync(tarballFolder, { recursive: true });
+
+await runChecks(publishedPackages().flatMap(checksOf));
+
+function checksOf({ name, folder, tarball, doors }: PublishedPackage): Check[] {
+  const packed: Check[] = [
+    {
+      name: `${name}: packs`,
+      run: () => mustRun("pnpm", ["pack", "--pack-destination", tarballFolder], { cwd: folder }),
+    },
+    { name: `${name}: holds what it should`, run: () => checkFiles(tarball) },
+    { name: `${name}: publint`, run: () => mustRun("publint", ["run", tarball, "--strict"]) },
+  ];
+  if (doors.length === 0) return packed;
+  return [
+    ...packed,
+    { name: `${name}: types resolve`, run: () => mustRun("attw", [tarball, "--format", "ascii"]) },
+  ];
+}
+
+/** A tarball has a licence, a README and built files, and no sources or tests. */
+async function checkFiles(tarball: string): Promise<void> {
+  const files = (await mustRun("tar", ["-tzf", tarball])).trim().split("\n");
+  const missing = ["LICENSE", "README.md", "package.json"].filter(
+    (file) => !files.includes(`package/${file}`),
+  );
+  if (missing.length > 0) throw new Error(`missing ${missing.join(", ")}`);
+  if (!files.some((file) => file.startsWith("package/dist/"))) throw new Error("no built files");
+  const stray = files.filter((file) => /^package\/(src|test|bench)\/|\.test\.|tsbuildinfo/.test(file));
+  if (stray.length > 0) throw new Error(`not to be published: ${stray.join(", ")}`);
+}

@@ -1,0 +1,28 @@
+import { join, resolve } from "node:path";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { sourceAlias } from "./source-alias.ts";
+
+const root = join(import.meta.dirname, "../..");
+const special = ["**/*.data.test.ts", "**/*.browser.test.ts"];
+
+/**
+ * The three suites: `unit` needs only this repository; `data` reads real models and texts from the folder
+ * HEDDLE_DATA (default `../shared/data`); `browser` drives Chromium. The last two run one file at a time.
+ */
+export function suite(name: "unit" | "data" | "browser"): ViteUserConfig {
+  const isUnit = name === "unit";
+  const timeoutMs = isUnit ? 30_000 : 600_000;
+  return defineConfig({
+    root,
+    plugins: [sourceAlias()],
+    oxc: { target: "es2022" },
+    test: {
+      include: [`{packages,apps,tooling}/**/*.${isUnit ? "test.{ts,tsx}" : `${name}.test.ts`}`],
+      exclude: ["**/node_modules/**", "**/dist/**", ...(isUnit ? special : [])],
+      env: { HEDDLE_DATA: resolve(root, process.env.HEDDLE_DATA ?? "../shared/data") },
+      fileParallelism: isUnit,
+      testTimeout: timeoutMs,
+      hookTimeout: timeoutMs,
+    },
+  });
+}
