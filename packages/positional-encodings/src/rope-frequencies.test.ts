@@ -1,0 +1,118 @@
+import { expect, test } from "vitest";
+import { goldenArray, readGolden, readGoldenIndex } from "../test/golden/read.ts";
+import { type RopeFrequencyOptions, ropeFrequencies } from "./rope-frequencies.js";
+import type { RopeScaling } from "./rope-scaling.js";
+
+interface GoldenCase {
+  readonly rope_parameters: Readonly<Record<string, number | boolean | string | number[]>>;
+  readonly head_dim: number;
+  readonly max_position_embeddings: number;
+  readonly seq_len: number | null;
+  readonly attention_scaling: number;
+}
+
+const cases = readGoldenIndex<{ rope: { cases: Record<string, GoldenCase> } }>().rope.cases;
+const golden = readGolden("rope.safetensors");
+
+/** Reads the golden's Hugging Face parameters as our options. */
+function optionsOf(name: string, golden: GoldenCase): RopeFrequencyOptions {
+  const p = golden.rope_parameters as Record<string, never>;
+  const seqLen = golden.seq_len ?? undefined;
+  const scalings: Record<string, () => RopeScaling> = {
+    default: () => ({ kind: "default" }),
+    linear: () => ({ kind: "linear", factor: p.factor }),
+    dynamic: () => ({
+      kind: "dynamic",
+      factor: p.factor,
+      originalMaxSeqLen: golden.max_position_embeddings,
+      seqLen,
+    }),
+    yarn: () => ({
+      kind: "yarn",
+      factor: p.factor,
+      originalMaxSeqLen: p.original_max_position_embeddings,
+      betaFast: p.beta_fast,
+      betaSlow: p.beta_slow,
+      truncate: p.truncate,
+      attentionFactor: p.attention_factor,
+      mscale: p.mscale,
+      mscaleAllDim: p.mscale_all_dim,
+    }),
+    llama3: () => ({
+      kind: "llama3",
+      factor: p.factor,
+      lowFreqFactor: p.low_freq_factor,
+      highFreqFactor: p.high_freq_factor,
+      originalMaxSeqLen: p.original_max_position_embeddings,
+    }),
+    longrope: () => ({
+      kind: "longrope",
+      factor: p.factor,
+      shortFactors: p.short_factor,
+      longFactors: p.long_factor,
+      originalMaxSeqLen: p.original_max_position_embeddings,
+      seqLen,
+    }),
+    proportional: () => ({ kind: "proportional", rotatedFraction: p.partial_rotary_factor }),
+  };
+  const scaling = scalings[p.rope_type]?.();
+  const rotaryDim = name === "partial" ? golden.head_dim * p.partial_rotary_factor : golden.head_dim;
+  return { rotaryDim, theta: p.rope_theta, scaling };
+}
+
+test.each(Object.entries(cases))("frequencies of %s equal transformers'", (name, golden_case) => {
+  const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
+  const expected = goldenArray(golden, `${name}.inv_freq`).data;
+  expect(inverseFrequencies.length).toBe(expected.length);
+  for (const [i, value] of expected.entries()) {
+    expect(Math.abs((inverseFrequencies[i] ?? Number.NaN) - value)).toBeLessThanOrEqual(6e-8 * value);
+  }
+  expect(attentionScale).toBeCloseTo(golden_case.attention_scaling, 12);
+});
+
+test.each(Object.entries(cases))("float64 angles of %s give the golden cos and sin tables", (name, golden_case) => {
+  const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
+  const positions = goldenArray(golden, "positions").data;
+  const cos = goldenArray(golden, `${name}.cos`).data;
+  const sin = goldenArray(golden, `${name}.sin`).data;
+  const pairs = inverseFrequencies.length;
+  let worst = 0;
+  for (const [row, position] of positions.entries()) {
+    for (const [i, frequency] of inverseFrequencies.entries()) {
+      const angle = position * frequency;
+      worst = Math.max(worst, Math.abs(Math.cos(angle) * attentionScale - (cos[row * pairs + i] ?? Number.NaN)));
+      worst = Math.max(worst, Math.abs(Math.sin(angle) * attentionScale - (sin[row * pairs + i] ?? Number.NaN)));
+    }
+  }
+  expect(worst).toBeLessThanOrEqual(1.3e-7);
+});
+
+test("an odd rotaryDim is refused", () => {
+  expect(() => ropeFrequencies({ rotaryDim: 15 })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+});
+
+test("a factor of zero is refused", () => {
+  const scaling = { kind: "linear", factor: 0 } as const;
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+});
+
+test("longrope lists of the wrong length are refused", () => {
+  const scaling = { kind: "longrope", shortFactors: [1], longFactors: [1, 2], originalMaxSeqLen: 8 } as const;
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+});
+
+test("llama3 bands in the wrong order are refused", () => {
+  const scaling = {
+    kind: "llama3",
+    factor: 8,
+    lowFreqFactor: 4,
+    highFreqFactor: 1,
+    originalMaxSeqLen: 8192,
+  } as const;
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+});
+
+test("a rotated fraction above one is refused", () => {
+  const scaling = { kind: "proportional", rotatedFraction: 1.5 } as const;
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+});

@@ -1,0 +1,141 @@
+import {
+  arange,
+  cast,
+  concat,
+  cos,
+  defineOp,
+  HeddleError,
+  reshape,
+  sin,
+  slice,
+  split,
+  stack,
+  type Tensor,
+  type TensorType,
+  tensor,
+} from "@heddle/tensor";
+import { rotaryWasm } from "./kernels/rotary.wasm.js";
+import { type RopeFrequencies, ropeFrequencies } from "./rope-frequencies.js";
+import type { RotaryLayout, RotaryParams } from "./rotary-params.js";
+
+export interface RotaryOptions {
+  /** From `ropeFrequencies`. Default: those of the whole head with base `theta`. */
+  readonly frequencies?: RopeFrequencies;
+  /** Base wavelength where no `frequencies` are given, unitless. Default 10 000. */
+  readonly theta?: number;
+  /** Position of each token, int32, `[T]` or `[B, T]`. Default 0..T-1. */
+  readonly positions?: Tensor;
+  /** Default "half". */
+  readonly layout?: RotaryLayout;
+}
+
+/**
+ * Rotates feature pairs by position (rotary encoding): y = s R(position * f_i) x for pair i, the rest of the head unchanged.
+ *
+ * Shapes: x [B, H, T, D] -> [B, H, T, D]; positions [T] or [B, T] int32, in tokens, read at each run (a compiled function
+ * may be given new ones); frequencies [R / 2] with R <= D: with R < D only the first R features turn.
+ * Angles are computed in float64, so positions of a million stay exact to about 1e-7.
+ * @returns a new tensor of x's dtype; the caller disposes it
+ * @throws HeddleError "shape" if x is not of rank 4, R is above D, or positions do not fit; "dtype" if positions are not i32
+ * @see Su et al. 2021, RoFormer, arXiv:2104.09864, section 3.4. Twin: `rotaryReference` below
+ * Differs from the paper: the default layout pairs (i, i + R/2) as Hugging Face's Llama does; "interleaved" is the paper's.
+ */
+export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
+  const { theta, layout = "half", positions } = options;
+  checkInput(x);
+  const frequencies = options.frequencies ?? ropeFrequencies({ rotaryDim: x.shape[3] ?? 0, theta });
+  const params: RotaryParams = {
+    inverseFrequencies: Array.from(frequencies.inverseFrequencies),
+    attentionScale: frequencies.attentionScale,
+    layout,
+    isInverse: false,
+  };
+  const inputs = positions === undefined ? [x] : [x, positions];
+  return rotaryOp.call(inputs, params);
+}
+
+const rotaryOp = defineOp<RotaryParams>({
+  name: "rotary",
+  infer: inferRotary,
+  reference: rotaryReference,
+  vjp: ({ inputs: [, ...positions], grads: [grad], params }) =>
+    grad === undefined
+      ? [undefined]
+      : [rotaryOp.call([grad, ...positions], { ...params, isInverse: !params.isInverse }), undefined],
+  kernels: { wasm: rotaryWasm },
+});
+
+function checkInput(x: TensorType): void {
+  if (x.shape.length !== 4) {
+    throw new HeddleError(
+      "shape",
+      `rotary: x must be [batch, heads, seq, headDim]; got x [${x.shape.join(", ")}]. Reshape it to four axes.`,
+      { x: x.shape },
+    );
+  }
+}
+
+function inferRotary([x, positions]: readonly TensorType[], params: RotaryParams): readonly TensorType[] {
+  if (x === undefined) return [];
+  checkInput(x);
+  const [batch, , seqLen, headDim = 0] = x.shape;
+  const rotaryDim = 2 * params.inverseFrequencies.length;
+  if (rotaryDim > headDim) {
+    throw new HeddleError(
+      "shape",
+      `rotary: frequencies must turn at most headDim features; got rotaryDim ${rotaryDim}, headDim ${headDim}. Call ropeFrequencies with rotaryDim ${headDim - (headDim % 2)} or less.`,
+      { rotaryDim, headDim },
+    );
+  }
+  if (positions === undefined) return [{ shape: x.shape, dtype: x.dtype }];
+  const fits =
+    (positions.shape.length === 1 && positions.shape[0] === seqLen) ||
+    (positions.shape.length === 2 && positions.shape[0] === batch && positions.shape[1] === seqLen);
+  if (!fits) {
+    throw new HeddleError(
+      "shape",
+      `rotary: positions must be [seq] or [batch, seq]; got positions [${positions.shape.join(", ")}], x [${x.shape.join(", ")}]. Give one position per token.`,
+      { positions: positions.shape, x: x.shape },
+    );
+  }
+  if (positions.dtype !== "i32") {
+    throw new HeddleError(
+      "dtype",
+      `rotary: positions must be i32; got ${positions.dtype}. Create them with { dtype: "i32" }.`,
+      { dtype: positions.dtype },
+    );
+  }
+  return [{ shape: x.shape, dtype: x.dtype }];
+}
+
+/** The op as a composition: cos and sin of every angle, then one rotation per pair. */
+function rotaryReference([x, given]: readonly Tensor[], params: RotaryParams): readonly Tensor[] {
+  if (x === undefined) return [];
+  const { inverseFrequencies, attentionScale, layout, isInverse } = params;
+  const [, , seqLen = 0, headDim = 0] = x.shape;
+  const rotaryDim = 2 * inverseFrequencies.length;
+  const positions = given ?? arange(x.device, seqLen, { dtype: "i32" });
+  const turn = tensor(x.device, inverseFrequencies, { dtype: x.dtype });
+  const angles = cast(reshape(positions, [-1, 1, seqLen, 1]), x.dtype).mul(turn); // [B or 1, 1, T, R/2]
+  const c = cos(angles).mul(attentionScale);
+  const s = sin(angles).mul(isInverse ? -attentionScale : attentionScale);
+  const turning = slice(x, { axis: 3, start: 0, end: rotaryDim });
+  const rotated = layout === "half" ? rotateHalves(turning, c, s) : rotateNeighbours(turning, c, s);
+  if (rotaryDim === headDim) return [rotated];
+  return [concat([rotated, slice(x, { axis: 3, start: rotaryDim, end: headDim })], { axis: 3 })];
+}
+
+function rotateHalves(x: Tensor, c: Tensor, s: Tensor): Tensor {
+  const [first, second] = split(x, 2, { axis: 3 }) as [Tensor, Tensor];
+  return concat([first.mul(c).sub(second.mul(s)), second.mul(c).add(first.mul(s))], { axis: 3 });
+}
+
+function rotateNeighbours(x: Tensor, c: Tensor, s: Tensor): Tensor {
+  const [batch = 0, heads = 0, seqLen = 0, dim = 0] = x.shape;
+  const pairs = reshape(x, [batch, heads, seqLen, dim / 2, 2]);
+  const shape = [batch, heads, seqLen, dim / 2];
+  const even = reshape(slice(pairs, { axis: 4, start: 0, end: 1 }), shape);
+  const odd = reshape(slice(pairs, { axis: 4, start: 1, end: 2 }), shape);
+  const rotated = stack([even.mul(c).sub(odd.mul(s)), odd.mul(c).add(even.mul(s))], { axis: 4 });
+  return reshape(rotated, [batch, heads, seqLen, dim]);
+}
