@@ -1,0 +1,185 @@
+import { describe, expect, test } from "vitest";
+import { numberToBf16, numberToF16 } from "../../dtype.js";
+import { sizeOf } from "../../shape.js";
+import type { CpuFeatures, KernelStep } from "../kernel.js";
+import { LinearMemory } from "../memory.js";
+import { type GemmProblem, gemm } from "./gemm.js";
+
+const plain: CpuFeatures = { relaxedSimd: false, revectorized: false, sharedMemory: false, threads: 1 };
+const wide: CpuFeatures = { relaxedSimd: true, revectorized: true, sharedMemory: false, threads: 4 };
+
+interface Stored {
+  readonly values: Float64Array;
+  readonly bytes: Uint8Array;
+}
+
+/** Random numbers of the problem's dtype, as stored and as f64. */
+function random({ shape, dtype }: GemmProblem["a"], seed: number): Stored {
+  const values = new Float64Array(sizeOf(shape));
+  let state = seed;
+  for (let i = 0; i < values.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    // Eighths in -2..2 are exact in every dtype.
+    values[i] = (state >> 27) / 8;
+  }
+  const encode = dtype === "bf16" ? numberToBf16 : numberToF16;
+  const typed = dtype === "f32" ? Float32Array.from(values) : Uint16Array.from(values, encode);
+  return { values, bytes: new Uint8Array(typed.buffer) };
+}
+
+/** Runs the steps as a device would, the units of each cut into ranges of `rangeUnits`. */
+function run(memory: LinearMemory, steps: readonly KernelStep[], at: { buffers: number[]; scratch: number; rangeUnits: number }) {
+  for (const step of steps) {
+    const module = new WebAssembly.Module(step.module.emit() as Uint8Array<ArrayBuffer>);
+    const kernel = new WebAssembly.Instance(module, { env: { memory: memory.memory } }).exports.run as (...args: number[]) => void;
+    const args = step.args.map((argument) => {
+      if (argument.kind === "buffer") return at.buffers[argument.index] ?? Number.NaN;
+      return argument.kind === "scratch" ? at.scratch + argument.byteOffset : argument.value;
+    });
+    for (let begin = 0; begin < step.units; begin += at.rangeUnits) {
+      kernel(...args, begin, Math.min(step.units, begin + at.rangeUnits));
+    }
+  }
+}
+
+function multiply(problem: GemmProblem, features: CpuFeatures, rangeUnits = Number.MAX_SAFE_INTEGER) {
+  const planned = gemm(problem, features);
+  if (planned === undefined) throw new Error("no kernel");
+  const [a, b] = [random(problem.a, 1), random(problem.b, 2)];
+  const expected = naive(problem, a.values, b.values);
+  const memory = new LinearMemory();
+  const buffers = [a.bytes.length, b.bytes.length, expected.length * 4].map((bytes) => memory.alloc(bytes));
+  const scratch = memory.alloc(planned.scratchBytes);
+  memory.bytes().fill(0xff);
+  memory.bytes().set(a.bytes, buffers[0]);
+  memory.bytes().set(b.bytes, buffers[1]);
+  run(memory, planned.steps, { buffers, scratch, rangeUnits });
+  const result = new Float32Array(memory.bytes().slice(buffers[2], (buffers[2] ?? 0) + expected.length * 4).buffer);
+  return { result, expected, names: planned.steps.map((step) => step.module.key) };
+}
+
+/** The product in f64 loops over broadcast batches. */
+function naive({ a, b, transposeA = false, transposeB = false }: GemmProblem, aValues: Float64Array, bValues: Float64Array) {
+  const [aRows = 0, aColumns = 0] = a.shape.slice(-2);
+  const [bRows = 0, bColumns = 0] = b.shape.slice(-2);
+  const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
+  const n = transposeB ? bRows : bColumns;
+  const rank = Math.max(a.shape.length, b.shape.length) - 2;
+  const pad = (shape: readonly number[]) => [...new Array<number>(rank + 2 - shape.length).fill(1), ...shape.slice(0, -2)];
+  const [batchA, batchB] = [pad(a.shape), pad(b.shape)];
+  const batch = batchA.map((extent, i) => (extent === 1 ? (batchB[i] ?? 1) : extent));
+  const result = new Float64Array(sizeOf(batch) * m * n);
+  for (let matrix = 0; matrix < sizeOf(batch); matrix++) {
+    let [rest, indexA, indexB, strideA, strideB] = [matrix, 0, 0, 1, 1];
+    for (let axis = rank - 1; axis >= 0; axis--) {
+      const index = rest % (batch[axis] ?? 1);
+      rest = Math.floor(rest / (batch[axis] ?? 1));
+      if (batchA[axis] !== 1) indexA += index * strideA;
+      if (batchB[axis] !== 1) indexB += index * strideB;
+      strideA *= batchA[axis] ?? 1;
+      strideB *= batchB[axis] ?? 1;
+    }
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let p = 0; p < k; p++) {
+          const x = aValues[indexA * m * k + (transposeA ? p * m + i : i * k + p)] ?? Number.NaN;
+          const y = bValues[indexB * n * k + (transposeB ? j * k + p : p * n + j)] ?? Number.NaN;
+          sum += x * y;
+        }
+        result[(matrix * m + i) * n + j] = sum;
+      }
+    }
+  }
+  return result;
+}
+
+// Products of eighths have few bits: every partial sum is exact in f32, so the results must be equal.
+function expectExact({ result, expected }: { result: Float32Array; expected: Float64Array }) {
+  let wrong = -1;
+  for (let i = 0; i < expected.length && wrong < 0; i++) if (result[i] !== expected[i]) wrong = i;
+  expect({ wrong, got: result[wrong] }).toEqual({ wrong: -1, got: undefined });
+}
+
+const layouts = [
+  { transposeA: false, transposeB: false },
+  { transposeA: false, transposeB: true },
+  { transposeA: true, transposeB: false },
+  { transposeA: true, transposeB: true },
+] as const;
+
+function problem(m: number, n: number, k: number, options: Partial<GemmProblem> = {}): GemmProblem {
+  const a = { shape: options.transposeA ? [k, m] : [m, k], dtype: "f32" } as const;
+  const b = { shape: options.transposeB ? [n, k] : [k, n], dtype: "f32" } as const;
+  return { a, b, ...options };
+}
+
+describe.each([
+  ["128-bit", plain],
+  ["256-bit and fused", wide],
+] as const)("gemm, %s", (_, features) => {
+  describe.each(layouts)("transposeA $transposeA, transposeB $transposeB", (layout) => {
+    test.each([
+      [1, 1, 1],
+      [1, 7, 5],
+      [2, 16, 8],
+      [3, 5, 259],
+      [5, 33, 31],
+      [8, 64, 64],
+      [9, 17, 3],
+      [12, 16, 4],
+      [13, 17, 513],
+      [64, 64, 64],
+      [97, 131, 67],
+      [6, 200, 0],
+    ])("%i x %i over %i", (m, n, k) => {
+      expectExact(multiply(problem(m, n, k, layout), features));
+    });
+  });
+
+  test("units may run one at a time and in chunks of scratch", () => {
+    expectExact(multiply(problem(50, 70, 300), features, 1));
+    const small = multiply(problem(50, 70, 300, { transposeB: true, maxPackedBytes: 20_000 }), features);
+    expectExact(small);
+    expect(small.names.length).toBeGreaterThan(6);
+  });
+
+  test.each(["f16", "bf16"] as const)("reads %s", (dtype) => {
+    for (const rows of [1, 4, 20]) {
+      for (const layout of layouts) {
+        const base = problem(rows, 19, 37, layout);
+        expectExact(multiply({ ...base, b: { ...base.b, dtype } }, features));
+        expectExact(multiply({ ...base, a: { ...base.a, dtype }, b: { ...base.b, dtype } }, features));
+      }
+    }
+  });
+
+  test.each([
+    [[3], [3]],
+    [[3], []],
+    [[], [3]],
+    [[2, 1, 2], [1, 3, 2]],
+    [[2, 4], [2, 1]],
+    [[2, 1, 3], [4, 1]],
+  ])("batches %j x %j", (batchA, batchB) => {
+    for (const rows of [1, 3, 11]) {
+      for (const layout of layouts) {
+        const base = problem(rows, 18, 13, layout);
+        const a = { ...base.a, shape: [...batchA, ...base.a.shape] };
+        const b = { ...base.b, shape: [...batchB, ...base.b.shape] };
+        expectExact(multiply({ ...base, a, b }, features));
+      }
+    }
+  });
+});
+
+test("gives the same bits for every number of threads", () => {
+  const one = multiply(problem(70, 90, 300), { ...wide, threads: 1 });
+  const many = multiply(problem(70, 90, 300), { ...wide, threads: 8 }, 1);
+  expect(many.result).toEqual(one.result);
+});
+
+test("has no kernel for integers", () => {
+  const ints = { shape: [2, 2], dtype: "i32" } as const;
+  expect(gemm({ a: ints, b: ints }, plain)).toBeUndefined();
+});
