@@ -1,0 +1,58 @@
+import type { Kernel } from "../device.js";
+import type { OpCall } from "../device.js";
+
+/** An argument of a WebAssembly kernel function, resolved to a number just before the call. */
+export type KernelArgument =
+  /** Byte address of the launch's buffer `index` (inputs first, then outputs). */
+  | { readonly kind: "buffer"; readonly index: number }
+  /** Byte address inside the kernel's scratch memory. */
+  | { readonly kind: "scratch"; readonly byteOffset: number }
+  | { readonly kind: "i32"; readonly value: number }
+  | { readonly kind: "f32"; readonly value: number };
+
+/** A WebAssembly module by content: equal keys mean equal bytes. It imports `env.memory` and exports `run`. */
+export interface KernelModule {
+  readonly key: string;
+  /** Emits the module; called once per key. */
+  emit(): Uint8Array;
+}
+
+/**
+ * One parallel loop: `run(...args, begin, end)` does units begin..end-1 and may be called by several threads at once with
+ * disjoint ranges. A barrier follows each step.
+ */
+export interface KernelStep {
+  readonly module: KernelModule;
+  readonly args: readonly KernelArgument[];
+  readonly units: number;
+  /** Fewest units worth a thread of their own: small launches stay on one thread. */
+  readonly grain: number;
+}
+
+/** A lowered op on the CPU device: parallel WebAssembly loops, or a JavaScript loop where no kernel exists yet. */
+export type CpuKernel =
+  | (Kernel & { readonly kind: "wasm"; readonly steps: readonly KernelStep[]; readonly scratchBytes: number })
+  | (Kernel & { readonly kind: "host"; readonly call: OpCall });
+
+/** What the machine offers to kernel emitters. */
+export interface CpuFeatures {
+  /** `relaxed_madd` and the int8 dot product are available. */
+  readonly relaxedSimd: boolean;
+  /** The engine joins pairs of 128-bit operations into 256-bit ones. */
+  readonly revectorized: boolean;
+  /** The memory is shared between threads (atomics allowed). */
+  readonly sharedMemory: boolean;
+  readonly threads: number;
+}
+
+/** What a kernel factory returns; the device adds the op's name. */
+export interface LoweredKernel {
+  readonly steps: readonly KernelStep[];
+  readonly scratchBytes?: number;
+}
+
+/** Makes the kernel of one op call; undefined where it has none for these types (the reference composition then runs). */
+export type WasmKernelFactory<Params = unknown> = {
+  // A method, so that factories of any params fit where the params are unknown.
+  make(call: OpCall<Params>, features: CpuFeatures): LoweredKernel | undefined;
+}["make"];

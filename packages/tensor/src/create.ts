@@ -1,0 +1,185 @@
+import type { Device } from "./device.js";
+import type { DType } from "./dtype.js";
+import { HeddleError } from "./error.js";
+import { philox, randomWords, seedToKey, stream, wordToUnit } from "./philox.js";
+import { byteLengthOf, encode, type HostData, hostArray } from "./reference/host-array.js";
+import { checkShape, formatShape, type Shape, sizeOf, type TensorType } from "./shape.js";
+import { Storage } from "./storage.js";
+import { Tensor } from "./tensor.js";
+
+export type NestedNumbers = number | boolean | readonly NestedNumbers[];
+
+export interface TensorOptions {
+  readonly shape?: Shape;
+  readonly dtype?: DType;
+}
+
+/** Makes a tensor of raw little-endian bytes of the type's dtype. Copies them. */
+export function fromBytes(device: Device, type: TensorType, bytes: Uint8Array): Tensor {
+  checkShape("fromBytes", type.shape);
+  checkDType("fromBytes", device, type.dtype);
+  if (bytes.byteLength !== byteLengthOf(type)) {
+    throw new HeddleError(
+      "shape",
+      `fromBytes: ${type.dtype}${formatShape(type.shape)} takes ${byteLengthOf(type)} bytes; got ${bytes.byteLength}. Check shape, dtype and the range of bytes.`,
+      { shape: type.shape, dtype: type.dtype, byteLength: bytes.byteLength },
+    );
+  }
+  const storage = Storage.allocate(device, bytes.byteLength);
+  device.write(storage.buffer, bytes);
+  return new Tensor(device, { shape: [...type.shape], dtype: type.dtype }, { kind: "storage", storage });
+}
+
+function checkDType(caller: string, device: Device, dtype: DType): void {
+  if (!device.supports(dtype)) {
+    throw new HeddleError(
+      "dtype",
+      `${caller}: the ${device.kind} device does not hold ${dtype}; got ${dtype}. Use "${device.defaultFloat}".`,
+      {
+        dtype,
+        device: device.kind,
+      },
+    );
+  }
+}
+
+function fromNumbers(device: Device, type: TensorType, values: ArrayLike<number> & Iterable<number>): Tensor {
+  checkShape("tensor", type.shape);
+  checkDType("tensor", device, type.dtype);
+  const array = hostArray(type);
+  array.data.set(values as ArrayLike<number>);
+  if (type.dtype === "bool") array.data.forEach((value, i) => (array.data[i] = value === 0 ? 0 : 1));
+  return fromBytes(device, type, encode(array));
+}
+
+function dtypeOf(data: HostData): DType {
+  if (data instanceof Float64Array) return "f64";
+  if (data instanceof Float32Array) return "f32";
+  if (data instanceof Int32Array) return "i32";
+  if (data instanceof Uint32Array) return "u32";
+  return data instanceof Int8Array ? "i8" : "u8";
+}
+
+/**
+ * Makes a tensor of given values, row-major.
+ *
+ * Nested arrays give the shape; of a typed array the class gives the dtype (Float64Array: the device's float) and `shape`
+ * defaults to one axis. Plain numbers become the device's float, booleans bool; `dtype` overrides.
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "shape" if nested arrays are ragged or the shape does not hold the values
+ */
+export function tensor(device: Device, data: NestedNumbers | HostData, options: TensorOptions = {}): Tensor {
+  const isTyped = ArrayBuffer.isView(data);
+  const shapeSeen = isTyped ? [data.length] : nestedShape(data);
+  const values = isTyped ? data : flattenNumbers(data);
+  const natural = isTyped
+    ? dtypeOf(data)
+    : firstLeaf(data) === true || firstLeaf(data) === false
+      ? "bool"
+      : device.defaultFloat;
+  const dtype = options.dtype ?? (natural === "f64" ? device.defaultFloat : natural);
+  const shape = options.shape ?? shapeSeen;
+  if (sizeOf(shape) !== values.length) {
+    throw new HeddleError(
+      "shape",
+      `tensor: the shape must hold exactly the values given; got ${values.length} values for shape ${formatShape(shape)}. Nested arrays must not be ragged.`,
+      { shape, values: values.length },
+    );
+  }
+  return fromNumbers(device, { shape, dtype }, values);
+}
+
+function nestedShape(data: NestedNumbers): number[] {
+  if (typeof data === "number" || typeof data === "boolean") return [];
+  const inner = data.map(nestedShape);
+  const first = inner[0] ?? [];
+  if (inner.some((shape) => shape.length !== first.length || shape.some((n, i) => n !== first[i]))) {
+    throw new HeddleError(
+      "shape",
+      `tensor: nested arrays must not be ragged; got rows of shape ${inner.map(formatShape).join(" and ")}. Pad the shorter rows.`,
+      { shapes: inner },
+    );
+  }
+  return [data.length, ...first];
+}
+
+function flattenNumbers(data: NestedNumbers): number[] {
+  return typeof data === "object" ? data.flatMap(flattenNumbers) : [Number(data)];
+}
+
+function firstLeaf(data: NestedNumbers): number | boolean | undefined {
+  let leaf: NestedNumbers | undefined = data;
+  while (typeof leaf === "object") leaf = leaf[0];
+  return leaf;
+}
+
+/** A tensor filled with one value; dtype defaults to the device's float. The caller owns it. */
+export function full(
+  device: Device,
+  shape: Shape,
+  value: number,
+  options: { readonly dtype?: DType } = {},
+): Tensor {
+  const dtype = options.dtype ?? device.defaultFloat;
+  return fromNumbers(device, { shape, dtype }, new Float64Array(sizeOf(shape)).fill(value));
+}
+
+/** A tensor of zeros. */
+export function zeros(device: Device, shape: Shape, options: { readonly dtype?: DType } = {}): Tensor {
+  return full(device, shape, 0, options);
+}
+
+/** A tensor of ones. */
+export function ones(device: Device, shape: Shape, options: { readonly dtype?: DType } = {}): Tensor {
+  return full(device, shape, 1, options);
+}
+
+/** The numbers 0, 1, .. stop-1 (or start, start + step, .. below stop); dtype defaults to i32. Shape [n]. */
+export function arange(
+  device: Device,
+  range: number | { readonly start?: number; readonly stop: number; readonly step?: number },
+  options: { readonly dtype?: DType } = {},
+): Tensor {
+  const { start = 0, stop, step = 1 } = typeof range === "number" ? { stop: range } : range;
+  if (step === 0)
+    throw new HeddleError("config", `arange: step must not be 0; got step ${step}. Use 1 or -1.`, { step });
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  const values = Float64Array.from({ length }, (_, i) => start + i * step);
+  return fromNumbers(device, { shape: [length], dtype: options.dtype ?? "i32" }, values);
+}
+
+export interface RandomOptions {
+  /** Whole number >= 0; the same seed gives the same numbers on every device. */
+  readonly seed: number;
+  readonly dtype?: DType;
+}
+
+/** Uniform numbers in [0, 1). */
+export function rand(device: Device, shape: Shape, options: RandomOptions): Tensor {
+  const words = randomWords(seedToKey(options.seed), sizeOf(shape), stream.values);
+  return fromNumbers(
+    device,
+    { shape, dtype: options.dtype ?? device.defaultFloat },
+    Float64Array.from(words, wordToUnit),
+  );
+}
+
+/** Normal numbers with mean 0 and variance 1, by Box and Muller's method on the host. */
+export function randn(device: Device, shape: Shape, options: RandomOptions): Tensor {
+  const key = seedToKey(options.seed);
+  const values = new Float64Array(sizeOf(shape));
+  for (let i = 0; i < values.length; i += 2) {
+    const [a, b, c] = philox([(i / 2) >>> 0, 0, 0, stream.values], key);
+    // 53 random bits for the radius so that the tails are not cut off; never log(0).
+    const unit = ((a >>> 5) * 2 ** 26 + (b >>> 6) + 1) * 2 ** -53;
+    const radius = Math.sqrt(-2 * Math.log(unit));
+    values[i] = radius * Math.cos(2 * Math.PI * c * 2 ** -32);
+    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(2 * Math.PI * c * 2 ** -32);
+  }
+  return fromNumbers(device, { shape, dtype: options.dtype ?? device.defaultFloat }, values);
+}
+
+/** A random key, u32 [2], for `dropout`, `splitKey` and `foldIn`: a tensor, so that compiled steps can take a new one. */
+export function randomKey(device: Device, seed: number): Tensor {
+  return fromNumbers(device, { shape: [2], dtype: "u32" }, seedToKey(seed));
+}

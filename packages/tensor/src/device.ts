@@ -1,0 +1,87 @@
+import type { DType } from "./dtype.js";
+import type { OpSpec } from "./op.js";
+import type { TensorType } from "./shape.js";
+
+export type DeviceKind = "reference" | "cpu" | "webgpu";
+
+/** A piece of a device's memory. Only the device that made it may read it. */
+export interface DeviceBuffer {
+  readonly byteLength: number;
+}
+
+/** A lowered op: what a device can launch. Each device narrows this to its own type. */
+export interface Kernel {
+  readonly name: string;
+}
+
+export interface MemoryReport {
+  /** Buffers and bytes now alive (allocated and not freed). */
+  readonly buffers: number;
+  readonly bytes: number;
+  /** Most bytes ever alive at once. */
+  readonly peakBytes: number;
+  /** Number of `alloc` calls so far: a step that does not change it allocates nothing. */
+  readonly allocations: number;
+}
+
+export interface DeviceLimits {
+  readonly maxBufferBytes: number;
+  readonly threads: number;
+}
+
+/** Where a launch in a plan finds a buffer: inside the plan's arena, or handed in at each run. */
+export type BufferRef =
+  | { readonly kind: "arena"; readonly byteOffset: number; readonly byteLength: number }
+  | { readonly kind: "slot"; readonly index: number };
+
+/** A flat list of launches with every buffer decided; what `compile` hands to a device. */
+export interface Program {
+  readonly launches: readonly { readonly kernel: Kernel; readonly buffers: readonly BufferRef[] }[];
+  readonly arenaBytes: number;
+  /** Number of buffers that `Plan.run` takes. */
+  readonly slots: number;
+}
+
+/** A program made ready to run again and again. */
+export interface Plan {
+  /** Runs every launch in order; `buffers[i]` stands for slot i. Borrows the buffers. */
+  run(buffers: readonly DeviceBuffer[]): void;
+  /** Frees the arena. */
+  dispose(): void;
+}
+
+/** One op call, as a device sees it when asked for a kernel. */
+export interface OpCall<Params = unknown> {
+  readonly op: OpSpec<Params>;
+  readonly params: Params;
+  readonly inputs: readonly TensorType[];
+  readonly outputs: readonly TensorType[];
+}
+
+/**
+ * What runs kernels and owns memory. A value that you hold: there is no default device.
+ *
+ * Buffers of a launch are the op's inputs followed by its outputs.
+ */
+export interface Device {
+  readonly kind: DeviceKind;
+  /** The dtype of floats that creation functions use when none is named: f64 on `reference`, else f32. */
+  readonly defaultFloat: "f64" | "f32";
+  readonly limits: DeviceLimits;
+  supports(dtype: DType): boolean;
+  alloc(byteLength: number): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  write(buffer: DeviceBuffer, data: ArrayBufferView, byteOffset?: number): void;
+  /** Copies bytes out; waits for the launches before it. */
+  read(buffer: DeviceBuffer, byteOffset?: number, byteLength?: number): Promise<ArrayBuffer>;
+  /** As `read`, at once; devices that share memory with JavaScript have it. */
+  readSync?(buffer: DeviceBuffer, byteOffset?: number, byteLength?: number): ArrayBuffer;
+  /** The kernel for an op call, or undefined where the op's reference composition must run instead. */
+  lower(call: OpCall): Kernel | undefined;
+  launch(kernel: Kernel, buffers: readonly DeviceBuffer[]): void;
+  plan(program: Program): Plan;
+  sync(): Promise<void>;
+  memory(): MemoryReport;
+  /** Stops threads and frees what is left. Tensors of the device are unusable afterwards. */
+  dispose(): void;
+}

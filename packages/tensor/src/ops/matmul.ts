@@ -1,0 +1,136 @@
+import { isFloat } from "../dtype.js";
+import { HeddleError } from "../error.js";
+import { defineOp, type Op } from "../op.js";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  formatType,
+  sizeOf,
+  stridesOf,
+  type TensorType,
+} from "../shape.js";
+import type { Tensor } from "../tensor.js";
+import { sumTo } from "./sum-to.js";
+
+export interface MatmulParams {
+  /** Read `a` as [.., K, M] instead of [.., M, K]. */
+  readonly transposeA: boolean;
+  /** Read `b` as [.., N, K] instead of [.., K, N]. */
+  readonly transposeB: boolean;
+}
+
+/** Extents of one matrix product, with the batch axes that both operands broadcast to. */
+export interface MatmulExtents {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly batch: readonly number[];
+  /** Distance in elements between the matrices of an operand along each batch axis; 0 where it repeats. */
+  readonly batchStridesA: readonly number[];
+  readonly batchStridesB: readonly number[];
+}
+
+/** Reads and checks the extents of a matrix product. */
+export function matmulExtents(a: TensorType, b: TensorType, params: MatmulParams): MatmulExtents {
+  const [rowsA = 1, columnsA = 1] = a.shape.slice(-2);
+  const [rowsB = 1, columnsB = 1] = b.shape.slice(-2);
+  const [M, K] = params.transposeA ? [columnsA, rowsA] : [rowsA, columnsA];
+  const [inner, N] = params.transposeB ? [columnsB, rowsB] : [rowsB, columnsB];
+  if (a.shape.length < 2 || b.shape.length < 2 || K !== inner) {
+    throw new HeddleError(
+      "shape",
+      `matmul: operands must be matrices whose inner extents agree; got ${formatType(a)}${params.transposeA ? " transposed" : ""} and ${formatType(b)}${params.transposeB ? " transposed" : ""} (inner ${K} and ${inner}). Transpose or reshape one of them.`,
+      { a: a.shape, b: b.shape, ...params },
+    );
+  }
+  if (a.dtype !== b.dtype || !isFloat(a.dtype)) {
+    throw new HeddleError(
+      "dtype",
+      `matmul: operands must be floats of one dtype; got ${formatType(a)} and ${formatType(b)}. Convert one with \`.cast("f32")\`.`,
+      { a: a.dtype, b: b.dtype },
+    );
+  }
+  const [batchA, batchB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
+  const batch = broadcastShapes("matmul", [batchA, batchB]);
+  return {
+    M,
+    N,
+    K,
+    batch,
+    batchStridesA: broadcastStrides(batchA, batch).map((stride) => stride * M * K),
+    batchStridesB: broadcastStrides(batchB, batch).map((stride) => stride * K * N),
+  };
+}
+
+/** c = a b over the last two axes; batch axes broadcast. f16 and bf16 are multiplied in f32 and rounded once. */
+export const matmulOp: Op<MatmulParams> = defineOp({
+  name: "matmul",
+  infer([a, b], params) {
+    if (!a || !b) return [];
+    const { M, N, batch } = matmulExtents(a, b, params);
+    return [{ shape: [...batch, M, N], dtype: a.dtype }];
+  },
+  evaluate([a, b], [c], params) {
+    if (!a || !b || !c) return;
+    const { M, N, K, batch, batchStridesA, batchStridesB } = matmulExtents(a, b, params);
+    const [stepMA, stepKA] = params.transposeA ? [1, M] : [K, 1];
+    const [stepKB, stepNB] = params.transposeB ? [1, K] : [N, 1];
+    const strides = stridesOf(batch);
+    for (let flat = 0; flat < sizeOf(batch); flat++) {
+      let [baseA, baseB] = [0, 0];
+      for (let axis = 0; axis < batch.length; axis++) {
+        const index = Math.floor(flat / (strides[axis] ?? 1)) % (batch[axis] ?? 1);
+        baseA += index * (batchStridesA[axis] ?? 0);
+        baseB += index * (batchStridesB[axis] ?? 0);
+      }
+      for (let m = 0; m < M; m++) {
+        for (let n = 0; n < N; n++) {
+          let total = 0;
+          for (let k = 0; k < K; k++) {
+            total +=
+              (a.data[baseA + m * stepMA + k * stepKA] ?? 0) * (b.data[baseB + k * stepKB + n * stepNB] ?? 0);
+          }
+          c.data[(flat * M + m) * N + n] = total;
+        }
+      }
+    }
+  },
+  vjp({ inputs: [a, b], grads: [g], params: { transposeA, transposeB }, needed }) {
+    if (!a || !b || !g) return [];
+    // c = op(a) op(b); da = g op(b)^T, db = op(a)^T g, each transposed back where the operand was.
+    const da = () =>
+      transposeA
+        ? product(b, g, { transposeA: transposeB, transposeB: true })
+        : product(g, b, { transposeA: false, transposeB: !transposeB });
+    const db = () =>
+      transposeB
+        ? product(g, a, { transposeA: true, transposeB: transposeA })
+        : product(a, g, { transposeA: !transposeA, transposeB: false });
+    return [needed[0] ? sumTo(da(), a.shape) : undefined, needed[1] ? sumTo(db(), b.shape) : undefined];
+  },
+});
+
+const product = (a: Tensor, b: Tensor, params: MatmulParams): Tensor => matmulOp.call([a, b], params);
+
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+}
+
+/**
+ * Multiplies matrices over the last two axes: c = a b.
+ *
+ * Shapes: a [.., M, K], b [.., K, N] -> [.., M, N]; leading axes broadcast. With `transposeA` a is [.., K, M], with
+ * `transposeB` b is [.., N, K]; no copy is made. Both operands have one float dtype.
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "shape" if the inner extents differ, "dtype" if the dtypes differ or are not floats
+ */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false } = options;
+  if (b.shape.length !== 2 || a.shape.length <= 2 || transposeA)
+    return product(a, b, { transposeA, transposeB });
+  // One matrix for a whole batch: one large product is faster than many small ones.
+  const lead = a.shape.slice(0, -1);
+  const rows = product(a.reshape([sizeOf(lead), a.shape.at(-1) ?? 1]), b, { transposeA, transposeB });
+  return rows.reshape([...lead, rows.shape[1] ?? 1]);
+}
