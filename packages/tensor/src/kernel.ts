@@ -21,3 +21,4 @@ export {
   type Value,
   type ValueType,
 } from "./wasm/value.js";
+export { type LaneMath, laneMath } from "./wasm/simd-math.js";
