@@ -1,3 +1,3 @@
-import { packageBuild } from "../../tooling/tsup/package-build.ts";
+import { packageBuild } from "../../tooling/tsup/package-build.js";
 
 export default packageBuild();

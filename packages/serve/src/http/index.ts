@@ -1,1 +1,3 @@
-export {};
+export { type AppOptions, createApp, type MetricsPage } from "./app.js";
+export type { Page, PageAsset } from "./page.js";
+export type { ChatFormat, ServedModel, ServedTokenizer, Tokenization } from "./served-model.js";

@@ -1,0 +1,59 @@
+import type { TokenEvent } from "../request.js";
+import type { ServedTokenizer } from "./served-model.js";
+
+/** The text of one token; U+FFFD where it holds part of a character. */
+export function tokenText(tokenizer: ServedTokenizer, id: number): string {
+  return new TextDecoder().decode(tokenizer.tokenBytes(id));
+}
+
+/** Log probabilities as `/v1/completions` reports them. */
+export interface CompletionLogprobs {
+  readonly tokens: string[];
+  readonly token_logprobs: number[];
+  readonly top_logprobs: Record<string, number>[] | null;
+  /** Where each token's text begins, in UTF-16 units of the choice's text. */
+  readonly text_offset: number[];
+}
+
+/** Shapes log probabilities for `/v1/completions`; `offset` is the length of the text told before. */
+export function completionLogprobs(
+  tokenizer: ServedTokenizer,
+  events: readonly TokenEvent[],
+  offset: number,
+): CompletionLogprobs {
+  const lengths = events.map((event) => event.text.length);
+  const withTop = events.some((event) => event.top !== undefined && event.top.length > 0);
+  return {
+    tokens: events.map((event) => tokenText(tokenizer, event.id)),
+    token_logprobs: events.map((event) => event.logprob),
+    top_logprobs: withTop ? events.map((event) => topByText(tokenizer, event)) : null,
+    text_offset: lengths.map((_, i) => offset + lengths.slice(0, i).reduce((sum, length) => sum + length, 0)),
+  };
+}
+
+/** The alternatives keyed by their text; of two with one text the likelier stays. */
+function topByText(tokenizer: ServedTokenizer, { top = [] }: TokenEvent): Record<string, number> {
+  const leastFirst = [...top].reverse();
+  return Object.fromEntries(leastFirst.map(({ id, logprob }) => [tokenText(tokenizer, id), logprob]));
+}
+
+/** Log probabilities as `/v1/chat/completions` reports them. */
+export function chatLogprobs(tokenizer: ServedTokenizer, events: readonly TokenEvent[]): object {
+  const entry = ({ id, logprob }: { id: number; logprob: number }): object => ({
+    token: tokenText(tokenizer, id),
+    logprob,
+    bytes: [...tokenizer.tokenBytes(id)],
+  });
+  const content = events.map((event) => ({ ...entry(event), top_logprobs: (event.top ?? []).map(entry) }));
+  return { content, refusal: null };
+}
+
+/** One token with its id and alternatives: the extension `return_tokens`. */
+export function describeToken(tokenizer: ServedTokenizer, event: TokenEvent): object {
+  const describe = ({ id, logprob }: { id: number; logprob: number }) => ({
+    id,
+    token: tokenText(tokenizer, id),
+    logprob,
+  });
+  return { ...describe(event), top: (event.top ?? []).map(describe) };
+}

@@ -1,0 +1,41 @@
+import type { SamplingOptions } from "@heddle/models";
+import type { EngineTokenizer } from "../admission.js";
+
+/** What the HTTP interface needs of a tokenizer, besides what the engine needs. */
+export interface ServedTokenizer extends EngineTokenizer {
+  /** Encodes text that already holds its special tokens, such as a rendered chat. */
+  encodeRendered(text: string): readonly number[];
+  /** Encodes plain text without adding anything; offsets are `[start, end)` in UTF-16 units of the text. */
+  tokenize(text: string): Tokenization;
+  /** The bytes that a token adds to a text. */
+  tokenBytes(id: number): Uint8Array;
+}
+
+/** A text as its tokens. */
+export interface Tokenization {
+  readonly ids: readonly number[];
+  readonly tokens: readonly string[];
+  readonly offsets: readonly (readonly [number, number])[];
+}
+
+/** How a model turns messages into a prompt. */
+export interface ChatFormat {
+  /** A Jinja template, as Hugging Face's tokenizers have it. */
+  readonly template: string;
+  readonly bosToken?: string;
+  readonly eosToken?: string;
+}
+
+/** The model that a server offers. */
+export interface ServedModel {
+  readonly id: string;
+  readonly tokenizer: ServedTokenizer;
+  /** Absent for a model that only continues text. */
+  readonly chat?: ChatFormat;
+  /** Sampling where a request says nothing; default temperature 1. */
+  readonly defaults?: SamplingOptions;
+  /** Seconds since 1970, for `/v1/models`. */
+  readonly createdSeconds: number;
+  /** Facts for people, shown in the studio: family, parameters, data type. */
+  readonly facts?: Readonly<Record<string, string | number>>;
+}
