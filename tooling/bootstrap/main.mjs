@@ -8,6 +8,8 @@ const node24 = join(root, "node_modules", "node", "bin", process.platform === "w
 const tool = (...path) => join(root, "node_modules", ...path);
 
 const commands = {
+  /** Installs and does nothing more, for continuous integration. */
+  install: () => 0,
   /** Builds what changed and serves the embedded model; arguments go to `heddle serve`. */
   async start(args) {
     const built = await runToEnd(node24, [

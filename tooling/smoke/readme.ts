@@ -1,0 +1,22 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { mustRun, root } from "../checks/command.ts";
+import type { Check } from "../checks/run-checks.ts";
+import { type CodeBlock, missingLines, runnableBlocks } from "./code-blocks.ts";
+import type { SmokeProject } from "./project.ts";
+
+/** Every block of a README that is marked `ts run` runs, and prints what its comments say. */
+export function readmeChecks({ folder, write }: SmokeProject): Check[] {
+  const files = globSync("{README*.md,packages/*/README*.md,apps/*/README*.md}", { cwd: root }).sort();
+  const blocks = files.flatMap((file) => runnableBlocks(file, readFileSync(join(root, file), "utf8")));
+  return blocks.map((block, index) => ({
+    name: `${block.file}:${block.line} runs`,
+    run: () => runBlock(block, write(`readme-${index}.ts`, block.code), folder),
+  }));
+}
+
+async function runBlock(block: CodeBlock, path: string, folder: string): Promise<void> {
+  const printed = await mustRun("node", ["--disable-warning=ExperimentalWarning", path], { cwd: folder });
+  const missing = missingLines(block.code, printed);
+  if (missing.length > 0) throw new Error(`does not print ${missing.join(" | ")}; got:\n${printed}`);
+}

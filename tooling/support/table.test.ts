@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import type { SuiteReport } from "../checks/suite-report.ts";
+import { staleLines, supportTable } from "./table.ts";
+
+function report(files: Record<string, string[]>): SuiteReport {
+  const testResults = Object.entries(files).map(([name, statuses]) => ({
+    name: `/repo/${name}`,
+    status: "passed",
+    assertionResults: statuses.map((status) => ({ status, fullName: "" })),
+  }));
+  return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0, testResults };
+}
+
+const reports = [
+  report({
+    "packages/attention/src/masks.test.ts": ["passed", "passed", "pending"],
+    "packages/attention/src/masks.property.test.ts": ["passed"],
+    "packages/attention/test/leak.test.ts": ["passed", "failed"],
+  }),
+  report({ "apps/cli/test/serve.data.test.ts": ["passed"] }),
+];
+
+test("a row per concept, a column per kind", () => {
+  const table = supportTable(reports, "/repo");
+  expect(table.slice(table.indexOf("\n## "))).toMatchInlineSnapshot(`
+    "
+    ## attention
+
+    | concept | unit | property | data | browser |
+    |---|---:|---:|---:|---:|
+    | leak | 1, 1 failed |  |  |  |
+    | masks | 2, 1 skipped | 1 |  |  |
+
+    ## cli
+
+    | concept | unit | property | data | browser |
+    |---|---:|---:|---:|---:|
+    | serve |  |  | 1 |  |
+    "
+  `);
+});
+
+test("a claim is stale when its row is gone, not when its number changed", () => {
+  const fresh = supportTable(reports, "/repo");
+  expect(staleLines(fresh.replace("| leak | 1,", "| leak | 7,"), fresh)).toEqual([]);
+  expect(staleLines(`${fresh}| gone | 1 |  |  |  |\n`, fresh)).toEqual(["| gone | 1 |  |  |  |"]);
+});

@@ -1,0 +1,84 @@
+import { relative } from "node:path";
+import type { SuiteReport } from "../checks/suite-report.ts";
+
+/** How a concept is tested; the kind is in the test file's name. */
+const kinds = ["unit", "property", "data", "browser"] as const;
+type Kind = (typeof kinds)[number];
+
+interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const introduction = `# What works
+
+Generated from the results of the tests by \`npm run support\`; a number is how many tests of that kind passed.
+*Unit* tests compare with values worked out by hand and with golden data of other libraries, *property* tests try
+random inputs, *data* tests run real models and texts, *browser* tests run in Chromium.
+`;
+
+/** Writes the support table: a section for each package or app, a row for each concept that it tests. */
+export function supportTable(reports: readonly SuiteReport[], root: string): string {
+  const areas = new Map<string, Map<string, Map<Kind, Tally>>>();
+  for (const { name, assertionResults } of reports.flatMap(({ testResults }) => testResults)) {
+    const { area, concept, kind } = classify(relative(root, name));
+    const concepts = getOrCreate(areas, area, () => new Map<string, Map<Kind, Tally>>());
+    const tallies = getOrCreate(concepts, concept, () => new Map<Kind, Tally>());
+    const tally = getOrCreate(tallies, kind, () => ({ passed: 0, failed: 0, skipped: 0 }));
+    for (const { status } of assertionResults) {
+      if (status === "passed" || status === "failed") tally[status] += 1;
+      else tally.skipped += 1;
+    }
+  }
+  const sections = [...areas].sort(byName).map(([area, concepts]) => {
+    const rows = [...concepts].sort(byName).map(([concept, tallies]) => {
+      return `| ${concept} | ${kinds.map((kind) => cell(tallies.get(kind))).join(" | ")} |`;
+    });
+    return [
+      `\n## ${area}\n`,
+      `| concept | ${kinds.join(" | ")} |`,
+      `|---|${"---:|".repeat(kinds.length)}`,
+      ...rows,
+    ].join("\n");
+  });
+  return `${introduction}${sections.join("\n")}\n`;
+}
+
+/** Lines of a stored table that the fresh one no longer bears out, numbers aside. */
+export function staleLines(stored: string, fresh: string): string[] {
+  const withoutNumbers = (line: string) => line.replace(/\d+/g, "n");
+  const known = new Set(fresh.split("\n").map(withoutNumbers));
+  return stored.split("\n").filter((line) => !known.has(withoutNumbers(line)));
+}
+
+/** `packages/attention/src/masks.property.test.ts` is area attention, concept masks, kind property. */
+function classify(path: string): { area: string; concept: string; kind: Kind } {
+  const [, area = "", ...rest] = path.split("/");
+  const file = rest.join("/").replace(/^(src|test)\//, "");
+  const found = /\.(property|data|browser)\.test\.tsx?$/.exec(file)?.[1];
+  const concept = file.replace(/(\.(property|data|browser))?\.test\.tsx?$/, "");
+  return {
+    area: path.startsWith("tooling/") ? "tooling" : area,
+    concept,
+    kind: kinds.find((kind) => kind === found) ?? "unit",
+  };
+}
+
+function cell(tally: Tally | undefined): string {
+  if (tally === undefined) return "";
+  const { passed, failed, skipped } = tally;
+  return [`${passed}`, failed > 0 && `${failed} failed`, skipped > 0 && `${skipped} skipped`]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1;
+}
+
+function getOrCreate<Key, Value>(map: Map<Key, Value>, key: Key, create: () => Value): Value {
+  const value = map.get(key) ?? create();
+  map.set(key, value);
+  return value;
+}
