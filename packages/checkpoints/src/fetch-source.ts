@@ -49,7 +49,9 @@ export async function fetchSource(baseUrl: string, options: FetchSourceOptions =
 type Request = (name: string, init: RequestInit) => Promise<Response>;
 
 async function probe(request: Request): Promise<readonly string[]> {
-  const found = await Promise.all(usualFiles.map(async (name) => (await request(name, { method: "HEAD" })).ok));
+  const found = await Promise.all(
+    usualFiles.map(async (name) => (await request(name, { method: "HEAD" })).ok),
+  );
   return usualFiles.filter((_, index) => found[index]);
 }
 

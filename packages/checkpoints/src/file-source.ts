@@ -27,7 +27,9 @@ export function memorySource(files: Readonly<Record<string, Uint8Array>>): FileS
 
 /** A source over blobs, such as the `File`s of a file input; only the ranges asked for are read. */
 export function blobSource(files: Readonly<Record<string, Blob>> | readonly File[]): FileSource {
-  const named = isFileList(files) ? files.map((file): [string, Blob] => [nameOf(file), file]) : Object.entries(files);
+  const named = isFileList(files)
+    ? files.map((file): [string, Blob] => [nameOf(file), file])
+    : Object.entries(files);
   const byName = new Map<string, Blob>(named);
   return {
     list: () => [...byName.keys()],
@@ -61,7 +63,11 @@ export async function readText(source: FileSource, name: string): Promise<string
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw formatError({ file: name }, { rule: "a text file must be UTF-8", cure: "Save it as UTF-8." }, cause);
+    throw formatError(
+      { file: name },
+      { rule: "a text file must be UTF-8", cure: "Save it as UTF-8." },
+      cause,
+    );
   }
 }
 
@@ -72,13 +78,18 @@ export async function readJson(source: FileSource, name: string): Promise<unknow
     return JSON.parse(text);
   } catch (cause) {
     const got = cause instanceof Error ? cause.message : String(cause);
-    throw formatError({ file: name }, { rule: "a JSON file must parse", got, cure: "Mend or copy the file." }, cause);
+    throw formatError(
+      { file: name },
+      { rule: "a JSON file must parse", got, cure: "Mend or copy the file." },
+      cause,
+    );
   }
 }
 
 /** The error of a file that a source does not have. */
 export function missingFile(name: string, known: readonly string[], cause?: unknown): HeddleError {
-  const shown = known.length === 0 ? "nothing" : known.slice(0, 12).join(", ") + (known.length > 12 ? ", ..." : "");
+  const shown =
+    known.length === 0 ? "nothing" : known.slice(0, 12).join(", ") + (known.length > 12 ? ", ..." : "");
   const message = `FileSource: the file must exist; got "${name}", there is ${shown}. Check the folder and the name.`;
   return new HeddleError("format", message, { file: name, known: [...known] }, cause);
 }

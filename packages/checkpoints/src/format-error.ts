@@ -20,7 +20,12 @@ export function formatError(
     ...(text.got === undefined ? [] : [text.got]),
   ];
   const cure = text.cure ?? "The file is damaged or not a safetensors file: copy it again.";
-  return new HeddleError("format", `safetensors: ${text.rule}; got ${named.join(", ")}. ${cure}`, { ...place }, cause);
+  return new HeddleError(
+    "format",
+    `safetensors: ${text.rule}; got ${named.join(", ")}. ${cure}`,
+    { ...place },
+    cause,
+  );
 }
 
 /** Cuts a name from a foreign file so that a message stays readable. */

@@ -48,7 +48,10 @@ export function parseHeader(
 function parseJson(json: Uint8Array, file: string): Record<string, unknown> {
   const place = { file, byte: 8 };
   if (json[0] !== 0x7b) {
-    throw formatError(place, { rule: "the header must begin with {", got: `first byte ${json[0] ?? "none"}` });
+    throw formatError(place, {
+      rule: "the header must begin with {",
+      got: `first byte ${json[0] ?? "none"}`,
+    });
   }
   let value: unknown;
   try {
@@ -81,7 +84,10 @@ function parseEntry(value: unknown, { file, name, dataStart, fileBytes }: EntryP
     throw formatError(place, { rule: `the dtype must be one of ${storedDTypes.join(" ")}`, got });
   }
   if (!isCounts(shape)) {
-    throw formatError(place, { rule: "the shape must be a list of whole numbers >= 0", got: shown("shape", shape) });
+    throw formatError(place, {
+      rule: "the shape must be a list of whole numbers >= 0",
+      got: shown("shape", shape),
+    });
   }
   if (!isCounts(offsets) || offsets.length !== 2) {
     const got = shown("data_offsets", offsets);
@@ -110,10 +116,16 @@ function checkCoverage(
   let covered = dataStart;
   for (const [tensor, { start, end }] of inOrder) {
     if (start < covered) {
-      throw formatError({ file, tensor, byte: start }, { rule: "tensors must not overlap", got: `taken up to ${covered}` });
+      throw formatError(
+        { file, tensor, byte: start },
+        { rule: "tensors must not overlap", got: `taken up to ${covered}` },
+      );
     }
     if (start > covered) {
-      throw formatError({ file, tensor, byte: covered }, { rule: "no bytes may lie between tensors", got: `next at ${start}` });
+      throw formatError(
+        { file, tensor, byte: covered },
+        { rule: "no bytes may lie between tensors", got: `next at ${start}` },
+      );
     }
     covered = end;
   }

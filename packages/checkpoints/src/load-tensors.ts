@@ -1,4 +1,4 @@
-import { cast, type Device, type FloatDType, fromBytes, HeddleError, isFloat, type Tensor } from "@heddle/tensor";
+import { type Device, type FloatDType, fromBytes, HeddleError, isFloat, type Tensor } from "@heddle/tensor";
 import { formatError } from "./format-error.js";
 import type { SafetensorsFiles } from "./safetensors.js";
 import { dtypeOf, type StoredDType } from "./stored-dtype.js";
@@ -26,20 +26,20 @@ export async function loadTensors(
   options: LoadTensorsOptions,
 ): Promise<Record<string, Tensor>> {
   const names = [...(options.names ?? files.tensors.keys())];
-  const loaded: Record<string, Tensor> = {};
+  const loaded = new Map<string, Tensor>();
   const size = (name: string) => sizeOf(files, name);
   const totalBytes = names.reduce((sum, name) => sum + size(name), 0);
   let loadedBytes = 0;
   try {
     for (const name of names) {
       options.signal?.throwIfAborted();
-      loaded[name] = await loadTensor(files, name, options);
+      loaded.set(name, await loadTensor(files, name, options));
       loadedBytes += size(name);
       options.onProgress?.({ loadedBytes, totalBytes });
     }
-    return loaded;
+    return Object.fromEntries(loaded);
   } catch (error) {
-    for (const tensor of Object.values(loaded)) tensor.dispose();
+    for (const tensor of loaded.values()) tensor.dispose();
     throw error;
   }
 }
@@ -52,12 +52,16 @@ export async function loadTensor(
 ): Promise<Tensor> {
   const bytes = await files.read(name);
   const stored = files.tensors.get(name);
-  if (stored === undefined) throw new HeddleError("format", `loadTensor: the tensor must exist; got "${name}".`);
+  if (stored === undefined)
+    throw new HeddleError("format", `loadTensor: the tensor must exist; got "${name}".`);
   const place = { file: stored.file, tensor: name, byte: stored.start };
   if (stored.dtype === "I64") {
     const narrowed = narrowToI32(bytes, (at) => {
       const got = `element ${at}`;
-      return formatError({ ...place, byte: stored.start + at * 8 }, { rule: "an I64 value must fit in i32", got });
+      return formatError(
+        { ...place, byte: stored.start + at * 8 },
+        { rule: "an I64 value must fit in i32", got },
+      );
     });
     return fromBytes(device, { shape: stored.shape, dtype: "i32" }, narrowed);
   }
@@ -80,13 +84,16 @@ function ownDType(stored: StoredDType, name: string) {
   const dtype = dtypeOf(stored);
   if (dtype !== undefined) return dtype;
   const message = `loadTensors: the dtype must be one that devices hold; got ${stored} in tensor "${name}".`;
-  throw new HeddleError("dtype", `${message} Convert the checkpoint to F32, BF16 or F16.`, { tensor: name, dtype: stored });
+  throw new HeddleError("dtype", `${message} Convert the checkpoint to F32, BF16 or F16.`, {
+    tensor: name,
+    dtype: stored,
+  });
 }
 
 function castAndFree(tensor: Tensor, dtype: Tensor["dtype"]): Tensor {
   if (tensor.dtype === dtype) return tensor;
   try {
-    return cast(tensor, dtype);
+    return tensor.cast(dtype);
   } finally {
     tensor.dispose();
   }
@@ -106,6 +113,7 @@ function narrowToI32(bytes: Uint8Array, tooWide: (element: number) => HeddleErro
 function roundToF32(bytes: Uint8Array): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const out = new DataView(new ArrayBuffer(bytes.byteLength / 2));
-  for (let at = 0; at < bytes.byteLength / 8; at++) out.setFloat32(at * 4, view.getFloat64(at * 8, true), true);
+  for (let at = 0; at < bytes.byteLength / 8; at++)
+    out.setFloat32(at * 4, view.getFloat64(at * 8, true), true);
   return new Uint8Array(out.buffer);
 }

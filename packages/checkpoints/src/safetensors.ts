@@ -70,7 +70,10 @@ async function openShards(source: FileSource, index: string): Promise<Safetensor
   }
   for (const [tensor, file] of weightMap) {
     if (!tensors.has(tensor)) {
-      throw formatError({ file, tensor }, { rule: "a shard must hold the tensors that its index places in it" });
+      throw formatError(
+        { file, tensor },
+        { rule: "a shard must hold the tensors that its index places in it" },
+      );
     }
   }
   return reader(source, { tensors, metadata });
@@ -87,7 +90,10 @@ function parseIndex(json: unknown, index: string): ReadonlyMap<string, string> {
     entries.map(([tensor, file]): [string, string] => {
       if (typeof file === "string" && /^[^/\\]+\.safetensors$/.test(file)) return [tensor, file];
       const got = `file ${JSON.stringify(file)?.slice(0, 80)}`;
-      throw formatError({ file: index, tensor }, { rule: "weight_map must name a file beside the index", got });
+      throw formatError(
+        { file: index, tensor },
+        { rule: "weight_map must name a file beside the index", got },
+      );
     }),
   );
 }
@@ -100,7 +106,10 @@ function reader(source: FileSource, { tensors, metadata }: SafetensorsHeader): S
       const stored = tensors.get(name);
       if (stored === undefined) {
         const file = [...tensors.values()][0]?.file ?? "";
-        throw formatError({ file, tensor: name }, { rule: "the tensor must exist", cure: "Ask for one of `tensors`." });
+        throw formatError(
+          { file, tensor: name },
+          { rule: "the tensor must exist", cure: "Ask for one of `tensors`." },
+        );
       }
       return readRange(source, { file: stored.file, start: stored.start, end: stored.end, tensor: name });
     },

@@ -88,7 +88,10 @@ function headerBytes(tensors: readonly Named[], metadata: Readonly<Record<string
       throw new HeddleError("config", message, { tensor: name });
     }
     const end = start + sizeBytes(tensor);
-    entries.push([name, { dtype: storedDTypeOf(tensor.dtype), shape: tensor.shape, data_offsets: [start, end] }]);
+    entries.push([
+      name,
+      { dtype: storedDTypeOf(tensor.dtype), shape: tensor.shape, data_offsets: [start, end] },
+    ]);
     start = end;
   }
   // Written by hand rather than from an object, whose keys that look like numbers would move to the front.
@@ -103,7 +106,9 @@ function headerBytes(tensors: readonly Named[], metadata: Readonly<Record<string
 
 function indexJson(shards: readonly (readonly Named[])[], files: readonly string[]): string {
   const all = shards.flat();
-  const placed = shards.flatMap((shard, at) => shard.map(([name]): [string, string] => [name, files[at] ?? ""]));
+  const placed = shards.flatMap((shard, at) =>
+    shard.map(([name]): [string, string] => [name, files[at] ?? ""]),
+  );
   const weightMap = Object.fromEntries(placed.sort(([a], [b]) => (a < b ? -1 : 1)));
   const totalBytes = all.reduce((sum, [, tensor]) => sum + sizeBytes(tensor), 0);
   return `${JSON.stringify({ metadata: { total_size: totalBytes }, weight_map: weightMap }, null, 2)}\n`;

@@ -41,13 +41,16 @@ export function treeFromNamed<Whole>(like: Whole, named: Readonly<Record<string,
       problems.push(`${path} is ${typeText(found)}, expected ${typeText(tensor)}`);
     }
   }
-  for (const path of Object.keys(named)) if (!Object.hasOwn(expected, path)) problems.push(`left over ${path}`);
+  for (const path of Object.keys(named))
+    if (!Object.hasOwn(expected, path)) problems.push(`left over ${path}`);
   if (problems.length > 0) {
     const message = `treeFromNamed: the tensors must fit the tree; got ${problems.join("; ")}. Load with the configuration it was saved with.`;
     throw new HeddleError("format", message, { problems });
   }
   const flat = flattenTree<unknown, Whole>(like);
-  return flat.rebuild(flat.leaves.map((leaf, at) => (leaf === undefined ? undefined : named[flat.paths[at] ?? ""])));
+  return flat.rebuild(
+    flat.leaves.map((leaf, at) => (leaf === undefined ? undefined : named[flat.paths[at] ?? ""])),
+  );
 }
 
 function typeText(tensor: Tensor): string {

@@ -16,7 +16,8 @@ export function checkJson(value: unknown, path = "state"): asserts value is Json
     for (const [key, item] of Object.entries(value)) checkJson(item, `${path}.${key}`);
     return;
   }
-  const shown = typeof value === "object" ? "an object of a class" : Object.is(value, -0) ? "-0" : String(value);
+  const shown =
+    typeof value === "object" ? "an object of a class" : Object.is(value, -0) ? "-0" : String(value);
   const message = `saveCheckpoint: state must be plain JSON values; got ${shown} at ${path}. Keep arrays of numbers as tensors in a tree.`;
   throw new HeddleError("config", message, { path });
 }

@@ -79,7 +79,10 @@ export async function openCheckpoint(
   { step }: { readonly step?: number } = {},
 ): Promise<SavedCheckpoint> {
   const saved = await listCheckpoints(directory);
-  const wanted = step === undefined ? await latestName(directory, saved) : saved.findLast((one) => one.step === step)?.name;
+  const wanted =
+    step === undefined
+      ? await latestName(directory, saved)
+      : saved.findLast((one) => one.step === step)?.name;
   const found = saved.find((one) => one.name === wanted);
   if (found === undefined) throw noCheckpoint(directory, step, saved);
   const path = join(directory, found.name);
@@ -113,7 +116,9 @@ export async function listCheckpoints(
     const match = finishedName.exec(name);
     return match === null ? [] : [{ name, step: Number(match[1]), again: Number(match[2] ?? 0) }];
   });
-  return parsed.sort((a, b) => a.step - b.step || a.again - b.again).map(({ name, step }) => ({ name, step }));
+  return parsed
+    .sort((a, b) => a.step - b.step || a.again - b.again)
+    .map(({ name, step }) => ({ name, step }));
 }
 
 async function writeContent(path: string, { step, trees, state }: CheckpointContent): Promise<void> {
@@ -121,7 +126,11 @@ async function writeContent(path: string, { step, trees, state }: CheckpointCont
   for (const [name, tree] of Object.entries(trees)) {
     await saveTensors(sink, namedTensors(tree), { base: name, metadata: { format: "heddle" } });
   }
-  await writeText(sink, stateFile, `${JSON.stringify({ version: 1, step, trees: Object.keys(trees), state }, null, 1)}\n`);
+  await writeText(
+    sink,
+    stateFile,
+    `${JSON.stringify({ version: 1, step, trees: Object.keys(trees), state }, null, 1)}\n`,
+  );
 }
 
 function checkContent({ step, trees, state }: CheckpointContent, keepLast: number): void {
@@ -179,7 +188,13 @@ async function prune(directory: string, keepLast: number): Promise<void> {
 }
 
 function parseState(json: unknown, path: string): { readonly state: Json } {
-  if (typeof json === "object" && json !== null && "version" in json && json.version === 1 && "state" in json) {
+  if (
+    typeof json === "object" &&
+    json !== null &&
+    "version" in json &&
+    json.version === 1 &&
+    "state" in json
+  ) {
     return { state: json.state as Json };
   }
   const message = `openCheckpoint: ${stateFile} must be of version 1; got another in "${path}". Resume with the release that wrote it.`;
