@@ -55,3 +55,9 @@ export function flashShape([query, key, value]: readonly TensorType[]): FlashSha
   const [, numKvHeads = 0, keyLen = 0] = key?.shape ?? [];
   return { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim: value?.shape[3] ?? 0 };
 }
+
+/** What the backward op needs: its inputs are query, key, value, key mask?, bias?, lse, delta, gradient of the output. */
+export interface FlashBackwardParams extends FlashParams {
+  /** Also gives the gradient of the bias, [B, H, T, S], as a fourth output. */
+  readonly wantsBias: boolean;
+}

@@ -1,0 +1,411 @@
+import {
+  assemble,
+  type CpuFeatures,
+  f32,
+  f32x4,
+  type FunctionBuilder,
+  i32,
+  type KernelArgument,
+  type KernelStep,
+  type Local,
+  select,
+  type Value,
+  v128,
+  type WasmKernelFactory,
+} from "@heddle/tensor/kernel";
+import { type FlashBackwardParams, flashInputs, flashShape } from "../flash-params.js";
+import { denseKeys, denseRules, emitScores, type ForwardPlan, planKey, type RuleView, type KeyView, tileSizeFor } from "./flash-forward.wasm.js";
+import { emitWeight } from "./online-softmax.js";
+import { emitPackTransposed, minimum } from "./row-moves.js";
+import { clearStep, emitWithSlot, scratchSlots } from "./scratch-slot.js";
+import { type BiasView, emitAnyKey, emitBiasGradient, emitKeyRange, emitTileRows, type ScoreTile } from "./score-tile.js";
+import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
+
+type Address = Local<"i32">;
+
+/** A stand-in for the log-sum-exp of rows that saw nothing: it turns every weight into 0. */
+const unseen = 3e38;
+
+interface BackwardPlan extends ForwardPlan {
+  readonly params: FlashBackwardParams;
+  readonly biasShape: readonly number[] | undefined;
+  /** Query heads that one unit works through: the whole group, or one, with a sum over the group afterwards. */
+  readonly headsPerUnit: number;
+}
+
+/** Buffers of the launch; `dKey` and `dValue` are per query head where a sum over the group follows. */
+interface BackwardBuffers {
+  readonly query: Address;
+  readonly key: Address;
+  readonly value: Address;
+  readonly keyMask: Address | undefined;
+  readonly bias: Address | undefined;
+  readonly logSumExp: Address;
+  readonly delta: Address;
+  readonly dOut: Address;
+  readonly dQuery: Address;
+  readonly dKey: Address;
+  readonly dValue: Address;
+  readonly dBias: Address | undefined;
+  readonly scratch: Address;
+}
+
+/**
+ * WebAssembly kernel of the gradient of `flashAttention` for f32: weights are computed again tile by tile from the stored
+ * log-sum-exp.
+ *
+ * A unit is one head (or one group of heads), so that no two threads add to one gradient.
+ * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 2. Twin: the gradient of `attentionReference`.
+ * Differs from the paper: queries are the outer loop, because one thread owns a head.
+ */
+export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, features) => {
+  if (call.inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32")) return undefined;
+  const plan = backwardPlan(call, features);
+  const { shape, params, slots, headsPerUnit } = plan;
+  const { batch, numHeads, numKvHeads, keyLen, headDim, valueDim } = shape;
+  const numInputs = flashInputs({ ...params, hasSinks: false }).count + 3;
+  const numOutputs = params.wantsBias ? 4 : 3;
+  const isSplit = headsPerUnit < numHeads / numKvHeads;
+  const partRows = isSplit ? batch * numHeads * keyLen : 0;
+  const dKeyAt = slots.totalBytes;
+  const dValueAt = dKeyAt + Math.ceil((partRows * headDim * 4) / 64) * 64;
+  const buffer = (index: number): KernelArgument => ({ kind: "buffer", index });
+  const dKeyArg = isSplit ? ({ kind: "scratch", byteOffset: dKeyAt } as const) : buffer(numInputs + 1);
+  const dValueArg = isSplit ? ({ kind: "scratch", byteOffset: dValueAt } as const) : buffer(numInputs + 2);
+  const inputs = Array.from({ length: numInputs + 1 }, (_, index) => buffer(index));
+  const biasOut = params.wantsBias ? [buffer(numInputs + numOutputs - 1)] : [];
+  const main: KernelStep = {
+    module: {
+      key: `flash-backward ${planKey(plan)} heads ${headsPerUnit} bias ${plan.biasShape}`,
+      emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitBackward(f, plan)),
+    },
+    args: [...inputs, dKeyArg, dValueArg, ...biasOut, { kind: "scratch", byteOffset: 0 }],
+    units: (batch * numHeads) / headsPerUnit,
+    grain: 1,
+  };
+  const sums = [
+    { width: headDim, from: dKeyArg, to: buffer(numInputs + 1) },
+    { width: valueDim, from: dValueArg, to: buffer(numInputs + 2) },
+  ].map((sum) => groupSumStep(plan, sum));
+  return {
+    steps: [clearStep(slots, features), main, ...(isSplit ? sums : [])],
+    scratchBytes: dValueAt + partRows * valueDim * 4,
+  };
+};
+
+function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: CpuFeatures): BackwardPlan {
+  const shape = flashShape(call.inputs);
+  const tile = tileSizeFor(shape.queryLen);
+  const tiles = call.params.softcap === undefined ? 2 : 3;
+  const floats = tile.queries * (2 + shape.headDim + shape.valueDim + tiles * tile.keys);
+  const group = shape.numHeads / shape.numKvHeads;
+  const hasManyGroups = shape.batch * shape.numKvHeads >= 2 * features.threads;
+  const { bias } = flashInputs(call.params);
+  return {
+    shape,
+    params: call.params,
+    tile,
+    features,
+    slots: scratchSlots(features, floats * 4),
+    biasShape: bias === undefined ? undefined : call.inputs[bias]?.shape,
+    headsPerUnit: hasManyGroups || features.threads === 1 ? group : 1,
+  };
+}
+
+function declareBuffers(f: FunctionBuilder, { params }: BackwardPlan): BackwardBuffers {
+  const next = () => f.param("i32");
+  const optional = (isThere: boolean) => (isThere ? next() : undefined);
+  return {
+    query: next(),
+    key: next(),
+    value: next(),
+    keyMask: optional(params.hasKeyMask),
+    bias: optional(params.hasBias),
+    logSumExp: next(),
+    delta: next(),
+    dOut: next(),
+    dQuery: next(),
+    dKey: next(),
+    dValue: next(),
+    dBias: optional(params.wantsBias),
+    scratch: next(),
+  };
+}
+
+/** What the tiles of one head share. */
+interface BackwardHead {
+  readonly plan: BackwardPlan;
+  readonly registers: MatmulRegisters;
+  readonly keys: KeyView;
+  readonly rules: RuleView;
+  /** Addresses of the head's rows. */
+  readonly query: Address;
+  readonly dOut: Address;
+  readonly dQuery: Address;
+  readonly dKey: Address;
+  readonly dValue: Address;
+  readonly dBias: BiasView | undefined;
+  readonly logSumExp: Address;
+  readonly delta: Address;
+  /** Private memory: a packed query and output gradient, tiles of weights and of their gradients, row statistics. */
+  readonly packedQuery: Address;
+  readonly packedDOut: Address;
+  readonly weights: Address;
+  readonly dScores: Address;
+  readonly slopes: Address | undefined;
+  readonly rowLogSumExp: Address;
+  readonly rowDelta: Address;
+}
+
+function emitBackward(f: FunctionBuilder, plan: BackwardPlan): void {
+  const { shape, features, slots, headsPerUnit } = plan;
+  const { numHeads, numKvHeads, keyLen, headDim, valueDim } = shape;
+  const buffers = declareBuffers(f, plan);
+  const [begin, end] = [f.param("i32"), f.param("i32")];
+  const registers = matmulRegisters(f, features);
+  const group = numHeads / numKvHeads;
+  emitWithSlot(f, { slots, scratch: buffers.scratch, isShared: features.sharedMemory }, (slot) => {
+    const memory = slotMemory(f, plan, slot);
+    f.for(begin, end, 1, (unit) => {
+      const firstHead = f.let(i32.mul(unit, headsPerUnit)); // of all heads of the batch
+      const batchRow = f.let(i32.divU(firstHead, numHeads));
+      const kvHead = f.let(i32.divU(i32.sub(firstHead, i32.mul(batchRow, numHeads)), group));
+      const dKey = f.let(i32.add(buffers.dKey, i32.mul(unit, keyLen * headDim * 4)));
+      const dValue = f.let(i32.add(buffers.dValue, i32.mul(unit, keyLen * valueDim * 4)));
+      f.fillMemory(dKey, 0, keyLen * headDim * 4);
+      f.fillMemory(dValue, 0, keyLen * valueDim * 4);
+      const keys = denseKeys(f, shape, { key: buffers.key, value: buffers.value, batchRow, kvHead });
+      f.for(firstHead, i32.add(firstHead, headsPerUnit), 1, (head) => {
+        emitHead(f, { ...headView(f, plan, { buffers, head, batchRow }), ...memory, plan, registers, keys, dKey, dValue });
+      });
+    });
+  });
+}
+
+/** Parts of a thread's private memory. */
+function slotMemory(f: FunctionBuilder, { shape, tile, params }: BackwardPlan, slot: Address) {
+  const floatsAt = (address: Value<"i32">, rows: number) => f.let(i32.add(address, rows * tile.queries * 4));
+  const packedDOut = floatsAt(slot, shape.headDim);
+  const weights = floatsAt(packedDOut, shape.valueDim);
+  const dScores = floatsAt(weights, tile.keys);
+  const rowLogSumExp = floatsAt(dScores, tile.keys);
+  const rowDelta = floatsAt(rowLogSumExp, 1);
+  const slopes = params.softcap === undefined ? undefined : floatsAt(rowDelta, 1);
+  return { packedQuery: slot, packedDOut, weights, dScores, rowLogSumExp, rowDelta, slopes };
+}
+
+function headView(
+  f: FunctionBuilder,
+  { shape, biasShape }: BackwardPlan,
+  { buffers, head, batchRow }: { buffers: BackwardBuffers; head: Address; batchRow: Address },
+) {
+  const { numHeads, queryLen, keyLen, headDim, valueDim } = shape;
+  const ownHead = f.let(i32.sub(head, i32.mul(batchRow, numHeads)));
+  const rows = f.let(i32.mul(head, queryLen));
+  const rowsOf = (address: Address, width: number) => f.let(i32.add(address, i32.mul(rows, width * 4)));
+  const { keyMask, bias, dBias } = buffers;
+  const dBiasAt = dBias && rowsOf(dBias, keyLen);
+  return {
+    rules: denseRules(shape, { keyMask, bias, sinks: undefined }, { batchRow, head: ownHead, biasShape }),
+    query: rowsOf(buffers.query, headDim),
+    dOut: rowsOf(buffers.dOut, valueDim),
+    dQuery: rowsOf(buffers.dQuery, headDim),
+    logSumExp: rowsOf(buffers.logSumExp, 1),
+    delta: rowsOf(buffers.delta, 1),
+    dBias: dBiasAt && { address: dBiasAt, queryBytes: keyLen * 4, keyBytes: 4 },
+  };
+}
+
+/** Emits the loop over the query tiles of a head. */
+function emitHead(f: FunctionBuilder, head: BackwardHead): void {
+  const { plan, keys } = head;
+  const { shape, tile, params } = plan;
+  f.fillMemory(head.dQuery, 0, shape.queryLen * shape.headDim * 4);
+  if (head.dBias !== undefined) f.fillMemory(head.dBias.address, 0, shape.queryLen * shape.keyLen * 4);
+  f.for(0, shape.queryLen, tile.queries, (firstQuery) => {
+    const numQueries = minimum(f, i32.sub(shape.queryLen, firstQuery), tile.queries);
+    emitQueryTile(f, head, { firstQuery, numQueries });
+    const range = { firstQuery, numQueries, offset: keys.offset, numKeys: keys.numKeys };
+    const { from, to } = emitKeyRange(f, params, range);
+    f.for(from, to, tile.keys, (firstKey) => {
+      const numKeys = minimum(f, i32.sub(to, firstKey), tile.keys);
+      const scores: ScoreTile = {
+        address: head.weights,
+        width: tile.queries,
+        numKeys,
+        numQueries,
+        firstKey,
+        firstQuery,
+        offset: keys.offset,
+      };
+      if (head.rules.keyMask === undefined) emitTile(f, head, scores);
+      else f.if(emitAnyKey(f, head.rules.keyMask, scores), () => emitTile(f, head, scores));
+    });
+  });
+}
+
+/** Emits the packing of a tile of queries and output gradients, and of its row statistics. */
+function emitQueryTile(
+  f: FunctionBuilder,
+  head: BackwardHead,
+  { firstQuery, numQueries }: { firstQuery: Address; numQueries: Address },
+): void {
+  const { shape, tile, params } = head.plan;
+  const rows = { numRows: numQueries, width: tile.queries };
+  const source = (address: Address, columns: number) => i32.add(address, i32.mul(firstQuery, columns * 4));
+  const { headDim, valueDim } = shape;
+  emitPackTransposed(f, { ...rows, source: source(head.query, headDim), target: head.packedQuery, columns: headDim, scale: params.scale });
+  emitPackTransposed(f, { ...rows, source: source(head.dOut, valueDim), target: head.packedDOut, columns: valueDim, scale: 1 });
+  f.fillMemory(head.rowDelta, 0, tile.queries * 4);
+  f.copyMemory(head.rowDelta, source(head.delta, 1), i32.shl(numQueries, 2));
+  const from = f.let(source(head.logSumExp, 1));
+  const to = f.let(head.rowLogSumExp);
+  f.for(0, tile.queries, 1, (column) => {
+    f.store("f32", to, unseen);
+    f.if(i32.ltS(column, numQueries), () => {
+      const value = f.let(f32.load(from));
+      f.store("f32", to, select(f32.eq(value, Number.NEGATIVE_INFINITY), f32.const(unseen), value));
+    });
+    f.increase(from, 4);
+    f.increase(to, 4);
+  });
+}
+
+/** Emits one tile: five products. */
+function emitTile(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void {
+  const { plan, registers, keys, slopes } = head;
+  const { headDim, valueDim } = plan.shape;
+  emitScores(f, head, tile, slopes);
+  emitWeights(f, head, tile);
+  const rowOf = (address: Value<"i32">, index: Address, columns: number) => ({
+    address: i32.add(address, i32.mul(index, columns * 4)),
+    rowBytes: columns * 4,
+  });
+  const columnBytes = 4;
+  const width = tile.width * 4;
+  emitTileMatmul(f, registers, {
+    a: { ...rowOf(keys.value, tile.firstKey, valueDim), columnBytes }, // dP^T = V dO^T
+    b: { address: head.packedDOut, rowBytes: width },
+    c: { address: head.dScores, rowBytes: width },
+    rows: tile.numKeys,
+    depth: f.let(i32.const(valueDim)),
+    columns: tile.width,
+    accumulates: false,
+  });
+  emitTileMatmul(f, registers, {
+    a: { address: head.weights, rowBytes: width, columnBytes }, // dV += P^T dO
+    b: rowOf(head.dOut, tile.firstQuery, valueDim),
+    c: rowOf(head.dValue, tile.firstKey, valueDim),
+    rows: tile.numKeys,
+    depth: tile.numQueries,
+    columns: valueDim,
+    accumulates: true,
+  });
+  emitScoreGradient(f, head, tile);
+  emitTileMatmul(f, registers, {
+    a: { address: head.dScores, rowBytes: width, columnBytes }, // dK += dS^T Q
+    b: rowOf(head.query, tile.firstQuery, headDim),
+    c: rowOf(head.dKey, tile.firstKey, headDim),
+    rows: tile.numKeys,
+    depth: tile.numQueries,
+    columns: headDim,
+    accumulates: true,
+  });
+  emitTileMatmul(f, registers, {
+    a: { address: head.dScores, rowBytes: 4, columnBytes: width }, // dQ += dS K
+    b: rowOf(keys.key, tile.firstKey, headDim),
+    c: rowOf(head.dQuery, tile.firstQuery, headDim),
+    rows: tile.numQueries,
+    depth: tile.numKeys,
+    columns: headDim,
+    accumulates: true,
+  });
+}
+
+/** Emits a loop over pairs of vectors of a tile; `body` gets, for each of both, its address and offset, and its column's. */
+function emitTilePairs(
+  f: FunctionBuilder,
+  tile: ScoreTile,
+  body: (row: Address, column: Value<"i32">, offset: number) => Value<"v128">,
+): void {
+  emitTileRows(f, tile, (row) => {
+    const at = f.let(row);
+    f.for(0, tile.width * 4, 32, (column) => {
+      const results = [0, 16].map((offset) => f.let(body(at, column, offset)));
+      for (const [i, result] of results.entries()) f.store("v128", at, result, i * 16);
+      f.increase(at, 32);
+    });
+  });
+}
+
+/** Emits P = exp(S - lse) in place. */
+function emitWeights(f: FunctionBuilder, { plan, rowLogSumExp }: BackwardHead, tile: ScoreTile): void {
+  emitTilePairs(f, tile, (at, column, offset) =>
+    emitWeight(
+      f,
+      f32x4.sub(v128.load(at, offset), v128.load(i32.add(rowLogSumExp, column), offset)),
+      plan.features,
+    ),
+  );
+}
+
+/** Emits dS = scale P (dP - delta), times the slopes of the soft cap, in place of dP; the bias gets its part on the way. */
+function emitScoreGradient(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void {
+  const { plan, rowDelta, dBias, slopes } = head;
+  const { scale } = plan.params;
+  const gradients: ScoreTile = { ...tile, address: head.dScores };
+  const toWeights = f.let(i32.sub(head.weights, head.dScores));
+  const slopeOf = (at: Address, offset: number) => {
+    if (slopes === undefined) return f32x4.splat(scale);
+    return f32x4.mul(v128.load(i32.add(at, i32.sub(slopes, head.dScores)), offset), scale);
+  };
+  const raw = (at: Address, column: Value<"i32">, offset: number) =>
+    f32x4.mul(
+      v128.load(i32.add(at, toWeights), offset),
+      f32x4.sub(v128.load(at, offset), v128.load(i32.add(rowDelta, column), offset)),
+    );
+  if (dBias === undefined) {
+    emitTilePairs(f, gradients, (at, column, offset) => f32x4.mul(raw(at, column, offset), slopeOf(at, offset)));
+    return;
+  }
+  emitTilePairs(f, gradients, raw);
+  emitBiasGradient(f, gradients, dBias);
+  emitTilePairs(f, gradients, (at, _, offset) => f32x4.mul(v128.load(at, offset), slopeOf(at, offset)));
+}
+
+/** The sum of the gradients of a group's query heads: [B, G, H / G, S, width] -> [B, G, S, width]. */
+function groupSumStep(
+  { shape, features }: BackwardPlan,
+  { width, from, to }: { width: number; from: KernelArgument; to: KernelArgument },
+): KernelStep {
+  const { batch, numHeads, numKvHeads, keyLen } = shape;
+  const group = numHeads / numKvHeads;
+  const headBytes = keyLen * width * 4;
+  const emit = () =>
+    assemble({ sharedMemory: features.sharedMemory }, (f) => {
+      const [parts, sums, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+      f.for(begin, end, 1, (row) => {
+        const kvHead = f.let(i32.divU(row, keyLen));
+        const offset = i32.mul(i32.sub(row, i32.mul(kvHead, keyLen)), width * 4);
+        const source = f.let(i32.add(i32.add(parts, i32.mul(kvHead, group * headBytes)), offset));
+        const target = f.let(i32.add(sums, i32.mul(row, width * 4)));
+        f.for(0, width, 1, () => {
+          const sum = f.let(f32.load(source));
+          const at = f.let(source);
+          f.for(1, group, 1, () => {
+            f.increase(at, headBytes);
+            f.set(sum, f32.add(sum, f32.load(at)));
+          });
+          f.store("f32", target, sum);
+          f.increase(source, 4);
+          f.increase(target, 4);
+        });
+      });
+    });
+  return {
+    module: { key: `flash-group-sum ${group} ${keyLen} ${width} shared ${features.sharedMemory}`, emit },
+    args: [from, to],
+    units: batch * numKvHeads * keyLen,
+    grain: 256,
+  };
+}
