@@ -47,8 +47,7 @@ function fromNumbers(device: Device, type: TensorType, values: ArrayLike<number>
   checkShape("tensor", type.shape);
   checkDType("tensor", device, type.dtype);
   const array = hostArray(type);
-  array.data.set(values as ArrayLike<number>);
-  if (type.dtype === "bool") array.data.forEach((value, i) => (array.data[i] = value === 0 ? 0 : 1));
+  array.data.set(type.dtype === "bool" ? Uint8Array.from(values, (value) => (value === 0 ? 0 : 1)) : values);
   return fromBytes(device, type, encode(array));
 }
 

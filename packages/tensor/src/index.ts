@@ -1,3 +1,4 @@
+export { type Compiled, compile, type PlanReport } from "./compile/compile.js";
 export {
   arange,
   fromBytes,

@@ -21,4 +21,3 @@ export {
   type Value,
   type ValueType,
 } from "./wasm/value.js";
-export { type LaneMath, laneMath } from "./wasm/simd-math.js";

@@ -92,3 +92,22 @@ export function broadcastStrides(shape: Shape, target: Shape): number[] {
   const lead = target.length - shape.length;
   return target.map((_, axis) => (axis < lead || shape[axis - lead] === 1 ? 0 : (strides[axis - lead] ?? 0)));
 }
+
+/** For each element of `target`, row-major, the position in `shape` that broadcasting reads. */
+export function broadcastOffsets(shape: Shape, target: Shape): Int32Array {
+  return stridedOffsets(target, broadcastStrides(shape, target));
+}
+
+/** Positions of the elements of a strided box, row-major. */
+export function stridedOffsets(shape: Shape, strides: readonly number[], start = 0): Int32Array {
+  let offsets = Int32Array.of(start);
+  shape.forEach((extent, axis) => {
+    const stride = strides[axis] ?? 0;
+    const next = new Int32Array(offsets.length * extent);
+    for (let i = 0; i < offsets.length; i++) {
+      for (let j = 0; j < extent; j++) next[i * extent + j] = (offsets[i] ?? 0) + j * stride;
+    }
+    offsets = next;
+  });
+  return offsets;
+}

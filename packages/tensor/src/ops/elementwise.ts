@@ -4,11 +4,11 @@ import type { Expression, ExpressionNode, ScalarOp } from "../expression.js";
 import { defineOp, type Op, type OpSpec } from "../op.js";
 import { evaluateExpression } from "../scalar.js";
 import {
+  broadcastOffsets,
   broadcastShapes,
-  broadcastStrides,
   formatType,
+  type Shape,
   sizeOf,
-  stridesOf,
   type TensorType,
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
@@ -122,27 +122,20 @@ function defineElementwise(name: string, rule: ElementwiseRule): Op<ElementwiseP
 /** Runs an expression over broadcast arrays, element by element: the readable twin of every elementwise kernel. */
 export function evaluateElementwise(
   expression: Expression,
-  inputs: readonly { shape: readonly number[]; data: ArrayLike<number> }[],
-  outputs: readonly { shape: readonly number[]; data: { [index: number]: number } }[],
+  inputs: readonly { shape: Shape; data: ArrayLike<number> }[],
+  outputs: readonly { shape: Shape; data: { [index: number]: number } }[],
 ): void {
   const shape = outputs[0]?.shape ?? [];
-  const strides = stridesOf(shape);
-  const inputStrides = inputs.map((input) => broadcastStrides(input.shape, shape));
+  const offsets = inputs.map((input) => broadcastOffsets(input.shape, shape));
   const values: number[] = [];
   const elements: number[] = [];
   for (let flat = 0; flat < sizeOf(shape); flat++) {
-    inputs.forEach((input, i) => {
-      let offset = 0;
-      for (let axis = 0; axis < shape.length; axis++) {
-        const index = Math.floor(flat / (strides[axis] ?? 1)) % (shape[axis] ?? 1);
-        offset += index * (inputStrides[i]?.[axis] ?? 0);
-      }
-      elements[i] = input.data[offset] ?? 0;
-    });
+    for (let i = 0; i < inputs.length; i++) elements[i] = inputs[i]?.data[offsets[i]?.[flat] ?? 0] ?? 0;
     evaluateExpression(expression, elements, values);
-    outputs.forEach((output, i) => {
-      output.data[flat] = values[expression.outputs[i] ?? 0] ?? 0;
-    });
+    for (let i = 0; i < outputs.length; i++) {
+      const output = outputs[i];
+      if (output) output.data[flat] = values[expression.outputs[i] ?? 0] ?? 0;
+    }
   }
 }
 

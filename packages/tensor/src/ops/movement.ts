@@ -10,6 +10,7 @@ import {
   type Shape,
   sameShape,
   sizeOf,
+  stridedOffsets,
   stridesOf,
   type TensorType,
 } from "../shape.js";
@@ -21,17 +22,9 @@ export function evaluateCopies(copies: Copies, inputs: readonly HostArray[], out
   if (copies.fill !== undefined) output.data.fill(copies.fill);
   for (const region of copies.regions) {
     const from = inputs[region.input]?.data ?? [];
-    const strides = stridesOf(region.shape);
-    for (let flat = 0; flat < sizeOf(region.shape); flat++) {
-      let source = region.inputOffset;
-      let target = region.outputOffset;
-      for (let axis = 0; axis < region.shape.length; axis++) {
-        const index = Math.floor(flat / (strides[axis] ?? 1)) % (region.shape[axis] ?? 1);
-        source += index * (region.inputStrides[axis] ?? 0);
-        target += index * (region.outputStrides[axis] ?? 0);
-      }
-      output.data[target] = from[source] ?? 0;
-    }
+    const sources = stridedOffsets(region.shape, region.inputStrides, region.inputOffset);
+    const targets = stridedOffsets(region.shape, region.outputStrides, region.outputOffset);
+    for (let i = 0; i < sources.length; i++) output.data[targets[i] ?? 0] = from[sources[i] ?? 0] ?? 0;
   }
 }
 

@@ -1,7 +1,7 @@
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { philox, randomWords, stream, wordToUnit } from "../philox.js";
-import { formatType, type Shape, sizeOf, type TensorType } from "../shape.js";
+import { formatType, type Shape, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
 
@@ -25,12 +25,10 @@ export const uniformOp: Op<{ readonly shape: Shape }> = defineOp({
     return [{ shape, dtype: "f32" as const }];
   },
   evaluate([key], [output]) {
-    if (key && output)
-      output.data.set(randomWords(keyOf(key), sizeOf(output.shape), stream.values).map(() => 0));
-    if (key && output)
-      randomWords(keyOf(key), sizeOf(output.shape), stream.values).forEach(
-        (word, i) => (output.data[i] = wordToUnit(word)),
-      );
+    if (!key || !output) return;
+    output.data.set(
+      Float32Array.from(randomWords(keyOf(key), output.data.length, stream.values), wordToUnit),
+    );
   },
 });
 

@@ -3,7 +3,7 @@ import type { Expression } from "../expression.js";
 import { type Combine, defineOp, type Op, type Reduction } from "../op.js";
 import type { HostArray } from "../reference/host-array.js";
 import { evaluateExpression } from "../scalar.js";
-import { broadcastShapes, broadcastStrides, normalizeAxis, type Shape, sizeOf, stridesOf } from "../shape.js";
+import { broadcastOffsets, broadcastShapes, normalizeAxis, type Shape, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise, whereOp } from "./elementwise.js";
 import { broadcastOp } from "./movement.js";
@@ -61,19 +61,17 @@ export function evaluateReduction(
     "reduce",
     inputs.map((input) => input.shape),
   );
-  const strides = stridesOf(shape);
-  const inputStrides = inputs.map((input) => broadcastStrides(input.shape, shape));
+  const offsets = inputs.map((input) => broadcastOffsets(input.shape, shape));
   const kept = shape.map((extent, axis) => (reduction.axes.includes(axis) ? 1 : extent));
-  const outputStrides = broadcastStrides(kept, shape);
+  const targets = broadcastOffsets(kept, shape);
   const { start, join } = combiners[reduction.combine];
   const totals = new Float64Array(sizeOf(kept)).fill(start);
   const values: number[] = [];
-  for (let flat = 0; flat < sizeOf(shape); flat++) {
-    const index = shape.map((extent, axis) => Math.floor(flat / (strides[axis] ?? 1)) % extent);
-    const at = (steps: readonly number[]) => index.reduce((sum, i, axis) => sum + i * (steps[axis] ?? 0), 0);
-    const elements = inputs.map((input, i) => input.data[at(inputStrides[i] ?? [])] ?? 0);
+  const elements: number[] = [];
+  for (let flat = 0; flat < targets.length; flat++) {
+    for (let i = 0; i < inputs.length; i++) elements[i] = inputs[i]?.data[offsets[i]?.[flat] ?? 0] ?? 0;
     evaluateExpression(reduction.prologue, elements, values);
-    const target = at(outputStrides);
+    const target = targets[flat] ?? 0;
     totals[target] = join(totals[target] ?? start, values[reduction.prologue.outputs[0] ?? 0] ?? 0);
   }
   totals.forEach((total, i) => {
@@ -99,7 +97,7 @@ function defineReduction(name: Combine, grad: ReduceGrad): Op<ReduceParams> {
       if (dtype === "bool") {
         throw new HeddleError(
           "dtype",
-          `${name}: values must be numbers; got bool${"[" + shape.join(", ") + "]"}. Convert with \`.cast("i32")\`.`,
+          `${name}: values must be numbers; got bool[${shape.join(", ")}]. Convert with \`.cast("i32")\`.`,
           {
             dtype,
           },

@@ -24,7 +24,7 @@ function run({ call }: ReferenceKernel, buffers: readonly DeviceBuffer[]): void 
     invariant(buffer && array, `launch of ${call.op.name} lacks buffer ${i}`);
     buffer.bytes.set(encode(array));
   };
-  outputs.forEach((output, i) => write(inputs.length + i, output));
+  for (const [i, output] of outputs.entries()) write(inputs.length + i, output);
   for (const i of call.op.mutates ?? []) write(i, inputs[i]);
 }
 

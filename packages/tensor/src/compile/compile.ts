@@ -1,0 +1,272 @@
+import type { BufferRef, Device, DeviceBuffer, Plan } from "../device.js";
+import { HeddleError, invariant } from "../error.js";
+import { deviceOfTree, tensorsOf } from "../grad/value-and-grad.js";
+import { byteLengthOf } from "../reference/host-array.js";
+import { scope } from "../scope.js";
+import { formatType, type TensorType } from "../shape.js";
+import { Storage } from "../storage.js";
+import { Tensor } from "../tensor.js";
+import { flattenTree } from "../tree.js";
+import { fuse, type Step } from "./fuse.js";
+import { dropUnused, Graph } from "./graph.js";
+import { planMemory } from "./plan-memory.js";
+
+/** What `compiled.plans()` tells of one input signature. */
+export interface PlanReport {
+  readonly signature: string;
+  /** Names of the kernels, in the order of their launch. */
+  readonly launches: readonly string[];
+  /** Ops that the function called, before fusion. */
+  readonly ops: number;
+  /** Bytes of the plan's own memory for everything in between. */
+  readonly arenaBytes: number;
+}
+
+export interface Compiled<Args extends readonly unknown[], Result> {
+  (...args: Args): Result;
+  /** One report for each signature seen so far. */
+  plans(): readonly PlanReport[];
+  /** Frees the plans and what they captured. */
+  dispose(): void;
+}
+
+/** Where a result of a run comes from. */
+type ResultRef =
+  | { readonly kind: "output"; readonly index: number; readonly type: TensorType }
+  | { readonly kind: "argument"; readonly index: number; readonly type: TensorType }
+  | { readonly kind: "constant"; readonly storage: Storage; readonly type: TensorType }
+  | { readonly kind: "static"; readonly value: unknown };
+
+interface CompiledPlan {
+  readonly report: PlanReport;
+  readonly plan: Plan;
+  readonly graph: Graph;
+  readonly outputs: readonly TensorType[];
+  readonly constants: readonly Storage[];
+  readonly results: readonly ResultRef[];
+  rebuild(leaves: readonly unknown[]): unknown;
+}
+
+/**
+ * Makes a function that traces `fn` once per signature of its arguments and afterwards replays a flat list of launches.
+ *
+ * The signature is the form of the argument trees, the shape and dtype of each tensor, which tensors share memory, and the
+ * value of every other leaf. `fn` must be synchronous and depend on nothing else; tensors that it catches from outside or
+ * creates become constants. `writeInto` is replayed in order, so a training step can update weights in place. Results are
+ * those of `fn` run directly. Inside `valueAndGrad` or another `compile` the function is traced as part of it.
+ * @returns `fn` with `plans()` and `dispose()`; the caller owns the tensors that a call returns
+ */
+export function compile<Args extends readonly unknown[], Result>(
+  fn: (...args: Args) => Result,
+): Compiled<Args, Result> {
+  const plans = new Map<string, CompiledPlan>();
+  const identities = new Map<unknown, number>();
+  const compiled = (...args: Args): Result => {
+    const tensors = tensorsOf(args);
+    if (tensors.some((x) => x.source.kind !== "storage")) return fn(...args);
+    const device = deviceOfTree("compile", args);
+    const slots = [...new Set(tensors.map((x) => x.storage("compile")))];
+    const signature = signatureOf(args, slots, identities);
+    let plan = plans.get(signature);
+    if (plan === undefined) {
+      const graph = new Graph(device);
+      try {
+        plan = trace(graph, fn, { args, slots, signature });
+      } catch (error) {
+        graph.dispose();
+        throw error;
+      }
+      plans.set(signature, plan);
+    }
+    return run(device, plan, slots) as Result;
+  };
+  return Object.assign(compiled, {
+    plans: () => [...plans.values()].map((plan) => plan.report),
+    dispose() {
+      for (const { plan, graph } of plans.values()) {
+        plan.dispose();
+        graph.dispose();
+      }
+      plans.clear();
+    },
+  });
+}
+
+function signatureOf(
+  args: readonly unknown[],
+  slots: readonly Storage[],
+  identities: Map<unknown, number>,
+): string {
+  const { leaves, paths } = flattenTree(args);
+  return leaves
+    .map((leaf, i) => {
+      if (leaf instanceof Tensor)
+        return `${paths[i]}=${formatType(leaf)}@${slots.indexOf(leaf.storage("compile"))}`;
+      if (typeof leaf !== "object" && typeof leaf !== "function")
+        return `${paths[i]}=${typeof leaf}:${String(leaf)}`;
+      if (!identities.has(leaf)) identities.set(leaf, identities.size);
+      return `${paths[i]}=#${identities.get(leaf)}`;
+    })
+    .join(";");
+}
+
+interface TraceInput<Args> {
+  readonly args: Args;
+  readonly slots: readonly Storage[];
+  readonly signature: string;
+}
+
+function trace<Args extends readonly unknown[]>(
+  graph: Graph,
+  fn: (...args: Args) => unknown,
+  { args, slots, signature }: TraceInput<Args>,
+): CompiledPlan {
+  const { leaves, rebuild } = flattenTree<unknown, Args>(args);
+  const traced = rebuild(
+    leaves.map((leaf) =>
+      leaf instanceof Tensor ? graph.argument(leaf, slots.indexOf(leaf.storage("compile"))) : leaf,
+    ),
+  );
+  // The constants that `fn` makes are kept by the graph; the scope frees the rest.
+  const result = scope(graph.device, () => {
+    const tree = flattenTree<unknown, unknown>(fn(...traced));
+    const values = tree.leaves.map((leaf) => (leaf instanceof Tensor ? graph.valueOf(leaf) : undefined));
+    return {
+      values,
+      statics: tree.leaves.map((leaf) => (leaf instanceof Tensor ? undefined : leaf)),
+      rebuild: tree.rebuild,
+    };
+  });
+  const wanted = result.values.filter((value): value is number => value !== undefined);
+  const nodes = dropUnused(graph, wanted);
+  const steps = fuse(graph, nodes, wanted);
+  const outputMemories = [...new Set(wanted.map((value) => graph.values[value]?.memory ?? -1))].filter(
+    (memory) => graph.homes[memory]?.kind === "computed",
+  );
+  const constantMemories = graph.homes.flatMap((home, memory) => (home.kind === "constant" ? [memory] : []));
+  const { plan, arenaBytes, launches } = buildPlan(graph, steps, {
+    slots: slots.length,
+    outputMemories,
+    constantMemories,
+  });
+  return {
+    report: { signature, launches, ops: nodes.length, arenaBytes },
+    plan,
+    graph,
+    outputs: outputMemories.map((memory) => {
+      const value = graph.values.find((candidate) => candidate.memory === memory);
+      invariant(value, `memory ${memory} has no value`);
+      return value.type;
+    }),
+    constants: constantMemories.map((memory) => storageOf(graph, memory)),
+    results: result.values.map((value, i) =>
+      value === undefined
+        ? { kind: "static", value: result.statics[i] }
+        : resultRef(graph, value, outputMemories),
+    ),
+    rebuild: result.rebuild,
+  };
+}
+
+function storageOf(graph: Graph, memory: number): Storage {
+  const home = graph.homes[memory];
+  invariant(home?.kind === "constant", `memory ${memory} is not a constant`);
+  return home.storage;
+}
+
+function resultRef(graph: Graph, id: number, outputMemories: readonly number[]): ResultRef {
+  const value = graph.values[id];
+  const home = value && graph.homes[value.memory];
+  invariant(value && home, `graph value ${id} is unknown`);
+  const { type } = value;
+  if (home.kind === "argument") return { kind: "argument", index: home.index, type };
+  if (home.kind === "constant") return { kind: "constant", storage: home.storage, type };
+  return { kind: "output", index: outputMemories.indexOf(value.memory), type };
+}
+
+interface Places {
+  readonly slots: number;
+  readonly outputMemories: readonly number[];
+  readonly constantMemories: readonly number[];
+}
+
+/** Decides where every memory lives (arguments, then outputs, then constants are slots; the rest is the arena) and lowers. */
+function buildPlan(
+  graph: Graph,
+  steps: readonly Step[],
+  { slots, outputMemories, constantMemories }: Places,
+): { plan: Plan; arenaBytes: number; launches: string[] } {
+  const lives = new Map<number, { bytes: number; first: number; last: number }>();
+  const slotOf = new Map<number, number>();
+  graph.homes.forEach((home, memory) => {
+    if (home.kind === "argument") slotOf.set(memory, home.index);
+  });
+  for (const [i, memory] of [...outputMemories, ...constantMemories].entries()) slotOf.set(memory, slots + i);
+  steps.forEach((step, at) => {
+    for (const { type, memory } of [...step.inputs, ...step.outputs]) {
+      if (slotOf.has(memory)) continue;
+      const life = lives.get(memory);
+      lives.set(memory, {
+        bytes: Math.max(life?.bytes ?? 0, byteLengthOf(type)),
+        first: life?.first ?? at,
+        last: at,
+      });
+    }
+  });
+  const memories = [...lives.keys()];
+  const { offsets, arenaBytes } = planMemory([...lives.values()]);
+  const arenaRef = new Map(memories.map((memory, i) => [memory, offsets[i] ?? 0]));
+  const refOf = ({ type, memory }: Step["inputs"][number]): BufferRef => {
+    const index = slotOf.get(memory);
+    if (index !== undefined) return { kind: "slot", index };
+    return { kind: "arena", byteOffset: arenaRef.get(memory) ?? 0, byteLength: byteLengthOf(type) };
+  };
+  const launches = steps.map((step) => {
+    const call = {
+      op: step.spec,
+      params: step.params,
+      inputs: step.inputs.map(({ type }) => type),
+      outputs: step.outputs.map(({ type }) => type),
+    };
+    const kernel = graph.device.lower(call);
+    if (kernel === undefined) {
+      throw new HeddleError(
+        "unsupported",
+        `compile: the ${graph.device.kind} device has no kernel for ${step.spec.name}; got ${call.inputs.map(formatType).join(", ")}. Cast to f32 first.`,
+        { op: step.spec.name },
+      );
+    }
+    return { kernel, buffers: [...step.inputs, ...step.outputs].map(refOf) };
+  });
+  const plan = graph.device.plan({
+    launches,
+    arenaBytes,
+    slots: slots + outputMemories.length + constantMemories.length,
+  });
+  return { plan, arenaBytes, launches: launches.map(({ kernel }) => kernel.name) };
+}
+
+function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): unknown {
+  const outputs = compiled.outputs.map((type) => Storage.allocate(device, byteLengthOf(type)));
+  const buffers: DeviceBuffer[] = [...slots, ...outputs, ...compiled.constants].map(
+    (storage) => storage.buffer,
+  );
+  compiled.plan.run(buffers);
+  const used = new Set<Storage>();
+  /** The first tensor of a fresh output owns it; further views, and views of arguments, count as more owners. */
+  const own = (storage: Storage, fresh: boolean): Storage => {
+    if (fresh && !used.has(storage)) {
+      used.add(storage);
+      return storage;
+    }
+    return storage.retain();
+  };
+  const leaves = compiled.results.map((ref) => {
+    if (ref.kind === "static") return ref.value;
+    const storage =
+      ref.kind === "output" ? outputs[ref.index] : ref.kind === "argument" ? slots[ref.index] : ref.storage;
+    invariant(storage, "a compiled result has no memory");
+    return new Tensor(device, ref.type, { kind: "storage", storage: own(storage, ref.kind === "output") });
+  });
+  return compiled.rebuild(leaves);
+}

@@ -1,0 +1,137 @@
+import type { Device } from "../device.js";
+import { HeddleError, invariant } from "../error.js";
+import { type OpSpec, typeOf } from "../op.js";
+import { formatType, sameShape, type TensorType } from "../shape.js";
+import type { Trace } from "../source.js";
+import type { Storage } from "../storage.js";
+import type { Tensor } from "../tensor.js";
+
+/** What owns the memory behind a value: an argument of the compiled function, a captured constant, or the plan itself. */
+export type Home =
+  | { readonly kind: "argument"; readonly index: number }
+  | { readonly kind: "constant"; readonly storage: Storage }
+  | { readonly kind: "computed" };
+
+export interface GraphValue {
+  readonly type: TensorType;
+  /** Id of the memory; reshaped views share it. */
+  readonly memory: number;
+}
+
+export interface GraphNode {
+  readonly spec: OpSpec;
+  readonly params: unknown;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+}
+
+/** Records a function's ops as a list in program order, over values without numbers. */
+export class Graph implements Trace {
+  readonly level = 0;
+  readonly device: Device;
+  readonly values: GraphValue[] = [];
+  readonly homes: Home[] = [];
+  readonly nodes: GraphNode[] = [];
+  readonly #constants = new Map<Storage, number>();
+
+  constructor(device: Device) {
+    this.device = device;
+  }
+
+  /** A tensor that stands for an argument; arguments with one memory share an index. */
+  argument(like: Tensor, index: number): Tensor {
+    let memory = this.homes.findIndex((home) => home.kind === "argument" && home.index === index);
+    if (memory < 0) memory = this.#addMemory({ kind: "argument", index });
+    return this.#tensor(like, this.#addValue(typeOf(like), memory));
+  }
+
+  /** The value id of a tensor; one with numbers becomes a constant of the plan. */
+  valueOf(tensor: Tensor): number {
+    const { source } = tensor;
+    if (source.kind === "graph" && source.trace === this) return source.value;
+    if (source.kind !== "storage") {
+      throw new HeddleError(
+        "unsupported",
+        `compile: a traced tensor may not leave its trace; got ${formatType(tensor)} of another trace. Pass it as an argument.`,
+        { shape: tensor.shape },
+      );
+    }
+    let memory = this.#constants.get(source.storage);
+    if (memory === undefined) {
+      memory = this.#addMemory({ kind: "constant", storage: source.storage.retain() });
+      this.#constants.set(source.storage, memory);
+    }
+    return this.#addValue(typeOf(tensor), memory);
+  }
+
+  apply(spec: OpSpec, inputs: readonly Tensor[], params: unknown): readonly Tensor[] {
+    const first = inputs[0];
+    invariant(first, `op ${spec.name} was traced without a tensor`);
+    const ids = inputs.map((input) => this.valueOf(input));
+    const types = spec.infer(inputs, params);
+    if (spec.alias) return [this.#view(first, ids[0] ?? 0, types[0] ?? first)];
+    const call = { op: spec, params, inputs: inputs.map(typeOf), outputs: types };
+    if (this.device.lower(call) === undefined) {
+      if (spec.reference)
+        return spec.reference(
+          inputs.map((input, i) => this.#tensor(input, ids[i] ?? 0)),
+          params,
+        );
+      throw new HeddleError(
+        "unsupported",
+        `${spec.name}: the ${this.device.kind} device has no kernel for these types; got ${inputs.map(formatType).join(", ")}. Cast to f32 first.`,
+        { op: spec.name, device: this.device.kind },
+      );
+    }
+    const outputs = types.map((type) => this.#addValue(type, this.#addMemory({ kind: "computed" })));
+    this.nodes.push({ spec, params, inputs: ids, outputs });
+    return outputs.map((id) => this.#tensor(first, id));
+  }
+
+  /** Frees the captured constants. */
+  dispose(): void {
+    for (const storage of this.#constants.keys()) storage.release();
+    this.#constants.clear();
+  }
+
+  #view(like: Tensor, id: number, type: TensorType): Tensor {
+    const value = this.values[id];
+    invariant(value, `graph value ${id} is unknown`);
+    // A view of the same shape is the same value, so that fusion sees through it.
+    return this.#tensor(
+      like,
+      sameShape(value.type.shape, type.shape) ? id : this.#addValue(type, value.memory),
+    );
+  }
+
+  #addMemory(home: Home): number {
+    this.homes.push(home);
+    return this.homes.length - 1;
+  }
+
+  #addValue(type: TensorType, memory: number): number {
+    this.values.push({ type, memory });
+    return this.values.length - 1;
+  }
+
+  #tensor(like: Tensor, value: number): Tensor {
+    const type = this.values[value]?.type;
+    invariant(type, `graph value ${value} is unknown`);
+    return like.spawn(type, { kind: "graph", trace: this, value });
+  }
+}
+
+/** Drops nodes whose results nobody reads. Nodes that change memory stay. */
+export function dropUnused(graph: Graph, results: readonly number[]): GraphNode[] {
+  const memoryOf = (value: number) => graph.values[value]?.memory ?? -1;
+  const used = new Set(results.map(memoryOf));
+  const kept: GraphNode[] = [];
+  for (let i = graph.nodes.length - 1; i >= 0; i--) {
+    const node = graph.nodes[i];
+    if (node === undefined) continue;
+    if (!node.spec.mutates?.length && !node.outputs.some((output) => used.has(memoryOf(output)))) continue;
+    for (const input of node.inputs) used.add(memoryOf(input));
+    kept.push(node);
+  }
+  return kept.reverse();
+}
