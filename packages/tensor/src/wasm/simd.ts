@@ -258,6 +258,8 @@ export const i32x4 = {
   ...table({ allTrue: 163, bitmask: 164 }, test(liftI32x4)),
   truncSatF32x4S: unary(liftF32x4)(248),
   truncSatF32x4U: unary(liftF32x4)(249),
+  truncSatF64x2SZero: unary(liftF64x2)(252),
+  truncSatF64x2UZero: unary(liftF64x2)(253),
   relaxedTruncF32x4S: unary(liftF32x4)(0x101),
   relaxedLaneselect: ternary(liftI32x4)(0x10b),
   /** Needs relaxed SIMD: quads of (8-bit signed) x (7-bit unsigned), summed and added to `c`. */
