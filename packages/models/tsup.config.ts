@@ -1,3 +1,3 @@
 import { packageBuild } from "../../tooling/tsup/package-build.ts";
 
-export default { ...packageBuild({ doors: ["node"] }), external: [/^node:/] };
+export default packageBuild();
