@@ -1,18 +1,13 @@
 import { HeddleError } from "@heddle/tensor";
 import { describe, expect, it } from "vitest";
 import { answerAlone } from "../reference/engine.js";
-import { byteTokenizer, createFakeDecoder, endId, type FakeDecoderOptions } from "../test/fake-model.js";
+import { byteTokenizer, createFakeDecoder, createFakeEngine, endId } from "../test/fake-model.js";
 import { collect } from "./collect.js";
-import { createEngine, type Engine, type EngineOptions } from "./engine.js";
+import { createEngine, type Engine } from "./engine.js";
 import type { EngineEvent } from "./metrics.js";
 
 const greedy = { temperature: 0 };
 const model = { tokenizer: byteTokenizer, endOfTextIds: [endId] };
-
-function engineOver(fake: FakeDecoderOptions = {}, options: Partial<EngineOptions> = {}) {
-  const decoder = createFakeDecoder(fake);
-  return { decoder, engine: createEngine({ decoder, ...model, ...options }) };
-}
 
 /** What a fresh or finished engine must look like. */
 function expectIdle(engine: Engine): void {
@@ -41,7 +36,7 @@ async function messageOf(work: () => unknown): Promise<string> {
 
 describe("createEngine", () => {
   it("answers as the reference engine does", async () => {
-    const { engine } = engineOver();
+    const { engine } = createFakeEngine();
     const request = { prompt: "Once upon a time", maxTokens: 40, ...greedy };
     const answer = await collect(engine.add(request));
     const alone = await answerAlone({ decoder: createFakeDecoder(), ...model }, request);
@@ -52,7 +47,7 @@ describe("createEngine", () => {
   });
 
   it("batches running requests and lets new ones join between steps", async () => {
-    const { engine, decoder } = engineOver({ numSlots: 3 });
+    const { engine, decoder } = createFakeEngine({ numSlots: 3 });
     const first = collect(engine.add({ prompt: "a", maxTokens: 30, ...greedy }));
     await new Promise((resolve) => setTimeout(resolve, 5));
     const rest = ["b", "c", "d"].map((prompt) => collect(engine.add({ prompt, maxTokens: 30, ...greedy })));
@@ -63,7 +58,7 @@ describe("createEngine", () => {
   });
 
   it("keeps decoding while a long prompt is prefilled in chunks", async () => {
-    const { engine, decoder } = engineOver(
+    const { engine, decoder } = createFakeEngine(
       { numSlots: 2, maxSeqLen: 600 },
       { maxTokensPerStep: 33, prefillChunk: 16 },
     );
@@ -78,7 +73,7 @@ describe("createEngine", () => {
   it("ends at end-of-text, at a stop string, at maxTokens and at the end of the context", async () => {
     const says = { says: "The cat sat. " };
     const at = async (fake: FakeDecoderOptions, request: object): Promise<[string, string]> => {
-      const { engine } = engineOver({ ...says, ...fake });
+      const { engine } = createFakeEngine({ ...says, ...fake });
       const { text, finishReason } = await collect(engine.add({ prompt: "T", ...greedy, ...request }));
       return [text, finishReason];
     };
@@ -93,14 +88,14 @@ describe("createEngine", () => {
   });
 
   it("emits whole characters only", async () => {
-    const { engine } = engineOver({ says: " żółw 🐢" });
+    const { engine } = createFakeEngine({ says: " żółw 🐢" });
     const { events, text } = await collect(engine.add({ prompt: "", maxTokens: 28, ...greedy }));
     expect(text.replaceAll("\ufffd", "")).toContain("żółw 🐢");
     for (const event of events.slice(0, -1)) expect(event.text).not.toContain("\ufffd");
   });
 
   it("gives logprobs and alternatives, and the same text for the same seed", async () => {
-    const { engine } = engineOver();
+    const { engine } = createFakeEngine();
     const run = (seed: number) =>
       collect(engine.add({ prompt: "s", maxTokens: 20, temperature: 1, seed, logprobs: 3 }));
     const [one, two, other] = await Promise.all([run(7), run(7), run(8)]);
@@ -116,7 +111,7 @@ describe("createEngine", () => {
 
 describe("cancelling", () => {
   it("throws the signal's reason and frees the slot at once", async () => {
-    const { engine } = engineOver({ numSlots: 1 });
+    const { engine } = createFakeEngine({ numSlots: 1 });
     const controller = new AbortController();
     const generation = engine.add({ prompt: "a", signal: controller.signal, ...greedy });
     const next = engine.add({ prompt: "b", maxTokens: 3, ...greedy });
@@ -134,7 +129,7 @@ describe("cancelling", () => {
     const gate = new Promise<void>((resolve) => {
       release = resolve;
     });
-    const { engine, decoder } = engineOver({ numSlots: 1, onStep: () => gate });
+    const { engine, decoder } = createFakeEngine({ numSlots: 1, onStep: () => gate });
     const first = engine.add({ prompt: "first", ...greedy });
     await new Promise((resolve) => setTimeout(resolve, 5));
     const second = collect(engine.add({ prompt: "second", maxTokens: 5, ...greedy }));
@@ -151,7 +146,7 @@ describe("cancelling", () => {
   });
 
   it("cancels when the reader leaves the loop, and a waiting request without running it", async () => {
-    const { engine } = engineOver({ numSlots: 1 });
+    const { engine } = createFakeEngine({ numSlots: 1 });
     const running = engine.add({ prompt: "a", ...greedy });
     const waiting = engine.add({ prompt: "b", ...greedy });
     waiting.cancel();
@@ -162,7 +157,7 @@ describe("cancelling", () => {
   });
 
   it("refuses a request whose signal is already aborted", async () => {
-    const { engine } = engineOver();
+    const { engine } = createFakeEngine();
     expect(() => engine.add({ prompt: "a", signal: AbortSignal.abort(new Error("gone")) })).toThrow("gone");
     expectIdle(engine);
   });
@@ -170,7 +165,7 @@ describe("cancelling", () => {
 
 describe("failures", () => {
   it("fails the requests of a failing step and goes on with the others", async () => {
-    const { engine } = engineOver({
+    const { engine } = createFakeEngine({
       numSlots: 1,
       onStep: (_, step) => {
         if (failing && step === 2) throw new Error("out of memory");
@@ -214,7 +209,7 @@ describe("failures", () => {
   });
 
   it("names what is wrong with a request and stays usable", async () => {
-    const { engine } = engineOver({ maxSeqLen: 16 }, { maxQueued: 1 });
+    const { engine } = createFakeEngine({ maxSeqLen: 16 }, { maxQueued: 1 });
     expect(await messageOf(() => engine.add({ prompt: [] }))).toMatchInlineSnapshot(
       `"engine.add: the prompt must have at least one token; got 0 tokens. Give it text."`,
     );
@@ -234,14 +229,16 @@ describe("failures", () => {
   });
 
   it("refuses when the queue is full, and limits that cannot work", async () => {
-    const { engine } = engineOver({}, { maxQueued: 2 });
+    const { engine } = createFakeEngine({}, { maxQueued: 2 });
     const accepted = [1, 2].map(() => collect(engine.add({ prompt: "a", maxTokens: 3, ...greedy })));
     expect(await messageOf(() => engine.add({ prompt: "a" }))).toMatchInlineSnapshot(
       `"engine.add: the queue must have room; got 2 waiting requests, maxQueued 2. Try again when some have finished."`,
     );
     await Promise.all(accepted);
     expect(engine.stats().totals).toMatchObject({ refused: 1, finished: 2 });
-    expect(await messageOf(() => engineOver({ numSlots: 4 }, { maxTokensPerStep: 4 }))).toMatchInlineSnapshot(
+    expect(
+      await messageOf(() => createFakeEngine({ numSlots: 4 }, { maxTokensPerStep: 4 })),
+    ).toMatchInlineSnapshot(
       `"createEngine: maxTokensPerStep must be an integer of at least 5; got 4. Set maxTokensPerStep: 5 or more."`,
     );
   });
@@ -249,7 +246,7 @@ describe("failures", () => {
 
 describe("draining", () => {
   it("finishes what it accepted and refuses what comes later", async () => {
-    const { engine } = engineOver({ numSlots: 1 });
+    const { engine } = createFakeEngine({ numSlots: 1 });
     const accepted = [1, 2].map(() => collect(engine.add({ prompt: "a", maxTokens: 5, ...greedy })));
     const drained = engine.drain();
     expect(await messageOf(() => engine.add({ prompt: "late" }))).toMatchInlineSnapshot(
@@ -262,7 +259,7 @@ describe("draining", () => {
   });
 
   it("cancels what is left after the timeout", async () => {
-    const { engine } = engineOver({ stepMs: 2, maxSeqLen: 100_000 });
+    const { engine } = createFakeEngine({ stepMs: 2, maxSeqLen: 100_000 });
     const endless = collect(engine.add({ prompt: "a", ...greedy }));
     const drained = engine.drain({ timeoutMs: 20 });
     expect(await messageOf(() => endless)).toMatchInlineSnapshot(
@@ -275,7 +272,7 @@ describe("draining", () => {
 
 describe("stats", () => {
   it("counts, times and tells listeners", async () => {
-    const { engine, decoder } = engineOver({ numSlots: 2 });
+    const { engine, decoder } = createFakeEngine({ numSlots: 2 });
     const events: EngineEvent[] = [];
     const unsubscribe = engine.subscribe((event) => events.push(event));
     await collect(engine.add({ prompt: "abc", maxTokens: 5, ...greedy }));

@@ -1,5 +1,6 @@
 import type { Decoder } from "@heddle/models";
-import type { EngineTokenizer } from "../src/admission.js";
+import { createEngine, type Engine, type EngineOptions } from "../src/engine.js";
+import type { ServedModel, ServedTokenizer } from "../src/http/served-model.js";
 
 /** Bytes are ids 0..255; then a text's beginning and end. */
 export const beginId = 256;
@@ -7,16 +8,60 @@ export const endId = 257;
 const vocabSize = 258;
 
 /** A tokenizer whose tokens are UTF-8 bytes, so that characters break over tokens. */
-export const byteTokenizer: EngineTokenizer = {
+export const byteTokenizer: ServedTokenizer = {
   encode: (text) => [beginId, ...new TextEncoder().encode(text)],
+  encodeRendered: (text) => [...new TextEncoder().encode(text)],
   createDecoder() {
-    const utf8 = new TextDecoder();
+    const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
     return {
       push: (id) => (id < 256 ? utf8.decode(Uint8Array.of(id), { stream: true }) : ""),
       flush: () => utf8.decode(),
     };
   },
+  tokenize(text) {
+    const characters = [...text].flatMap((character, i, all) => {
+      const start = all.slice(0, i).join("").length;
+      const bytes = [...new TextEncoder().encode(character)];
+      return bytes.map((id) => ({
+        id,
+        token: character,
+        offset: [start, start + character.length] as const,
+      }));
+    });
+    return {
+      ids: characters.map(({ id }) => id),
+      tokens: characters.map(({ token }) => token),
+      offsets: characters.map(({ offset }) => offset),
+    };
+  },
+  tokenBytes: (id) => (id < 256 ? Uint8Array.of(id) : new Uint8Array(0)),
 };
+
+/** The fake model as a server offers it. */
+export const fakeModel: ServedModel = {
+  id: "fake-bytes",
+  tokenizer: byteTokenizer,
+  chat: {
+    template:
+      "{% for message in messages %}{% if message.role == 'tool' %}{{ raise_exception('no tools here') }}{% endif %}" +
+      "<{{ message.role }}>{{ message.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+  },
+  defaults: { temperature: 0 },
+  createdSeconds: 1_700_000_000,
+  facts: { family: "fake" },
+};
+
+/** A fresh decoder and an engine over it. */
+export function createFakeEngine(
+  fake: FakeDecoderOptions = {},
+  options: Partial<EngineOptions> = {},
+): { decoder: FakeDecoder; engine: Engine } {
+  const decoder = createFakeDecoder(fake);
+  return {
+    decoder,
+    engine: createEngine({ decoder, tokenizer: byteTokenizer, endOfTextIds: [endId], ...options }),
+  };
+}
 
 /** What a fake decoder does besides answering. */
 export interface FakeDecoderOptions {

@@ -38,7 +38,7 @@ const chatBody = z.looseObject({
   response_format: z.looseObject({ type: z.string() }).nullish(),
   tools: z.array(z.unknown()).nullish(),
   functions: z.array(z.unknown()).nullish(),
-  audio: z.unknown(),
+  audio: z.unknown().optional(),
 });
 
 type ChatBody = z.infer<typeof chatBody>;

@@ -47,25 +47,30 @@ export interface ChoiceEvent {
 /** Reads all choices at once, yielding tokens as they come. The first failure ends the iteration. */
 export async function* readChoices({ generations }: Choices): AsyncGenerator<ChoiceEvent> {
   const readers = generations.map((generation) => generation[Symbol.asyncIterator]());
-  const read = async (index: number): Promise<{ index: number; result: IteratorResult<TokenEvent> }> => ({
-    index,
-    result: (await readers[index]?.next()) ?? { done: true, value: undefined },
-  });
-  const pending = new Map(readers.map((_, index) => [index, read(index)]));
+  const pending = new Map<number, Promise<ChoiceRead>>();
+  const read = (index: number, reader: AsyncIterator<TokenEvent>): void => {
+    const next = reader.next().then((result) => ({ index, reader, result }));
+    next.catch(() => {}); // a failure after the first, or after the client left, is nobody's news
+    pending.set(index, next);
+  };
+  for (const [index, reader] of readers.entries()) read(index, reader);
   try {
     while (pending.size > 0) {
-      const { index, result } = await Promise.race(pending.values());
-      if (result.done === true) {
-        pending.delete(index);
-        continue;
-      }
-      pending.set(index, read(index));
+      const { index, reader, result } = await Promise.race(pending.values());
+      pending.delete(index);
+      if (result.done === true) continue;
+      read(index, reader);
       yield { index, event: result.value };
     }
   } finally {
-    for (const promise of pending.values()) promise.catch(() => {}); // their failures were told by the first
     for (const reader of readers) void reader.return?.();
   }
+}
+
+interface ChoiceRead {
+  readonly index: number;
+  readonly reader: AsyncIterator<TokenEvent>;
+  readonly result: IteratorResult<TokenEvent>;
 }
 
 /** Token counts as OpenAI's API reports them. */

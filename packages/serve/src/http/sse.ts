@@ -18,6 +18,7 @@ export function sseResponse(values: AsyncIterable<unknown>, options: SseOptions)
       },
       cancel() {
         options.onCancel();
+        void frames.return(undefined);
       },
     },
     { highWaterMark: 0 }, // nothing is computed ahead of the first read
