@@ -82,6 +82,6 @@ export interface Device {
   plan(program: Program): Plan;
   sync(): Promise<void>;
   memory(): MemoryReport;
-  /** Stops threads and frees what is left. Tensors of the device are unusable afterwards. */
+  /** Stops threads and frees what is left. Tensors of the device are unusable afterwards; freeing one then does nothing. */
   dispose(): void;
 }

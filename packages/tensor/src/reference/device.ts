@@ -37,6 +37,7 @@ function run({ call }: ReferenceKernel, buffers: readonly DeviceBuffer[]): void 
 export function reference(): Device {
   const alive = new Set<DeviceBuffer>();
   let [bytes, peakBytes, allocations] = [0, 0, 0];
+  let isDisposed = false;
   const device: Device = {
     kind: "reference",
     defaultFloat: "f64",
@@ -51,6 +52,7 @@ export function reference(): Device {
       return buffer;
     },
     free(buffer) {
+      if (isDisposed) return;
       invariant(alive.delete(buffer), "a buffer was freed twice");
       bytes -= buffer.byteLength;
     },
@@ -67,6 +69,7 @@ export function reference(): Device {
     sync: async () => {},
     memory: (): MemoryReport => ({ buffers: alive.size, bytes, peakBytes, allocations }),
     dispose() {
+      isDisposed = true;
       alive.clear();
       bytes = 0;
     },
