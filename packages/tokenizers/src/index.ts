@@ -1,1 +1,23 @@
-export {};
+export type { AddedToken } from "./added-tokens.js";
+export { normalizeText, preTokenizeText, type Word } from "./components.js";
+export type { Decoder } from "./decoders/decoder.js";
+export type { StreamDecoder } from "./decoders/stream.js";
+export type { Encoding } from "./encoding.js";
+export { HeddleError, type HeddleErrorCode } from "./error.js";
+export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
+export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
+export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
+export type { Model } from "./models/model.js";
+export type { Normalizer } from "./normalizers/normalizer.js";
+export type { PostProcessor } from "./post-processors/post-processor.js";
+export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+export {
+  createTokenizer,
+  type DecodeOptions,
+  type EncodeIdsOptions,
+  type EncodeOptions,
+  type StreamDecodeOptions,
+  type Tokenizer,
+  type TokenizerConfig,
+  type TokenRoles,
+} from "./tokenizer.js";

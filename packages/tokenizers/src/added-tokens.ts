@@ -1,0 +1,153 @@
+import { type AlignedText, sliceAligned } from "./aligned-text.js";
+import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import { PieceTrie, TRIE_ROOT } from "./piece-trie.js";
+
+/** A token that is found in the text before anything else is done with it. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  /** Only where no word character touches it. */
+  readonly singleWord: boolean;
+  /** Takes the white space before it along. */
+  readonly lstrip: boolean;
+  /** Takes the white space behind it along. */
+  readonly rstrip: boolean;
+  /** Looked for in the normalised text instead of the original. */
+  readonly normalized: boolean;
+  /** Left out by `decode(ids, { skipSpecialTokens: true })`. */
+  readonly special: boolean;
+  /** False: the text is not searched for it; it only has its special standing. Default true. */
+  readonly isSearched?: boolean;
+}
+
+/** A stretch of text, or an added token that was found there. */
+export interface Segment {
+  readonly text: AlignedText;
+  readonly token: AddedToken | null;
+}
+
+/** Finds added tokens in texts. */
+export interface AddedTokenFinder {
+  /**
+   * Cuts a text at added tokens and normalises what lies between.
+   *
+   * @param options.parseSpecial  false: special tokens are ordinary text
+   * @param options.track  keep alignments; without them only `text` of each segment is meaningful
+   */
+  split(text: string, options: { readonly parseSpecial: boolean; readonly track: boolean }): Segment[];
+}
+
+/** Prepares the search: leftmost match first, of those the longest. */
+export function createAddedTokenFinder(
+  tokens: readonly AddedToken[],
+  normalizer: CompiledNormalizer | null,
+): AddedTokenFinder {
+  const found = tokens.filter(({ content, isSearched = true }) => content !== "" && isSearched);
+  const raw = new TokenMatcher(found.filter((token) => !token.normalized).map((token) => ({ token, content: token.content })));
+  const normalized = new TokenMatcher(
+    found
+      .filter((token) => token.normalized)
+      .map((token) => ({ token, content: normalizer?.apply(token.content) ?? token.content })),
+  );
+  return {
+    split(text, { parseSpecial, track }) {
+      if (text === "") return [];
+      const original: AlignedText = { text, base: 0, starts: null, ends: null };
+      const segments: Segment[] = [];
+      for (const segment of raw.split(original, parseSpecial)) {
+        if (segment.token !== null) segments.push(segment);
+        else segments.push(...normalized.split(normalize(segment.text, normalizer, track), parseSpecial));
+      }
+      return segments;
+    },
+  };
+}
+
+function normalize(aligned: AlignedText, normalizer: CompiledNormalizer | null, track: boolean): AlignedText {
+  if (normalizer === null) return aligned;
+  return track ? normalizer.align(aligned) : { ...aligned, text: normalizer.apply(aligned.text) };
+}
+
+class TokenMatcher {
+  private readonly trie = new PieceTrie();
+  /** Finds the places where a token may begin. */
+  private readonly firstUnits: RegExp | null;
+  private readonly tokens: readonly AddedToken[];
+
+  constructor(patterns: readonly { readonly token: AddedToken; readonly content: string }[]) {
+    const usable = patterns.filter(({ content }) => content !== "");
+    this.tokens = usable.map(({ token }) => token);
+    for (const [i, { content }] of usable.entries()) this.trie.add(content, i);
+    const units = [...new Set(usable.map(({ content }) => content.charCodeAt(0)))];
+    const source = units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+    this.firstUnits = units.length === 0 ? null : new RegExp(`[${source}]`, "g");
+  }
+
+  split(aligned: AlignedText, parseSpecial: boolean): Segment[] {
+    if (aligned.text === "") return [];
+    if (this.firstUnits === null) return [{ text: aligned, token: null }];
+    const segments: Segment[] = [];
+    const { text } = aligned;
+    let end = 0;
+    for (const match of this.matches(text)) {
+      const { token } = match;
+      if (token.special && !parseSpecial) continue;
+      if (token.singleWord && touchesWord(text, match.start, match.end)) continue;
+      const start = token.lstrip ? Math.max(end, spaceStart(text, match.start)) : match.start;
+      const stop = token.rstrip ? spaceEnd(text, match.end) : match.end;
+      if (end < start) segments.push({ text: sliceAligned(aligned, end, start), token: null });
+      segments.push({ text: sliceAligned(aligned, start, stop), token });
+      end = stop;
+    }
+    if (end < text.length) segments.push({ text: sliceAligned(aligned, end, text.length), token: null });
+    return segments;
+  }
+
+  private *matches(text: string): Generator<{ token: AddedToken; start: number; end: number }> {
+    const finder = this.firstUnits as RegExp;
+    let at = 0;
+    for (;;) {
+      finder.lastIndex = at;
+      const candidate = finder.exec(text);
+      if (candidate === null) return;
+      const start = candidate.index;
+      const hit = this.longestAt(text, start);
+      if (hit !== null) yield { token: hit.token, start, end: start + hit.length };
+      at = start + (hit?.length ?? 1);
+    }
+  }
+
+  private longestAt(text: string, start: number): { token: AddedToken; length: number } | null {
+    let node = TRIE_ROOT;
+    let found: { token: AddedToken; length: number } | null = null;
+    for (let i = start; i < text.length; i++) {
+      node = this.trie.child(node, text.charCodeAt(i));
+      if (node < 0) break;
+      const index = this.trie.valueAt(node);
+      if (index >= 0) found = { token: this.tokens[index] as AddedToken, length: i + 1 - start };
+    }
+    return found;
+  }
+}
+
+/** Word characters by the Unicode rule of Rust's `\w`. */
+const WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\u200c\u200d]/u;
+const SPACE = /\p{White_Space}/u;
+
+function touchesWord(text: string, start: number, end: number): boolean {
+  const before = start > 0 ? [...text.slice(Math.max(0, start - 2), start)].at(-1) : undefined;
+  const behind = end < text.length ? String.fromCodePoint(text.codePointAt(end) as number) : undefined;
+  return (before !== undefined && WORD.test(before)) || (behind !== undefined && WORD.test(behind));
+}
+
+function spaceStart(text: string, start: number): number {
+  let at = start;
+  while (at > 0 && SPACE.test(text[at - 1] as string)) at--;
+  return at;
+}
+
+function spaceEnd(text: string, end: number): number {
+  let at = end;
+  while (at < text.length && SPACE.test(text[at] as string)) at++;
+  return at;
+}

@@ -1,0 +1,120 @@
+import { HeddleError } from "../error.js";
+
+/** How one field of a component is read from JSON and written to it. */
+export interface Field {
+  /** Value where the file leaves the field out; undefined: the file must give it. */
+  readonly fallback?: unknown;
+  read(value: unknown, path: string): unknown;
+  write(value: unknown): unknown;
+}
+
+/** The fields of each component of one kind by its type, in camel case. */
+export type ComponentFields = Readonly<Record<string, Readonly<Record<string, Field>>>>;
+
+function plainField<Value>(expected: string, isValid: (value: unknown) => value is Value) {
+  return (fallback?: Value): Field => ({
+    ...(fallback === undefined ? {} : { fallback }),
+    read(value, path) {
+      if (!isValid(value)) throw badField(path, expected, value);
+      return value;
+    },
+    write: (value) => value,
+  });
+}
+
+export const text = plainField("a string", (value) => typeof value === "string");
+export const flag = plainField("true or false", (value) => typeof value === "boolean");
+export const optionalFlag = plainField(
+  "true, false or null",
+  (value): value is boolean | null => value === null || typeof value === "boolean",
+);
+export const count = plainField("a whole number", (value): value is number => Number.isInteger(value));
+
+/** A string out of a closed list. */
+export function choice<Value extends string>(values: readonly Value[], fallback?: Value): Field {
+  const isValid = (value: unknown): value is Value => values.some((allowed) => allowed === value);
+  return plainField(`one of ${values.join(", ")}`, isValid)(fallback);
+}
+
+/** The error for a field of the wrong form. */
+export function badField(path: string, expected: string, value: unknown): HeddleError {
+  const shown = JSON.stringify(value)?.slice(0, 80) ?? String(value);
+  return new HeddleError(
+    "format",
+    `fromTokenizerJson: ${path} must be ${expected}; got ${shown}. Correct the file.`,
+    { path, value },
+  );
+}
+
+/** Returns the value as a JSON object. */
+export function requireObject(value: unknown, path: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw badField(path, "an object", value);
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** Returns the value as a JSON array. */
+export function requireArray(value: unknown, path: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw badField(path, "an array", value);
+  return value;
+}
+
+/**
+ * Reads a component (`{"type": ..., ...}`) by the table of its kind.
+ *
+ * @throws HeddleError "unsupported" naming an unknown type or field, "format" naming a missing or malformed one
+ */
+export function readComponent(fields: ComponentFields, json: unknown, path: string): Record<string, unknown> {
+  const object = requireObject(json, path);
+  const type = object.type;
+  const table = typeof type === "string" && Object.hasOwn(fields, type) ? fields[type] : undefined;
+  if (table === undefined) {
+    throw new HeddleError(
+      "unsupported",
+      `fromTokenizerJson: ${path}.type must be a component that Heddle knows; got ${JSON.stringify(type)}. Known: ${Object.keys(fields).join(", ")}.`,
+      { path, type },
+    );
+  }
+  const known = new Map(Object.keys(table).map((name) => [toSnakeCase(name), name]));
+  for (const key of Object.keys(object)) {
+    if (key === "type" || known.has(key) || IGNORED_FIELDS[`${String(type)}.${key}`] === true) continue;
+    throw new HeddleError(
+      "unsupported",
+      `fromTokenizerJson: ${path} of type ${String(type)} has a field that Heddle does not know; got ${JSON.stringify(key)}. Known: ${[...known.keys()].join(", ") || "none"}.`,
+      { path, type, field: key },
+    );
+  }
+  const component: Record<string, unknown> = { type };
+  for (const [key, name] of known) {
+    const field = table[name] as Field;
+    const isAbsent = object[key] === undefined;
+    if (isAbsent && field.fallback === undefined) throw badField(`${path}.${key}`, "given", undefined);
+    component[name] = isAbsent ? field.fallback : field.read(object[key], `${path}.${key}`);
+  }
+  return component;
+}
+
+/** Fields of older files that say the same as another field, or nothing. */
+const IGNORED_FIELDS: Readonly<Record<string, boolean>> = {
+  "Metaspace.add_prefix_space": true,
+  "Metaspace.str_rep": true,
+};
+
+/** Writes a component by the table of its kind. */
+export function writeComponent(fields: ComponentFields, component: { readonly type: string }): Record<string, unknown> {
+  const table = fields[component.type];
+  if (table === undefined) {
+    throw new HeddleError(
+      "unsupported",
+      `toTokenizerJson: tokenizer.json has no component for this one; got type ${JSON.stringify(component.type)}. Keep the original model file.`,
+      { type: component.type },
+    );
+  }
+  const values = component as unknown as Readonly<Record<string, unknown>>;
+  const json: Record<string, unknown> = { type: component.type };
+  for (const [name, field] of Object.entries(table)) json[toSnakeCase(name)] = field.write(values[name]);
+  return json;
+}
+
+function toSnakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

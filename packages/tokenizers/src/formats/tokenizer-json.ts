@@ -1,0 +1,126 @@
+import type { AddedToken } from "../added-tokens.js";
+import { HeddleError } from "../error.js";
+import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
+import { badField, requireArray, requireObject } from "./component-fields.js";
+import {
+  readDecoder,
+  readNormalizer,
+  readPostProcessor,
+  readPreTokenizer,
+  writeDecoder,
+  writeNormalizer,
+  writePostProcessor,
+  writePreTokenizer,
+} from "./components.js";
+import { readModel, writeModel } from "./model-json.js";
+
+/**
+ * Loads a Hugging Face tokenizer.json.
+ *
+ * @param json  the file's text, or the object parsed from it
+ * @param options.roles  which tokens are BOS, EOS, padding and unknown (the file does not say)
+ * @throws HeddleError "unsupported" naming a component, field or model that Heddle does not know; "format" naming a
+ *   field of the wrong form
+ */
+export function fromTokenizerJson(json: unknown, options: { readonly roles?: TokenRoles } = {}): Tokenizer {
+  const file = requireObject(typeof json === "string" ? parse(json) : json, "the file");
+  for (const key of Object.keys(file)) {
+    if (KNOWN_KEYS.includes(key)) continue;
+    throw new HeddleError(
+      "unsupported",
+      `fromTokenizerJson: the file has a part that Heddle does not know; got ${JSON.stringify(key)}. Known: ${KNOWN_KEYS.join(", ")}.`,
+      { key },
+    );
+  }
+  refuse(file, "truncation");
+  refuse(file, "padding");
+  const config: TokenizerConfig = {
+    normalizer: readNormalizer(file.normalizer, "normalizer"),
+    preTokenizer: readPreTokenizer(file.pre_tokenizer, "pre_tokenizer"),
+    model: readModel(file.model),
+    postProcessor: readPostProcessor(file.post_processor, "post_processor"),
+    decoder: readDecoder(file.decoder, "decoder"),
+    addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map(readAddedToken),
+    ...(options.roles === undefined ? {} : { roles: options.roles }),
+  };
+  return createTokenizer(config);
+}
+
+/**
+ * Writes a tokenizer as the object of a Hugging Face tokenizer.json; `JSON.stringify` makes the file of it.
+ *
+ * @throws HeddleError "unsupported" for parts that the format cannot hold (SentencePiece and tiktoken models)
+ */
+export function toTokenizerJson(tokenizer: Tokenizer): Record<string, unknown> {
+  const { config } = tokenizer;
+  return {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: config.addedTokens.map((token) => ({
+      id: token.id,
+      content: token.content,
+      single_word: token.singleWord,
+      lstrip: token.lstrip,
+      rstrip: token.rstrip,
+      normalized: token.normalized,
+      special: token.special,
+    })),
+    normalizer: writeNormalizer(config.normalizer),
+    pre_tokenizer: writePreTokenizer(config.preTokenizer),
+    post_processor: writePostProcessor(config.postProcessor),
+    decoder: writeDecoder(config.decoder),
+    model: writeModel(config.model),
+  };
+}
+
+const KNOWN_KEYS = [
+  "version",
+  "truncation",
+  "padding",
+  "added_tokens",
+  "normalizer",
+  "pre_tokenizer",
+  "post_processor",
+  "decoder",
+  "model",
+];
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HeddleError(
+      "format",
+      `fromTokenizerJson: the text must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
+      { length: text.length },
+      cause,
+    );
+  }
+}
+
+function refuse(file: Readonly<Record<string, unknown>>, part: "truncation" | "padding"): void {
+  if (file[part] === null || file[part] === undefined) return;
+  throw new HeddleError(
+    "unsupported",
+    `fromTokenizerJson: ${part} is not done by the tokenizer; got ${JSON.stringify(file[part])}. Set ${part} to null and cut or pad the ids.`,
+    { [part]: file[part] },
+  );
+}
+
+function readAddedToken(json: unknown, index: number): AddedToken {
+  const path = `added_tokens[${index}]`;
+  const token = requireObject(json, path);
+  const { id, content } = token;
+  if (typeof id !== "number" || !Number.isInteger(id)) throw badField(`${path}.id`, "a whole number", id);
+  if (typeof content !== "string") throw badField(`${path}.content`, "a string", content);
+  return {
+    id,
+    content,
+    singleWord: token.single_word === true,
+    lstrip: token.lstrip === true,
+    rstrip: token.rstrip === true,
+    normalized: token.normalized !== false && (token.normalized === true || token.special !== true),
+    special: token.special === true,
+  };
+}

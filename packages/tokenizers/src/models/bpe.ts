@@ -1,0 +1,148 @@
+import { codePointLength } from "../aligned-text.js";
+import { HeddleError } from "../error.js";
+import { PairTable } from "../pair-table.js";
+import { createVocabulary, type Vocabulary } from "../vocabulary.js";
+import { byteTokens } from "./byte-fallback.js";
+import { Merger, type MergeTable } from "./merge.js";
+import type { CompiledModel } from "./model.js";
+
+/** Byte-pair encoding over the characters of a word. */
+export interface BpeModel {
+  readonly type: "BPE";
+  /** (token, id) in ascending order of id. */
+  readonly vocab: readonly (readonly [string, number])[];
+  /** Pairs in order of rank. */
+  readonly merges: readonly (readonly [string, string])[];
+  readonly unkToken: string | null;
+  readonly continuingSubwordPrefix: string | null;
+  readonly endOfWordSuffix: string | null;
+  /** Neighbouring unknown characters become one token. */
+  readonly fuseUnk: boolean;
+  /** Unknown characters become their UTF-8 bytes, tokens `<0x00>` to `<0xFF>`. */
+  readonly byteFallback: boolean;
+  /** A word that is in the vocabulary is taken whole. */
+  readonly ignoreMerges: boolean;
+}
+
+/**
+ * Prepares byte-pair encoding.
+ *
+ * @throws HeddleError "format" if a merge or its result is not in the vocabulary, or the unknown token is not
+ */
+export function compileBpe(model: BpeModel): CompiledModel {
+  const vocabulary = createVocabulary(model.vocab);
+  const merger = new Merger(buildMergeTable(model, vocabulary));
+  const symbols = new SymbolReader(model, vocabulary);
+  return {
+    vocabulary,
+    tokenize(word, out) {
+      if (model.ignoreMerges) {
+        const id = vocabulary.idOf(word);
+        if (id !== undefined) return out.push(id, 0, word.length);
+      }
+      merger.clear();
+      symbols.read(word, merger);
+      merger.merge(out);
+    },
+  };
+}
+
+function buildMergeTable(model: BpeModel, vocabulary: Vocabulary): MergeTable {
+  const ranks = new PairTable(model.merges.length);
+  const results = new Int32Array(model.merges.length);
+  const prefixLength = model.continuingSubwordPrefix?.length ?? 0;
+  for (const [rank, [left, right]] of model.merges.entries()) {
+    const leftId = vocabulary.idOf(left);
+    const rightId = vocabulary.idOf(right);
+    const resultId = vocabulary.idOf(left + right.slice(prefixLength));
+    if (leftId === undefined || rightId === undefined || resultId === undefined) {
+      throw new HeddleError(
+        "format",
+        `compileBpe: a merge and its result must be in the vocabulary; got merge ${rank} ${JSON.stringify([left, right])}. Add the missing token or drop the merge.`,
+        { rank, left, right },
+      );
+    }
+    ranks.set(leftId, rightId, rank);
+    results[rank] = resultId;
+  }
+  return { ranks, results, order: null };
+}
+
+/** Finds the first symbols of a word: characters, their bytes, or the unknown token. */
+class SymbolReader {
+  private readonly unkId: number | null;
+  private readonly byteIds: readonly number[] | null;
+  /** Ids of characters below U+0180, which covers the byte alphabet; -1: not in the vocabulary. */
+  private readonly lowIds = new Int32Array(0x180).fill(-1);
+  private readonly isPlain: boolean;
+
+  constructor(
+    private readonly model: BpeModel,
+    private readonly vocabulary: Vocabulary,
+  ) {
+    this.unkId = requireUnknown(model.unkToken, vocabulary);
+    this.byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
+    for (let unit = 0; unit < this.lowIds.length; unit++) {
+      this.lowIds[unit] = vocabulary.idOf(String.fromCharCode(unit)) ?? -1;
+    }
+    this.isPlain = !model.continuingSubwordPrefix && !model.endOfWordSuffix;
+  }
+
+  read(word: string, merger: Merger): void {
+    let unknownFrom = -1;
+    let unknownTo = -1;
+    const flush = (): void => {
+      if (unknownFrom >= 0 && this.unkId !== null) merger.add(this.unkId, unknownFrom, unknownTo);
+      unknownFrom = -1;
+    };
+    for (let at = 0; at < word.length; ) {
+      const end = at + codePointLength(word, at);
+      const id = this.idAt(word, at, end);
+      if (id >= 0) {
+        flush();
+        merger.add(id, at, end);
+      } else if (!this.addBytes(word, { start: at, end }, merger) && this.unkId !== null) {
+        if (unknownFrom >= 0 && !this.model.fuseUnk) flush();
+        if (unknownFrom < 0) unknownFrom = at;
+        unknownTo = end;
+      }
+      at = end;
+    }
+    flush();
+  }
+
+  private idAt(word: string, start: number, end: number): number {
+    if (this.isPlain) {
+      const unit = word.charCodeAt(start);
+      return unit < 0x180 ? (this.lowIds[unit] as number) : (this.vocabulary.idOf(word.slice(start, end)) ?? -1);
+    }
+    const prefix = start === 0 ? "" : (this.model.continuingSubwordPrefix ?? "");
+    const suffix = end === word.length ? (this.model.endOfWordSuffix ?? "") : "";
+    return this.vocabulary.idOf(prefix + word.slice(start, end) + suffix) ?? -1;
+  }
+
+  private addBytes(word: string, range: { readonly start: number; readonly end: number }, merger: Merger): boolean {
+    if (this.byteIds === null) return false;
+    for (const byte of encoder.encode(word.slice(range.start, range.end))) {
+      merger.add(this.byteIds[byte] as number, range.start, range.end);
+    }
+    return true;
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Looks up the unknown token; null where the model has none. */
+export function requireUnknown(unkToken: string | null, vocabulary: Vocabulary): number | null {
+  if (unkToken === null) return null;
+  const id = vocabulary.idOf(unkToken);
+  if (id === undefined) {
+    throw new HeddleError(
+      "format",
+      `compileModel: the unknown token must be in the vocabulary; got unkToken ${JSON.stringify(unkToken)}. Add it or set unk_token to null.`,
+      { unkToken },
+    );
+  }
+  return id;
+}
+

@@ -1,0 +1,206 @@
+import type { PairTable } from "../pair-table.js";
+import type { TokenBuffer } from "../token-buffer.js";
+
+/** Which neighbours merge: (left, right) -> rank (lower first), and rank -> id of the result. */
+export interface MergeTable {
+  readonly ranks: PairTable;
+  /** Result of the merge with a given number. */
+  readonly results: Int32Array;
+  /** Rank of the merge with a given number; null: the number is the rank. */
+  readonly order: Int32Array | null;
+}
+
+/** Up to this many symbols a scan for the best pair beats a queue. */
+const SHORT_WORD = 24;
+
+/**
+ * Merges the symbols of a word, always the pair of lowest rank first and of equals the leftmost, until none is left.
+ *
+ * Short words are scanned; longer ones use a linked list and a binary heap: O(n log n) for any word.
+ *
+ * @see Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units, arXiv:1508.07909.
+ * Twin: test/reference-bpe.ts
+ */
+export class Merger {
+  private ids = new Int32Array(64);
+  private starts = new Int32Array(64);
+  private ends = new Int32Array(64);
+  private previous = new Int32Array(64);
+  private next = new Int32Array(64);
+  private pairs = new Int32Array(64);
+  private readonly heap = new MergeHeap();
+  private count = 0;
+
+  constructor(private readonly table: MergeTable) {}
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  /** Adds a symbol that covers units [start, end) of the word. */
+  add(id: number, start: number, end: number): void {
+    const at = this.count++;
+    if (at === this.ids.length) this.grow();
+    this.ids[at] = id;
+    this.starts[at] = start;
+    this.ends[at] = end;
+  }
+
+  /** Runs the merges and appends what is left to `out`. */
+  merge(out: TokenBuffer): void {
+    const { count } = this;
+    if (count > SHORT_WORD) this.mergeByHeap();
+    else if (count > 1) this.mergeByScan();
+    const remaining = this.count;
+    for (let i = 0; i < remaining; i++) {
+      out.push(this.ids[i] as number, this.starts[i] as number, this.ends[i] as number);
+    }
+  }
+
+  private rankOf(merge: number): number {
+    return this.table.order === null ? merge : (this.table.order[merge] as number);
+  }
+
+  private mergeByScan(): void {
+    const { ids, starts, ends, pairs } = this;
+    const { ranks, results } = this.table;
+    let count = this.count;
+    for (let i = 0; i + 1 < count; i++) pairs[i] = ranks.get(ids[i] as number, ids[i + 1] as number);
+    for (;;) {
+      let best = -1;
+      let bestRank = 0x7fffffff;
+      for (let i = 0; i + 1 < count; i++) {
+        const merge = pairs[i] as number;
+        if (merge < 0) continue;
+        const rank = this.rankOf(merge);
+        if (rank < bestRank) {
+          best = i;
+          bestRank = rank;
+        }
+      }
+      if (best < 0) break;
+      ids[best] = results[pairs[best] as number] as number;
+      ends[best] = ends[best + 1] as number;
+      count--;
+      for (let i = best + 1; i < count; i++) {
+        ids[i] = ids[i + 1] as number;
+        starts[i] = starts[i + 1] as number;
+        ends[i] = ends[i + 1] as number;
+        pairs[i] = pairs[i + 1] as number;
+      }
+      if (best + 1 < count) pairs[best] = ranks.get(ids[best] as number, ids[best + 1] as number);
+      if (best > 0) pairs[best - 1] = ranks.get(ids[best - 1] as number, ids[best] as number);
+    }
+    this.count = count;
+  }
+
+  private mergeByHeap(): void {
+    const { ids, ends, previous, next, pairs, heap, count } = this;
+    const { results } = this.table;
+    for (let i = 0; i < count; i++) {
+      previous[i] = i - 1;
+      next[i] = i + 1 < count ? i + 1 : -1;
+    }
+    for (let i = 0; i < count; i++) this.queuePair(i);
+    while (heap.pop()) {
+      const at = heap.position;
+      const merge = pairs[at] as number;
+      if (merge < 0 || this.rankOf(merge) !== heap.rank) continue;
+      const right = next[at] as number;
+      ids[at] = results[merge] as number;
+      ends[at] = ends[right] as number;
+      ids[right] = -1;
+      pairs[right] = -1;
+      const behind = next[right] as number;
+      next[at] = behind;
+      if (behind >= 0) previous[behind] = at;
+      this.queuePair(at);
+      const before = previous[at] as number;
+      if (before >= 0) this.queuePair(before);
+    }
+    this.compact();
+  }
+
+  private queuePair(at: number): void {
+    const right = this.next[at] as number;
+    const merge = right < 0 ? -1 : this.table.ranks.get(this.ids[at] as number, this.ids[right] as number);
+    this.pairs[at] = merge;
+    if (merge >= 0) this.heap.push(this.rankOf(merge), at);
+  }
+
+  private compact(): void {
+    let kept = 0;
+    for (let i = 0; i >= 0; i = this.next[i] as number) {
+      this.ids[kept] = this.ids[i] as number;
+      this.starts[kept] = this.starts[i] as number;
+      this.ends[kept] = this.ends[i] as number;
+      kept++;
+    }
+    this.count = kept;
+  }
+
+  private grow(): void {
+    const extend = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
+      const grown = new Int32Array(old.length * 2);
+      grown.set(old);
+      return grown;
+    };
+    this.ids = extend(this.ids);
+    this.starts = extend(this.starts);
+    this.ends = extend(this.ends);
+    this.previous = extend(this.previous);
+    this.next = extend(this.next);
+    this.pairs = extend(this.pairs);
+  }
+}
+
+const POSITION_RANGE = 2 ** 26;
+
+/** A binary heap of (rank, position), packed into one double each: rank up to 2^27, position below 2^26. */
+class MergeHeap {
+  rank = 0;
+  position = 0;
+  private keys = new Float64Array(64);
+  private size = 0;
+
+  push(rank: number, position: number): void {
+    if (this.size === this.keys.length) {
+      const grown = new Float64Array(this.keys.length * 2);
+      grown.set(this.keys);
+      this.keys = grown;
+    }
+    const { keys } = this;
+    const key = rank * POSITION_RANGE + position;
+    let at = this.size++;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      const above = keys[parent] as number;
+      if (above <= key) break;
+      keys[at] = above;
+      at = parent;
+    }
+    keys[at] = key;
+  }
+
+  /** Takes the least entry into `rank` and `position`; false if there is none. */
+  pop(): boolean {
+    if (this.size === 0) return false;
+    const { keys } = this;
+    const top = keys[0] as number;
+    const size = --this.size;
+    const key = keys[size] as number;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= size) break;
+      if (child + 1 < size && (keys[child + 1] as number) < (keys[child] as number)) child++;
+      if ((keys[child] as number) >= key) break;
+      keys[at] = keys[child] as number;
+      at = child;
+    }
+    keys[at] = key;
+    this.rank = Math.floor(top / POSITION_RANGE);
+    this.position = top - this.rank * POSITION_RANGE;
+    return true;
+  }
+}

@@ -1,0 +1,44 @@
+import type { TokenBuffer } from "../token-buffer.js";
+import type { Vocabulary } from "../vocabulary.js";
+import { type BpeModel, compileBpe } from "./bpe.js";
+import { compileSentencePieceModel, type SentencePieceModel } from "./sentencepiece.js";
+import { compileTiktoken, type TiktokenModel } from "./tiktoken.js";
+import { compileUnigram, type UnigramModel } from "./unigram.js";
+import { compileWordLevel, type WordLevelModel } from "./word-level.js";
+import { compileWordPiece, type WordPieceModel } from "./word-piece.js";
+
+/** Turns words into tokens; the fields are those of tokenizer.json in camel case, plus the kinds of other files. */
+export type Model =
+  | BpeModel
+  | UnigramModel
+  | WordPieceModel
+  | WordLevelModel
+  | SentencePieceModel
+  | TiktokenModel;
+
+/** A model ready to run. */
+export interface CompiledModel {
+  readonly vocabulary: Vocabulary;
+  /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
+  tokenize(word: string, out: TokenBuffer): void;
+}
+
+/** Prepares a model: vocabulary, merge table, trie. */
+export function compileModel(model: Model): CompiledModel {
+  switch (model.type) {
+    case "BPE":
+      return compileBpe(model);
+    case "Unigram":
+      return compileUnigram(model);
+    case "WordPiece":
+      return compileWordPiece(model);
+    case "WordLevel":
+      return compileWordLevel(model);
+    case "SentencePiece":
+      return compileSentencePieceModel(model);
+    case "Tiktoken":
+      return compileTiktoken(model);
+    default:
+      return model satisfies never;
+  }
+}

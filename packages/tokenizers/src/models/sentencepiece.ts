@@ -1,0 +1,156 @@
+import { codePointLength } from "../aligned-text.js";
+import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
+import { PieceTrie } from "../piece-trie.js";
+import type { TokenBuffer } from "../token-buffer.js";
+import { createVocabulary } from "../vocabulary.js";
+import { byteTokenName } from "./byte-fallback.js";
+import type { CompiledModel } from "./model.js";
+import { compileSentencePieceBpe } from "./sentencepiece-bpe.js";
+import { BestPath, type PathPiece, UNKNOWN_PENALTY } from "./unigram.js";
+
+/** What a piece of a SentencePiece model is for. */
+export type PieceKind = "normal" | "unknown" | "control" | "userDefined" | "unused" | "byte";
+
+/** One entry of a SentencePiece vocabulary; its index is its id. */
+export interface Piece {
+  readonly piece: string;
+  /** float32 */
+  readonly score: number;
+  readonly kind: PieceKind;
+}
+
+/** The vocabulary and segmentation of a SentencePiece model file. */
+export interface SentencePieceModel {
+  readonly type: "SentencePiece";
+  readonly algorithm: "unigram" | "bpe" | "word" | "char";
+  readonly pieces: readonly Piece[];
+  readonly unkId: number;
+  readonly byteFallback: boolean;
+  readonly treatWhitespaceAsSuffix: boolean;
+}
+
+/** Cuts normalised text into pieces; id -1 for what the vocabulary does not hold. */
+export type Segmenter = (text: string) => PathPiece[];
+
+/**
+ * Prepares a SentencePiece model.
+ *
+ * Unknown text becomes its bytes (byte fallback), the last of which carries the place in the original, or one unknown
+ * token for each unbroken stretch, as in the C++ library.
+ *
+ * @see Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; sentencepiece_processor.cc
+ */
+export function compileSentencePieceModel(model: SentencePieceModel): CompiledModel {
+  const vocabulary = createVocabulary(uniquePieces(model.pieces));
+  const segment = compileSegmenter(model);
+  const byteIds = Array.from({ length: 256 }, (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId);
+  return {
+    vocabulary,
+    tokenize(text, out) {
+      let unknownFrom = -1;
+      let unknownTo = -1;
+      const flush = (): void => {
+        if (unknownFrom < 0) return;
+        out.pushSurface(model.unkId, [unknownFrom, unknownTo], text.slice(unknownFrom, unknownTo));
+        unknownFrom = -1;
+      };
+      for (const { id, start, end } of segment(text)) {
+        if (id >= 0 && id !== model.unkId) {
+          flush();
+          out.push(id, start, end);
+        } else if (model.byteFallback) {
+          pushBytes(out, { text, start, end, byteIds });
+        } else {
+          if (unknownFrom < 0) unknownFrom = start;
+          unknownTo = end;
+        }
+      }
+      flush();
+    },
+  };
+}
+
+function* uniquePieces(pieces: readonly Piece[]): Generator<[string, number]> {
+  for (const [id, { piece }] of pieces.entries()) yield [piece, id];
+}
+
+const encoder = new TextEncoder();
+
+function pushBytes(
+  out: TokenBuffer,
+  span: { readonly text: string; readonly start: number; readonly end: number; readonly byteIds: readonly number[] },
+): void {
+  const { text, start, end, byteIds } = span;
+  const bytes = encoder.encode(text.slice(start, end));
+  for (const [i, byte] of bytes.entries()) {
+    out.push(byteIds[byte] as number, start, i === bytes.length - 1 ? end : start);
+  }
+}
+
+function compileSegmenter(model: SentencePieceModel): Segmenter {
+  switch (model.algorithm) {
+    case "unigram":
+      return compileUnigramSegmenter(model);
+    case "bpe":
+      return compileSentencePieceBpe(model);
+    case "char":
+      return compileCharSegmenter(model);
+    case "word":
+      return compileWordSegmenter(model);
+    default:
+      return model.algorithm satisfies never;
+  }
+}
+
+const textLength = (piece: string): number => encoder.encode(piece).length;
+
+function compileUnigramSegmenter(model: SentencePieceModel): Segmenter {
+  const normal = model.pieces.filter(({ kind }) => kind === "normal").map(({ score }) => score);
+  const least = normal.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const greatest = normal.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const scores = model.pieces.map(({ piece, score, kind }) =>
+    kind === "userDefined" ? Math.fround(textLength(piece) * greatest - 0.1) : score,
+  );
+  const pieces = model.pieces.map(({ piece, kind }, id) => ({ piece, id, kind }));
+  const path = new BestPath({
+    pieces: pieces.filter(({ kind }) => kind === "normal" || kind === "userDefined"),
+    scoreOf: (id) => scores[id] as number,
+    unknownScore: Math.fround(least - UNKNOWN_PENALTY),
+    round: Math.fround,
+  });
+  return (text) => path.find(text);
+}
+
+function compileCharSegmenter(model: SentencePieceModel): Segmenter {
+  const ids = new Map(model.pieces.map(({ piece }, id) => [piece, id]));
+  const symbols = userDefinedTrie(model.pieces);
+  return (text) => {
+    const path: PathPiece[] = [];
+    for (let start = 0; start < text.length; ) {
+      const end = start + (symbols.longestPrefix(text, start) || codePointLength(text, start));
+      path.push({ id: ids.get(text.slice(start, end)) ?? -1, start, end });
+      start = end;
+    }
+    return path;
+  };
+}
+
+function compileWordSegmenter(model: SentencePieceModel): Segmenter {
+  const ids = new Map(model.pieces.map(({ piece }, id) => [piece, id]));
+  const word = model.treatWhitespaceAsSuffix
+    ? new RegExp(`[^${SPACE_SYMBOL}]*${SPACE_SYMBOL}|[^${SPACE_SYMBOL}]+`, "gu")
+    : new RegExp(`${SPACE_SYMBOL}[^${SPACE_SYMBOL}]*|[^${SPACE_SYMBOL}]+`, "gu");
+  return (text) =>
+    Array.from(text.matchAll(word), (match) => ({
+      id: ids.get(match[0]) ?? -1,
+      start: match.index,
+      end: match.index + match[0].length,
+    }));
+}
+
+/** A trie of the symbols that are never cut. */
+export function userDefinedTrie(pieces: readonly Piece[]): PieceTrie {
+  const trie = new PieceTrie();
+  for (const [id, { piece, kind }] of pieces.entries()) if (kind === "userDefined") trie.add(piece, id);
+  return trie;
+}

@@ -1,0 +1,156 @@
+import { codePointLength } from "../aligned-text.js";
+import { HeddleError } from "../error.js";
+import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
+import type { TokenBuffer } from "../token-buffer.js";
+import { createVocabulary } from "../vocabulary.js";
+import { byteTokens } from "./byte-fallback.js";
+import type { CompiledModel } from "./model.js";
+
+/** A unigram language model over pieces. */
+export interface UnigramModel {
+  readonly type: "Unigram";
+  /** (piece, log probability); the index is the id. */
+  readonly vocab: readonly (readonly [string, number])[];
+  readonly unkId: number | null;
+  readonly byteFallback: boolean;
+}
+
+/** How far below the worst piece an unknown character scores, in nats. */
+export const UNKNOWN_PENALTY = 10;
+
+/** Prepares a unigram model as Hugging Face `tokenizers` runs it: float64 scores, unknown characters fused. */
+export function compileUnigram(model: UnigramModel): CompiledModel {
+  const vocabulary = createVocabulary(model.vocab.map(([piece], id) => [piece, id] as const));
+  const scores = Float64Array.from(model.vocab, ([, score]) => score);
+  const lattice = new BestPath({
+    pieces: model.vocab.map(([piece], id) => ({ piece, id })),
+    scoreOf: (id) => scores[id] as number,
+    unknownScore: scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY,
+    round: (value) => value,
+  });
+  const byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
+  return {
+    vocabulary,
+    tokenize(word, out) {
+      for (const { id, start, end } of fuseUnknown(lattice.find(word))) {
+        const surface = word.slice(start, end);
+        const known = id >= 0 ? id : vocabulary.idOf(surface);
+        if (known !== undefined) out.push(known, start, end);
+        else pushUnknown(out, { surface, start, end, byteIds, unkId: model.unkId });
+      }
+    },
+  };
+}
+
+const encoder = new TextEncoder();
+
+function pushUnknown(
+  out: TokenBuffer,
+  span: { surface: string; start: number; end: number; byteIds: readonly number[] | null; unkId: number | null },
+): void {
+  const { surface, start, end, byteIds, unkId } = span;
+  if (byteIds !== null) {
+    for (const byte of encoder.encode(surface)) out.push(byteIds[byte] as number, start, end);
+    return;
+  }
+  if (unkId === null) {
+    throw new HeddleError(
+      "config",
+      `unigram: a text with unknown characters needs unkId; got ${JSON.stringify(surface)}. Set unk_id in the model.`,
+      { surface },
+    );
+  }
+  out.pushSurface(unkId, [start, end], surface);
+}
+
+/** A piece of the best path; id -1: unknown character. */
+export interface PathPiece {
+  readonly id: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+function* fuseUnknown(path: readonly PathPiece[]): Generator<PathPiece> {
+  for (let i = 0; i < path.length; i++) {
+    const first = path[i] as PathPiece;
+    let last = first;
+    while (first.id < 0 && (path[i + 1]?.id ?? 0) < 0) last = path[++i] as PathPiece;
+    yield { id: first.id, start: first.start, end: last.end };
+  }
+}
+
+/**
+ * Finds the segmentation with the greatest sum of scores (Viterbi), in time linear in the text for pieces of bounded
+ * length: best[end] = max over pieces of best[start] + score(piece).
+ *
+ * @see Kudo 2018, Subword Regularization, arXiv:1804.10959, section 3.2
+ */
+export class BestPath {
+  private readonly trie = new PieceTrie();
+  private best = new Float64Array(64);
+  private from = new Int32Array(64);
+  private piece = new Int32Array(64);
+
+  constructor(
+    private readonly options: {
+      readonly pieces: Iterable<{ readonly piece: string; readonly id: number }>;
+      readonly scoreOf: (id: number) => number;
+      readonly unknownScore: number;
+      /** Rounds each sum: SentencePiece adds in float32. */
+      readonly round: (value: number) => number;
+    },
+  ) {
+    for (const { piece, id } of options.pieces) if (piece !== "") this.trie.add(piece, id);
+  }
+
+  /** Returns the pieces of the best segmentation from left to right. */
+  find(text: string): PathPiece[] {
+    this.prepare(text.length);
+    for (let start = 0; start < text.length; ) {
+      const width = codePointLength(text, start);
+      const hasSingle = this.extend(text, start, width);
+      if (!hasSingle) this.offer({ start, end: start + width, id: -1, score: this.options.unknownScore });
+      start += width;
+    }
+    const path: PathPiece[] = [];
+    for (let end = text.length; end > 0; end = this.from[end] as number) {
+      path.push({ id: this.piece[end] as number, start: this.from[end] as number, end });
+    }
+    return path.reverse();
+  }
+
+  private extend(text: string, start: number, width: number): boolean {
+    const { trie } = this;
+    let hasSingle = false;
+    let node = TRIE_ROOT;
+    for (let at = start; at < text.length; at++) {
+      node = trie.child(node, text.charCodeAt(at));
+      if (node < 0) break;
+      const id = trie.valueAt(node);
+      if (id < 0) continue;
+      this.offer({ start, end: at + 1, id, score: this.options.scoreOf(id) });
+      if (at + 1 - start === width) hasSingle = true;
+    }
+    return hasSingle;
+  }
+
+  private offer(step: { readonly start: number; readonly end: number; readonly id: number; readonly score: number }): void {
+    const { start, end, id, score } = step;
+    const total = this.options.round(score + (this.best[start] as number));
+    if ((this.from[end] as number) >= 0 && total <= (this.best[end] as number)) return;
+    this.best[end] = total;
+    this.from[end] = start;
+    this.piece[end] = id;
+  }
+
+  private prepare(length: number): void {
+    if (length + 1 > this.best.length) {
+      const capacity = Math.max(length + 1, this.best.length * 2);
+      this.best = new Float64Array(capacity);
+      this.from = new Int32Array(capacity);
+      this.piece = new Int32Array(capacity);
+    }
+    this.best[0] = 0;
+    this.from.fill(-1, 0, length + 1);
+  }
+}

@@ -1,0 +1,59 @@
+import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
+import { createVocabulary } from "../vocabulary.js";
+import { requireUnknown } from "./bpe.js";
+import type { CompiledModel } from "./model.js";
+
+/** Longest match first, from the left; pieces inside a word carry a prefix. */
+export interface WordPieceModel {
+  readonly type: "WordPiece";
+  readonly vocab: readonly (readonly [string, number])[];
+  readonly unkToken: string;
+  readonly continuingSubwordPrefix: string;
+  /** A longer word (in code points) becomes the unknown token. */
+  readonly maxInputCharsPerWord: number;
+}
+
+/**
+ * Prepares WordPiece; a word that cannot be covered becomes one unknown token.
+ *
+ * @see Schuster and Nakajima 2012; Devlin et al. 2018, BERT, arXiv:1810.04805
+ */
+export function compileWordPiece(model: WordPieceModel): CompiledModel {
+  const vocabulary = createVocabulary(model.vocab);
+  const unkId = requireUnknown(model.unkToken, vocabulary) as number;
+  const trie = new PieceTrie();
+  const inside = trie.addRoot();
+  const prefix = model.continuingSubwordPrefix;
+  for (const [token, id] of model.vocab) {
+    trie.add(token, id);
+    if (token.startsWith(prefix)) trie.add(token.slice(prefix.length), id, inside);
+  }
+  return {
+    vocabulary,
+    tokenize(word, out) {
+      const before = out.length;
+      const isLong = word.length > model.maxInputCharsPerWord && countCharacters(word) > model.maxInputCharsPerWord;
+      let at = isLong ? -1 : 0;
+      while (at >= 0 && at < word.length) {
+        const root = at === 0 ? TRIE_ROOT : inside;
+        const length = trie.longestPrefix(word, at, root);
+        if (length === 0) {
+          at = -1;
+          break;
+        }
+        const piece = word.slice(at, at + length);
+        out.push(vocabulary.idOf(at === 0 ? piece : prefix + piece) as number, at, at + length);
+        at += length;
+      }
+      if (at >= 0) return;
+      out.length = before;
+      out.push(unkId, 0, word.length);
+    },
+  };
+}
+
+function countCharacters(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
+}

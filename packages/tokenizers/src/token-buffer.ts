@@ -1,0 +1,49 @@
+/**
+ * A growing list of tokens in typed arrays: id and [start, end), first in units of the word that a model was given,
+ * then shifted to units of the original text by whoever owns the buffer.
+ */
+export class TokenBuffer {
+  length = 0;
+  ids = new Int32Array(64);
+  starts = new Int32Array(64);
+  ends = new Int32Array(64);
+  /** Text of tokens whose surface is not the vocabulary's, by index: unknown pieces, added tokens with spaces. */
+  readonly surfaces = new Map<number, string>();
+
+  push(id: number, start: number, end: number): void {
+    const at = this.length;
+    if (at === this.ids.length) this.grow(at + 1);
+    this.ids[at] = id;
+    this.starts[at] = start;
+    this.ends[at] = end;
+    this.length = at + 1;
+  }
+
+  /** Appends a token whose text differs from the vocabulary's entry. */
+  pushSurface(id: number, range: readonly [number, number], surface: string): void {
+    this.surfaces.set(this.length, surface);
+    this.push(id, range[0], range[1]);
+  }
+
+  clear(): void {
+    this.length = 0;
+    if (this.surfaces.size > 0) this.surfaces.clear();
+  }
+
+  reserve(extra: number): void {
+    if (this.length + extra > this.ids.length) this.grow(this.length + extra);
+  }
+
+  private grow(needed: number): void {
+    const capacity = Math.max(needed, this.ids.length * 2);
+    this.ids = extended(this.ids, capacity);
+    this.starts = extended(this.starts, capacity);
+    this.ends = extended(this.ends, capacity);
+  }
+}
+
+function extended(array: Int32Array<ArrayBuffer>, capacity: number): Int32Array<ArrayBuffer> {
+  const grown = new Int32Array(capacity);
+  grown.set(array);
+  return grown;
+}

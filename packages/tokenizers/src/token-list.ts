@@ -1,0 +1,77 @@
+/** Looks up what the vocabulary calls an id. */
+export type TokenName = (id: number) => string;
+
+/** Type of a token list's parts in a pair: 0 first text, 1 second. */
+interface TokenListParts {
+  readonly ids: Int32Array;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  readonly surfaces: ReadonlyMap<number, string>;
+  readonly nameOf: TokenName;
+  readonly typeId: number;
+  /** 0 or 1: the text it came from; -1: added by the post-processor. */
+  readonly sequence: number;
+}
+
+/** The tokens of one text (or one added special token) before they are joined; never changed in place. */
+export class TokenList {
+  readonly ids: Int32Array;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  readonly typeId: number;
+  readonly sequence: number;
+
+  constructor(private readonly parts: TokenListParts) {
+    this.ids = parts.ids;
+    this.starts = parts.starts;
+    this.ends = parts.ends;
+    this.typeId = parts.typeId;
+    this.sequence = parts.sequence;
+  }
+
+  get length(): number {
+    return this.ids.length;
+  }
+
+  tokenText(index: number): string {
+    return this.parts.surfaces.get(index) ?? this.parts.nameOf(this.ids[index] as number);
+  }
+
+  withTypeId(typeId: number): TokenList {
+    return typeId === this.typeId ? this : new TokenList({ ...this.parts, typeId });
+  }
+
+  withOffsets(starts: Int32Array, ends: Int32Array): TokenList {
+    return new TokenList({ ...this.parts, starts, ends });
+  }
+
+  slice(from: number, to: number): TokenList {
+    const surfaces = new Map<number, string>();
+    for (const [index, text] of this.parts.surfaces) {
+      if (index >= from && index < to) surfaces.set(index - from, text);
+    }
+    return new TokenList({
+      ...this.parts,
+      ids: this.ids.slice(from, to),
+      starts: this.starts.slice(from, to),
+      ends: this.ends.slice(from, to),
+      surfaces,
+    });
+  }
+}
+
+const NO_SURFACES: ReadonlyMap<number, string> = new Map();
+
+/** A special token that stands at no place of the text. */
+export function specialToken(id: number, typeId: number): TokenList {
+  const nowhere = new Int32Array(1);
+  return new TokenList({
+    ids: Int32Array.of(id),
+    starts: nowhere,
+    ends: nowhere,
+    surfaces: NO_SURFACES,
+    nameOf: () => "",
+    typeId,
+    sequence: -1,
+  });
+}

@@ -1,0 +1,305 @@
+import { type AddedToken, createAddedTokenFinder, type Segment } from "./added-tokens.js";
+import type { AlignedText } from "./aligned-text.js";
+import { createDecodeStages, type Decoder } from "./decoders/decoder.js";
+import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
+import { Encoding } from "./encoding.js";
+import { HeddleError } from "./error.js";
+import { compileModel, type Model } from "./models/model.js";
+import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
+import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
+import { compilePreTokenizer, type IsolatingPattern, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { TokenBuffer } from "./token-buffer.js";
+import { TokenList } from "./token-list.js";
+import { createTokenNames, type TokenNames } from "./token-names.js";
+import { createWordTokenizer } from "./word-tokenizer.js";
+
+/** The parts of a tokenizer, plain data: text runs through them from top to bottom, ids back through the decoder. */
+export interface TokenizerConfig {
+  readonly normalizer: Normalizer | null;
+  readonly preTokenizer: PreTokenizer | null;
+  readonly model: Model;
+  readonly postProcessor: PostProcessor | null;
+  readonly decoder: Decoder | null;
+  readonly addedTokens: readonly AddedToken[];
+  /** Tokens with a role; those that are left out are undefined. */
+  readonly roles?: TokenRoles;
+}
+
+/** Tokens by the role that a model gives them. */
+export interface TokenRoles {
+  readonly bos?: string | undefined;
+  readonly eos?: string | undefined;
+  readonly pad?: string | undefined;
+  readonly unk?: string | undefined;
+}
+
+export interface EncodeIdsOptions {
+  /** Add what the post-processor adds (BOS, [CLS] ...); default true. */
+  readonly addSpecialTokens?: boolean;
+  /** Turn the names of special tokens inside the text into these tokens; default true. False for untrusted text. */
+  readonly parseSpecialTokens?: boolean;
+}
+
+export interface EncodeOptions extends EncodeIdsOptions {
+  /** A second text, joined to the first by the post-processor. */
+  readonly pair?: string;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out; default false. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+export interface StreamDecodeOptions extends DecodeOptions {
+  /** Ids that came before, whose text is not wanted: decoding goes on behind them. */
+  readonly after?: Iterable<number>;
+}
+
+/** Text to ids and back. Immutable; safe to share. */
+export interface Tokenizer {
+  readonly config: TokenizerConfig;
+  /** Number of tokens, added ones included. */
+  readonly vocabSize: number;
+  /** One more than the greatest id: the number of rows that an embedding needs. */
+  readonly idLimit: number;
+  /** Contents of all special tokens in ascending order of id. */
+  readonly specialTokens: readonly string[];
+  /** Ids of tokens with a role; undefined where there is none. */
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  readonly unkId: number | undefined;
+  encode(text: string, options?: EncodeOptions): Encoding;
+  encodeIds(text: string, options?: EncodeIdsOptions): Int32Array;
+  countTokens(text: string, options?: EncodeIdsOptions): number;
+  decode(ids: Iterable<number>, options?: DecodeOptions): string;
+  streamDecoder(options?: StreamDecodeOptions): StreamDecoder;
+  tokenToId(token: string): number | undefined;
+  idToToken(id: number): string | undefined;
+  isSpecial(id: number): boolean;
+}
+
+/**
+ * Creates a tokenizer from its parts.
+ *
+ * - `encode(text)` returns ids, tokens, masks and offsets. Offsets are [start, end) in UTF-16 units of the original
+ *   text: `text.slice(start, end)` is what the token stands for. A token that holds part of a character covers it
+ *   whole, so neighbours may overlap there.
+ * - `encodeIds(text)` returns the same ids and builds nothing else.
+ * - `decode(ids)` returns text; `streamDecoder()` gives it out token by token and never half a character.
+ *
+ * A lone surrogate has no UTF-8 form and is encoded like U+FFFD.
+ *
+ * @throws HeddleError "format" if the parts contradict each other (a merge of unknown tokens ...)
+ */
+export function createTokenizer(config: TokenizerConfig): Tokenizer {
+  return new Pipeline(config);
+}
+
+class Pipeline implements Tokenizer {
+  private readonly names: TokenNames;
+  private readonly normalizer;
+  private readonly preTokenizer;
+  private readonly finder;
+  private readonly tokenizeWord;
+  private readonly frame: Frame | null;
+  private readonly buffer = new TokenBuffer();
+
+  constructor(readonly config: TokenizerConfig) {
+    const model = compileModel(config.model);
+    this.names = createTokenNames(model.vocabulary, config.addedTokens);
+    this.normalizer = config.normalizer === null ? null : compileNormalizer(config.normalizer);
+    this.preTokenizer = compilePreTokenizer(config.preTokenizer);
+    this.finder = createAddedTokenFinder(this.names.addedTokens, this.normalizer);
+    this.tokenizeWord = createWordTokenizer(model, this.preTokenizer.endsInBytes);
+    this.frame = singleFrame(config.postProcessor);
+  }
+
+  get vocabSize(): number {
+    return this.names.size;
+  }
+  get idLimit(): number {
+    return this.names.idLimit;
+  }
+  get specialTokens(): readonly string[] {
+    return this.names.specialTokens;
+  }
+  get bosId(): number | undefined {
+    return this.idOfRole("bos");
+  }
+  get eosId(): number | undefined {
+    return this.idOfRole("eos");
+  }
+  get padId(): number | undefined {
+    return this.idOfRole("pad");
+  }
+  get unkId(): number | undefined {
+    return this.idOfRole("unk");
+  }
+
+  encode(text: string, options: EncodeOptions = {}): Encoding {
+    const { addSpecialTokens = true, parseSpecialTokens = true, pair } = options;
+    const texts = pair === undefined ? [text] : [text, pair];
+    const lists = texts.map((each, i) => this.tokenList(each, i, parseSpecialTokens));
+    return new Encoding(postProcess(this.config.postProcessor, lists, addSpecialTokens), this.names.nameOf);
+  }
+
+  encodeIds(text: string, options: EncodeIdsOptions = {}): Int32Array {
+    const { addSpecialTokens = true, parseSpecialTokens = true } = options;
+    if (addSpecialTokens && this.frame === null) return this.encode(text, options).ids;
+    this.fill(text, { parseSpecial: parseSpecialTokens, track: this.preTokenizer.needsAlignment });
+    const { ids, length } = this.buffer;
+    if (!addSpecialTokens || this.frame === null) return ids.slice(0, length);
+    const { before, after } = this.frame;
+    const framed = new Int32Array(before.length + length + after.length);
+    framed.set(before);
+    framed.set(ids.subarray(0, length), before.length);
+    framed.set(after, before.length + length);
+    return framed;
+  }
+
+  countTokens(text: string, options: EncodeIdsOptions = {}): number {
+    const { addSpecialTokens = true, parseSpecialTokens = true } = options;
+    this.fill(text, { parseSpecial: parseSpecialTokens, track: this.preTokenizer.needsAlignment });
+    return this.buffer.length + (addSpecialTokens ? countAddedTokens(this.config.postProcessor, false) : 0);
+  }
+
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const stream = this.streamDecoder(options);
+    let text = "";
+    for (const id of ids) text += stream.push(id);
+    return text + stream.flush();
+  }
+
+  streamDecoder(options: StreamDecodeOptions = {}): StreamDecoder {
+    const { skipSpecialTokens = false, after = [] } = options;
+    const stream = createStreamDecoder(createDecodeStages(this.config.decoder), (id) => {
+      if (skipSpecialTokens && this.names.isSpecial(id)) return null;
+      const token = this.names.tokenOf(id);
+      if (token !== undefined) return token;
+      throw new HeddleError(
+        "config",
+        `decode: every id must be in the vocabulary; got id ${id}, idLimit ${this.idLimit}. Check that the ids came from this tokenizer's model.`,
+        { id, idLimit: this.idLimit },
+      );
+    });
+    for (const id of after) stream.push(id);
+    return stream;
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.names.idOf(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.names.tokenOf(id);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.names.isSpecial(id);
+  }
+
+  private idOfRole(role: keyof TokenRoles): number | undefined {
+    const token = this.config.roles?.[role];
+    return token === undefined ? undefined : this.names.idOf(token);
+  }
+
+  private tokenList(text: string, sequence: number, parseSpecial: boolean): TokenList {
+    this.fill(text, { parseSpecial, track: true });
+    const { ids, starts, ends, length, surfaces } = this.buffer;
+    return new TokenList({
+      ids: ids.slice(0, length),
+      starts: starts.slice(0, length),
+      ends: ends.slice(0, length),
+      surfaces: new Map(surfaces),
+      nameOf: this.names.nameOf,
+      typeId: sequence,
+      sequence,
+    });
+  }
+
+  /** Tokenizes a text into the buffer; offsets are only right with `track`. */
+  private fill(text: string, options: { readonly parseSpecial: boolean; readonly track: boolean }): void {
+    this.buffer.clear();
+    for (const segment of this.finder.split(text, options)) {
+      if (segment.token !== null) this.addToken(segment, options.track);
+      else if (this.preTokenizer.isolate !== null) this.addIsolated(segment.text, this.preTokenizer.isolate);
+      else this.addWords(segment.text);
+    }
+  }
+
+  private addToken({ text, token }: Segment, track: boolean): void {
+    const id = (token as AddedToken).id;
+    const start = text.starts?.[0] ?? text.base;
+    const end = text.ends?.at(-1) ?? text.base + text.text.length;
+    if (track && text.text !== this.names.tokenOf(id)) this.buffer.pushSurface(id, [start, end], text.text);
+    else this.buffer.push(id, start, end);
+  }
+
+  private addWords(text: AlignedText): void {
+    const words: AlignedText[] = [];
+    this.preTokenizer.split(text, words);
+    for (const word of words) this.addWord(word.text, word, 0);
+  }
+
+  /** The common case of one pattern that cuts the text into words: no list of pieces is built. */
+  private addIsolated(text: AlignedText, pattern: IsolatingPattern): void {
+    const whole = text.text;
+    const { sticky } = pattern;
+    for (let at = 0; at < whole.length; ) {
+      sticky.lastIndex = at;
+      const isMatch = sticky.test(whole) && sticky.lastIndex > at;
+      const end = isMatch ? sticky.lastIndex : pattern.nextStart(whole, at);
+      this.addWord(whole.slice(at, end), text, at);
+      at = end;
+    }
+  }
+
+  /** Tokenizes one word, which stands at unit `at` of `text`, and moves its offsets to the original text. */
+  private addWord(word: string, text: AlignedText, at: number): void {
+    const { buffer } = this;
+    const before = buffer.length;
+    this.tokenizeWord(word, buffer);
+    const { starts, ends, length } = buffer;
+    const base = text.base + at;
+    if (text.starts === null || text.ends === null) {
+      for (let i = before; i < length; i++) {
+        starts[i] = (starts[i] as number) + base;
+        ends[i] = (ends[i] as number) + base;
+      }
+      return;
+    }
+    for (let i = before; i < length; i++) {
+      const first = at + (starts[i] as number);
+      const last = at + (ends[i] as number) - 1;
+      const start = text.starts[first] ?? 0;
+      starts[i] = start;
+      ends[i] = last < first ? start : (text.ends[last] as number);
+    }
+  }
+}
+
+/** The ids that a post-processor puts around a single text. */
+interface Frame {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
+/** Finds the frame; null if the text does not come exactly once (a template may repeat it). */
+function singleFrame(processor: PostProcessor | null): Frame | null {
+  const empty = new Int32Array(0);
+  const marker = new TokenList({
+    ids: empty,
+    starts: empty,
+    ends: empty,
+    surfaces: new Map(),
+    nameOf: () => "",
+    typeId: 0,
+    sequence: 0,
+  });
+  const lists = postProcess(processor, [marker], true);
+  const at = lists.findIndex(({ sequence }) => sequence === 0);
+  if (lists.filter(({ sequence }) => sequence === 0).length !== 1) return null;
+  const idsOf = (part: readonly TokenList[]) => part.flatMap((list) => [...list.ids]);
+  return { before: idsOf(lists.slice(0, at)), after: idsOf(lists.slice(at + 1)) };
+}

@@ -1,0 +1,77 @@
+import { codePointLength } from "./aligned-text.js";
+import { toByteLevel, utf8Length } from "./byte-level.js";
+import type { CompiledModel } from "./models/model.js";
+import { TokenBuffer } from "./token-buffer.js";
+import { WordCache } from "./word-cache.js";
+
+/** Longer words are not remembered: they seldom come back. */
+const MAX_CACHED_UNITS = 96;
+/** Bytes that one of the two generations of a cache may hold. */
+const CACHE_BYTES = 8 * 1024 * 1024;
+
+interface CachedWord {
+  readonly ids: Int32Array;
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+}
+
+/**
+ * Tokenizes words through a bounded cache; where the pre-tokenizer ends in the byte alphabet, the word is first
+ * written in it and token ranges are mapped back, so that a hit costs neither.
+ */
+export function createWordTokenizer(
+  model: CompiledModel,
+  isByteLevel: boolean,
+): (word: string, out: TokenBuffer) => void {
+  const cache = new WordCache<CachedWord>(CACHE_BYTES);
+  const scratch = new TokenBuffer();
+  const compute = isByteLevel ? (word: string) => tokenizeBytes(model, word, scratch) : (word: string) => model.tokenize(word, scratch);
+  return (word, out) => {
+    const isShort = word.length <= MAX_CACHED_UNITS;
+    const cached = isShort ? cache.get(word) : undefined;
+    if (cached !== undefined) return append(cached, out);
+    scratch.clear();
+    compute(word);
+    if (scratch.surfaces.size > 0) {
+      for (const [index, surface] of scratch.surfaces) out.surfaces.set(out.length + index, surface);
+    } else if (isShort) {
+      cache.set(word, snapshot(scratch), scratch.length * 12 + 300);
+    }
+    append(scratch, out);
+  };
+}
+
+function append(from: CachedWord | TokenBuffer, out: TokenBuffer): void {
+  const count = "length" in from ? from.length : from.ids.length;
+  for (let i = 0; i < count; i++) {
+    out.push(from.ids[i] as number, from.starts[i] as number, from.ends[i] as number);
+  }
+}
+
+function snapshot(buffer: TokenBuffer): CachedWord {
+  const { ids, starts, ends, length } = buffer;
+  return { ids: ids.slice(0, length), starts: starts.slice(0, length), ends: ends.slice(0, length) };
+}
+
+/** Tokenizes the bytes of a word; a token that holds part of a character covers all of it. */
+function tokenizeBytes(model: CompiledModel, word: string, out: TokenBuffer): void {
+  const bytes = toByteLevel(word);
+  model.tokenize(bytes, out);
+  if (bytes.length === word.length) return;
+  const { starts, ends } = out;
+  let unit = 0;
+  let byteEnd = utf8Length(word, 0);
+  const advanceTo = (byte: number): void => {
+    while (byte >= byteEnd) {
+      unit += codePointLength(word, unit);
+      byteEnd += utf8Length(word, unit);
+    }
+  };
+  for (let i = 0; i < out.length; i++) {
+    const lastByte = (ends[i] as number) - 1;
+    advanceTo(starts[i] as number);
+    starts[i] = unit;
+    advanceTo(lastByte);
+    ends[i] = unit + codePointLength(word, unit);
+  }
+}
