@@ -2,7 +2,10 @@ import { posix } from "node:path";
 import type { Problem } from "./problem.ts";
 import type { SourceFile } from "./source-file.ts";
 
-/** No file reaches itself through relative imports; type imports count too. Reports each knot of files once. */
+/**
+ * No file reaches itself through relative imports. Type imports do not count: they are erased, and an interface may
+ * name the type of what it holds. Reports each knot of files once.
+ */
 export function checkCycles(files: readonly SourceFile[]): Problem[] {
   const paths = new Set(files.map(({ path }) => path));
   const edges = new Map(files.map((file) => [file.path, targetsOf(file, paths)]));
@@ -14,8 +17,8 @@ export function checkCycles(files: readonly SourceFile[]): Problem[] {
 }
 
 function targetsOf({ path, imports }: SourceFile, paths: ReadonlySet<string>): string[] {
-  return imports.flatMap(({ specifier }) => {
-    if (!specifier.startsWith(".")) return [];
+  return imports.flatMap(({ specifier, isType }) => {
+    if (isType || !specifier.startsWith(".")) return [];
     const base = posix.join(posix.dirname(path), specifier);
     const candidates = [base, base.replace(/\.js$/, ".ts"), base.replace(/\.jsx?$/, ".tsx")];
     return candidates.find((candidate) => paths.has(candidate)) ?? [];

@@ -19,6 +19,8 @@ export interface SourceImport {
   /** As written: `./shape.js`, `@heddle/tensor`, `node:fs`. */
   readonly specifier: string;
   readonly line: number;
+  /** Erased by the compiler: `import type`, `export type` or `import("x").T`. */
+  readonly isType: boolean;
 }
 
 export interface SourceFunction {
@@ -55,7 +57,8 @@ export function readSource(path: string, text: string): SourceFile {
   for (const statement of module.body as Node[]) file.smells.push(...smellsOf(statement, text, lineOf));
   walk(module, undefined, false, (node, parent, isInFunction) => {
     const specifier = importedFrom(node);
-    if (specifier !== undefined) file.imports.push({ specifier, line: lineOf(node.start) });
+    if (specifier !== undefined)
+      file.imports.push({ specifier, line: lineOf(node.start), isType: isErased(node) });
     if (functionTypes.has(node.type)) file.functions.push(describeFunction(node, parent, lineOf));
     if (/^Class(Declaration|Expression)$/.test(node.type) && isNode(node.superClass)) {
       const base = text.slice(node.superClass.start, node.superClass.end);
@@ -74,6 +77,10 @@ function importedFrom(node: Node): string | undefined {
     return undefined;
   const source = node.source ?? node.argument;
   return isNode(source) && typeof source.value === "string" ? source.value : undefined;
+}
+
+function isErased(node: Node): boolean {
+  return node.type === "TSImportType" || node.importKind === "type" || node.exportKind === "type";
 }
 
 function smellsOf(statement: Node, text: string, lineOf: (offset: number) => number) {
