@@ -100,7 +100,9 @@ describe("createScheduler", () => {
   it("refuses a request beyond maxQueued", () => {
     const scheduler = schedulerFor({ maxQueued: 1 });
     enqueue(scheduler, { a: 1 });
-    expect(() => enqueue(scheduler, { b: 1 })).toThrowErrorMatchingInlineSnapshot(`[HeddleError: engine.add: the queue must have room; got 1 waiting requests, maxQueued 1. Try again when some have finished.]`);
+    expect(() => enqueue(scheduler, { b: 1 })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: engine.add: the queue must have room; got 1 waiting requests, maxQueued 1. Try again when some have finished.]`,
+    );
   });
 });
 

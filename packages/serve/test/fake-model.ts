@@ -34,7 +34,8 @@ export const byteTokenizer: ServedTokenizer = {
       offsets: characters.map(({ offset }) => offset),
     };
   },
-  tokenBytes: (id) => (id < 256 ? Uint8Array.of(id) : new Uint8Array(0)),
+  tokenText: (id) =>
+    id < 256 ? new TextDecoder().decode(Uint8Array.of(id)) : id === endId ? "<end>" : "<begin>",
 };
 
 /** The fake model as a server offers it. */

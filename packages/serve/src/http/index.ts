@@ -1,3 +1,4 @@
 export { type AppOptions, createApp, type MetricsPage } from "./app.js";
 export type { Page, PageAsset } from "./page.js";
 export type { ChatFormat, ServedModel, ServedTokenizer, Tokenization } from "./served-model.js";
+export { createServedTokenizer } from "./served-tokenizer.js";

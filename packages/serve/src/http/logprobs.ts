@@ -1,9 +1,9 @@
 import type { TokenEvent } from "../request.js";
 import type { ServedTokenizer } from "./served-model.js";
 
-/** The text of one token; U+FFFD where it holds part of a character. */
-export function tokenText(tokenizer: ServedTokenizer, id: number): string {
-  return new TextDecoder().decode(tokenizer.tokenBytes(id));
+/** The UTF-8 bytes of a token's text; null where the token holds part of a character. */
+function bytesOf(text: string): number[] | null {
+  return text.includes("\ufffd") ? null : [...new TextEncoder().encode(text)];
 }
 
 /** Log probabilities as `/v1/completions` reports them. */
@@ -24,7 +24,7 @@ export function completionLogprobs(
   const lengths = events.map((event) => event.text.length);
   const withTop = events.some((event) => event.top !== undefined && event.top.length > 0);
   return {
-    tokens: events.map((event) => tokenText(tokenizer, event.id)),
+    tokens: events.map((event) => tokenizer.tokenText(event.id)),
     token_logprobs: events.map((event) => event.logprob),
     top_logprobs: withTop ? events.map((event) => topByText(tokenizer, event)) : null,
     text_offset: lengths.map((_, i) => offset + lengths.slice(0, i).reduce((sum, length) => sum + length, 0)),
@@ -34,15 +34,15 @@ export function completionLogprobs(
 /** The alternatives keyed by their text; of two with one text the likelier stays. */
 function topByText(tokenizer: ServedTokenizer, { top = [] }: TokenEvent): Record<string, number> {
   const leastFirst = [...top].reverse();
-  return Object.fromEntries(leastFirst.map(({ id, logprob }) => [tokenText(tokenizer, id), logprob]));
+  return Object.fromEntries(leastFirst.map(({ id, logprob }) => [tokenizer.tokenText(id), logprob]));
 }
 
 /** Log probabilities as `/v1/chat/completions` reports them. */
 export function chatLogprobs(tokenizer: ServedTokenizer, events: readonly TokenEvent[]): object {
   const entry = ({ id, logprob }: { id: number; logprob: number }): object => ({
-    token: tokenText(tokenizer, id),
+    token: tokenizer.tokenText(id),
     logprob,
-    bytes: [...tokenizer.tokenBytes(id)],
+    bytes: bytesOf(tokenizer.tokenText(id)),
   });
   const content = events.map((event) => ({ ...entry(event), top_logprobs: (event.top ?? []).map(entry) }));
   return { content, refusal: null };
@@ -52,7 +52,7 @@ export function chatLogprobs(tokenizer: ServedTokenizer, events: readonly TokenE
 export function describeToken(tokenizer: ServedTokenizer, event: TokenEvent): object {
   const describe = ({ id, logprob }: { id: number; logprob: number }) => ({
     id,
-    token: tokenText(tokenizer, id),
+    token: tokenizer.tokenText(id),
     logprob,
   });
   return { ...describe(event), top: (event.top ?? []).map(describe) };

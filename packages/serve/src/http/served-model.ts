@@ -7,8 +7,8 @@ export interface ServedTokenizer extends EngineTokenizer {
   encodeRendered(text: string): readonly number[];
   /** Encodes plain text without adding anything; offsets are `[start, end)` in UTF-16 units of the text. */
   tokenize(text: string): Tokenization;
-  /** The bytes that a token adds to a text. */
-  tokenBytes(id: number): Uint8Array;
+  /** What a token adds to a text: U+FFFD for part of a character, its name for a special token. */
+  tokenText(id: number): string;
 }
 
 /** A text as its tokens. */
