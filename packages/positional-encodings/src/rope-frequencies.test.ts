@@ -1,10 +1,29 @@
 import { expect, test } from "vitest";
-import { goldenArray, readGolden, readGoldenIndex } from "../test/golden/read.ts";
+import { goldenArray, readGolden, readGoldenIndex } from "../test/golden/read.js";
 import { type RopeFrequencyOptions, ropeFrequencies } from "./rope-frequencies.js";
 import type { RopeScaling } from "./rope-scaling.js";
 
+/** Hugging Face's keys; each rope_type has some of them. */
+interface HfParameters {
+  readonly rope_type: string;
+  readonly rope_theta: number;
+  readonly factor: number;
+  readonly partial_rotary_factor: number;
+  readonly original_max_position_embeddings: number;
+  readonly low_freq_factor: number;
+  readonly high_freq_factor: number;
+  readonly short_factor: readonly number[];
+  readonly long_factor: readonly number[];
+  readonly beta_fast?: number;
+  readonly beta_slow?: number;
+  readonly truncate?: boolean;
+  readonly attention_factor?: number;
+  readonly mscale?: number;
+  readonly mscale_all_dim?: number;
+}
+
 interface GoldenCase {
-  readonly rope_parameters: Readonly<Record<string, number | boolean | string | number[]>>;
+  readonly rope_parameters: HfParameters;
   readonly head_dim: number;
   readonly max_position_embeddings: number;
   readonly seq_len: number | null;
@@ -16,7 +35,7 @@ const golden = readGolden("rope.safetensors");
 
 /** Reads the golden's Hugging Face parameters as our options. */
 function optionsOf(name: string, golden: GoldenCase): RopeFrequencyOptions {
-  const p = golden.rope_parameters as Record<string, never>;
+  const p = golden.rope_parameters;
   const seqLen = golden.seq_len ?? undefined;
   const scalings: Record<string, () => RopeScaling> = {
     default: () => ({ kind: "default" }),
@@ -70,35 +89,50 @@ test.each(Object.entries(cases))("frequencies of %s equal transformers'", (name,
   expect(attentionScale).toBeCloseTo(golden_case.attention_scaling, 12);
 });
 
-test.each(Object.entries(cases))("float64 angles of %s give the golden cos and sin tables", (name, golden_case) => {
-  const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
-  const positions = goldenArray(golden, "positions").data;
-  const cos = goldenArray(golden, `${name}.cos`).data;
-  const sin = goldenArray(golden, `${name}.sin`).data;
-  const pairs = inverseFrequencies.length;
-  let worst = 0;
-  for (const [row, position] of positions.entries()) {
-    for (const [i, frequency] of inverseFrequencies.entries()) {
-      const angle = position * frequency;
-      worst = Math.max(worst, Math.abs(Math.cos(angle) * attentionScale - (cos[row * pairs + i] ?? Number.NaN)));
-      worst = Math.max(worst, Math.abs(Math.sin(angle) * attentionScale - (sin[row * pairs + i] ?? Number.NaN)));
+test.each(Object.entries(cases))(
+  "float64 angles of %s give the golden cos and sin tables",
+  (name, golden_case) => {
+    const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
+    const positions = goldenArray(golden, "positions").data;
+    const cos = goldenArray(golden, `${name}.cos`).data;
+    const sin = goldenArray(golden, `${name}.sin`).data;
+    const pairs = inverseFrequencies.length;
+    let worst = 0;
+    for (const [row, position] of positions.entries()) {
+      for (const [i, frequency] of inverseFrequencies.entries()) {
+        const angle = position * frequency;
+        worst = Math.max(
+          worst,
+          Math.abs(Math.cos(angle) * attentionScale - (cos[row * pairs + i] ?? Number.NaN)),
+        );
+        worst = Math.max(
+          worst,
+          Math.abs(Math.sin(angle) * attentionScale - (sin[row * pairs + i] ?? Number.NaN)),
+        );
+      }
     }
-  }
-  expect(worst).toBeLessThanOrEqual(1.3e-7);
-});
+    expect(worst).toBeLessThanOrEqual(1.3e-7);
+  },
+);
 
 test("an odd rotaryDim is refused", () => {
-  expect(() => ropeFrequencies({ rotaryDim: 15 })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+  expect(() => ropeFrequencies({ rotaryDim: 15 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: rotaryDim must be even and above 0, because features turn in pairs; got rotaryDim 15. Use headDim, or the even part of it that your model rotates.]`,
+  );
 });
 
 test("a factor of zero is refused", () => {
   const scaling = { kind: "linear", factor: 0 } as const;
-  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: factor must be a finite number above 0; got factor 0. Take the value from the model's config.]`,
+  );
 });
 
 test("longrope lists of the wrong length are refused", () => {
   const scaling = { kind: "longrope", shortFactors: [1], longFactors: [1, 2], originalMaxSeqLen: 8 } as const;
-  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: longrope needs one factor per pair, rotaryDim / 2 = 4; got 1 shortFactors, 2 longFactors. Check rotaryDim against the model's config.]`,
+  );
 });
 
 test("llama3 bands in the wrong order are refused", () => {
@@ -109,10 +143,14 @@ test("llama3 bands in the wrong order are refused", () => {
     highFreqFactor: 1,
     originalMaxSeqLen: 8192,
   } as const;
-  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: llama3 needs highFreqFactor above lowFreqFactor; got highFreqFactor 1, lowFreqFactor 4. Swap them.]`,
+  );
 });
 
 test("a rotated fraction above one is refused", () => {
   const scaling = { kind: "proportional", rotatedFraction: 1.5 } as const;
-  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(`[TypeError: __vite_ssr_import_0__.HeddleError is not a constructor]`);
+  expect(() => ropeFrequencies({ rotaryDim: 8, scaling })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: rotatedFraction must lie in 0..1; got rotatedFraction 1.5. Divide the rotated features by headDim.]`,
+  );
 });

@@ -44,7 +44,9 @@ export function ropeFrequencies(options: RopeFrequencyOptions): RopeFrequencies 
     case "default":
       return { inverseFrequencies: plainFrequencies(rotaryDim, theta), attentionScale: 1 };
     case "linear": {
-      const inverseFrequencies = plainFrequencies(rotaryDim, theta).map((frequency) => frequency / scaling.factor);
+      const inverseFrequencies = plainFrequencies(rotaryDim, theta).map(
+        (frequency) => frequency / scaling.factor,
+      );
       return { inverseFrequencies, attentionScale: 1 };
     }
     case "dynamic":

@@ -140,7 +140,13 @@ export function longRopeAttentionScale(scaling: LongRopeScaling): number {
   return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMaxSeqLen));
 }
 
-export function proportionalFrequencies(dim: number, theta: number, scaling: ProportionalScaling): Float64Array {
+export function proportionalFrequencies(
+  dim: number,
+  theta: number,
+  scaling: ProportionalScaling,
+): Float64Array {
   const turning = Math.floor((scaling.rotatedFraction * dim) / 2);
-  return plainFrequencies(dim, theta).map((frequency, i) => (i < turning ? frequency / (scaling.factor ?? 1) : 0));
+  return plainFrequencies(dim, theta).map((frequency, i) =>
+    i < turning ? frequency / (scaling.factor ?? 1) : 0,
+  );
 }

@@ -1,14 +1,9 @@
 import {
   arange,
-  cast,
   concat,
-  cos,
   defineOp,
   HeddleError,
-  reshape,
-  sin,
-  slice,
-  split,
+  type Op,
   stack,
   type Tensor,
   type TensorType,
@@ -54,7 +49,7 @@ export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
   return rotaryOp.call(inputs, params);
 }
 
-const rotaryOp = defineOp<RotaryParams>({
+const rotaryOp: Op<RotaryParams> = defineOp({
   name: "rotary",
   infer: inferRotary,
   reference: rotaryReference,
@@ -116,26 +111,28 @@ function rotaryReference([x, given]: readonly Tensor[], params: RotaryParams): r
   const rotaryDim = 2 * inverseFrequencies.length;
   const positions = given ?? arange(x.device, seqLen, { dtype: "i32" });
   const turn = tensor(x.device, inverseFrequencies, { dtype: x.dtype });
-  const angles = cast(reshape(positions, [-1, 1, seqLen, 1]), x.dtype).mul(turn); // [B or 1, 1, T, R/2]
-  const c = cos(angles).mul(attentionScale);
-  const s = sin(angles).mul(isInverse ? -attentionScale : attentionScale);
-  const turning = slice(x, { axis: 3, start: 0, end: rotaryDim });
+  const angles = positions.reshape([-1, 1, seqLen, 1]).cast(x.dtype).mul(turn); // [B or 1, 1, T, R/2]
+  const c = angles.cos().mul(attentionScale);
+  const s = angles.sin().mul(isInverse ? -attentionScale : attentionScale);
+  const turning = x.narrow(3, 0, rotaryDim);
   const rotated = layout === "half" ? rotateHalves(turning, c, s) : rotateNeighbours(turning, c, s);
   if (rotaryDim === headDim) return [rotated];
-  return [concat([rotated, slice(x, { axis: 3, start: rotaryDim, end: headDim })], { axis: 3 })];
+  return [concat([rotated, x.narrow(3, rotaryDim, headDim)], { axis: 3 })];
 }
 
 function rotateHalves(x: Tensor, c: Tensor, s: Tensor): Tensor {
-  const [first, second] = split(x, 2, { axis: 3 }) as [Tensor, Tensor];
+  const dim = x.shape[3] ?? 0;
+  const first = x.narrow(3, 0, dim / 2);
+  const second = x.narrow(3, dim / 2, dim);
   return concat([first.mul(c).sub(second.mul(s)), second.mul(c).add(first.mul(s))], { axis: 3 });
 }
 
 function rotateNeighbours(x: Tensor, c: Tensor, s: Tensor): Tensor {
   const [batch = 0, heads = 0, seqLen = 0, dim = 0] = x.shape;
-  const pairs = reshape(x, [batch, heads, seqLen, dim / 2, 2]);
+  const pairs = x.reshape([batch, heads, seqLen, dim / 2, 2]);
   const shape = [batch, heads, seqLen, dim / 2];
-  const even = reshape(slice(pairs, { axis: 4, start: 0, end: 1 }), shape);
-  const odd = reshape(slice(pairs, { axis: 4, start: 1, end: 2 }), shape);
+  const even = pairs.narrow(4, 0, 1).reshape(shape);
+  const odd = pairs.narrow(4, 1, 2).reshape(shape);
   const rotated = stack([even.mul(c).sub(odd.mul(s)), odd.mul(c).add(even.mul(s))], { axis: 4 });
-  return reshape(rotated, [batch, heads, seqLen, dim]);
+  return rotated.reshape([batch, heads, seqLen, dim]);
 }

@@ -1,9 +1,9 @@
 import {
   assemble,
   type CpuFeatures,
+  type FunctionBuilder,
   f32,
   f32x4,
-  type FunctionBuilder,
   i32,
   type KernelArgument,
   type KernelStep,
@@ -14,11 +14,27 @@ import {
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
 import { type FlashBackwardParams, flashInputs, flashShape } from "../flash-params.js";
-import { denseKeys, denseRules, emitScores, type ForwardPlan, planKey, type RuleView, type KeyView, tileSizeFor } from "./flash-forward.wasm.js";
+import {
+  denseKeys,
+  denseRules,
+  emitScores,
+  type ForwardPlan,
+  type KeyView,
+  planKey,
+  type RuleView,
+  tileSizeFor,
+} from "./flash-forward.wasm.js";
 import { emitWeight } from "./online-softmax.js";
 import { emitPackTransposed, minimum } from "./row-moves.js";
+import {
+  type BiasView,
+  emitAnyKey,
+  emitBiasGradient,
+  emitKeyRange,
+  emitTileRows,
+  type ScoreTile,
+} from "./score-tile.js";
 import { clearStep, emitWithSlot, scratchSlots } from "./scratch-slot.js";
-import { type BiasView, emitAnyKey, emitBiasGradient, emitKeyRange, emitTileRows, type ScoreTile } from "./score-tile.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -176,7 +192,15 @@ function emitBackward(f: FunctionBuilder, plan: BackwardPlan): void {
       f.fillMemory(dValue, 0, keyLen * valueDim * 4);
       const keys = denseKeys(f, shape, { key: buffers.key, value: buffers.value, batchRow, kvHead });
       f.for(firstHead, i32.add(firstHead, headsPerUnit), 1, (head) => {
-        emitHead(f, { ...headView(f, plan, { buffers, head, batchRow }), ...memory, plan, registers, keys, dKey, dValue });
+        emitHead(f, {
+          ...headView(f, plan, { buffers, head, batchRow }),
+          ...memory,
+          plan,
+          registers,
+          keys,
+          dKey,
+          dValue,
+        });
       });
     });
   });
@@ -254,8 +278,20 @@ function emitQueryTile(
   const rows = { numRows: numQueries, width: tile.queries };
   const source = (address: Address, columns: number) => i32.add(address, i32.mul(firstQuery, columns * 4));
   const { headDim, valueDim } = shape;
-  emitPackTransposed(f, { ...rows, source: source(head.query, headDim), target: head.packedQuery, columns: headDim, scale: params.scale });
-  emitPackTransposed(f, { ...rows, source: source(head.dOut, valueDim), target: head.packedDOut, columns: valueDim, scale: 1 });
+  emitPackTransposed(f, {
+    ...rows,
+    source: source(head.query, headDim),
+    target: head.packedQuery,
+    columns: headDim,
+    scale: params.scale,
+  });
+  emitPackTransposed(f, {
+    ...rows,
+    source: source(head.dOut, valueDim),
+    target: head.packedDOut,
+    columns: valueDim,
+    scale: 1,
+  });
   f.fillMemory(head.rowDelta, 0, tile.queries * 4);
   f.copyMemory(head.rowDelta, source(head.delta, 1), i32.shl(numQueries, 2));
   const from = f.let(source(head.logSumExp, 1));
@@ -365,7 +401,9 @@ function emitScoreGradient(f: FunctionBuilder, head: BackwardHead, tile: ScoreTi
       f32x4.sub(v128.load(at, offset), v128.load(i32.add(rowDelta, column), offset)),
     );
   if (dBias === undefined) {
-    emitTilePairs(f, gradients, (at, column, offset) => f32x4.mul(raw(at, column, offset), slopeOf(at, offset)));
+    emitTilePairs(f, gradients, (at, column, offset) =>
+      f32x4.mul(raw(at, column, offset), slopeOf(at, offset)),
+    );
     return;
   }
   emitTilePairs(f, gradients, raw);

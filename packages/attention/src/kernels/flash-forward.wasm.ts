@@ -1,12 +1,12 @@
 import {
   assemble,
   type CpuFeatures,
-  f32,
   type FunctionBuilder,
+  f32,
   i32,
   type KernelArgument,
-  laneMath,
   type Local,
+  laneMath,
   type Value,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
@@ -20,7 +20,6 @@ import {
   softmaxState,
 } from "./online-softmax.js";
 import { emitPackTransposed, emitScaleRow, minimum } from "./row-moves.js";
-import { clearStep, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import {
   type BiasView,
   emitAnyKey,
@@ -31,6 +30,7 @@ import {
   emitSoftcap,
   type ScoreTile,
 } from "./score-tile.js";
+import { clearStep, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -123,11 +123,18 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
         scratch,
         keys: (batchRow, kvHead) => denseKeys(f, plan.shape, { key, value, batchRow, kvHead }),
         rules: (batchRow, head) =>
-          denseRules(plan.shape, { keyMask: at(inputs.keyMask), bias: at(inputs.bias), sinks: at(inputs.sinks) }, { batchRow, head, biasShape }),
+          denseRules(
+            plan.shape,
+            { keyMask: at(inputs.keyMask), bias: at(inputs.bias), sinks: at(inputs.sinks) },
+            { batchRow, head, biasShape },
+          ),
       };
       emitForward(f, plan, sources, { begin, end });
     });
-  const args: KernelArgument[] = Array.from({ length: inputs.count + 2 }, (_, index) => ({ kind: "buffer", index }));
+  const args: KernelArgument[] = Array.from({ length: inputs.count + 2 }, (_, index) => ({
+    kind: "buffer",
+    index,
+  }));
   return {
     steps: [
       clearStep(plan.slots, features),
@@ -167,7 +174,10 @@ export function denseRules(
   const [biasBatch = 1, biasHeads = 1] = at.biasShape ?? [];
   const matrixBytes = queryLen * keyLen * 4;
   const batchBytes = biasBatch === 1 ? 0 : biasHeads * matrixBytes;
-  const biasOffset = i32.add(i32.mul(at.batchRow, batchBytes), i32.mul(at.head, biasHeads === 1 ? 0 : matrixBytes));
+  const biasOffset = i32.add(
+    i32.mul(at.batchRow, batchBytes),
+    i32.mul(at.head, biasHeads === 1 ? 0 : matrixBytes),
+  );
   return {
     keyMask: keyMask && i32.add(keyMask, i32.mul(at.batchRow, keyLen)),
     bias: bias && { address: i32.add(bias, biasOffset), queryBytes: keyLen * 4, keyBytes: 4 },
@@ -222,7 +232,18 @@ export function emitForward(
       });
       const rules = sources.rules(batchRow, ownHead);
       const keys = sources.keys(batchRow, kvHead);
-      const work = { plan, registers, keys, rules, firstQuery, numQueries, packedQuery, scores, output, state };
+      const work = {
+        plan,
+        registers,
+        keys,
+        rules,
+        firstQuery,
+        numQueries,
+        packedQuery,
+        scores,
+        output,
+        state,
+      };
       emitUnit(f, work);
       emitFinish(f, work, { sources, firstRow });
     });
@@ -235,7 +256,12 @@ function emitUnit(f: FunctionBuilder, unit: ForwardUnit): void {
   const { tile, shape, params } = plan;
   emitSoftmaxStart(f, state, { width: tile.queries, sink: rules.sink });
   f.fillMemory(output, 0, tile.queries * shape.valueDim * 4);
-  const { from, to } = emitKeyRange(f, params, { firstQuery, numQueries, offset: keys.offset, numKeys: keys.numKeys });
+  const { from, to } = emitKeyRange(f, params, {
+    firstQuery,
+    numQueries,
+    offset: keys.offset,
+    numKeys: keys.numKeys,
+  });
   f.for(from, to, tile.keys, (firstKey) => {
     const numKeys = minimum(f, i32.sub(to, firstKey), tile.keys);
     const scoreTile: ScoreTile = {
@@ -260,7 +286,10 @@ function emitTile(f: FunctionBuilder, unit: ForwardUnit, tile: ScoreTile): void 
   emitRescale(f, unit);
   emitTileMatmul(f, registers, {
     a: { address: tile.address, rowBytes: 4, columnBytes: tile.width * 4 },
-    b: { address: i32.add(keys.value, i32.mul(tile.firstKey, shape.valueDim * 4)), rowBytes: shape.valueDim * 4 },
+    b: {
+      address: i32.add(keys.value, i32.mul(tile.firstKey, shape.valueDim * 4)),
+      rowBytes: shape.valueDim * 4,
+    },
     c: { address: output, rowBytes: shape.valueDim * 4 },
     rows: numQueries,
     depth: tile.numKeys,

@@ -1,13 +1,13 @@
 import {
   type CpuFeatures,
+  type FunctionBuilder,
   f32,
   f32x4,
-  type FunctionBuilder,
   i32,
   i32x4,
   type LaneMath,
-  laneMath,
   type Local,
+  laneMath,
   type Value,
   v128,
 } from "@heddle/tensor/kernel";
@@ -92,7 +92,8 @@ export function emitSoftmaxStep(
       f.increase(row, tile.width * 4);
     });
     for (const [i, v] of vectors.entries()) f.store("v128", stateAt, maxima[i] ?? f32x4.splat(0), v);
-    for (const [i, v] of vectors.entries()) f.store("v128", stateAt, sums[i] ?? f32x4.splat(0), sumOffset + v);
+    for (const [i, v] of vectors.entries())
+      f.store("v128", stateAt, sums[i] ?? f32x4.splat(0), sumOffset + v);
     for (const [i, v] of vectors.entries()) {
       f.store("v128", stateAt, corrections[i] ?? f32x4.splat(0), correctionOffset + v);
     }

@@ -1,4 +1,13 @@
-import { f32, f32x4, type FunctionBuilder, i32, type Local, select, type Value, v128 } from "@heddle/tensor/kernel";
+import {
+  type FunctionBuilder,
+  f32,
+  f32x4,
+  i32,
+  type Local,
+  select,
+  type Value,
+  v128,
+} from "@heddle/tensor/kernel";
 
 type Address = Local<"i32">;
 
@@ -11,7 +20,12 @@ export function minimum(f: FunctionBuilder, x: Value<"i32">, y: Value<"i32"> | n
 /** Emits `target[i] = source[i] * factor` for `count` floats. */
 export function emitScaleRow(
   f: FunctionBuilder,
-  { source, target, factor, count }: { source: Address; target: Address; factor: Value<"f32">; count: number },
+  {
+    source,
+    target,
+    factor,
+    count,
+  }: { source: Address; target: Address; factor: Value<"f32">; count: number },
 ): void {
   const scalar = f.let(factor);
   const lanes = f.let(f32x4.splat(scalar));

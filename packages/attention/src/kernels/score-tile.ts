@@ -1,7 +1,7 @@
 import {
+  type FunctionBuilder,
   f32,
   f32x4,
-  type FunctionBuilder,
   i32,
   i32x4,
   type LaneMath,
@@ -53,7 +53,12 @@ export function emitTileRows(
 export function emitKeyRange(
   f: FunctionBuilder,
   band: Band,
-  { firstQuery, numQueries, offset, numKeys }: Pick<ScoreTile, "firstQuery" | "numQueries" | "offset"> & {
+  {
+    firstQuery,
+    numQueries,
+    offset,
+    numKeys,
+  }: Pick<ScoreTile, "firstQuery" | "numQueries" | "offset"> & {
     readonly numKeys: Value<"i32">;
   },
 ): { from: Address; to: Address } {
@@ -78,10 +83,8 @@ export function emitBandMask(f: FunctionBuilder, band: Band, tile: ScoreTile): v
   const firstPosition = f.let(i32.add(tile.firstQuery, tile.offset));
   const lastPosition = i32.add(firstPosition, i32.sub(tile.numQueries, 1));
   const lastKey = i32.add(tile.firstKey, i32.sub(tile.numKeys, 1));
-  const reachesRight =
-    right === undefined ? i32.const(0) : i32.gtS(lastKey, i32.add(firstPosition, right));
-  const reachesLeft =
-    left === undefined ? i32.const(0) : i32.ltS(tile.firstKey, i32.sub(lastPosition, left));
+  const reachesRight = right === undefined ? i32.const(0) : i32.gtS(lastKey, i32.add(firstPosition, right));
+  const reachesLeft = left === undefined ? i32.const(0) : i32.ltS(tile.firstKey, i32.sub(lastPosition, left));
   f.if(i32.or(reachesRight, reachesLeft), () =>
     emitTileRows(f, tile, (row, key) => {
       const distance = f.let(i32.sub(key, firstPosition)); // column c sees this key iff -left <= distance - c <= right
@@ -94,11 +97,7 @@ export function emitBandMask(f: FunctionBuilder, band: Band, tile: ScoreTile): v
         const sees =
           notTooEarly && notTooLate ? v128.and(notTooEarly, notTooLate) : (notTooEarly ?? notTooLate);
         if (sees === undefined) continue;
-        const masked = v128.bitselect(
-          v128.load(row, c * 4),
-          f32x4.splat(Number.NEGATIVE_INFINITY),
-          sees,
-        );
+        const masked = v128.bitselect(v128.load(row, c * 4), f32x4.splat(Number.NEGATIVE_INFINITY), sees);
         f.store("v128", row, masked, c * 4);
       }
     }),

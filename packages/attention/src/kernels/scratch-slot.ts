@@ -1,4 +1,12 @@
-import { assemble, atomic, type CpuFeatures, type FunctionBuilder, i32, type KernelStep, type Local } from "@heddle/tensor/kernel";
+import {
+  assemble,
+  atomic,
+  type CpuFeatures,
+  type FunctionBuilder,
+  i32,
+  type KernelStep,
+  type Local,
+} from "@heddle/tensor/kernel";
 
 const alignment = 64;
 

@@ -1,6 +1,6 @@
 import { assemble, type CpuFeatures, i32 } from "@heddle/tensor/kernel";
 import { describe, expect, test } from "vitest";
-import { plainFeatures } from "../../test/run-kernel.ts";
+import { plainFeatures } from "../../test/run-kernel.js";
 import { emitTileMatmul, matmulRegisters } from "./tile-matmul.js";
 
 interface Case {
@@ -12,7 +12,10 @@ interface Case {
 }
 
 /** Runs one product of small whole numbers, exact in f32. */
-function product({ rows, depth, columns, isTransposed, accumulates }: Case, features: CpuFeatures): Float32Array {
+function product(
+  { rows, depth, columns, isTransposed, accumulates }: Case,
+  features: CpuFeatures,
+): Float32Array {
   const memory = new WebAssembly.Memory({ initial: 2 });
   const floats = new Float32Array(memory.buffer);
   const [a, b, c] = [0, 8192, 16384];

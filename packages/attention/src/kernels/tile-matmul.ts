@@ -1,4 +1,12 @@
-import { type CpuFeatures, f32x4, type FunctionBuilder, i32, type Local, type Value, v128 } from "@heddle/tensor/kernel";
+import {
+  type CpuFeatures,
+  type FunctionBuilder,
+  f32x4,
+  i32,
+  type Local,
+  type Value,
+  v128,
+} from "@heddle/tensor/kernel";
 
 type Address = Local<"i32">;
 type Lanes = Value<"v128">;
@@ -105,7 +113,8 @@ function emitBlock(f: FunctionBuilder, registers: MatmulRegisters, block: Block)
   const { product, rows, width, c } = block;
   const vectors = Math.ceil(width / 4);
   const accumulators = registers.accumulators.slice(0, rows * vectors);
-  const offsetOf = (index: number) => Math.floor(index / vectors) * product.c.rowBytes + (index % vectors) * 16;
+  const offsetOf = (index: number) =>
+    Math.floor(index / vectors) * product.c.rowBytes + (index % vectors) * 16;
   const load = width === 1 ? v128.load32Zero : v128.load;
   for (const [index, accumulator] of accumulators.entries()) {
     f.set(accumulator, product.accumulates ? load(c, offsetOf(index)) : f32x4.splat(0));

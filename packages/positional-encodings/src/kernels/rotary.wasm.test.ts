@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { goldenArray, readGolden } from "../../test/golden/read.ts";
-import { plainFeatures, runKernel } from "../../test/run-kernel.ts";
+import { goldenArray, readGolden } from "../../test/golden/read.js";
+import { plainFeatures, runKernel } from "../../test/run-kernel.js";
 import type { RotaryParams } from "../rotary-params.js";
 import { rotaryWasm } from "./rotary.wasm.js";
 
@@ -49,21 +49,24 @@ describe.each(["q", "k"] as const)("the WebAssembly kernel rotates %s", (name) =
   });
 });
 
-test.each([0, 1, 4095, 131_071, 1_000_003, 16_777_213])("angles at position %i are exact to f32", (position) => {
-  const inverseFrequencies = frequencies(32).slice(0, 15); // an odd number of pairs
-  const shape = [1, 1, 1, 30];
-  const x = Float32Array.from({ length: 30 }, (_, i) => (i < 15 ? 1 : 0));
-  const out = new Float32Array(30);
-  const call = {
-    op: spec,
-    params: { inverseFrequencies, attentionScale: 1, layout: "half", isInverse: false } as const,
-    inputs: [{ shape, dtype: "f32" } as const, { shape: [1], dtype: "i32" } as const],
-    outputs: [{ shape, dtype: "f32" } as const],
-  };
-  const kernel = rotaryWasm(call, plainFeatures);
-  if (kernel === undefined) throw new Error("no kernel");
-  runKernel(kernel, [x, Int32Array.of(position), out]);
-  const cos = inverseFrequencies.map((frequency) => Math.cos(position * frequency));
-  const sin = inverseFrequencies.map((frequency) => Math.sin(position * frequency));
-  expect(worstDifference(out, [...cos, ...sin])).toBeLessThan(1.2e-7);
-});
+test.each([0, 1, 4095, 131_071, 1_000_003, 16_777_213])(
+  "angles at position %i are exact to f32",
+  (position) => {
+    const inverseFrequencies = frequencies(32).slice(0, 15); // an odd number of pairs
+    const shape = [1, 1, 1, 30];
+    const x = Float32Array.from({ length: 30 }, (_, i) => (i < 15 ? 1 : 0));
+    const out = new Float32Array(30);
+    const call = {
+      op: spec,
+      params: { inverseFrequencies, attentionScale: 1, layout: "half", isInverse: false } as const,
+      inputs: [{ shape, dtype: "f32" } as const, { shape: [1], dtype: "i32" } as const],
+      outputs: [{ shape, dtype: "f32" } as const],
+    };
+    const kernel = rotaryWasm(call, plainFeatures);
+    if (kernel === undefined) throw new Error("no kernel");
+    runKernel(kernel, [x, Int32Array.of(position), out]);
+    const cos = inverseFrequencies.map((frequency) => Math.cos(position * frequency));
+    const sin = inverseFrequencies.map((frequency) => Math.sin(position * frequency));
+    expect(worstDifference(out, [...cos, ...sin])).toBeLessThan(1.2e-7);
+  },
+);

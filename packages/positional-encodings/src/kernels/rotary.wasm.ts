@@ -1,10 +1,10 @@
 import {
   assemble,
   type CpuFeatures,
+  type FunctionBuilder,
   f32,
   f32x4,
   f64,
-  type FunctionBuilder,
   i32,
   i32x4,
   type KernelStep,
@@ -137,7 +137,8 @@ function emitHalfSplit(f: FunctionBuilder, pairs: number, { source, target, cos 
     f.store("v128", target, f32x4.sub(f32x4.mul(first, c), f32x4.mul(second, s)), i * 4);
     f.store("v128", target, f32x4.add(f32x4.mul(second, c), f32x4.mul(first, s)), (pairs + i) * 4);
   }
-  for (; i < pairs; i++) emitPair(f, { first: i, second: pairs + i, pair: i, pairs }, { source, target, cos });
+  for (; i < pairs; i++)
+    emitPair(f, { first: i, second: pairs + i, pair: i, pairs }, { source, target, cos });
 }
 
 /** Pairs (2i, 2i + 1). */
@@ -151,7 +152,8 @@ function emitInterleaved(f: FunctionBuilder, pairs: number, { source, target, co
     const swapped = i32x4.shuffle(both, both, [1, 0, 3, 2]);
     f.store("v128", target, f32x4.add(f32x4.mul(both, c), f32x4.mul(swapped, s)), i * 8);
   }
-  for (; i < pairs; i++) emitPair(f, { first: 2 * i, second: 2 * i + 1, pair: i, pairs }, { source, target, cos });
+  for (; i < pairs; i++)
+    emitPair(f, { first: 2 * i, second: 2 * i + 1, pair: i, pairs }, { source, target, cos });
 }
 
 /** One pair, in scalars. */

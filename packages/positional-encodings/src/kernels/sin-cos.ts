@@ -1,4 +1,4 @@
-import { type F64, f32x4, f64x2, type FunctionBuilder, i64x2, type Local, v128 } from "@heddle/tensor/kernel";
+import { type F64, type FunctionBuilder, f32x4, f64x2, i64x2, type Local, v128 } from "@heddle/tensor/kernel";
 
 // Adding 1.5 * 2^52 leaves the nearest integer in the low bits of a float64.
 const roundingMagic = 1.5 * 2 ** 52;
@@ -8,7 +8,8 @@ const halfPiLow = 6.077100506506192e-11;
 // Taylor coefficients on |r| <= pi/4: the last terms left out are below 2e-9 (sin) and 2e-10 (cos).
 const sinCoefficients = [1 / 362880, -1 / 5040, 1 / 120, -1 / 6, 1];
 const cosCoefficients = [-1 / 3628800, 1 / 40320, -1 / 720, 1 / 24, -1 / 2, 1];
-const signBit = (lanes: Local<"v128">) => i64x2.shl(v128.and(lanes, v128.const(new BigInt64Array([2n, 2n]))), 62);
+const signBit = (lanes: Local<"v128">) =>
+  i64x2.shl(v128.and(lanes, v128.const(new BigInt64Array([2n, 2n]))), 62);
 
 /**
  * Emits cos and sin of two float64 angles `position * frequency`, each times `scale`, as float32 in lanes 0 and 1.
@@ -23,9 +24,7 @@ export function emitSinCos(
   const angle = f.let(f64x2.mul(f64x2.splat(position), v128.const(new Float64Array(frequencies))));
   const shifted = f.let(f64x2.add(f64x2.mul(angle, 2 / Math.PI), roundingMagic));
   const turns = f.let(f64x2.sub(shifted, roundingMagic));
-  const rest = f.let(
-    f64x2.sub(f64x2.sub(angle, f64x2.mul(turns, halfPiHigh)), f64x2.mul(turns, halfPiLow)),
-  );
+  const rest = f.let(f64x2.sub(f64x2.sub(angle, f64x2.mul(turns, halfPiHigh)), f64x2.mul(turns, halfPiLow)));
   const square = f.let(f64x2.mul(rest, rest));
   const sinOfRest = f.let(f64x2.mul(polynomial(f, square, sinCoefficients), rest));
   const cosOfRest = polynomial(f, square, cosCoefficients);

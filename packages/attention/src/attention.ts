@@ -1,0 +1,113 @@
+import { HeddleError, isFloat, scope, type Tensor } from "@heddle/tensor";
+import { flashAttention } from "./flash.js";
+import type { FlashParams } from "./flash-params.js";
+import { type Mask, maskRules } from "./masks.js";
+
+export interface AttentionOptions {
+  /** Which keys a query may see. Default: all. */
+  readonly mask?: Mask;
+  /** Multiplies query-key products. Default 1 / sqrt(D). */
+  readonly scale?: number;
+  /** Caps scaled scores at +-softcap: softcap tanh(s / softcap), before bias and mask. Default: no cap. */
+  readonly softcap?: number;
+  /** Added to scores: [B or 1, H or 1, T, S]. Differentiable. */
+  readonly bias?: Tensor;
+  /** One logit a head that takes weight but gives no value: [H]. Differentiable. */
+  readonly sinks?: Tensor;
+}
+
+/**
+ * Attends: out = softmax(scale q k^T) v over the keys that the mask allows, in memory linear in T and S.
+ *
+ * Shapes: query [B, H, T, D], key [B, G, S, D], value [B, G, S, Dv] -> [B, H, T, Dv]; H a multiple of G, query head h uses
+ * kv head floor(h G / H) (multi-head G = H, multi-query G = 1, grouped-query between). Queries and keys end together: query i
+ * stands at position i + S - T. A query that sees no key gives zeros.
+ * @returns a new tensor of the query's dtype (computed in f32; in f64 on the reference device); the caller disposes it
+ * @throws HeddleError "shape" if the extents do not fit, "dtype" if query, key and value are not floats of one dtype,
+ * "config" if scale or softcap is not a usable number
+ * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.2; Ainslie et al. 2023 (grouped queries), arXiv:2305.13245;
+ * Dao 2023 (tiling), arXiv:2307.08691. Twin: naive.ts
+ */
+export function attention(query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions = {}): Tensor {
+  return scope(query.device, () => attend(query, [key, value], options).out);
+}
+
+/** Attention and the logarithm of its softmax sums. */
+export interface AttentionWithLse {
+  /** [B, H, T, Dv] */
+  readonly out: Tensor;
+  /** log(sum(exp(score))) over the seen keys (and the sink), [B, H, T]; -infinity where none is seen. */
+  readonly lse: Tensor;
+}
+
+/**
+ * Attends as `attention` does and also returns the log-sum-exp of each row, with which results over parts of the keys merge.
+ *
+ * Shapes: as `attention`; lse [B, H, T]. Gradients flow through both. The caller disposes both.
+ */
+export function attentionWithLse(
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  options: AttentionOptions = {},
+): AttentionWithLse {
+  return scope(query.device, () => attend(query, [key, value], options));
+}
+
+function attend(
+  query: Tensor,
+  [key, value]: readonly [Tensor, Tensor],
+  options: AttentionOptions,
+): AttentionWithLse {
+  checkDTypes(query, key, value);
+  const { bias, sinks, softcap } = options;
+  const scale = options.scale ?? 1 / Math.sqrt(query.shape[3] ?? 1);
+  checkNumber("scale", scale, Number.isFinite(scale));
+  if (softcap !== undefined) checkNumber("softcap", softcap, softcap > 0 && Number.isFinite(softcap));
+  const { left, right, keyMasks } = maskRules(options.mask);
+  const keyMask = allKeys(keyMasks);
+  const params: FlashParams = {
+    scale,
+    softcap,
+    left,
+    right,
+    hasKeyMask: keyMask !== undefined,
+    hasBias: bias !== undefined,
+    hasSinks: sinks !== undefined,
+  };
+  const compute = query.device.defaultFloat;
+  const floats = [bias, sinks].map((tensor) => tensor && widen(tensor, compute));
+  const optional = [keyMask, ...floats].filter((tensor) => tensor !== undefined);
+  const inputs = [query, key, value].map((tensor) => widen(tensor, compute));
+  const [out, lse] = flashAttention.apply([...inputs, ...optional], params) as [Tensor, Tensor];
+  return { out: out.dtype === query.dtype ? out : out.cast(query.dtype), lse };
+}
+
+function widen(tensor: Tensor, dtype: "f32" | "f64"): Tensor {
+  return tensor.dtype === dtype ? tensor : tensor.cast(dtype);
+}
+
+/** One bool mask of keys out of any number of masks of any dtype. */
+function allKeys(masks: readonly Tensor[]): Tensor | undefined {
+  const [first, ...others] = masks.map((mask) => (mask.dtype === "bool" ? mask : mask.cast("bool")));
+  return first === undefined ? undefined : others.reduce((both, mask) => both.logicalAnd(mask), first);
+}
+
+function checkDTypes(query: Tensor, key: Tensor, value: Tensor): void {
+  if (isFloat(query.dtype) && key.dtype === query.dtype && value.dtype === query.dtype) return;
+  throw new HeddleError(
+    "dtype",
+    `attention: query, key and value must be floats of one dtype; got ${query.dtype}, ${key.dtype}, ${value.dtype}. Cast them to one.`,
+    { query: query.dtype, key: key.dtype, value: value.dtype },
+  );
+}
+
+function checkNumber(name: "scale" | "softcap", value: number, isUsable: boolean): void {
+  if (isUsable) return;
+  const rule = name === "scale" ? "a finite number" : "a finite number above 0";
+  throw new HeddleError(
+    "config",
+    `attention: ${name} must be ${rule}; got ${name} ${value}. Leave it out for the default.`,
+    { [name]: value },
+  );
+}

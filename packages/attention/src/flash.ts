@@ -1,0 +1,199 @@
+import {
+  defineOp,
+  fillLike,
+  HeddleError,
+  type Op,
+  type Tensor,
+  type TensorType,
+  where,
+} from "@heddle/tensor";
+import { type FlashBackwardParams, type FlashParams, flashInputs, flashShape } from "./flash-params.js";
+import { flashBackwardWasm } from "./kernels/flash-backward.wasm.js";
+import { flashForwardWasm } from "./kernels/flash-forward.wasm.js";
+import { bandMask, bothSeen, groupedMatmul, naiveAttention, naiveScores } from "./naive.js";
+
+/**
+ * Exact attention in memory linear in length, as an op: inputs query, key, value, then key mask [B, S] bool, bias
+ * [B or 1, H or 1, T, S] and sinks [H] where the params say so; outputs out [B, H, T, Dv] and lse [B, H, T].
+ *
+ * @see Dao 2023, FlashAttention-2, arXiv:2307.08691
+ */
+export const flashAttention: Op<FlashParams> = defineOp({
+  name: "flashAttention",
+  infer(inputs, params) {
+    const { batch, numHeads, queryLen, valueDim } = checkFlashInputs(inputs, params);
+    const dtype = inputs[0]?.dtype ?? "f32";
+    return [
+      { shape: [batch, numHeads, queryLen, valueDim], dtype },
+      { shape: [batch, numHeads, queryLen], dtype },
+    ];
+  },
+  reference(inputs, params) {
+    const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
+    const { keyMask, bias, sinks } = optionalInputs(inputs, params);
+    const sees = seenKeys(query, key, { params, keyMask });
+    const { out, lse } = naiveAttention(query, { key, value, sees, sinks }, { ...params, bias });
+    return [out, lse];
+  },
+  vjp({ inputs, outputs, grads: [dOut, dLse], params, needed }) {
+    const [out, lse] = outputs as [Tensor, Tensor];
+    const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
+    const { keyMask, bias, sinks } = optionalInputs(inputs, params);
+    const outGradient = dOut ?? fillLike(out, 0);
+    const products = outGradient.mul(out).sum({ axes: 3 });
+    const delta = dLse === undefined ? products : products.sub(dLse);
+    const wantsBias = bias !== undefined && needed[flashInputs(params).bias ?? -1] === true;
+    const optional = [keyMask, bias].filter((tensor) => tensor !== undefined);
+    const [dQuery, dKey, dValue, dBias] = flashAttentionBackward.apply(
+      [query, key, value, ...optional, lse, delta, outGradient],
+      { ...params, hasSinks: false, wantsBias },
+    );
+    const result: (Tensor | undefined)[] = [dQuery, dKey, dValue];
+    if (keyMask !== undefined) result.push(undefined);
+    if (bias !== undefined) result.push(dBias && sumToShape(dBias, bias.shape));
+    if (sinks !== undefined) result.push(sinkGradient(sinks, lse, delta));
+    return result;
+  },
+  kernels: { wasm: flashForwardWasm },
+});
+
+/**
+ * The gradient of `flashAttention`: inputs query, key, value, key mask?, bias?, lse, delta = sum(dOut out) - dLse [B, H, T],
+ * dOut; outputs the gradients of query, key, value and, where wanted, of the bias as [B, H, T, S].
+ */
+export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
+  name: "flashAttentionBackward",
+  infer(inputs, params) {
+    const { batch, numHeads, queryLen, keyLen } = flashShape(inputs);
+    const gradients: TensorType[] = inputs.slice(0, 3).map(({ shape, dtype }) => ({ shape, dtype }));
+    const dtype = inputs[0]?.dtype ?? "f32";
+    if (params.wantsBias) gradients.push({ shape: [batch, numHeads, queryLen, keyLen], dtype });
+    return gradients;
+  },
+  reference(inputs, params) {
+    const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
+    const [lse, delta, dOut] = inputs.slice(-3) as [Tensor, Tensor, Tensor];
+    const { keyMask, bias } = optionalInputs(inputs, params);
+    const { scale, softcap } = params;
+    const { batch, numHeads, numKvHeads, queryLen } = flashShape(inputs);
+    const perRow = [batch, numHeads, queryLen, 1];
+    const rowLse = where(lse.equal(Number.NEGATIVE_INFINITY), 0, lse).reshape(perRow);
+    const raw = naiveScores(query, key, { scale });
+    const tangent = softcap === undefined ? undefined : raw.div(softcap).tanh();
+    const capped = tangent === undefined || softcap === undefined ? raw : tangent.mul(softcap);
+    const scores = bias === undefined ? capped : capped.add(bias);
+    const sees = seenKeys(query, key, { params, keyMask });
+    const weights = (sees === undefined ? scores : where(sees, scores, -1e30)).sub(rowLse).exp();
+    const dWeights = groupedMatmul(dOut, value, { transposeB: true });
+    const dBiased = weights.mul(dWeights.sub(delta.reshape(perRow)));
+    const dScores = tangent === undefined ? dBiased : dBiased.mul(tangent.square().neg().add(1));
+    const toKeys = (matrix: Tensor, rows: Tensor) => {
+      const perHead = matrix.matmul(rows, { transposeA: true });
+      const [, , keyLen = 0, width = 0] = perHead.shape;
+      return perHead.reshape([batch, numKvHeads, numHeads / numKvHeads, keyLen, width]).sum({ axes: 2 });
+    };
+    const gradients = [
+      groupedMatmul(dScores, key).mul(scale),
+      toKeys(dScores, query).mul(scale),
+      toKeys(weights, dOut),
+    ];
+    return params.wantsBias ? [...gradients, dBiased] : gradients;
+  },
+  kernels: { wasm: flashBackwardWasm },
+});
+
+function optionalInputs(inputs: readonly Tensor[], params: FlashParams) {
+  const at = flashInputs(params);
+  const pick = (index: number | undefined) => (index === undefined ? undefined : inputs[index]);
+  return { keyMask: pick(at.keyMask), bias: pick(at.bias), sinks: pick(at.sinks) };
+}
+
+/** Which keys each query sees, broadcasting to [B, H, T, S]; undefined = all. */
+function seenKeys(
+  query: Tensor,
+  key: Tensor,
+  { params, keyMask }: { params: FlashParams; keyMask: Tensor | undefined },
+): Tensor | undefined {
+  const [queryLen = 0, keyLen = 0] = [query.shape[2], key.shape[2]];
+  const band = bandMask(query.device, { queryLen, keyLen, left: params.left, right: params.right });
+  return bothSeen(band, keyMask?.reshape([keyMask.shape[0] ?? 0, 1, 1, keyLen]));
+}
+
+/** d loss / d sink = -sum of p_sink delta: the sink takes weight and gives no value. */
+function sinkGradient(sinks: Tensor, lse: Tensor, delta: Tensor): Tensor {
+  const weights = sinks.reshape([1, sinks.size, 1]).sub(lse).exp();
+  return weights
+    .mul(delta)
+    .sum({ axes: [0, 2] })
+    .neg();
+}
+
+/** Sums over the axes on which `shape` repeats. */
+function sumToShape(gradient: Tensor, shape: readonly number[]): Tensor {
+  const axes = shape.flatMap((extent, axis) => (extent === 1 && gradient.shape[axis] !== 1 ? [axis] : []));
+  return axes.length === 0 ? gradient : gradient.sum({ axes, keepDims: true });
+}
+
+const formatShapes = (types: Readonly<Record<string, TensorType>>) =>
+  Object.entries(types)
+    .map(([name, { shape }]) => `${name} [${shape.join(", ")}]`)
+    .join(", ");
+
+/** Checks the types of an attention call and returns its extents. */
+export function checkFlashInputs(
+  inputs: readonly TensorType[],
+  params: FlashParams,
+): ReturnType<typeof flashShape> {
+  const [query, key, value] = inputs as [TensorType, TensorType, TensorType];
+  const shown = formatShapes({ query, key, value });
+  const fail = (rule: string, cure: string): never => {
+    throw new HeddleError("shape", `attention: ${rule}; got ${shown}. ${cure}`, {
+      query: query.shape,
+      key: key.shape,
+      value: value.shape,
+    });
+  };
+  if ([query, key, value].some(({ shape }) => shape.length !== 4)) {
+    fail("query, key and value must be [batch, heads, seq, headDim]", "Reshape each to four axes.");
+  }
+  const shape = flashShape(inputs);
+  const { batch, numHeads, numKvHeads, keyLen, headDim } = shape;
+  if (key.shape[0] !== batch || value.shape[0] !== batch) {
+    fail("query, key and value must have one batch size", "Repeat or slice the batch axis.");
+  }
+  if (key.shape[3] !== headDim) fail("query and key must have one headDim", "Project both to the same size.");
+  if (value.shape[1] !== numKvHeads || value.shape[2] !== keyLen) {
+    fail("key and value must have the same heads and length", "Pass the value of every key.");
+  }
+  if (numHeads === 0 || numKvHeads === 0 || numHeads % numKvHeads !== 0) {
+    const divisors = Array.from({ length: numHeads }, (_, i) => i + 1).filter((n) => numHeads % n === 0);
+    fail("query heads must be a multiple of kv heads", `Set numKvHeads to ${divisors.join(", ")}.`);
+  }
+  checkOptionalInputs(inputs, params, shape);
+  return shape;
+}
+
+function checkOptionalInputs(
+  inputs: readonly TensorType[],
+  params: FlashParams,
+  { batch, numHeads, queryLen, keyLen }: ReturnType<typeof flashShape>,
+): void {
+  const at = flashInputs(params);
+  const check = (name: string, index: number | undefined, allowed: readonly (readonly number[])[]) => {
+    const shape = index === undefined ? undefined : inputs[index]?.shape;
+    if (shape === undefined) return;
+    const fits =
+      shape.length === allowed.length &&
+      allowed.every((extents, axis) => extents.includes(shape[axis] ?? -1));
+    if (fits) return;
+    const wanted = allowed.map((extents) => [...new Set(extents)].join(" or ")).join(", ");
+    throw new HeddleError(
+      "shape",
+      `attention: ${name} must be [${wanted}]; got ${name} [${shape.join(", ")}]. Reshape it, or broadcast it over the missing axes.`,
+      { [name]: shape },
+    );
+  };
+  check("keyMask", at.keyMask, [[batch], [keyLen]]);
+  check("bias", at.bias, [[batch, 1], [numHeads, 1], [queryLen], [keyLen]]);
+  check("sinks", at.sinks, [[numHeads]]);
+}
