@@ -21,7 +21,7 @@ export interface AttendInputs {
 export type Attend = (layer: number, inputs: AttendInputs) => Tensor;
 
 /** Every token sees those of its row that the mask allows; nothing is kept. For training and whole-text logits. */
-export function fullAttend({ mask = causal() }: { readonly mask?: AttentionMask } = {}): Attend {
+export function fullAttend({ mask = causal() }: { readonly mask?: Mask } = {}): Attend {
   return (_, { query_BHTD, key_BGTD, value_BGTD, scale }) =>
     attention(query_BHTD, key_BGTD, value_BGTD, { mask, scale });
 }

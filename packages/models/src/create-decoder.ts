@@ -70,11 +70,8 @@ export function createDecoder(
     headDim: config.headDim,
     dtype: weights.embedding.dtype,
   });
-  const run = compile(
-    (stepWeights: DecoderWeights, stepCache: KvCache, inputs: StepInputs) =>
-      stepLogits(config, { weights: stepWeights, cache: stepCache, maxSeqLen }, inputs),
-    { name: "decoderStep" },
-  );
+  // Weights and cache are caught from outside, so that a step need not look through their trees.
+  const run = compile((inputs: StepInputs) => stepLogits(config, { weights, cache, maxSeqLen }, inputs));
   const state = { isStepping: false, isDisposed: false };
   return {
     numSlots,
@@ -100,7 +97,7 @@ export function createDecoder(
         const logits: Float32Array[] = new Array(batch.outputs.length);
         for (const piece of pieces(batch, maxRows)) {
           const inputs = stepInputs(device, piece.batch, numSlots);
-          const result_OV = run(weights, cache, inputs);
+          const result_OV = run(inputs);
           disposeTree(inputs);
           const rows = piece.wanted.length === 0 ? [] : await readRows(result_OV, piece.wanted.length);
           result_OV.dispose();

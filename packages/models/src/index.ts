@@ -1,1 +1,45 @@
-export {};
+export { type Attend, type AttendInputs, cacheAttend, fullAttend } from "./attend.js";
+export { batchInputs } from "./batch-inputs.js";
+export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
+export type { Activation, DecoderConfig, Positions, SpecialTokenIds } from "./config.js";
+export { createDecoder, type Decoder, type DecoderBatch, type DecoderOptions } from "./create-decoder.js";
+export {
+  type DecoderInputs,
+  decoderHidden,
+  decoderLogits,
+  type HiddenStates,
+  unembed,
+} from "./decoder.js";
+export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
+export type { GenerationConfig } from "./generation-config.js";
+export { initWeights } from "./init-weights.js";
+export { createModel, type LoadedModel, loadModel } from "./load-model.js";
+export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
+export { configToJson, parseConfig } from "./parse-config.js";
+export {
+  frequencyPenalty,
+  type LogitsProcessor,
+  minP,
+  presencePenalty,
+  repetitionPenalty,
+  temperature,
+  topK,
+  topP,
+} from "./sampling/processors.js";
+export {
+  createSampler,
+  type SampledToken,
+  type Sampler,
+  type SamplingOptions,
+  type TokenLogprob,
+} from "./sampling/sampler.js";
+export { type SaveModelOptions, saveModel } from "./save-model.js";
+export { createStopMatcher, type StopMatcher } from "./stop-matcher.js";
+export type {
+  AttentionWeights,
+  DecoderWeights,
+  LayerWeights,
+  LinearWeights,
+  MlpWeights,
+  NormWeights,
+} from "./weights.js";

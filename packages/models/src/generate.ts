@@ -1,0 +1,139 @@
+import { HeddleError } from "@heddle/tensor";
+import { createDecoder, type Decoder } from "./create-decoder.js";
+import type { LoadedModel } from "./load-model.js";
+import { createSampler, type SampledToken, type SamplingOptions, type TokenLogprob } from "./sampling/sampler.js";
+import { createStopMatcher } from "./stop-matcher.js";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens to generate. Default: up to the longest sequence of the model. */
+  readonly maxTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Go on after an end-of-text token. Default false. */
+  readonly ignoreEos?: boolean;
+  readonly signal?: AbortSignal;
+  /** A decoder to use, whose plans are then kept for the next call; slot 0 is overwritten. Default: a new one. */
+  readonly decoder?: Decoder;
+}
+
+/** One generated token and the text that became certain with it: often a word, sometimes nothing. */
+export interface GeneratedToken {
+  readonly id: number;
+  readonly text: string;
+  readonly logprob: number;
+  readonly top?: readonly TokenLogprob[];
+  /** On the last token: "stop" for an end-of-text token or a stop string, "length" where `maxTokens` were made. */
+  readonly finishReason?: "stop" | "length";
+}
+
+/**
+ * Continues a prompt, token by token.
+ *
+ * Sampling options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
+ * the same in every run and equal to what the server gives.
+ * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
+ * @throws HeddleError "capacity" for a prompt that does not fit; the signal's reason when aborted
+ */
+export async function* generate(
+  model: LoadedModel,
+  prompt: string | ArrayLike<number>,
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const { maxTokens, stop = [], ignoreEos = false, signal, decoder: given, ...sampling } = options;
+  const promptIds = promptIdsOf(model, prompt);
+  const limit = numTokensLeft(model, promptIds.length, { maxTokens, maxSeqLen: given?.maxSeqLen });
+  const sampler = createSampler({ ...model.generationConfig.sampling, ...sampling });
+  const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
+  const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
+  if (limit === 0) return;
+  const decoder = given ?? createDecoder(model, { numSlots: 1, maxSeqLen: promptIds.length + limit });
+  try {
+    const history = [...promptIds];
+    signal?.throwIfAborted();
+    let logits = await feed(decoder, promptIds, 0);
+    for (let count = 1; ; count++) {
+      signal?.throwIfAborted();
+      const token = sampler.sample(logits, history);
+      const result = eos.has(token.id) ? { text: text.flush(), stopped: true } : text.push(token.id);
+      const finishReason = result.stopped ? "stop" : count === limit ? "length" : undefined;
+      yield finish(token, result.text + (finishReason === "length" ? text.flush() : ""), finishReason);
+      if (finishReason !== undefined) return;
+      history.push(token.id);
+      logits = await feed(decoder, [token.id], history.length - 1);
+    }
+  } finally {
+    if (given === undefined) decoder.dispose();
+  }
+}
+
+function finish(token: SampledToken, text: string, finishReason: GeneratedToken["finishReason"]): GeneratedToken {
+  return finishReason === undefined ? { ...token, text } : { ...token, text, finishReason };
+}
+
+/** Feeds tokens of slot 0 from a position on and gives the logits after the last. */
+async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Promise<Float32Array> {
+  const [logits = new Float32Array(0)] = await decoder.step({
+    tokens: Int32Array.from(ids),
+    positions: Int32Array.from(ids, (_, at) => start + at),
+    slots: new Int32Array(ids.length),
+    outputs: Int32Array.of(ids.length - 1),
+  });
+  return logits;
+}
+
+function promptIdsOf({ tokenizer }: LoadedModel, prompt: string | ArrayLike<number>): Int32Array {
+  const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
+  if (ids === undefined) {
+    const message = "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.";
+    throw new HeddleError("config", message, {});
+  }
+  if (ids.length === 0) {
+    const message = "generate: a prompt must have at least one token; got none. Begin with the model's first token.";
+    throw new HeddleError("config", message, {});
+  }
+  return ids;
+}
+
+function numTokensLeft(
+  { config }: LoadedModel,
+  promptLength: number,
+  { maxTokens, maxSeqLen = config.maxSeqLen }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
+): number {
+  const room = Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
+  if (room < 1) {
+    const message = `generate: a prompt must leave room for an answer; got ${promptLength} tokens, the longest sequence has ${promptLength + room}. Shorten the prompt.`;
+    throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });
+  }
+  if (maxTokens !== undefined && (!Number.isSafeInteger(maxTokens) || maxTokens < 0)) {
+    const message = `generate: maxTokens must be a whole number >= 0; got ${maxTokens}. Leave it out for as many as fit.`;
+    throw new HeddleError("config", message, { maxTokens });
+  }
+  return Math.min(maxTokens ?? room, room);
+}
+
+/** Turns ids into text that continues the prompt, up to a stop string. */
+function textOf(
+  { tokenizer }: LoadedModel,
+  promptIds: Int32Array,
+  stops: readonly string[],
+): { push(id: number): { text: string; stopped: boolean }; flush(): string } {
+  const matcher = createStopMatcher(stops);
+  if (tokenizer === undefined) {
+    if (stops.length === 0) return { push: () => ({ text: "", stopped: false }), flush: () => "" };
+    const message = `generate: stop strings need a tokenizer; got ${stops.length} and a model without one. Leave \`stop\` out.`;
+    throw new HeddleError("config", message, { stops });
+  }
+  const stream = tokenizer.streamDecoder({ skipSpecialTokens: true });
+  // The prompt goes through the decoder first: some tokens read differently at the start of a text.
+  for (const id of promptIds) stream.push(id);
+  return {
+    push(id) {
+      const { emit, stopped } = matcher.push(stream.push(id));
+      return { text: emit, stopped };
+    },
+    flush() {
+      const { emit, stopped } = matcher.push(stream.flush());
+      return stopped ? emit : emit + matcher.flush();
+    },
+  };
+}

@@ -1,0 +1,1 @@
+export { openModel, saveModelDirectory } from "./model-directory.js";
