@@ -4,6 +4,7 @@ export type { Decoder } from "./decoders/decoder.js";
 export type { StreamDecoder } from "./decoders/stream.js";
 export type { Encoding } from "./encoding.js";
 export { HeddleError, type HeddleErrorCode } from "./error.js";
+export { loadTokenizer, type TokenizerFiles } from "./formats/load.js";
 export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
 export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
@@ -21,3 +22,11 @@ export {
   type TokenizerConfig,
   type TokenRoles,
 } from "./tokenizer.js";
+export type { TrainedBpe } from "./training/bpe-trainer.js";
+export {
+  type TrainBpeOptions,
+  type TrainByteLevelBpeOptions,
+  trainBpe,
+  trainByteLevelBpe,
+} from "./training/byte-level-bpe.js";
+export type { TrainingProgress } from "./training/progress.js";

@@ -1,0 +1,99 @@
+import type { AddedToken } from "../added-tokens.js";
+import { HeddleError } from "../error.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
+import { badField, requireObject } from "./component-fields.js";
+import { fromSentencePiece } from "./sentencepiece.js";
+import { fromTokenizerJson } from "./tokenizer-json.js";
+
+/** The files of a tokenizer by their names; the caller reads them. */
+export interface TokenizerFiles {
+  readonly "tokenizer.json"?: string | undefined;
+  readonly "tokenizer.model"?: Uint8Array | undefined;
+  readonly "tokenizer_config.json"?: string | undefined;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * Loads the tokenizer of a Hugging Face model directory from what is there: tokenizer.json, else tokenizer.model.
+ *
+ * tokenizer_config.json names the tokens with a role (bos_token ...) and, for tokenizer.model, further tokens and
+ * whether BOS and EOS are added. Where it says nothing, BOS is added and EOS is not, as for Llama.
+ *
+ * @throws HeddleError "config" if neither file is given; "format" and "unsupported" as the loaders of the files
+ */
+export function loadTokenizer(files: TokenizerFiles): Tokenizer {
+  const settings = readSettings(files["tokenizer_config.json"]);
+  const roles = readRoles(settings);
+  const json = files["tokenizer.json"];
+  if (json !== undefined) return fromTokenizerJson(json, { roles });
+  const model = files["tokenizer.model"];
+  if (model === undefined) {
+    throw new HeddleError(
+      "config",
+      `loadTokenizer: tokenizer.json or tokenizer.model must be given; got ${listKeys(files)}. Read one of them from the model's directory.`,
+      { files: Object.keys(files) },
+    );
+  }
+  const plain = fromSentencePiece(model, { roles: withoutUndefined(roles) });
+  const addedTokens = readAddedTokens(settings.added_tokens_decoder);
+  return fromSentencePiece(model, {
+    addBosToken: settings.add_bos_token !== false && plain.bosId !== undefined,
+    addEosToken: settings.add_eos_token === true,
+    parseControlPieces: true,
+    roles: withoutUndefined(roles),
+    addedTokens,
+  });
+}
+
+function listKeys(files: TokenizerFiles): string {
+  return Object.keys(files).join(", ") || "no files";
+}
+
+function readSettings(text: string | undefined): Json {
+  if (text === undefined) return {};
+  try {
+    return requireObject(JSON.parse(text), "tokenizer_config.json");
+  } catch (cause) {
+    if (HeddleError.is(cause)) throw cause;
+    throw new HeddleError(
+      "format",
+      `loadTokenizer: tokenizer_config.json must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
+      { length: text.length },
+      cause,
+    );
+  }
+}
+
+function readRoles(settings: Json): TokenRoles {
+  const token = (key: string): string | undefined => {
+    const value = settings[key];
+    if (value === undefined || value === null) return undefined;
+    const content = typeof value === "string" ? value : requireObject(value, key).content;
+    if (typeof content !== "string") throw badField(`tokenizer_config.json ${key}`, "a token", value);
+    return content;
+  };
+  return { bos: token("bos_token"), eos: token("eos_token"), pad: token("pad_token"), unk: token("unk_token") };
+}
+
+/** Leaves out roles that are not named, so that they do not hide those of the model file. */
+function withoutUndefined(roles: TokenRoles): TokenRoles {
+  return Object.fromEntries(Object.entries(roles).filter(([, token]) => token !== undefined));
+}
+
+function readAddedTokens(json: unknown): AddedToken[] {
+  if (json === undefined || json === null) return [];
+  return Object.entries(requireObject(json, "added_tokens_decoder")).map(([id, value]) => {
+    const token = requireObject(value, `added_tokens_decoder.${id}`);
+    if (typeof token.content !== "string") throw badField(`added_tokens_decoder.${id}.content`, "a string", token.content);
+    return {
+      id: Number(id),
+      content: token.content,
+      singleWord: token.single_word === true,
+      lstrip: token.lstrip === true,
+      rstrip: token.rstrip === true,
+      normalized: token.normalized === true,
+      special: token.special === true,
+    };
+  });
+}

@@ -1,0 +1,41 @@
+/** How far training has come. */
+export interface TrainingProgress {
+  /** "count": reading the corpus, in UTF-16 units; "merge": making tokens. */
+  readonly phase: "count" | "merge";
+  readonly done: number;
+  /** null while the end is not known. */
+  readonly total: number | null;
+}
+
+/** Lets a caller watch and stop a training. */
+export interface TrainingControl {
+  /** Called at most about twenty times a second. */
+  readonly onProgress?: ((progress: TrainingProgress) => void) | undefined;
+  /** Stops the training with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const INTERVAL_MS = 50;
+
+/**
+ * Creates a function to call often during long work: about twenty times a second it reports, checks for a stop and
+ * returns a pause to await, so that a page or server stays responsive; otherwise it returns null.
+ */
+export function createPacer(
+  control: TrainingControl,
+  phase: TrainingProgress["phase"],
+): (done: number, total: number | null) => Promise<void> | null {
+  control.signal?.throwIfAborted();
+  let last = performance.now();
+  return (done, total) => {
+    if (performance.now() - last < INTERVAL_MS) return null;
+    control.signal?.throwIfAborted();
+    control.onProgress?.({ phase, done, total });
+    return new Promise((resolve) => {
+      setTimeout(() => {
+        last = performance.now();
+        resolve();
+      }, 0);
+    });
+  };
+}
