@@ -1,4 +1,5 @@
 export { type Compiled, compile, type PlanReport } from "./compile/compile.js";
+export { type CpuDevice, type CpuOptions, cpu } from "./cpu/device.js";
 export {
   arange,
   fromBytes,

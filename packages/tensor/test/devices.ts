@@ -1,4 +1,4 @@
-import { type Device, reference } from "../src/index.js";
+import { cpu, type Device, reference } from "../src/index.js";
 
 interface TestDevice {
   readonly name: string;
@@ -12,4 +12,10 @@ interface TestDevice {
 /** Every device that the conformance and golden suites run on. */
 export const testDevices: readonly TestDevice[] = [
   { name: "reference", make: reference, conformance: 0, golden: { absolute: 1e-9, relative: 1e-6 } },
+  {
+    name: "cpu",
+    make: () => cpu({ threads: 2 }),
+    conformance: 2e-5,
+    golden: { absolute: 1e-5, relative: 1e-4 },
+  },
 ];

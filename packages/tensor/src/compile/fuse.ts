@@ -87,10 +87,16 @@ class Fuser {
     group.ops++;
   }
 
-  /** Neither a view of a group's result under another shape, nor memory that the group overwrites, can be read inside it. */
+  /**
+   * Inside a group nobody can read a view of its result under another shape, memory that it overwrites, or a half float that
+   * it computes (which rounds only when stored).
+   */
   #readsWhole(group: Group, node: GraphNode): boolean {
     const memories = new Set(this.#writes(group));
-    return node.inputs.every((input) => !memories.has(this.#memory(input)) || group.computed.has(input));
+    const isHalf = (value: number) => this.#type(value).dtype === "f16" || this.#type(value).dtype === "bf16";
+    return node.inputs.every(
+      (input) => !memories.has(this.#memory(input)) || (group.computed.has(input) && !isHalf(input)),
+    );
   }
 
   #merge(groups: readonly Group[], node: GraphNode): Group | undefined {

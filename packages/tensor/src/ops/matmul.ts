@@ -1,4 +1,5 @@
-import { isFloat } from "../dtype.js";
+import { gemm } from "../cpu/kernels/gemm.js";
+import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import {
@@ -30,6 +31,8 @@ export interface MatmulExtents {
   readonly batchStridesB: readonly number[];
 }
 
+const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+
 /** Reads and checks the extents of a matrix product. */
 export function matmulExtents(a: TensorType, b: TensorType, params: MatmulParams): MatmulExtents {
   const [rowsA = 1, columnsA = 1] = a.shape.slice(-2);
@@ -43,10 +46,11 @@ export function matmulExtents(a: TensorType, b: TensorType, params: MatmulParams
       { a: a.shape, b: b.shape, ...params },
     );
   }
-  if (a.dtype !== b.dtype || !isFloat(a.dtype)) {
+  const isMixed = a.dtype === "f32" && isHalf(b.dtype);
+  if ((a.dtype !== b.dtype && !isMixed) || !isFloat(a.dtype)) {
     throw new HeddleError(
       "dtype",
-      `matmul: operands must be floats of one dtype; got ${formatType(a)} and ${formatType(b)}. Convert one with \`.cast("f32")\`.`,
+      `matmul: operands must be floats of one dtype, or f32 and a half-precision second one; got ${formatType(a)} and ${formatType(b)}. Convert one with \`.cast("f32")\`.`,
       { a: a.dtype, b: b.dtype },
     );
   }
@@ -62,7 +66,9 @@ export function matmulExtents(a: TensorType, b: TensorType, params: MatmulParams
   };
 }
 
-/** c = a b over the last two axes; batch axes broadcast. f16 and bf16 are multiplied in f32 and rounded once. */
+/**
+ * c = a b over the last two axes; batch axes broadcast. Half floats are multiplied in f32 and rounded once; c has a's dtype.
+ */
 export const matmulOp: Op<MatmulParams> = defineOp({
   name: "matmul",
   infer([a, b], params) {
@@ -98,15 +104,29 @@ export const matmulOp: Op<MatmulParams> = defineOp({
   vjp({ inputs: [a, b], grads: [g], params: { transposeA, transposeB }, needed }) {
     if (!a || !b || !g) return [];
     // c = op(a) op(b); da = g op(b)^T, db = op(a)^T g, each transposed back where the operand was.
-    const da = () =>
+    const da = (right: Tensor) =>
       transposeA
-        ? product(b, g, { transposeA: transposeB, transposeB: true })
-        : product(g, b, { transposeA: false, transposeB: !transposeB });
+        ? product(right, g, { transposeA: transposeB, transposeB: true })
+        : product(g, right, { transposeA: false, transposeB: !transposeB });
     const db = () =>
       transposeB
         ? product(g, a, { transposeA: true, transposeB: transposeA })
         : product(a, g, { transposeA: !transposeA, transposeB: false });
-    return [needed[0] ? sumTo(da(), a.shape) : undefined, needed[1] ? sumTo(db(), b.shape) : undefined];
+    const wide = b.dtype === g.dtype ? b : b.cast(g.dtype);
+    return [
+      needed[0] ? sumTo(da(wide), a.shape) : undefined,
+      needed[1] ? sumTo(db(), b.shape).cast(b.dtype) : undefined,
+    ];
+  },
+  reference([a, b], params) {
+    if (!a || !b) return [];
+    const product32 = product(a.cast("f32"), b.cast("f32"), params);
+    return [product32.cast(a.dtype)];
+  },
+  kernels: {
+    wasm({ inputs: [a, b], outputs: [c], params }, features) {
+      return a && b && c?.dtype === "f32" ? gemm({ a, b, ...params }, features) : undefined;
+    },
   },
 });
 
