@@ -48,7 +48,9 @@ const optimizeLater = ["--liftoff", "--wasm-lazy-compilation"];
 export function compileModule(bytes: Uint8Array): WebAssembly.Module {
   const v8 = nodeBuiltin("node:v8");
   // Whoever started Node with flags for its WebAssembly compilers keeps them.
-  const isTuned = (globalThis as { process?: NodeProcess }).process?.execArgv?.some((flag) => /liftoff|wasm/.test(flag));
+  const isTuned = (globalThis as { process?: NodeProcess }).process?.execArgv?.some((flag) =>
+    /liftoff|wasm/.test(flag),
+  );
   if (v8 === undefined || isTuned) return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
   for (const flag of optimizeAtOnce) v8.setFlagsFromString(flag);
   try {

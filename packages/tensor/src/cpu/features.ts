@@ -120,7 +120,10 @@ function probe(
       const factor = f.let(v128.load32Splat(0, 1024));
       for (const [i, sum] of sums.entries()) {
         const vector = v128.load(0, i * gapBytes);
-        f.set(sum, isFused ? f32x4.relaxedMadd(factor, vector, sum) : f32x4.add(f32x4.mul(factor, vector), sum));
+        f.set(
+          sum,
+          isFused ? f32x4.relaxedMadd(factor, vector, sum) : f32x4.add(f32x4.mul(factor, vector), sum),
+        );
       }
     });
     for (const [i, sum] of sums.entries()) f.store("v128", 0, sum, 2048 + i * gapBytes);

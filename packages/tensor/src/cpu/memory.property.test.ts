@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ALIGNMENT, LinearMemory } from "./memory.js";
 
-type Step = { readonly kind: "alloc"; readonly bytes: number } | { readonly kind: "free"; readonly pick: number };
+type Step =
+  | { readonly kind: "alloc"; readonly bytes: number }
+  | { readonly kind: "free"; readonly pick: number };
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(

@@ -51,7 +51,9 @@ describe("LinearMemory", () => {
       aliveBytes: 1_000_000,
       limitBytes: 2_097_152,
     });
-    expect(error).toMatchInlineSnapshot(`[HeddleError: alloc: the memory of the cpu device must hold all of its tensors; got a request of 1500000 bytes with 1000000 bytes alive and a limit of 2097152 bytes. Dispose tensors that are no longer needed (scope() does it for intermediate ones), or use smaller batches.]`);
+    expect(error).toMatchInlineSnapshot(
+      `[HeddleError: alloc: the memory of the cpu device must hold all of its tensors; got a request of 1500000 bytes with 1000000 bytes alive and a limit of 2097152 bytes. Dispose tensors that are no longer needed (scope() does it for intermediate ones), or use smaller batches.]`,
+    );
     memory.alloc(900_000);
   });
 

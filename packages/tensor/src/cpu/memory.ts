@@ -103,7 +103,10 @@ export class LinearMemory {
    * @throws HeddleError "capacity" if the memory cannot grow far enough
    */
   alloc(byteLength: number, options: { readonly isCounted?: boolean } = {}): number {
-    invariant(Number.isInteger(byteLength) && byteLength >= 0, `alloc takes a whole number of bytes, got ${byteLength}`);
+    invariant(
+      Number.isInteger(byteLength) && byteLength >= 0,
+      `alloc takes a whole number of bytes, got ${byteLength}`,
+    );
     const size = Math.max(ALIGNMENT, roundUp(byteLength, ALIGNMENT));
     const block = this.#find(size) ?? this.#growFor(size, byteLength);
     this.#unlink(block);
@@ -134,7 +137,12 @@ export class LinearMemory {
 
   /** What is alive now, what was alive at most, and how many allocations there were. */
   report(): AllocationReport {
-    return { buffers: this.#buffers, bytes: this.#bytes, peakBytes: this.#peakBytes, allocations: this.#allocations };
+    return {
+      buffers: this.#buffers,
+      bytes: this.#bytes,
+      peakBytes: this.#peakBytes,
+      allocations: this.#allocations,
+    };
   }
 
   /** Offset and size of every free block, in address order; for tests. */

@@ -140,7 +140,9 @@ describe("Pool", () => {
     expect(() => {
       const until = performance.now() + 10_000;
       while (performance.now() < until) pool.run(plan, [x]);
-    }).toThrow(/launch: every worker thread must finish what it took; got none done for \d+ ms\. A worker has died/);
+    }).toThrow(
+      /launch: every worker thread must finish what it took; got none done for \d+ ms\. A worker has died/,
+    );
     await ended;
     expect(pool.threads).toBe(1);
     memory.bytes().fill(0, x, x + 8192);

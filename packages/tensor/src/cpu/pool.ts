@@ -3,7 +3,6 @@ import {
   CHUNK_BITS,
   CLOSED_CHUNK,
   CONTROL_BYTES,
-  controlWords as words,
   MAX_CHUNKS,
   MAX_FAILURE_BYTES,
   MAX_SLOTS,
@@ -11,6 +10,7 @@ import {
   type Stage,
   type StageStep,
   type WorkerMessage,
+  controlWords as words,
 } from "./control.js";
 import { compileModule, nodeBuiltin } from "./engine.js";
 import type { KernelModule } from "./kernel.js";
@@ -130,7 +130,8 @@ export class Pool {
     ints[words.base] = this.#sequence;
     ints[words.plan] = plan.id;
     Atomics.store(ints, words.ticket, this.#sequence << CHUNK_BITS);
-    if (Atomics.load(ints, words.sleepers) > 0) Atomics.notify(ints, words.ticket, plan.stages[0]?.chunks ?? 1);
+    if (Atomics.load(ints, words.sleepers) > 0)
+      Atomics.notify(ints, words.ticket, plan.stages[0]?.chunks ?? 1);
     const trap = this.#work(plan);
     this.#sequence = (Atomics.load(ints, words.ticket) >>> CHUNK_BITS) & SEQUENCE_MASK;
     if (Atomics.load(ints, words.failed) !== 0) throw this.#failure(trap);
@@ -186,7 +187,11 @@ export class Pool {
     }
   }
 
-  #call(step: StageStep, addresses: readonly number[], range: { readonly begin: number; readonly end: number }): void {
+  #call(
+    step: StageStep,
+    addresses: readonly number[],
+    range: { readonly begin: number; readonly end: number },
+  ): void {
     const { args, patches } = step;
     for (let i = 0; i < patches.length; i += 3) {
       args[patches[i] ?? 0] = (addresses[patches[i + 1] ?? 0] ?? 0) + (patches[i + 2] ?? 0);
@@ -290,7 +295,9 @@ export class Pool {
   }
 
   #postPlan(plan: PoolPlan): void {
-    const modules = this.#byIndex.slice(this.#numPostedModules).map(({ index, module }) => ({ index, module }));
+    const modules = this.#byIndex
+      .slice(this.#numPostedModules)
+      .map(({ index, module }) => ({ index, module }));
     this.#numPostedModules = this.#byIndex.length;
     this.#posted.add(plan.id);
     this.#post({ kind: "plan", id: plan.id, stages: plan.stages, modules });
@@ -355,7 +362,9 @@ function startThread(source: string, onLoss: () => void): Thread {
     worker.on("exit", onLoss);
     return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
   }
-  const { Worker: Page } = globalThis as unknown as { Worker: new (url: string, options: object) => PageWorker };
+  const { Worker: Page } = globalThis as unknown as {
+    Worker: new (url: string, options: object) => PageWorker;
+  };
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   const worker = new Page(url, { name: "heddle" });
   worker.onerror = onLoss;

@@ -49,7 +49,19 @@ export function packModule(format: PackFormat): KernelModule {
 function emitPack(f: FunctionBuilder, format: PackFormat): void {
   const parameters = Array.from({ length: 11 }, () => f.param("i32"));
   const [source, target, lines, depth, paddedDepth, stride, matrixElements, panels, firstLine, begin, end] =
-    parameters as [Address, Address, Address, Address, Address, Address, Address, Address, Address, Address, Address];
+    parameters as [
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+      Address,
+    ];
   const { width } = format;
   const bytes = elementBytes(format.dtype);
   const lineBytes = f.let(format.isLineContiguous ? i32.mul(stride, bytes) : i32.const(bytes));
@@ -62,15 +74,16 @@ function emitPack(f: FunctionBuilder, format: PackFormat): void {
     const lineAddress = f.let(
       i32.add(
         source,
-        i32.add(i32.mul(i32.mul(matrix, matrixElements), bytes), i32.mul(i32.add(firstLine, line), lineBytes)),
+        i32.add(
+          i32.mul(i32.mul(matrix, matrixElements), bytes),
+          i32.mul(i32.add(firstLine, line), lineBytes),
+        ),
       ),
     );
     const out = f.let(i32.add(target, i32.mul(i32.mul(unit, paddedDepth), width * 4)));
     const job: Panel = { f, format, source: lineAddress, target: out, depth, lineBytes, depthBytes };
     const k = f.let(i32.const(0));
-    f.if(i32.geS(used, width), () =>
-      format.isLineContiguous ? packLines(job, k) : packDepths(job, k),
-    );
+    f.if(i32.geS(used, width), () => (format.isLineContiguous ? packLines(job, k) : packDepths(job, k)));
     packSlowly(job, k, { used, paddedDepth });
   });
 }
@@ -87,7 +100,7 @@ function packLines({ f, format, source, target, depth, lineBytes }: Panel, k: Ad
     f.set(line, from);
     for (let first = 0; first < width; first += 4) {
       const rows = Array.from({ length: Math.min(4, width - first) }, () => {
-        const row = f.let(loadFour(dtype, line));
+        const row = loadFour(f, dtype, line);
         f.increase(line, lineBytes);
         return row;
       });
@@ -132,8 +145,8 @@ function packDepths({ f, format, source, target, depth, depthBytes }: Panel, k: 
   const to = f.let(i32.add(target, 0));
   f.advance(k, depth, 1, () => {
     for (let first = 0; first < width; first += 4) {
-      if (width - first >= 4) f.store("v128", to, loadFour(dtype, from, first * bytes), first * 4);
-      else for (let i = first; i < width; i++) f.store("f32", to, loadOne(dtype, from, i * bytes), i * 4);
+      if (width - first >= 4) f.store("v128", to, loadFour(f, dtype, from, first * bytes), first * 4);
+      else for (let i = first; i < width; i++) f.store("f32", to, loadOne(f, dtype, from, i * bytes), i * 4);
     }
     f.increase(from, depthBytes);
     f.increase(to, width * 4);
@@ -154,7 +167,7 @@ function packSlowly(
     f.for(0, width, 1, (line) => {
       f.if(
         i32.and(i32.ltS(line, used), i32.ltS(k, depth)),
-        () => f.store("f32", to, loadOne(dtype, from)),
+        () => f.store("f32", to, loadOne(f, dtype, from)),
         () => f.store("f32", to, 0),
       );
       f.increase(from, lineBytes);

@@ -50,7 +50,11 @@ export function fewRowsByDepthsModule(format: FewRowsFormat, features: CpuFeatur
   return fewRowsModule("depths", format, features);
 }
 
-function fewRowsModule(order: "lines" | "depths", format: FewRowsFormat, features: CpuFeatures): KernelModule {
+function fewRowsModule(
+  order: "lines" | "depths",
+  format: FewRowsFormat,
+  features: CpuFeatures,
+): KernelModule {
   const { relaxedSimd, sharedMemory } = features;
   const { rows, aDType, bDType } = format;
   return {
@@ -65,8 +69,25 @@ function emitUnits(
 ): void {
   const { order, format, isFused } = options;
   const next = () => f.param("i32");
-  const [a, b, c, columns, depth, extent1, extent2] = [next(), next(), next(), next(), next(), next(), next()];
-  const [a0, a1, a2, b0, b1, b2, groups, groupColumns] = [next(), next(), next(), next(), next(), next(), next(), next()];
+  const [a, b, c, columns, depth, extent1, extent2] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
+  const [a0, a1, a2, b0, b1, b2, groups, groupColumns] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
   const [begin, end] = [next(), next()];
   f.for(begin, end, 1, (unit) => {
     const matrix = f.let(i32.divU(unit, groups));
@@ -119,9 +140,9 @@ function dotColumns(job: FewRowsJob, column: Address, width: number): void {
   const k = f.let(i32.const(0));
   f.advance(k, i32.sub(depth, round - 1), round, () => {
     for (let half = 0; half < halves; half++) {
-      const bVectors = lines.map((line) => f.let(loadFour(bDType, line, half * 4 * bBytes)));
+      const bVectors = lines.map((line) => loadFour(f, bDType, line, half * 4 * bBytes));
       for (const [m, row] of aRows.entries()) {
-        const aVector = f.let(loadFour(aDType, row, half * 4 * aBytes));
+        const aVector = loadFour(f, aDType, row, half * 4 * aBytes);
         for (const [n, bVector] of bVectors.entries()) {
           const sum = sums[(m * width + n) * halves + half];
           if (sum !== undefined) f.set(sum, madd(aVector, bVector, sum));
@@ -131,12 +152,15 @@ function dotColumns(job: FewRowsJob, column: Address, width: number): void {
     for (const line of lines) f.increase(line, round * bBytes);
     for (const row of aRows) f.increase(row, round * aBytes);
   });
-  const totals = Array.from({ length: rows * width }, (_, i) => f.let(addLanes(f, sums.slice(i * halves, (i + 1) * halves))));
+  const totals = Array.from({ length: rows * width }, (_, i) =>
+    f.let(addLanes(f, sums.slice(i * halves, (i + 1) * halves))),
+  );
   f.advance(k, depth, 1, () => {
     for (const [m, row] of aRows.entries()) {
       for (const [n, line] of lines.entries()) {
         const total = totals[m * width + n];
-        if (total !== undefined) f.set(total, f32.add(total, f32.mul(loadOne(aDType, row), loadOne(bDType, line))));
+        if (total !== undefined)
+          f.set(total, f32.add(total, f32.mul(loadOne(f, aDType, row), loadOne(f, bDType, line))));
       }
       f.increase(row, aBytes);
     }
@@ -166,7 +190,9 @@ function emitDepthGroup(job: FewRowsJob, from: Address, groupColumns: Address): 
     f.fillMemory(i32.add(job.c, i32.shl(i32.add(i32.mul(columns, m), from), 2)), 0, bytes);
   }
   const k = f.let(i32.const(0));
-  f.advance(k, i32.sub(depth, DEPTHS_A_PASS - 1), DEPTHS_A_PASS, () => addDepths(job, k, { from, to, depths: DEPTHS_A_PASS }));
+  f.advance(k, i32.sub(depth, DEPTHS_A_PASS - 1), DEPTHS_A_PASS, () =>
+    addDepths(job, k, { from, to, depths: DEPTHS_A_PASS }),
+  );
   f.advance(k, depth, 1, () => addDepths(job, k, { from, to, depths: 1 }));
 }
 
@@ -180,19 +206,24 @@ function addDepths(
   const [aBytes, bBytes] = [elementBytes(aDType), elementBytes(bDType)];
   const scalars = Array.from({ length: rows }, (_, m) => {
     const at = f.let(i32.add(job.a, i32.mul(i32.add(i32.mul(depth, m), k), aBytes)));
-    return Array.from({ length: depths }, (_, d) => f.let(loadSplat(aDType, at, d * aBytes)));
+    return Array.from({ length: depths }, (_, d) => loadSplat(f, aDType, at, d * aBytes));
   });
   const lines = Array.from({ length: depths }, (_, d) =>
     f.let(i32.add(job.b, i32.mul(i32.add(i32.mul(i32.add(k, d), columns), from), bBytes))),
   );
-  const cRows = Array.from({ length: rows }, (_, m) => f.let(i32.add(job.c, i32.shl(i32.add(i32.mul(columns, m), from), 2))));
+  const cRows = Array.from({ length: rows }, (_, m) =>
+    f.let(i32.add(job.c, i32.shl(i32.add(i32.mul(columns, m), from), 2))),
+  );
   const column = f.let(i32.add(from, 0));
   f.advance(column, i32.sub(to, 7), 8, () => {
-    const pairs = lines.map((line) => [f.let(loadFour(bDType, line)), f.let(loadFour(bDType, line, 4 * bBytes))] as const);
+    const pairs = lines.map(
+      (line) => [loadFour(f, bDType, line), loadFour(f, bDType, line, 4 * bBytes)] as const,
+    );
     for (const [m, cRow] of cRows.entries()) {
       for (const half of [0, 1] as const) {
         const sum = f.let(v128.load(cRow, half * 16));
-        for (const [d, pair] of pairs.entries()) f.set(sum, madd(scalars[m]?.[d] ?? pair[half], pair[half], sum));
+        for (const [d, pair] of pairs.entries())
+          f.set(sum, madd(scalars[m]?.[d] ?? pair[half], pair[half], sum));
         f.store("v128", cRow, sum, half * 16);
       }
     }
@@ -204,7 +235,7 @@ function addDepths(
       const sum = f.let(f32.load(cRow));
       for (const [d, line] of lines.entries()) {
         const scalar = f32x4.extract(scalars[m]?.[d] ?? f32x4.splat(0), 0);
-        f.set(sum, f32.add(f32.mul(scalar, loadOne(bDType, line)), sum));
+        f.set(sum, f32.add(f32.mul(scalar, loadOne(f, bDType, line)), sum));
       }
       f.store("f32", cRow, sum);
     }

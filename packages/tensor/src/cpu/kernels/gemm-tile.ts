@@ -1,6 +1,5 @@
 import { assemble, type FunctionBuilder } from "../../wasm/assembler.js";
-import { i32 } from "../../wasm/scalar.js";
-import { f32, } from "../../wasm/scalar.js";
+import { f32, i32 } from "../../wasm/scalar.js";
 import { f32x4, v128 } from "../../wasm/simd.js";
 import { type Local, select, type Value } from "../../wasm/value.js";
 import type { CpuFeatures, KernelModule } from "../kernel.js";
@@ -53,8 +52,24 @@ function emitBlocks(f: FunctionBuilder, tile: Tile, isFused: boolean): void {
   const next = () => f.param("i32");
   const [a, b, c, spare, rows, columns, depth] = [next(), next(), next(), next(), next(), next(), next()];
   const [rowBlock, columnBlock, rowBlocks, columnBlocks] = [next(), next(), next(), next()];
-  const [firstRow, firstColumn, cRows, cColumns, extent1, extent2] = [next(), next(), next(), next(), next(), next()];
-  const [a0, a1, a2, b0, b1, b2, begin, end] = [next(), next(), next(), next(), next(), next(), next(), next()];
+  const [firstRow, firstColumn, cRows, cColumns, extent1, extent2] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
+  const [a0, a1, a2, b0, b1, b2, begin, end] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
   const accumulators = Array.from({ length: (tile.rows * tile.columns) / 4 }, () => f.local("v128"));
   const job: TileJob = {
     f,
@@ -95,7 +110,9 @@ function emitBlocks(f: FunctionBuilder, tile: Tile, isFused: boolean): void {
     f.for(0, depth, DEPTH_BLOCK, (k) => {
       const steps = f.let(minimum(f, i32.sub(depth, k), i32.const(DEPTH_BLOCK)));
       f.for(columnFrom, columnTo, tile.columns, (column) => {
-        const bPanel = f.let(i32.add(bMatrix, i32.shl(i32.add(i32.mul(column, depth), i32.mul(k, tile.columns)), 2)));
+        const bPanel = f.let(
+          i32.add(bMatrix, i32.shl(i32.add(i32.mul(column, depth), i32.mul(k, tile.columns)), 2)),
+        );
         f.for(rowFrom, rowTo, tile.rows, (row) => {
           f.set(job.a, i32.add(aMatrix, i32.shl(i32.add(i32.mul(row, depth), i32.mul(k, tile.rows)), 2)));
           f.set(job.b, bPanel);
@@ -168,7 +185,10 @@ interface Move {
 }
 
 /** Takes the used part of the spare tile to C: stores it in the first pass over the depth, adds it in later ones. */
-function moveTile({ f, tile }: TileJob, { spareTile, target, rowBytes, usedRows, usedColumns, isFirst }: Move): void {
+function moveTile(
+  { f, tile }: TileJob,
+  { spareTile, target, rowBytes, usedRows, usedColumns, isFirst }: Move,
+): void {
   const first = f.let(isFirst);
   f.for(0, usedRows, 1, (row) => {
     const from = f.let(i32.add(spareTile, i32.mul(row, tile.columns * 4)));

@@ -28,10 +28,16 @@ function random({ shape, dtype }: GemmProblem["a"], seed: number): Stored {
 }
 
 /** Runs the steps as a device would, the units of each cut into ranges of `rangeUnits`. */
-function run(memory: LinearMemory, steps: readonly KernelStep[], at: { buffers: number[]; scratch: number; rangeUnits: number }) {
+function run(
+  memory: LinearMemory,
+  steps: readonly KernelStep[],
+  at: { buffers: number[]; scratch: number; rangeUnits: number },
+) {
   for (const step of steps) {
     const module = new WebAssembly.Module(step.module.emit() as Uint8Array<ArrayBuffer>);
-    const kernel = new WebAssembly.Instance(module, { env: { memory: memory.memory } }).exports.run as (...args: number[]) => void;
+    const kernel = new WebAssembly.Instance(module, { env: { memory: memory.memory } }).exports.run as (
+      ...args: number[]
+    ) => void;
     const args = step.args.map((argument) => {
       if (argument.kind === "buffer") return at.buffers[argument.index] ?? Number.NaN;
       return argument.kind === "scratch" ? at.scratch + argument.byteOffset : argument.value;
@@ -42,30 +48,52 @@ function run(memory: LinearMemory, steps: readonly KernelStep[], at: { buffers: 
   }
 }
 
-function multiply(problem: GemmProblem, features: CpuFeatures, rangeUnits = Number.MAX_SAFE_INTEGER) {
+interface MultiplyOptions {
+  readonly rangeUnits?: number;
+  /** Inputs of the epilogue, as stored. */
+  readonly extra?: readonly Uint8Array[];
+  readonly outputBytes?: number;
+}
+
+function multiply(problem: GemmProblem, features: CpuFeatures, options: MultiplyOptions = {}) {
+  const { rangeUnits = Number.MAX_SAFE_INTEGER, extra = [], outputBytes = 4 } = options;
   const planned = gemm(problem, features);
   if (planned === undefined) throw new Error("no kernel");
   const [a, b] = [random(problem.a, 1), random(problem.b, 2)];
   const expected = naive(problem, a.values, b.values);
   const memory = new LinearMemory();
-  const buffers = [a.bytes.length, b.bytes.length, expected.length * 4].map((bytes) => memory.alloc(bytes));
+  const stored = [a.bytes, b.bytes, ...extra];
+  const buffers = stored.map((bytes) => memory.alloc(bytes.length));
+  const output = memory.alloc(expected.length * outputBytes);
   const scratch = memory.alloc(planned.scratchBytes);
   memory.bytes().fill(0xff);
-  memory.bytes().set(a.bytes, buffers[0]);
-  memory.bytes().set(b.bytes, buffers[1]);
-  run(memory, planned.steps, { buffers, scratch, rangeUnits });
-  const result = new Float32Array(memory.bytes().slice(buffers[2], (buffers[2] ?? 0) + expected.length * 4).buffer);
-  return { result, expected, names: planned.steps.map((step) => step.module.key) };
+  for (const [i, bytes] of stored.entries()) memory.bytes().set(bytes, buffers[i]);
+  run(memory, planned.steps, { buffers: [...buffers, output], scratch, rangeUnits });
+  const { buffer } = memory.bytes().slice(output, output + expected.length * outputBytes);
+  const names = planned.steps.map((step) => step.module.key);
+  return {
+    result: new Float32Array(outputBytes === 4 ? buffer : new ArrayBuffer(0)),
+    bits: new Uint16Array(buffer),
+    expected,
+    names,
+  };
 }
 
 /** The product in f64 loops over broadcast batches. */
-function naive({ a, b, transposeA = false, transposeB = false }: GemmProblem, aValues: Float64Array, bValues: Float64Array) {
+function naive(
+  { a, b, transposeA = false, transposeB = false }: GemmProblem,
+  aValues: Float64Array,
+  bValues: Float64Array,
+) {
   const [aRows = 0, aColumns = 0] = a.shape.slice(-2);
   const [bRows = 0, bColumns = 0] = b.shape.slice(-2);
   const [m, k] = transposeA ? [aColumns, aRows] : [aRows, aColumns];
   const n = transposeB ? bRows : bColumns;
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
-  const pad = (shape: readonly number[]) => [...new Array<number>(rank + 2 - shape.length).fill(1), ...shape.slice(0, -2)];
+  const pad = (shape: readonly number[]) => [
+    ...new Array<number>(rank + 2 - shape.length).fill(1),
+    ...shape.slice(0, -2),
+  ];
   const [batchA, batchB] = [pad(a.shape), pad(b.shape)];
   const batch = batchA.map((extent, i) => (extent === 1 ? (batchB[i] ?? 1) : extent));
   const result = new Float64Array(sizeOf(batch) * m * n);
@@ -138,7 +166,7 @@ describe.each([
   });
 
   test("units may run one at a time and in chunks of scratch", () => {
-    expectExact(multiply(problem(50, 70, 300), features, 1));
+    expectExact(multiply(problem(50, 70, 300), features, { rangeUnits: 1 }));
     const small = multiply(problem(50, 70, 300, { transposeB: true, maxPackedBytes: 20_000 }), features);
     expectExact(small);
     expect(small.names.length).toBeGreaterThan(6);
@@ -158,9 +186,18 @@ describe.each([
     [[3], [3]],
     [[3], []],
     [[], [3]],
-    [[2, 1, 2], [1, 3, 2]],
-    [[2, 4], [2, 1]],
-    [[2, 1, 3], [4, 1]],
+    [
+      [2, 1, 2],
+      [1, 3, 2],
+    ],
+    [
+      [2, 4],
+      [2, 1],
+    ],
+    [
+      [2, 1, 3],
+      [4, 1],
+    ],
   ])("batches %j x %j", (batchA, batchB) => {
     for (const rows of [1, 3, 11]) {
       for (const layout of layouts) {
@@ -173,9 +210,50 @@ describe.each([
   });
 });
 
+describe.each([
+  ["128-bit", plain],
+  ["256-bit and fused", wide],
+] as const)("gemm with an epilogue, %s", (_, features) => {
+  test.each([
+    [1, 40, 9],
+    [30, 40, 9],
+  ])("adds a bias, applies relu and adds a residual: %i x %i over %i", (m, n, k) => {
+    const base = problem(m, n, k);
+    const { expected } = multiply(base, features);
+    const inputs = [
+      { dtype: "f32", shape: [n] },
+      { dtype: "f32", shape: [m, n] },
+    ] as const;
+    const bias = random({ dtype: "f32", shape: [n] }, 5);
+    const residual = random({ dtype: "f32", shape: [m, n] }, 6);
+    const wanted = expected.map(
+      (sum, i) => Math.max(0, sum + (bias.values[i % n] ?? 0)) + (residual.values[i] ?? 0),
+    );
+    const nodes = [
+      { op: "input", index: 0, dtype: "f32" },
+      { op: "input", index: 1, dtype: "f32" },
+      { op: "input", index: 2, dtype: "f32" },
+      { op: "add", args: [0, 1], dtype: "f32" },
+      { op: "constant", value: 0, dtype: "f32" },
+      { op: "max", args: [3, 4], dtype: "f32" },
+      { op: "add", args: [5, 2], dtype: "f32" },
+    ] as const;
+    const fused = { ...base, epilogue: { expression: { nodes, outputs: [6] }, inputs } };
+    const { result } = multiply(fused, features, { extra: [bias.bytes, residual.bytes] });
+    expectExact({ result, expected: wanted });
+  });
+
+  test.each([1, 30])("rounds %i rows once to bf16", (m) => {
+    const base = problem(m, 21, 40);
+    const half = { ...base, a: { ...base.a, dtype: "bf16" }, b: { ...base.b, dtype: "bf16" } } as const;
+    const { bits, expected } = multiply({ ...half, output: "bf16" }, features, { outputBytes: 2 });
+    expect(bits).toEqual(Uint16Array.from(expected, numberToBf16));
+  });
+});
+
 test("gives the same bits for every number of threads", () => {
   const one = multiply(problem(70, 90, 300), { ...wide, threads: 1 });
-  const many = multiply(problem(70, 90, 300), { ...wide, threads: 8 }, 1);
+  const many = multiply(problem(70, 90, 300), { ...wide, threads: 8 }, { rangeUnits: 1 });
   expect(many.result).toEqual(one.result);
 });
 

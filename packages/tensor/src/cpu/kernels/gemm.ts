@@ -1,24 +1,39 @@
+import type { OpCall } from "../../device.js";
+import type { DType } from "../../dtype.js";
 import { invariant } from "../../error.js";
+import type { Expression } from "../../expression.js";
 import { broadcastShapes, broadcastStrides, type Shape, sizeOf, type TensorType } from "../../shape.js";
 import { assemble } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import type { CpuFeatures, KernelArgument, KernelModule, KernelStep } from "../kernel.js";
+import { type ElementwiseInput, elementwiseKernel } from "./elementwise.js";
 import type { MatrixDType } from "./gemm-load.js";
 import { DEPTH_UNROLL, packModule } from "./gemm-pack.js";
 import { fewRowsByDepthsModule, fewRowsByLinesModule, LINE_UNIT, MAX_FEW_ROWS } from "./gemm-rows.js";
 import { type Tile, tileFor, tileModule } from "./gemm-tile.js";
+import { argument } from "./kernel-step.js";
 
 /**
  * A matrix product C = A B with A [.., M, K] (or [.., K, M] if transposed) and B [.., K, N] (or [.., N, K]); the leading
- * axes broadcast. C is f32 [.., M, N].
+ * axes broadcast. C is [.., M, N].
  */
 export interface GemmProblem {
   readonly a: TensorType;
   readonly b: TensorType;
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
+  /** dtype of C, rounded once from f32; default f32. With an epilogue that of its output. */
+  readonly output?: MatrixDType;
+  /** What becomes of the product before it is stored: a bias, an activation, a residual. */
+  readonly epilogue?: GemmEpilogue;
   /** Most bytes of scratch for the packed part of one operand. Default 64 MiB. */
   readonly maxPackedBytes?: number;
+}
+
+/** An expression of one output over input 0 = the product (f32) and inputs 1.. = `inputs`, which broadcast to C. */
+export interface GemmEpilogue {
+  readonly expression: Expression;
+  readonly inputs: readonly ElementwiseInput[];
 }
 
 export interface GemmSteps {
@@ -35,9 +50,8 @@ const GRAIN_COPIED = 32_768;
 const ROW_BLOCK = 96;
 const COLUMN_BLOCK = 128;
 
-const bufferA: KernelArgument = { kind: "buffer", index: 0 };
-const bufferB: KernelArgument = { kind: "buffer", index: 1 };
-const bufferC: KernelArgument = { kind: "buffer", index: 2 };
+const bufferA = argument.buffer(0);
+const bufferB = argument.buffer(1);
 
 /** One axis of the batch: how many, and how many matrices of A and B one step along it skips (0 where it repeats). */
 interface BatchAxis {
@@ -61,24 +75,79 @@ interface Plan {
   readonly matricesB: number;
   readonly matricesC: number;
   readonly maxPackedBytes: number;
+  /** Where the f32 product goes: C itself, or scratch where C has another dtype. */
+  readonly product: KernelArgument;
 }
 
 /**
  * Decides how a matrix product runs: few rows stream B unpacked; the rest is packed into panels and multiplied tile by tile
  * (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
  *
- * Buffers of the steps: A, B, C. The result does not depend on the number of threads.
- * @returns undefined where the dtypes or a batch of more than three broadcast patterns have no kernel
+ * Buffers of the steps: A, B, the inputs of the epilogue, C. The result does not depend on the number of threads.
+ * @returns undefined where the dtypes, the epilogue or a batch of more than three broadcast patterns have no kernel
  */
 export function gemm(problem: GemmProblem, features: CpuFeatures): GemmSteps | undefined {
   const plan = planOf(problem, features);
   if (plan === undefined) return undefined;
   const name = `gemm ${plan.matricesC}x${plan.rows}x${plan.columns}x${plan.depth}`;
-  if (plan.matricesC * plan.rows * plan.columns === 0) return { name, steps: [], scratchBytes: 0 };
-  if (plan.depth === 0) return { name, steps: [zeroStep(plan)], scratchBytes: 0 };
+  const elements = plan.matricesC * plan.rows * plan.columns;
+  if (elements === 0) return { name, steps: [], scratchBytes: 0 };
+  const { steps, scratchBytes } = productSteps(plan);
+  const finish = finishSteps(problem, plan);
+  if (finish === undefined) return undefined;
+  const productBytes = plan.product.kind === "scratch" ? alignUp(elements * 4) : 0;
+  return { name, steps: [...steps, ...finish], scratchBytes: productBytes + scratchBytes };
+}
+
+/** The kernel of a `matmul` call, whose parameters say which operands are transposed. */
+export function matmulKernel(
+  { inputs: [a, b], params }: OpCall<{ readonly transposeA: boolean; readonly transposeB: boolean }>,
+  features: CpuFeatures,
+): GemmSteps | undefined {
+  const output = a && matrixDType(a);
+  if (a === undefined || b === undefined || output === undefined) return undefined;
+  return gemm({ a, b, output, ...params }, features);
+}
+
+/** The f32 product. Its scratch begins after the product where that lies in scratch itself. */
+function productSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
+  if (plan.depth === 0) return { steps: [zeroStep(plan)], scratchBytes: 0 };
   const isRowMajorA = !plan.transposeA || plan.rows === 1;
-  if (plan.rows <= MAX_FEW_ROWS && isRowMajorA) return { name, steps: [fewRowsStep(plan)], scratchBytes: 0 };
-  return { name, ...packedSteps(plan) };
+  if (plan.rows <= MAX_FEW_ROWS && isRowMajorA) return { steps: [fewRowsStep(plan)], scratchBytes: 0 };
+  return packedSteps(plan);
+}
+
+/** What remains to be done to the product: the epilogue, or rounding to a narrower dtype. */
+function finishSteps(problem: GemmProblem, plan: Plan): readonly KernelStep[] | undefined {
+  const { epilogue, output = "f32" } = problem;
+  if (epilogue === undefined && output === "f32") return [];
+  const { matricesC, rows, columns, product, features } = plan;
+  const shape = epilogue === undefined ? [matricesC * rows * columns] : problemShape(problem);
+  const inputs = [{ dtype: "f32", shape } as const, ...(epilogue?.inputs ?? [])];
+  const lowered = elementwiseKernel(epilogue?.expression ?? rounding(output), { inputs, shape }, features);
+  // The kernel numbers its buffers product, inputs, output; here they are A, B, inputs, output.
+  const replace = (arg: KernelArgument) => {
+    if (arg.kind !== "buffer") return arg;
+    return arg.index === 0 ? product : argument.buffer(arg.index + 1);
+  };
+  return lowered?.steps.map((step) => ({ ...step, args: step.args.map(replace) }));
+}
+
+function problemShape({ a, b, transposeA = false, transposeB = false }: GemmProblem): number[] {
+  const [aRows, aColumns] = lastTwo(a.shape);
+  const [bRows, bColumns] = lastTwo(b.shape);
+  const batch = broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]);
+  return [...batch, transposeA ? aColumns : aRows, transposeB ? bRows : bColumns];
+}
+
+function rounding(dtype: MatrixDType): Expression {
+  const input = { op: "input", index: 0, dtype: "f32" } as const;
+  return { nodes: [input, { op: "cast", args: [0], dtype }], outputs: [1] };
+}
+
+function outputDType({ epilogue, output = "f32" }: GemmProblem): DType | undefined {
+  if (epilogue === undefined) return output;
+  return epilogue.expression.nodes[epilogue.expression.outputs[0] ?? -1]?.dtype;
 }
 
 function planOf(problem: GemmProblem, features: CpuFeatures): Plan | undefined {
@@ -93,7 +162,9 @@ function planOf(problem: GemmProblem, features: CpuFeatures): Plan | undefined {
   const [batchA, batchB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const [matricesA, matricesB] = [sizeOf(batchA), sizeOf(batchB)];
   const batchC = broadcastShapes("matmul", [batchA, batchB]);
-  const common = { features, columns, depth, transposeA, transposeB, aDType, bDType };
+  const indexC = 2 + (problem.epilogue?.inputs.length ?? 0);
+  const product = outputDType(problem) === "f32" ? argument.buffer(indexC) : argument.scratch(0);
+  const common = { features, columns, depth, transposeA, transposeB, aDType, bDType, product };
   const maxPackedBytes = problem.maxPackedBytes ?? MAX_PACKED_BYTES;
   if (matricesB === 1 && !transposeA) {
     // One weight for the whole batch: its rows are rows of one long matrix.
@@ -135,12 +206,13 @@ function batchAxes(batchA: Shape, batchB: Shape, batchC: Shape): Plan["batch"] |
   return [first, second, third];
 }
 
-function constant(value: number): KernelArgument {
-  return { kind: "i32", value };
-}
+const constant = argument.i32;
 
 /** Extents of the two inner axes, then the strides of A and of B, as the modules take them. */
-function batchArguments({ batch }: Plan): { readonly extents: KernelArgument[]; readonly strides: KernelArgument[] } {
+function batchArguments({ batch }: Plan): {
+  readonly extents: KernelArgument[];
+  readonly strides: KernelArgument[];
+} {
   return {
     extents: [constant(batch[1].extent), constant(batch[2].extent)],
     strides: [...batch.map((axis) => constant(axis.strideA)), ...batch.map((axis) => constant(axis.strideB))],
@@ -159,7 +231,7 @@ function zeroStep(plan: Plan): KernelStep {
       }),
   };
   const units = plan.matricesC * plan.rows * plan.columns;
-  return { module, args: [bufferC], units, grain: 16 * GRAIN_COPIED };
+  return { module, args: [plan.product], units, grain: 16 * GRAIN_COPIED };
 }
 
 function fewRowsStep(plan: Plan): KernelStep {
@@ -168,11 +240,13 @@ function fewRowsStep(plan: Plan): KernelStep {
   const { extents, strides } = batchArguments(plan);
   const groupColumns = transposeB ? LINE_UNIT : streamedColumns(plan);
   const groups = Math.ceil(columns / groupColumns);
-  const module = transposeB ? fewRowsByLinesModule(format, features) : fewRowsByDepthsModule(format, features);
+  const module = transposeB
+    ? fewRowsByLinesModule(format, features)
+    : fewRowsByDepthsModule(format, features);
   return {
     module,
     args: [
-      ...[bufferA, bufferB, bufferC, constant(columns), constant(depth)],
+      ...[bufferA, bufferB, plan.product, constant(columns), constant(depth)],
       ...[...extents, ...strides, constant(groups), constant(groupColumns)],
     ],
     units: groups * plan.matricesC,
@@ -193,16 +267,20 @@ interface Chunk {
 }
 
 /** Splits `lines` so that one packed chunk of `matrices` matrices stays within the limit. */
-function chunksOf(lines: number, options: { readonly width: number; readonly lineBytes: number; readonly maxBytes: number }): Chunk[] {
+function chunksOf(
+  lines: number,
+  options: { readonly width: number; readonly lineBytes: number; readonly maxBytes: number },
+): Chunk[] {
   const { width, lineBytes, maxBytes } = options;
   const count = Math.max(width, Math.floor(maxBytes / lineBytes / width) * width);
   const chunks: Chunk[] = [];
-  for (let first = 0; first < lines; first += count) chunks.push({ first, count: Math.min(count, lines - first) });
+  for (let first = 0; first < lines; first += count)
+    chunks.push({ first, count: Math.min(count, lines - first) });
   return chunks;
 }
 
 function packedSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
-  const { rows, columns, depth, matricesA, matricesB, maxPackedBytes: maxBytes, features } = plan;
+  const { rows, columns, depth, matricesA, matricesB, matricesC, maxPackedBytes: maxBytes, features } = plan;
   const tile = tileFor(features);
   const paddedDepth = Math.ceil(depth / DEPTH_UNROLL) * DEPTH_UNROLL;
   const bytesA = paddedDepth * 4 * matricesA;
@@ -211,20 +289,23 @@ function packedSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scrat
   const chunksB = chunksOf(columns, { width: tile.columns, lineBytes: bytesB, maxBytes });
   const panelBytesA = alignUp(Math.ceil((chunksA[0]?.count ?? 0) / tile.rows) * tile.rows * bytesA);
   const panelBytesB = alignUp(Math.ceil((chunksB[0]?.count ?? 0) / tile.columns) * tile.columns * bytesB);
-  const places: Places = { tile, paddedDepth, a: 0, b: panelBytesA, spare: panelBytesA + panelBytesB };
+  const start = plan.product.kind === "scratch" ? alignUp(matricesC * rows * columns * 4) : 0;
+  const spare = start + panelBytesA + panelBytesB;
+  const places: Places = { tile, paddedDepth, a: start, b: start + panelBytesA, spare };
   const steps: KernelStep[] = [];
   let units = 0;
   for (const chunkA of chunksA) {
     steps.push(packStep(plan, places, { operand: "a", chunk: chunkA }));
     for (const chunkB of chunksB) {
       // With one chunk of B its panels serve every chunk of A.
-      if (chunksB.length > 1 || chunkA.first === 0) steps.push(packStep(plan, places, { operand: "b", chunk: chunkB }));
+      if (chunksB.length > 1 || chunkA.first === 0)
+        steps.push(packStep(plan, places, { operand: "b", chunk: chunkB }));
       const step = tileStep(plan, places, { chunkA, chunkB });
       units = Math.max(units, step.units);
       steps.push(step);
     }
   }
-  return { steps, scratchBytes: places.spare + units * tile.rows * tile.columns * 4 };
+  return { steps, scratchBytes: spare - start + units * tile.rows * tile.columns * 4 };
 }
 
 function alignUp(bytes: number): number {
@@ -281,9 +362,11 @@ function tileStep(
     args: [
       { kind: "scratch", byteOffset: places.a },
       { kind: "scratch", byteOffset: places.b },
-      bufferC,
+      plan.product,
       { kind: "scratch", byteOffset: places.spare },
-      ...[chunkA.count, chunkB.count, paddedDepth, block.rows, block.columns, rowBlocks, columnBlocks].map(constant),
+      ...[chunkA.count, chunkB.count, paddedDepth, block.rows, block.columns, rowBlocks, columnBlocks].map(
+        constant,
+      ),
       ...[chunkA.first, chunkB.first, rows, columns].map(constant),
       ...extents,
       ...strides,
@@ -294,7 +377,11 @@ function tileStep(
 }
 
 /** Halves the block of a unit until every thread has several. */
-function blockOf(plan: Plan, tile: Tile, c: { readonly rows: number; readonly columns: number }): { rows: number; columns: number } {
+function blockOf(
+  plan: Plan,
+  tile: Tile,
+  c: { readonly rows: number; readonly columns: number },
+): { rows: number; columns: number } {
   const wanted = plan.features.threads === 1 ? 1 : plan.features.threads * 6;
   let rows = Math.min(ROW_BLOCK, Math.ceil(c.rows / tile.rows) * tile.rows);
   let columns = COLUMN_BLOCK;
