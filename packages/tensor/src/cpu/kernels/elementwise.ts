@@ -4,7 +4,7 @@ import { broadcastStrides, type Shape, sizeOf, stridesOf } from "../../shape.js"
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { type LaneMath, laneMath } from "../../wasm/simd-math.js";
-import type { Local, Value } from "../../wasm/value.js";
+import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
 import {
   canEvaluateLanes,
@@ -13,16 +13,9 @@ import {
   expressionLanes,
   splatConstants,
 } from "./expression-lanes.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
-import {
-  byteShift,
-  gatherLanes,
-  isFloatLane,
-  type LaneDType,
-  type LaneWidth,
-  loadLanes,
-  storeLanes,
-} from "./lanes.js";
+import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
+import { byteShift, isFloatLane, type LaneDType, type LaneWidth, storeLanes } from "./lanes.js";
+import { innerMode, loadRow, type OperandRow, openRow, rowAddress } from "./operand-row.js";
 import { collapseAxes, splitLastAxis, stridedLoop, stridedParameters, stridedSizes } from "./strided-loop.js";
 
 /** An input of an elementwise kernel: broadcast to the output shape, or walked by the strides given (one per output axis). */
@@ -31,9 +24,6 @@ export interface ElementwiseInput {
   readonly shape: Shape;
   readonly strides?: readonly number[];
 }
-
-/** How an operand moves along the innermost axis. */
-type InnerMode = "contiguous" | "repeated" | "strided";
 
 /** An input or output: its dtype and which walk (distinct set of strides) it follows. */
 interface Operand {
@@ -95,12 +85,17 @@ export function elementwiseKernel(
         const block = indices.at(-1) ?? length;
         const left = f.let(i32.sub(length, i32.mul(block, blockElements)));
         f.if(i32.gtS(left, blockElements), () => f.set(left, blockElements));
-        const rows = operands.map(({ dtype, walk }, k) => ({
-          dtype,
-          mode: modes[walk] ?? "strided",
-          pointer: f.let(i32.add(pointers[k] ?? 0, i32.shl(offsets[walk] ?? 0, byteShift(dtype)))),
-          stride: f.let(i32.shl(innerStrides[walk] ?? 0, byteShift(dtype))),
-        }));
+        const rows = operands.map(({ dtype, walk }, k) =>
+          openRow(
+            f,
+            { dtype, mode: modes[walk] ?? "strided", isInput: k < plan.inputs.length },
+            {
+              base: pointers[k] ?? length,
+              offset: offsets[walk] ?? length,
+              innerStride: innerStrides[walk] ?? length,
+            },
+          ),
+        );
         const inputRows = rows.slice(0, plan.inputs.length);
         const outputRows = rows.slice(plan.inputs.length);
         emitRow(f, { math, expression, inputRows, outputRows, constantLanes, count: left, features });
@@ -110,20 +105,11 @@ export function elementwiseKernel(
   return { steps: [step], scratchBytes: 0 };
 }
 
-/** One operand's run along the innermost axis. */
-interface Row {
-  readonly dtype: LaneDType;
-  readonly mode: InnerMode;
-  readonly pointer: Local<"i32">;
-  /** Bytes from element to element. */
-  readonly stride: Local<"i32">;
-}
-
 interface RowProgram {
   readonly math: LaneMath;
   readonly expression: Expression;
-  readonly inputRows: readonly Row[];
-  readonly outputRows: readonly Row[];
+  readonly inputRows: readonly OperandRow[];
+  readonly outputRows: readonly OperandRow[];
   readonly constantLanes: readonly Local<"v128">[];
   readonly count: Local<"i32">;
   readonly features: CpuFeatures;
@@ -131,53 +117,38 @@ interface RowProgram {
 
 /** Runs the expression along one row: pairs of vectors (where the engine can join them), single vectors, single elements. */
 function emitRow(f: FunctionBuilder, program: RowProgram): void {
-  const { inputRows, count, features } = program;
-  const i = f.let(count);
-  f.set(i, 0);
-  const repeated = inputRows.map((row) =>
-    row.mode === "repeated" ? loadLanes(f, row.dtype, row.pointer, { width: 1 }) : undefined,
-  );
-  const pass = (vectors: number, width: LaneWidth) => emitPass(f, program, { i, repeated, vectors, width });
-  if (features.revectorized) f.advance(i, i32.sub(count, 7), 8, () => pass(2, 4));
-  f.advance(i, i32.sub(count, 3), 4, () => pass(1, 4));
-  f.advance(i, count, 1, () => pass(1, 1));
+  const { count, features } = program;
+  const i = f.let(i32.const(0));
+  if (features.revectorized)
+    f.advance(i, i32.sub(count, 7), 8, () => emitPass(f, program, { i, vectors: 2, width: 4 }));
+  f.advance(i, i32.sub(count, 3), 4, () => emitPass(f, program, { i, vectors: 1, width: 4 }));
+  f.advance(i, count, 1, () => emitPass(f, program, { i, vectors: 1, width: 1 }));
 }
 
 interface Pass {
   readonly i: Local<"i32">;
-  readonly repeated: readonly (Local<"v128"> | undefined)[];
   readonly vectors: number;
   readonly width: LaneWidth;
 }
 
 /** Loads, computes and stores `vectors` neighbouring vectors at element i. */
-function emitPass(f: FunctionBuilder, program: RowProgram, { i, repeated, vectors, width }: Pass): void {
+function emitPass(f: FunctionBuilder, program: RowProgram, { i, vectors, width }: Pass): void {
   const { math, expression, inputRows, outputRows, constantLanes } = program;
-  const byteIndices = [0, 1, 2].map((shift) => (shift === 0 ? i : f.let(i32.shl(i, shift))));
-  const addressOf = ({ dtype, mode, pointer, stride }: Row): Value<"i32"> =>
-    i32.add(pointer, mode === "strided" ? i32.mul(i, stride) : (byteIndices[byteShift(dtype)] ?? i));
-  const halves = Array.from({ length: vectors }, (_, half) => half);
-  const load = (row: Row, half: number) => {
-    if (row.mode === "strided" && width === 4) {
-      const address = i32.add(addressOf(row), i32.mul(row.stride, 4 * half));
-      return gatherLanes(f, row.dtype, address, row.stride);
-    }
-    return loadLanes(f, row.dtype, addressOf(row), { width, byteOffset: (4 * half) << byteShift(row.dtype) });
-  };
-  const results = halves.map((half) => {
-    const inputs = inputRows.map((row, k) => repeated[k] ?? load(row, half));
+  const skips = Array.from({ length: vectors }, (_, k) => 4 * k);
+  const results = skips.map((skip) => {
+    const inputs = inputRows.map((row) => loadRow(f, row, i, { width, skip }));
     return expressionLanes(f, math, expression, { inputs, constants: constantLanes });
   });
   outputRows.forEach((row, j) => {
-    for (const half of halves) {
-      const value = results[half]?.[j];
+    skips.forEach((skip, k) => {
+      const value = results[k]?.[j];
       invariant(value, "every output has a value");
-      storeLanes(f, row.dtype, addressOf(row), {
+      storeLanes(f, row.dtype, rowAddress(row, i), {
         value,
         width,
-        byteOffset: (4 * half) << byteShift(row.dtype),
+        byteOffset: skip << byteShift(row.dtype),
       });
-    }
+    });
   });
 }
 
@@ -206,11 +177,6 @@ function planWalks(expression: Expression, inputs: readonly ElementwiseInput[], 
   };
 }
 
-function innerMode(stride: number): InnerMode {
-  if (stride === 1) return "contiguous";
-  return stride === 0 ? "repeated" : "strided";
-}
-
 const costs: Readonly<Record<string, number>> = {
   exp: 4,
   log: 5,
@@ -233,13 +199,4 @@ function grainElements(expression: Expression): number {
     return sum + (costs[node.op] ?? 0.5) + (isNarrow ? 3 : 0);
   }, 1);
   return 65536 / cost;
-}
-
-/** Hands out parameters from the front. */
-function takeFrom(parameters: readonly Local[]): (count: number) => Local[] {
-  let position = 0;
-  return (count) => {
-    position += count;
-    return parameters.slice(position - count, position);
-  };
 }

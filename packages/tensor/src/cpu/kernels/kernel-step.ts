@@ -67,3 +67,12 @@ function featureKey({ sharedMemory, relaxedSimd, revectorized }: CpuFeatures): s
     .filter(Boolean)
     .join("+");
 }
+
+/** Hands out parameters from the front, so many at each call. */
+export function takeFrom(parameters: readonly Local[]): (count: number) => Local[] {
+  let position = 0;
+  return (count) => {
+    position += count;
+    return parameters.slice(position - count, position);
+  };
+}
