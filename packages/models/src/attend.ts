@@ -1,11 +1,4 @@
-import {
-  type AttentionMask,
-  appendKv,
-  attention,
-  cachedAttention,
-  causal,
-  type KvCache,
-} from "@heddle/attention";
+import { appendKv, attention, cachedAttention, causal, type KvCache, type Mask } from "@heddle/attention";
 import { invariant, type Tensor } from "@heddle/tensor";
 
 /** What a layer hands to attention: rotated queries and keys, and values. */

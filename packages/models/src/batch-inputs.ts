@@ -1,5 +1,5 @@
 import { allOf, causal, padding } from "@heddle/attention";
-import { type Device, HeddleError, type Tensor, tensor } from "@heddle/tensor";
+import { type Device, disposeTree, HeddleError, type Tensor, tensor } from "@heddle/tensor";
 import { fullAttend } from "./attend.js";
 import type { DecoderInputs } from "./decoder.js";
 
@@ -25,7 +25,7 @@ export function batchInputs(
     dtype: "bool",
   });
   const attend = fullAttend({ mask: allOf(causal(), padding(seen_BS)) });
-  return { ids, positions, attend, dispose: () => [ids, positions, seen_BS].forEach((x) => x.dispose()) };
+  return { ids, positions, attend, dispose: () => disposeTree([ids, positions, seen_BS]) };
 }
 
 /** Position of each token among those that are not padding; padding gets a neighbour's. */
@@ -37,7 +37,11 @@ function countTokens(mask: ArrayLike<number>): number[] {
   });
 }
 
-function grid(device: Device, rows: readonly ArrayLike<number>[], like: readonly ArrayLike<number>[]): Tensor {
+function grid(
+  device: Device,
+  rows: readonly ArrayLike<number>[],
+  like: readonly ArrayLike<number>[],
+): Tensor {
   const width = like[0]?.length ?? 0;
   if (rows.length !== like.length || rows.some((row) => row.length !== width)) {
     const got = rows.map((row) => row.length).join(", ");

@@ -15,6 +15,10 @@ test("a conversation becomes the model's prompt", () => {
 });
 
 test("messages that the template refuses, and a template that does not parse", () => {
-  expect(() => renderChat(template, [{ role: "tool", content: "" }])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: renderChat: the template must accept the messages; got roles tool: no tool. Change the messages as the template asks.]`);
-  expect(() => renderChat("{% if %}", [])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: renderChat: the chat template must be valid Jinja; got Unexpected token: CloseStatement. Mend the template.]`);
+  expect(() => renderChat(template, [{ role: "tool", content: "" }])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: renderChat: the template must accept the messages; got roles tool: no tool. Change the messages as the template asks.]`,
+  );
+  expect(() => renderChat("{% if %}", [])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: renderChat: the chat template must be valid Jinja; got Unexpected token: CloseStatement. Mend the template.]`,
+  );
 });

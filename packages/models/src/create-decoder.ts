@@ -1,5 +1,16 @@
 import { createKvCache, type KvCache } from "@heddle/attention";
-import { compile, type Device, disposeTree, HeddleError, type Tensor, take, tensor } from "@heddle/tensor";
+import {
+  compile,
+  type Device,
+  disposeTree,
+  type FloatDType,
+  HeddleError,
+  invariant,
+  isFloat,
+  type Tensor,
+  take,
+  tensor,
+} from "@heddle/tensor";
 import { cacheAttend } from "./attend.js";
 import type { DecoderConfig } from "./config.js";
 import { decoderHidden, unembed } from "./decoder.js";
@@ -51,7 +62,7 @@ interface StepInputs {
 
 /**
  * Makes a decoder whose steps are compiled: one plan for each number of rows and outputs, rounded up to a power of two.
- * Rows that fill up a plan write to a slot of their own.
+ * Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
  *
  * @throws HeddleError "config" for sizes that the model does not have
  */
@@ -64,11 +75,11 @@ export function createDecoder(
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
   const cache = createKvCache(device, {
     numLayers: config.numLayers,
-    numSlots: numSlots + 1, // the last one takes the rows that fill up a plan
+    numSlots,
     maxSeqLen,
     numKvHeads: config.numKvHeads,
     headDim: config.headDim,
-    dtype: weights.embedding.dtype,
+    dtype: floatDType(weights.embedding),
   });
   // Weights and cache are caught from outside, so that a step need not look through their trees.
   const run = compile((inputs: StepInputs) => stepLogits(config, { weights, cache, maxSeqLen }, inputs));
@@ -77,7 +88,7 @@ export function createDecoder(
     numSlots,
     maxSeqLen,
     vocabSize: config.vocabSize,
-    cacheBytes: cache.layers.reduce((sum, { k, v }) => sum + k.byteLength + v.byteLength, 0),
+    cacheBytes: cache.layers.reduce((sum, { key, value }) => sum + key.byteLength + value.byteLength, 0),
     async step(batch) {
       if (state.isDisposed) {
         throw new HeddleError(
@@ -166,7 +177,7 @@ function* pieces({ tokens, positions, slots, outputs }: DecoderBatch, maxRows: n
 function stepInputs(
   device: Device,
   { tokens, positions, slots, outputs }: DecoderBatch,
-  scratchSlot: number,
+  noSlot: number,
 ): StepInputs {
   const numRows = powerOfTwo(tokens.length);
   const filled = (values: Int32Array, length: number, filler: number) => {
@@ -177,7 +188,7 @@ function stepInputs(
   return {
     tokens_R: filled(tokens, numRows, 0),
     positions_R: filled(positions, numRows, 0),
-    slots_R: filled(slots, numRows, scratchSlot),
+    slots_R: filled(slots, numRows, noSlot),
     outputs_O: filled(outputs, powerOfTwo(outputs.length), 0),
   };
 }
@@ -186,6 +197,12 @@ async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[
   const values = Float32Array.from(await logits_OV.data());
   const width = logits_OV.shape[1] ?? 0;
   return Array.from({ length: count }, (_, row) => values.subarray(row * width, (row + 1) * width));
+}
+
+/** Keys and values have the dtype of the activations, which is that of the embedding. */
+function floatDType({ dtype }: Tensor): FloatDType {
+  invariant(isFloat(dtype), "an embedding table holds floats");
+  return dtype;
 }
 
 function powerOfTwo(count: number): number {

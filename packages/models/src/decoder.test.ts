@@ -1,78 +1,114 @@
-import { disposeTree, reference } from "@heddle/tensor";
-import { afterAll, describe, expect, test } from "vitest";
-import { goldenExpected, goldenNames, goldenSource, rowsOf } from "../test/golden-model.js";
+import type { Tensor } from "@heddle/tensor";
+import { compile, type Device, disposeTree } from "@heddle/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { devices } from "../test/devices.js";
+import { type GoldenArray, goldenExpected, goldenNames, goldenSource, rowsOf } from "../test/golden-model.js";
+import { relativeError } from "../test/relative-error.js";
 import { batchInputs } from "./batch-inputs.js";
-import { decoderHidden } from "./decoder.js";
+import { decoderHidden, decoderLogits } from "./decoder.js";
 import { type LoadedModel, loadModel } from "./load-model.js";
+import type { DecoderWeights } from "./weights.js";
 
-/** Largest difference over the largest value that is expected. */
-function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>, counts: (at: number) => boolean): number {
-  expect(actual.length).toBe(expected.length);
-  let worst = 0;
-  let largest = 0;
-  for (let at = 0; at < expected.length; at++) {
-    largest = Math.max(largest, Math.abs(expected[at] ?? 0));
-    const error = Math.abs((actual[at] ?? Number.NaN) - (expected[at] ?? Number.NaN));
-    if (counts(at)) worst = Math.max(worst, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error);
-  }
-  return worst / largest;
-}
-
-const devices = [{ name: "reference", device: reference(), tolerance: 1e-6 }];
-afterAll(() => {
-  for (const { device } of devices) device.dispose();
-});
-
-describe.each(devices)("$name", ({ device, tolerance }) => {
+describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(goldenNames)("%s", (name) => {
-    async function withModel(run: (model: LoadedModel, golden: Awaited<ReturnType<typeof goldenExpected>>) => Promise<void>) {
-      const before = device.memory().buffers;
-      const model = await loadModel(goldenSource(name), { device });
-      await run(model, await goldenExpected(name));
+    const held: { device: Device; model: LoadedModel; golden: Readonly<Record<string, GoldenArray>> }[] = [];
+    const use = () => {
+      const [only] = held;
+      if (only === undefined) throw new Error("the model is not loaded");
+      return only;
+    };
+    beforeAll(async () => {
+      const device = make();
+      held.push({
+        device,
+        model: await loadModel(goldenSource(name), { device }),
+        golden: await goldenExpected(name),
+      });
+    });
+    afterAll(() => {
+      const { device, model } = use();
       model.dispose();
-      expect(device.memory().buffers).toBe(before);
-    }
+      expect(device.memory().buffers).toBe(0);
+      device.dispose();
+    });
 
     test.each(["basic", "long"])("%s logits", async (kind) => {
-      await withModel(async (model, golden) => {
-        const inputs = batchInputs(device, rowsOf(golden[`${kind}.input_ids`]));
-        const logits = model.forward(inputs);
-        const expected = golden[`${kind}.logits`];
-        expect(logits.shape).toEqual(expected?.shape);
-        expect(relativeError(await logits.data(), expected?.data ?? [], () => true)).toBeLessThan(tolerance);
-        inputs.dispose();
-        logits.dispose();
-      });
+      const { device, model, golden } = use();
+      const inputs = batchInputs(device, rowsOf(golden[`${kind}.input_ids`]));
+      const logits = model.forward(inputs);
+      const expected = golden[`${kind}.logits`];
+      expect(logits.shape).toEqual(expected?.shape);
+      expect(relativeError(await logits.data(), expected?.data ?? [])).toBeLessThan(tolerance);
+      inputs.dispose();
+      logits.dispose();
+    });
+
+    test("compiled, also when run again with other ids", async () => {
+      const { device, model, golden } = use();
+      const run = compile((weights: DecoderWeights, ids: Tensor) =>
+        decoderLogits(model.config, weights, { ids }),
+      );
+      const first = batchInputs(
+        device,
+        rowsOf(golden["long.input_ids"]).map((row) => row.toReversed()),
+      );
+      run(model.weights, first.ids).dispose();
+      const inputs = batchInputs(device, rowsOf(golden["long.input_ids"]));
+      const logits = run(model.weights, inputs.ids);
+      expect(run.plans().length).toBe(1);
+      expect(relativeError(await logits.data(), golden["long.logits"]?.data ?? [])).toBeLessThan(tolerance);
+      disposeTree([first.ids, inputs.ids, logits]);
+      run.dispose();
     });
 
     test("hidden states of each layer", async () => {
-      await withModel(async (model, golden) => {
-        const inputs = batchInputs(device, rowsOf(golden["basic.input_ids"]).slice(0, 1));
-        const hidden = decoderHidden(model.config, model.weights, { ...inputs, keepLayers: true });
-        const expected = golden["basic.hidden_states"];
-        const states = [...hidden.layers, hidden.last];
-        expect(states.length).toBe(expected?.shape[0]);
-        const size = (expected?.data.length ?? 0) / states.length;
-        for (const [at, state] of states.entries()) {
-          const wanted = expected?.data.subarray(at * size, (at + 1) * size) ?? [];
-          expect(relativeError(await state.data(), wanted, () => true)).toBeLessThan(tolerance);
-        }
-        inputs.dispose();
-        disposeTree(hidden);
-      });
+      const { device, model, golden } = use();
+      const inputs = batchInputs(device, rowsOf(golden["basic.input_ids"]).slice(0, 1));
+      const hidden = decoderHidden(model.config, model.weights, { ...inputs, keepLayers: true });
+      const expected = golden["basic.hidden_states"];
+      const states = [...hidden.layers, hidden.last];
+      expect(states.length).toBe(expected?.shape[0]);
+      const size = (expected?.data.length ?? 0) / states.length;
+      for (const [at, state] of states.entries()) {
+        const wanted = expected?.data.subarray(at * size, (at + 1) * size) ?? [];
+        expect(relativeError(await state.data(), wanted)).toBeLessThan(tolerance);
+      }
+      inputs.dispose();
+      disposeTree(hidden);
     });
 
     test("right padding changes nothing", async () => {
-      await withModel(async (model, golden) => {
-        const mask = golden["padded.attention_mask"];
-        const inputs = batchInputs(device, rowsOf(golden["padded.input_ids"]), rowsOf(mask));
+      const { device, model, golden } = use();
+      const mask = golden["padded.attention_mask"];
+      const inputs = batchInputs(device, rowsOf(golden["padded.input_ids"]), rowsOf(mask));
+      const logits = model.forward(inputs);
+      const isToken = (at: number) => mask?.data[Math.floor(at / model.config.vocabSize)] === 1;
+      const expected = golden["padded.logits"]?.data ?? [];
+      expect(relativeError(await logits.data(), expected, isToken)).toBeLessThan(tolerance);
+      inputs.dispose();
+      logits.dispose();
+    });
+
+    test("left padding gives the next tokens of the rows alone", async () => {
+      const { device, model, golden } = use();
+      if (golden["leftpad.input_ids"] === undefined) return;
+      const ids = rowsOf(golden["leftpad.input_ids"]);
+      const mask = rowsOf(golden["leftpad.attention_mask"]);
+      const next = rowsOf(golden["leftpad.greedy_ids"]);
+      for (let step = 0; step < 8; step++) {
+        const inputs = batchInputs(device, ids, mask);
         const logits = model.forward(inputs);
-        const isToken = (at: number) => mask?.data[Math.floor(at / model.config.vocabSize)] === 1;
-        const expected = golden["padded.logits"]?.data ?? [];
-        expect(relativeError(await logits.data(), expected, isToken)).toBeLessThan(tolerance);
+        const best = logits.argmax({ axis: -1 });
+        const values = await best.data();
+        const width = ids[0]?.length ?? 0;
+        for (const [row, wanted] of next.entries()) {
+          expect(values[row * width + width - 1]).toBe(wanted[step]);
+          ids[row]?.push(wanted[step] ?? 0);
+          mask[row]?.push(1);
+        }
         inputs.dispose();
-        logits.dispose();
-      });
+        disposeTree([logits, best]);
+      }
     });
   });
 });

@@ -1,7 +1,12 @@
 import { HeddleError } from "@heddle/tensor";
 import { createDecoder, type Decoder } from "./create-decoder.js";
 import type { LoadedModel } from "./load-model.js";
-import { createSampler, type SampledToken, type SamplingOptions, type TokenLogprob } from "./sampling/sampler.js";
+import {
+  createSampler,
+  type SampledToken,
+  type SamplingOptions,
+  type TokenLogprob,
+} from "./sampling/sampler.js";
 import { createStopMatcher } from "./stop-matcher.js";
 
 export interface GenerateOptions extends SamplingOptions {
@@ -66,7 +71,11 @@ export async function* generate(
   }
 }
 
-function finish(token: SampledToken, text: string, finishReason: GeneratedToken["finishReason"]): GeneratedToken {
+function finish(
+  token: SampledToken,
+  text: string,
+  finishReason: GeneratedToken["finishReason"],
+): GeneratedToken {
   return finishReason === undefined ? { ...token, text } : { ...token, text, finishReason };
 }
 
@@ -84,11 +93,13 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
 function promptIdsOf({ tokenizer }: LoadedModel, prompt: string | ArrayLike<number>): Int32Array {
   const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
   if (ids === undefined) {
-    const message = "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.";
+    const message =
+      "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.";
     throw new HeddleError("config", message, {});
   }
   if (ids.length === 0) {
-    const message = "generate: a prompt must have at least one token; got none. Begin with the model's first token.";
+    const message =
+      "generate: a prompt must have at least one token; got none. Begin with the model's first token.";
     throw new HeddleError("config", message, {});
   }
   return ids;
@@ -97,7 +108,10 @@ function promptIdsOf({ tokenizer }: LoadedModel, prompt: string | ArrayLike<numb
 function numTokensLeft(
   { config }: LoadedModel,
   promptLength: number,
-  { maxTokens, maxSeqLen = config.maxSeqLen }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
+  {
+    maxTokens,
+    maxSeqLen = config.maxSeqLen,
+  }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
 ): number {
   const room = Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
   if (room < 1) {

@@ -38,7 +38,10 @@ export interface LoadedModel {
  */
 export async function loadModel(source: FileSource, options: LoadWeightsOptions): Promise<LoadedModel> {
   const config = parseConfig(await readJson(source, "config.json"));
-  const generationConfig = parseGenerationConfig(await readOptional(source, "generation_config.json"), config);
+  const generationConfig = parseGenerationConfig(
+    await readOptional(source, "generation_config.json"),
+    config,
+  );
   const tokenizer = await readTokenizer(source);
   const chatTemplate = await readChatTemplate(source);
   const weights = await loadWeights(config, await openSafetensors(source), options);

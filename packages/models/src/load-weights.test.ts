@@ -7,7 +7,10 @@ test("floats become the dtype that is asked for", async () => {
   const device = reference();
   const dtypes: string[] = [];
   for (const dtype of [undefined, "f32", "stored"] as const) {
-    const model = await loadModel(goldenSource("llama_sharded_bf16"), { device, ...(dtype ? { dtype } : {}) });
+    const model = await loadModel(goldenSource("llama_sharded_bf16"), {
+      device,
+      ...(dtype ? { dtype } : {}),
+    });
     dtypes.push(model.weights.embedding.dtype);
   }
   expect(dtypes).toEqual(["f64", "f32", "bf16"]);

@@ -121,12 +121,25 @@ test("a configuration is frozen throughout", () => {
 });
 
 test("every problem of a file is listed in one error", () => {
-  const broken = { ...llama, hidden_size: undefined, num_hidden_layers: 0, sliding_window: 4096, hidden_act: "tanh" };
-  expect(messageOf(broken)).toMatchInlineSnapshot(`"config parseConfig: config.json must describe a llama model that Heddle computes; got unknown key sliding_window = 4096; hidden_size = missing (Invalid input: expected number, received undefined); num_hidden_layers = 0 (Too small: expected number to be >0); hidden_act = "tanh" (Invalid option: expected one of "silu"|"swish"|"gelu"|"gelu_new"|"gelu_pytorch_tanh"|"gelu_fast"|"relu"). Mend these keys."`);
+  const broken = {
+    ...llama,
+    hidden_size: undefined,
+    num_hidden_layers: 0,
+    sliding_window: 4096,
+    hidden_act: "tanh",
+  };
+  expect(messageOf(broken)).toMatchInlineSnapshot(
+    `"config parseConfig: config.json must describe a llama model that Heddle computes; got unknown key sliding_window = 4096; hidden_size = missing (Invalid input: expected number, received undefined); num_hidden_layers = 0 (Too small: expected number to be >0); hidden_act = "tanh" (Invalid option: expected one of "silu"|"swish"|"gelu"|"gelu_new"|"gelu_pytorch_tanh"|"gelu_fast"|"relu"). Mend these keys."`,
+  );
 });
 
 test("a key that is switched off, or known to have no effect, is passed over", () => {
-  const extra = { sliding_window: null, use_qk_norm: false, transformers_version: "4.40", attention_dropout: 0.1 };
+  const extra = {
+    sliding_window: null,
+    use_qk_norm: false,
+    transformers_version: "4.40",
+    attention_dropout: 0.1,
+  };
   expect(parseConfig({ ...llama, ...extra })).toEqual(parseConfig(llama));
   const off = { scale_attn_by_inverse_layer_idx: true };
   const gpt2 = { model_type: "gpt2", vocab_size: 8, n_embd: 8, n_layer: 1, n_head: 1 };

@@ -11,7 +11,6 @@ export async function readTokenizer(source: FileSource): Promise<Tokenizer | und
     "tokenizer.json": await text("tokenizer.json"),
     "tokenizer.model": await bytes("tokenizer.model"),
     "tokenizer_config.json": await text("tokenizer_config.json"),
-    "special_tokens_map.json": await text("special_tokens_map.json"),
   });
 }
 

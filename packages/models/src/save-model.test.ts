@@ -1,5 +1,13 @@
 import { memorySink, memorySource, saveTensors } from "@heddle/checkpoints";
-import { disposeTree, flattenTree, HeddleError, type LinearWeight, reference, Tensor, zeros } from "@heddle/tensor";
+import {
+  disposeTree,
+  flattenTree,
+  HeddleError,
+  type LinearWeight,
+  reference,
+  Tensor,
+  zeros,
+} from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenConfig, goldenNames, goldenSource } from "../test/golden-model.js";
 import { initWeights } from "./init-weights.js";

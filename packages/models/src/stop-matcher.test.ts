@@ -37,5 +37,7 @@ test("after a stop nothing more comes out", () => {
 });
 
 test("an empty stop string is refused", () => {
-  expect(() => createStopMatcher([""])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: createStopMatcher: a stop string must have characters; got an empty one. Remove it.]`);
+  expect(() => createStopMatcher([""])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: createStopMatcher: a stop string must have characters; got an empty one. Remove it.]`,
+  );
 });

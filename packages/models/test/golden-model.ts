@@ -49,7 +49,9 @@ export function rowsOf(array: GoldenArray | undefined): number[][] {
   if (array === undefined) throw new Error("the golden file has no such array");
   const width = array.shape.at(-1) ?? 1;
   const count = array.data.length / width;
-  return Array.from({ length: count }, (_, row) => Array.from(array.data.subarray(row * width, (row + 1) * width)));
+  return Array.from({ length: count }, (_, row) =>
+    Array.from(array.data.subarray(row * width, (row + 1) * width)),
+  );
 }
 
 function filesIn(folder: string): [string, Uint8Array][] {

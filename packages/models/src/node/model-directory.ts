@@ -1,6 +1,6 @@
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
-import type { LoadWeightsOptions } from "../load-weights.js";
 import { type LoadedModel, loadModel } from "../load-model.js";
+import type { LoadWeightsOptions } from "../load-weights.js";
 import { type SaveModelOptions, saveModel } from "../save-model.js";
 
 /** Loads a model from a Hugging Face directory on disk; see `loadModel`. */
