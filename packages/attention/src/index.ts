@@ -1,4 +1,14 @@
 export { type AttentionOptions, type AttentionWithLse, attention, attentionWithLse } from "./attention.js";
+export { type CachedAttentionOptions, cachedAttention } from "./cached-attention.js";
+export {
+  appendKv,
+  type CacheRows,
+  checkCacheRows,
+  createKvCache,
+  type KvCache,
+  type KvCacheLayer,
+  type KvCacheOptions,
+} from "./kv-cache.js";
 export {
   type AllOfMask,
   allOf,

@@ -1,11 +1,19 @@
-import { type Device, reference } from "@heddle/tensor";
+import { cpu, type Device, reference } from "@heddle/tensor";
 
 /** Every device that the suites run on, with the tolerance that its arithmetic allows. */
 export const devices: readonly {
   readonly name: string;
   readonly create: () => Device;
   readonly tolerance: { readonly absolute: number; readonly relative: number };
-}[] = [{ name: "reference", create: () => reference(), tolerance: { absolute: 1e-6, relative: 1e-6 } }];
+}[] = [
+  { name: "reference", create: () => reference(), tolerance: { absolute: 1e-6, relative: 1e-6 } },
+  { name: "cpu", create: () => cpu({ threads: 1 }), tolerance: { absolute: 1e-5, relative: 1e-4 } },
+  {
+    name: "cpu with two threads",
+    create: () => cpu({ threads: 2 }),
+    tolerance: { absolute: 1e-5, relative: 1e-4 },
+  },
+];
 
 /** Largest |actual - expected| - relative * |expected|: at most the absolute tolerance. NaN counts as infinite. */
 export function worstExcess(

@@ -62,6 +62,8 @@ export interface TileProduct {
   readonly columns: number;
   /** Adds to C instead of setting it. */
   readonly accumulates: boolean;
+  /** Shape of the register blocks, largest first; the last row block and column block must be 1. */
+  readonly blocks?: { readonly rows: readonly number[]; readonly columns: readonly number[] };
 }
 
 /**
@@ -78,7 +80,7 @@ export function emitTileMatmul(f: FunctionBuilder, registers: MatmulRegisters, p
     const row = f.let(i32.const(0));
     const aRow = f.let(a);
     const cRow = f.let(c);
-    for (const rows of [blockRows, 1]) {
+    for (const rows of product.blocks?.rows ?? [blockRows, 1]) {
       f.advance(row, i32.sub(product.rows, rows - 1), rows, () => {
         emitBlock(f, registers, { product, rows, width, a: aRow, b, c: cRow });
         f.increase(aRow, rows * product.a.rowBytes);
@@ -87,7 +89,7 @@ export function emitTileMatmul(f: FunctionBuilder, registers: MatmulRegisters, p
     }
   };
   let left = product.columns;
-  for (const width of [registers.maxColumns, 8, 4, 1]) {
+  for (const width of product.blocks?.columns ?? [registers.maxColumns, 8, 4, 1]) {
     const count = Math.floor(left / width);
     left -= count * width;
     if (count === 0) continue;

@@ -1,0 +1,347 @@
+import {
+  assemble,
+  type CpuFeatures,
+  f32,
+  f32x4,
+  type FunctionBuilder,
+  i32,
+  i32x4,
+  type KernelStep,
+  laneMath,
+  type Local,
+  type Value,
+  v128,
+  type WasmKernelFactory,
+} from "@heddle/tensor/kernel";
+import type { CachedAttentionParams } from "../cached-attention.js";
+import type { FlashShape } from "../flash-params.js";
+import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
+import { emitInverse, emitWeight } from "./online-softmax.js";
+import { emitScaleRow, minimum } from "./row-moves.js";
+import { clearStep, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
+import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
+
+type Address = Local<"i32">;
+
+export interface DecodeCall {
+  readonly shape: FlashShape;
+  readonly numSlots: number;
+  readonly params: CachedAttentionParams;
+  readonly features: CpuFeatures;
+}
+
+/** Keys that are scored before their values are read: both tiles stay in the first-level cache. */
+const tileKeys = 64;
+const lowest = -3e38;
+
+interface DecodePlan extends DecodeCall {
+  /** Query heads that share a kv head. */
+  readonly group: number;
+  /** Parts that the keys of a row are cut into, so that every thread has work. */
+  readonly splits: number;
+  readonly slots: ScratchSlots;
+  /** Floats of a partial result: values, then maximum and sum. */
+  readonly partialFloats: number;
+}
+
+/**
+ * Kernel of attention with few queries a row: each unit streams one part of the keys and values of a row and kv head once,
+ * for all query heads of the group. Parts are cut by the length found in memory and merged in a second step.
+ *
+ * @see Dao et al. 2023, Flash-Decoding for long-context inference
+ */
+export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
+  const { shape, features } = call;
+  const { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim } = shape;
+  const group = numHeads / numKvHeads;
+  const rows = batch * queryLen * numKvHeads;
+  const wanted = features.threads === 1 ? 1 : Math.ceil((4 * features.threads) / rows);
+  const splits = Math.max(1, Math.min(wanted, Math.ceil(keyLen / 256)));
+  const partialFloats = Math.ceil((valueDim + 2) / 4) * 4;
+  const slotFloats = group * (tileKeys + partialFloats);
+  const plan = { ...call, group, splits, partialFloats, slots: scratchSlots(features, slotFloats * 4) };
+  const work = (group * (headDim + valueDim) * keyLen) / (2 * splits);
+  const { slots, numSlots, params } = plan;
+  const key = `decode ${JSON.stringify([shape, numSlots, params, features, splits])}`;
+  const partials = { kind: "scratch", byteOffset: slots.totalBytes } as const;
+  const main: KernelStep = {
+    module: { key, emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)) },
+    args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }, partials],
+    units: rows * splits,
+    grain: Math.max(1, Math.ceil(65_536 / work)),
+  };
+  const merge: KernelStep = {
+    module: {
+      key: `decode-merge ${splits} ${valueDim} ${features.relaxedSimd} shared ${features.sharedMemory}`,
+      emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitMerge(f, plan)),
+    },
+    args: [partials, { kind: "buffer", index: 5 }],
+    units: batch * numHeads * queryLen,
+    grain: Math.max(1, Math.ceil(16_384 / (splits * valueDim))),
+  };
+  return {
+    steps: [clearStep(slots, features), main, merge],
+    scratchBytes: slots.totalBytes + batch * numHeads * queryLen * splits * partialFloats * 4,
+  };
+}
+
+/** What one unit works on: the queries of a group's heads at one token, and a range of keys. */
+interface DecodeUnit {
+  readonly plan: DecodePlan;
+  readonly registers: MatmulRegisters;
+  /** Query of the group's first head; heads are `queryLen * headDim` floats apart. */
+  readonly query: Address;
+  readonly key: Address;
+  readonly value: Address;
+  /** [group, tileKeys] */
+  readonly scores: Address;
+  /** [group, partialFloats] */
+  readonly partial: Address;
+}
+
+/** Emits the loop over units: kv head by kv head, so that rows of one slot find its keys in the cache. */
+function emitDecode(f: FunctionBuilder, plan: DecodePlan): void {
+  const { shape, numSlots, features, slots, group, splits, partialFloats } = plan;
+  const { batch, queryLen, numHeads, headDim } = shape;
+  const buffers = declareCacheBuffers(f);
+  const [scratch, partials, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+  const registers = matmulRegisters(f, features);
+  emitWithSlot(f, { slots, scratch, isShared: features.sharedMemory }, (scores) => {
+    const partial = f.let(i32.add(scores, group * tileKeys * 4));
+    f.for(begin, end, 1, (unit) => {
+      const row = f.let(i32.divU(unit, splits));
+      const split = f.let(i32.sub(unit, i32.mul(row, splits)));
+      const kvHead = f.let(i32.divU(row, batch * queryLen));
+      const token = f.let(i32.sub(row, i32.mul(kvHead, batch * queryLen))); // of all tokens of the batch
+      const batchRow = f.let(i32.divU(token, queryLen));
+      const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
+      const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
+      const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
+      const { key, value, numKeys, offset } = emitCachedKeys(f, { shape, numSlots, buffers }, { batchRow, kvHead });
+      const query = f.let(i32.add(buffers.query, i32.mul(firstRow, headDim * 4)));
+      const work = { plan, registers, query, key, value, scores, partial };
+      const length = f.let(i32.add(i32.add(offset, queryIndex), 1));
+      f.if(i32.eqz(numKeys), () => f.set(length, 0));
+      const { from, to } = emitPart(f, plan, { length, split });
+      emitStream(f, work, { from, to });
+      const target = f.let(i32.add(partials, i32.mul(i32.add(i32.mul(firstRow, splits), split), partialFloats * 4)));
+      const source = f.let(partial);
+      f.for(0, group, 1, () => {
+        f.copyMemory(target, source, partialFloats * 4);
+        f.increase(source, partialFloats * 4);
+        f.increase(target, queryLen * splits * partialFloats * 4);
+      });
+    });
+  });
+}
+
+/** Emits the range of keys of one part. */
+function emitPart(
+  f: FunctionBuilder,
+  { params, splits }: DecodePlan,
+  { length, split }: { length: Address; split: Address },
+): { from: Address; to: Address } {
+  const first = f.let(i32.const(0));
+  if (params.left !== undefined) {
+    f.set(first, i32.sub(length, params.left + 1));
+    f.if(i32.ltS(first, 0), () => f.set(first, 0));
+  }
+  const count = i32.sub(length, first);
+  const size = f.let(i32.divU(i32.add(count, splits - 1), splits));
+  const from = minimum(f, i32.add(first, i32.mul(split, size)), length);
+  return { from, to: minimum(f, i32.add(from, size), length) };
+}
+
+/** Emits the running softmax over a range of keys into the unit's partial results. */
+function emitStream(f: FunctionBuilder, unit: DecodeUnit, { from, to }: { from: Address; to: Address }): void {
+  const { plan, partial, scores, value } = unit;
+  const { group, partialFloats, shape } = plan;
+  const { valueDim } = shape;
+  f.fillMemory(partial, 0, group * partialFloats * 4);
+  const at = f.let(partial);
+  f.for(0, group, 1, () => {
+    f.store("f32", at, lowest, valueDim * 4);
+    f.increase(at, partialFloats * 4);
+  });
+  const groupRows = f.let(i32.const(group));
+  f.for(from, to, tileKeys, (firstKey) => {
+    const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
+    emitKeyScores(f, unit, { firstKey, numKeys });
+    emitRowSoftmax(f, unit, numKeys);
+    emitTileMatmul(f, unit.registers, {
+      a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
+      b: { address: i32.add(value, i32.mul(firstKey, valueDim * 4)), rowBytes: valueDim * 4 },
+      c: { address: partial, rowBytes: partialFloats * 4 },
+      rows: groupRows,
+      depth: numKeys,
+      columns: valueDim,
+      accumulates: true,
+      blocks: decodeBlocks(group),
+    });
+  });
+}
+
+/** Register blocks for `group` rows: as many sums at once as hide the latency of an addition. */
+function decodeBlocks(group: number): { rows: readonly number[]; columns: readonly number[] } {
+  if (group === 1) return { rows: [1], columns: [32, 16, 8, 4, 1] };
+  const rows = [4, 3, 2, 1].filter((count) => count <= group);
+  return { rows, columns: [8, 4, 1] };
+}
+
+/** Emits scores of up to 64 keys for every head of the group; four keys at a time, lanes along the features. */
+function emitKeyScores(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
+): void {
+  const { plan, query, key, scores } = unit;
+  const { shape, group, params, features } = plan;
+  const { headDim, queryLen } = shape;
+  const math = laneMath(f, features);
+  const keyAt = f.let(i32.add(key, i32.mul(firstKey, headDim * 4)));
+  const scoreAt = f.let(scores);
+  f.for(0, numKeys, 4, (first) => {
+    for (let head = 0; head < group; head += 2) {
+      const heads = head + 1 < group ? [head, head + 1] : [head];
+      const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
+      for (const [i, sum] of sums.entries()) {
+        const scaled = f32x4.mul(sum, params.scale);
+        const capped =
+          params.softcap === undefined
+            ? scaled
+            : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / params.softcap)), params.softcap);
+        const lane = i32x4.add(i32x4.splat(first), v128.const(Int32Array.of(0, 1, 2, 3)));
+        const seen = i32x4.ltS(lane, i32x4.splat(numKeys));
+        const masked = v128.bitselect(capped, f32x4.splat(Number.NEGATIVE_INFINITY), seen);
+        f.store("v128", scoreAt, masked, (heads[i] ?? 0) * tileKeys * 4);
+      }
+    }
+    f.increase(keyAt, 4 * headDim * 4);
+    f.increase(scoreAt, 16);
+  });
+}
+
+/**
+ * Emits, for each of one or two heads, the products of its query with four keys, as lanes. The last group of a tile may read
+ * up to three rows past the keys: rows of the cache or the guard behind it, never used.
+ */
+function emitFourDots(
+  f: FunctionBuilder,
+  { query, key, heads, headBytes, plan }: { query: Address; key: Address; heads: readonly number[]; headBytes: number; plan: DecodePlan },
+): Local<"v128">[] {
+  const { headDim } = plan.shape;
+  const madd = multiplyAddFor(plan.features);
+  const sums = heads.map(() => [0, 1, 2, 3].map(() => f.let(f32x4.splat(0))));
+  const step = (load: typeof v128.load, offset: number, at: { query: Address; key: Address }) => {
+    const keys = [0, 1, 2, 3].map((row) => f.let(load(at.key, row * headDim * 4 + offset)));
+    for (const [i, head] of heads.entries()) {
+      const features = f.let(load(at.query, head * headBytes + offset));
+      for (const [row, sum] of (sums[i] ?? []).entries()) f.set(sum, madd(features, keys[row] ?? features, sum));
+    }
+  };
+  const at = { query: f.let(query), key: f.let(key) };
+  const unroll = 4;
+  const rounds = Math.floor(headDim / (4 * unroll));
+  f.for(0, rounds, 1, () => {
+    for (let i = 0; i < unroll; i++) step(v128.load, i * 16, at);
+    f.increase(at.query, unroll * 16);
+    f.increase(at.key, unroll * 16);
+  });
+  const left = headDim - rounds * 4 * unroll;
+  for (let i = 0; i + 4 <= left; i += 4) step(v128.load, i * 4, at);
+  for (let i = left - (left % 4); i < left; i++) step(v128.load32Zero, i * 4, at);
+  return sums.map((four) => emitLaneSums(f, four));
+}
+
+/** Emits the sums of the lanes of four vectors, as one vector. */
+function emitLaneSums(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128"> {
+  const pair = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined) =>
+    f.let(f32x4.add(i32x4.shuffle(x ?? 0, y ?? 0, [0, 4, 1, 5]), i32x4.shuffle(x ?? 0, y ?? 0, [2, 6, 3, 7])));
+  const ab = pair(a, b);
+  const cd = pair(c, d);
+  return f.let(f32x4.add(i32x4.shuffle(ab, cd, [0, 1, 4, 5]), i32x4.shuffle(ab, cd, [2, 3, 6, 7])));
+}
+
+/** Emits the softmax step of each head's row of scores: weights in place, maximum, sum and values of the partial result. */
+function emitRowSoftmax(f: FunctionBuilder, { plan, scores, partial }: DecodeUnit, numKeys: Address): void {
+  const { group, partialFloats, features, shape } = plan;
+  const { valueDim } = shape;
+  const row = f.let(scores);
+  const state = f.let(partial);
+  f.for(0, group, 1, () => {
+    const before = f.let(f32.load(state, valueDim * 4));
+    const maxima = f.let(f32x4.splat(before));
+    const at = f.let(row);
+    f.for(0, numKeys, 4, () => {
+      f.set(maxima, f32x4.pmax(maxima, v128.load(at)));
+      f.increase(at, 16);
+    });
+    const maximum = f.let(emitLaneFold(f, maxima, f32.max));
+    const sums = f.let(f32x4.splat(0));
+    f.set(at, row);
+    f.for(0, numKeys, 4, () => {
+      const weight = emitWeight(f, f32x4.sub(v128.load(at), f32x4.splat(maximum)), features);
+      f.store("v128", at, weight);
+      f.set(sums, f32x4.add(sums, weight));
+      f.increase(at, 16);
+    });
+    const correction = f.let(f32x4.extract(emitWeight(f, f32x4.splat(f32.sub(before, maximum)), features), 0));
+    f.if(f32.ne(correction, 1), () =>
+      emitScaleRow(f, { source: state, target: state, factor: correction, count: valueDim }),
+    );
+    const sum = f32.mul(f32.load(state, (valueDim + 1) * 4), correction);
+    f.store("f32", state, f32.add(sum, emitLaneFold(f, sums, f32.add)), (valueDim + 1) * 4);
+    f.store("f32", state, maximum, valueDim * 4);
+    f.increase(row, tileKeys * 4);
+    f.increase(state, partialFloats * 4);
+  });
+}
+
+function emitLaneFold(
+  f: FunctionBuilder,
+  lanes: Local<"v128">,
+  fold: (a: Value<"f32">, b: Value<"f32">) => Value<"f32">,
+): Value<"f32"> {
+  const half = (i: number) => f.let(fold(f32x4.extract(lanes, i), f32x4.extract(lanes, i + 2)));
+  return fold(half(0), half(1));
+}
+
+/** Emits the merge of the parts of each row: out = sum(e^(m_i - m) acc_i) / sum(e^(m_i - m) l_i). */
+function emitMerge(f: FunctionBuilder, { splits, partialFloats, shape, features }: DecodePlan): void {
+  const { valueDim } = shape;
+  const madd = multiplyAddFor(features);
+  const [partials, out, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+  f.for(begin, end, 1, (row) => {
+    const first = f.let(i32.add(partials, i32.mul(row, splits * partialFloats * 4)));
+    const target = f.let(i32.add(out, i32.mul(row, valueDim * 4)));
+    const maximum = f.let(f32.load(first, valueDim * 4));
+    const parts = Array.from({ length: splits }, (_, i) => i * partialFloats * 4);
+    for (const part of parts.slice(1)) f.set(maximum, f32.max(maximum, f32.load(first, part + valueDim * 4)));
+    const total = f.let(f32.const(0));
+    const factors = parts.map((part) => {
+      const exponent = f32.sub(f32.load(first, part + valueDim * 4), maximum);
+      const factor = f.let(f32x4.extract(emitWeight(f, f32x4.splat(exponent), features), 0));
+      f.set(total, f32.add(total, f32.mul(factor, f32.load(first, part + (valueDim + 1) * 4))));
+      return factor;
+    });
+    const inverse = emitInverse(f, total);
+    const weights = factors.map((factor) => f.let(f32x4.splat(f32.mul(factor, inverse))));
+    f.for(0, Math.floor(valueDim / 4), 1, () => {
+      const sum = weights.reduce<Value<"v128">>(
+        (acc, weight, i) => madd(weight, v128.load(first, parts[i]), acc),
+        f32x4.splat(0),
+      );
+      f.store("v128", target, sum);
+      f.increase(first, 16);
+      f.increase(target, 16);
+    });
+    for (let i = 0; i < valueDim % 4; i++) {
+      const sum = weights.reduce<Value<"f32">>(
+        (acc, weight, j) =>
+          f32.add(acc, f32.mul(f32x4.extract(weight, 0), f32.load(first, (parts[j] ?? 0) + i * 4))),
+        f32.const(0),
+      );
+      f.store("f32", target, sum, i * 4);
+    }
+  });
+}
