@@ -119,6 +119,7 @@ export function full(
   value: number,
   options: { readonly dtype?: DType } = {},
 ): Tensor {
+  checkShape("full", shape);
   const dtype = options.dtype ?? device.defaultFloat;
   return fromNumbers(device, { shape, dtype }, new Float64Array(sizeOf(shape)).fill(value));
 }
@@ -155,6 +156,7 @@ export interface RandomOptions {
 
 /** Uniform numbers in [0, 1). */
 export function rand(device: Device, shape: Shape, options: RandomOptions): Tensor {
+  checkShape("rand", shape);
   const words = randomWords(seedToKey(options.seed), sizeOf(shape), stream.values);
   return fromNumbers(
     device,
@@ -165,6 +167,7 @@ export function rand(device: Device, shape: Shape, options: RandomOptions): Tens
 
 /** Normal numbers with mean 0 and variance 1, by Box and Muller's method on the host. */
 export function randn(device: Device, shape: Shape, options: RandomOptions): Tensor {
+  checkShape("randn", shape);
   const key = seedToKey(options.seed);
   const values = new Float64Array(sizeOf(shape));
   for (let i = 0; i < values.length; i += 2) {

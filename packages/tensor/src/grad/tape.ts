@@ -53,7 +53,7 @@ export class Tape implements Trace {
     if (spec.mutates?.length && ids.some((id) => id >= 0)) {
       throw new HeddleError(
         "unsupported",
-        `${spec.name}: an in-place op has no gradient; it was given a tensor that valueAndGrad follows. Pass \`x.detach()\`, or compute a new tensor instead.`,
+        `${spec.name}: an in-place op has no gradient; got a tensor that valueAndGrad follows. Pass \`x.detach()\`, or compute a new tensor instead.`,
         { op: spec.name },
       );
     }
@@ -67,7 +67,7 @@ export class Tape implements Trace {
       if (spec.expression) return outputs;
       throw new HeddleError(
         "unsupported",
-        `${spec.name}: this op has no gradient rule; it was given a tensor that valueAndGrad follows. Pass \`x.detach()\` if none is needed.`,
+        `${spec.name}: this op has no gradient rule; got a tensor that valueAndGrad follows. Pass \`x.detach()\` if none is needed.`,
         { op: spec.name },
       );
     }

@@ -1,8 +1,15 @@
+import {
+  logSoftmaxGradKernel,
+  logSoftmaxKernel,
+  softmaxGradKernel,
+  softmaxKernel,
+} from "../cpu/kernels/softmax.js";
 import { isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, normalizeAxis, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { onRows } from "./row-kernel.js";
 import { widened } from "./widen.js";
 
 type None = Readonly<Record<never, never>>;
@@ -29,6 +36,7 @@ export const softmaxOp: Op<None> = defineOp({
       return exp.div(exp.sum({ axes: -1, keepDims: true }));
     }),
   vjp: ({ outputs: [y], grads: [g] }) => [y && g && softmaxGradOp.call([y, g], noParams)],
+  kernels: { wasm: onRows(softmaxKernel) },
 });
 
 /** dx = y (g - sum(g y)). */
@@ -36,6 +44,7 @@ export const softmaxGradOp: Op<None> = defineOp({
   name: "softmaxGrad",
   infer: ([y]) => floatType("softmaxGrad", y),
   reference: ([y, g]) => (y && g ? [y.mul(g.sub(g.mul(y).sum({ axes: -1, keepDims: true })))] : []),
+  kernels: { wasm: onRows(softmaxGradKernel) },
 });
 
 /** Logarithm of softmax over the last axis, without computing the softmax. */
@@ -48,6 +57,7 @@ export const logSoftmaxOp: Op<None> = defineOp({
       return shifted.sub(shifted.exp().sum({ axes: -1, keepDims: true }).log());
     }),
   vjp: ({ outputs: [y], grads: [g] }) => [y && g && logSoftmaxGradOp.call([y, g], noParams)],
+  kernels: { wasm: onRows(logSoftmaxKernel) },
 });
 
 /** dx = g - softmax(x) sum(g), with softmax(x) = exp(y). */
@@ -55,6 +65,7 @@ export const logSoftmaxGradOp: Op<None> = defineOp({
   name: "logSoftmaxGrad",
   infer: ([y]) => floatType("logSoftmaxGrad", y),
   reference: ([y, g]) => (y && g ? [g.sub(y.exp().mul(g.sum({ axes: -1, keepDims: true })))] : []),
+  kernels: { wasm: onRows(logSoftmaxGradKernel) },
 });
 
 /** Applies an op of the last axis to another axis. */
