@@ -180,10 +180,14 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
 
     test("sizes must fit the model; a disposed decoder does not run", async () => {
       const { model } = use();
-      expect(() => createDecoder(model, { numSlots: 0 })).toThrowErrorMatchingInlineSnapshot(`[HeddleError: createDecoder: numSlots must be a whole number >= 1; got 0. Pass a greater one.]`);
+      expect(() => createDecoder(model, { numSlots: 0 })).toThrowErrorMatchingInlineSnapshot(
+        `[HeddleError: createDecoder: numSlots must be a whole number >= 1; got 0. Pass a greater one.]`,
+      );
       const gone = createDecoder(model, { numSlots: 1 });
       gone.dispose();
-      await expect(feed(gone, [1])).rejects.toThrowErrorMatchingInlineSnapshot(`[HeddleError: step: the decoder must not have been disposed; got one that was. Make a new one.]`);
+      await expect(feed(gone, [1])).rejects.toThrowErrorMatchingInlineSnapshot(
+        `[HeddleError: step: the decoder must not have been disposed; got one that was. Make a new one.]`,
+      );
     });
   });
 });

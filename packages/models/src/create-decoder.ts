@@ -194,7 +194,8 @@ function stepInputs(
 }
 
 async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[]> {
-  const values = Float32Array.from(await logits_OV.data());
+  const data = await logits_OV.data();
+  const values = data instanceof Float32Array ? data : Float32Array.from(data);
   const width = logits_OV.shape[1] ?? 0;
   return Array.from({ length: count }, (_, row) => values.subarray(row * width, (row + 1) * width));
 }

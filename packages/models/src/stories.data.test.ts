@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { generate } from "./generate.js";
 import { openModel } from "./node/index.js";
 
-const data = process.env.HEDDLE_DATA ?? new URL("../../../../shared/data", import.meta.url).pathname;
+const data = process.env.HEDDLE_DATA ?? "";
 const folder = `${data}/models/stories260K`;
 
 /** The text that the original program printed at temperature 0, as the checkpoint's page shows it. */
@@ -26,13 +26,13 @@ test.each([
     const model = await openModel(`${folder}/hf`, { device });
     let text = "";
     let count = 0;
-    for await (const token of generate(model, [1], { temperature: 0, maxTokens: 200 })) {
+    for await (const token of generate(model, "", { temperature: 0, maxTokens: 200 })) {
       text += token.text;
       count++;
     }
     expect(count).toBe(200);
     expect(text.length).toBeGreaterThan(400);
-    expect(goldenText().startsWith(text.trimStart())).toBe(true);
+    expect(goldenText().startsWith(text)).toBe(true);
     model.dispose();
     device.dispose();
   },
