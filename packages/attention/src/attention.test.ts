@@ -1,4 +1,15 @@
-import { type Device, type Tensor, valueAndGrad } from "@heddle/tensor";
+import {
+  compile,
+  cpu,
+  type Device,
+  disposeTree,
+  type OpCall,
+  randn,
+  reference,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+} from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices, worstExcess } from "../test/devices.js";
 import {
@@ -13,6 +24,9 @@ import {
 } from "../test/golden/cases.js";
 import { goldenArray } from "../test/golden/read.js";
 import { attention, attentionWithLse } from "./attention.js";
+import { flashAttention, flashAttentionBackward } from "./flash.js";
+import { allOf, causal, padding, slidingWindow } from "./masks.js";
+import { bandMask, naiveAttention } from "./naive.js";
 
 type Weights = Readonly<Record<"q" | "k" | "v", Tensor>> & {
   readonly bias?: Tensor;
@@ -107,3 +121,168 @@ function sumLast(data: ArrayLike<number>, shape: readonly number[]): number[] {
     return sum;
   });
 }
+
+describe("attention", () => {
+  const device = cpu({ threads: 2 });
+  afterAll(() => device.dispose());
+  const x = (shape: number[], seed = 1) => randn(device, shape, { seed });
+
+  test("the fast paths run on the cpu device", () => {
+    const q = { shape: [1, 4, 64, 32], dtype: "f32" } as const;
+    const k = { shape: [1, 2, 64, 32], dtype: "f32" } as const;
+    const lse = { shape: [1, 4, 64], dtype: "f32" } as const;
+    const params = { scale: 1, right: 0, hasKeyMask: false, hasBias: false, hasSinks: false };
+    const forward = { op: flashAttention.spec, params, inputs: [q, k, k], outputs: [q, lse] };
+    const backward = {
+      op: flashAttentionBackward.spec,
+      params: { ...params, wantsBias: false },
+      inputs: [q, k, k, lse, lse, q],
+      outputs: [q, k, k],
+    };
+    expect(device.lower(forward as OpCall)).toMatchObject({ kind: "wasm" });
+    expect(device.lower(backward as OpCall)).toMatchObject({ kind: "wasm" });
+  });
+
+  test("rows with nothing to attend give zeros, a log-sum-exp of -infinity and zero gradients", () => {
+    const q = x([2, 1, 3, 4]);
+    const mask = padding(
+      tensor(device, [
+        [true, false, true],
+        [false, false, false],
+      ]),
+    );
+    const { out, lse } = attentionWithLse(q, q, q, { mask });
+    expect(Array.from(out.dataSync().slice(12))).toEqual(new Array(12).fill(0));
+    expect(Array.from(lse.dataSync().slice(3))).toEqual(new Array(3).fill(Number.NEGATIVE_INFINITY));
+    const { grad } = valueAndGrad((w: Tensor) => attention(w, w, w, { mask }).sum())(q);
+    expect(Array.from(grad.dataSync().slice(12))).toEqual(new Array(12).fill(0));
+    expect(grad.dataSync().slice(0, 12).every(Number.isFinite)).toBe(true);
+  });
+
+  test("NaN in a seen key shows in the output", () => {
+    const q = x([1, 1, 2, 4]);
+    const k = q.mul(Number.NaN);
+    expect(attention(q, k, q).dataSync().every(Number.isNaN)).toBe(true);
+  });
+
+  test("gradients flow through the log-sum-exp", () => {
+    const oracle = reference();
+    const run = (on: Device) => {
+      const q = randn(on, [1, 2, 5, 4], { seed: 1 });
+      const k = randn(on, [1, 1, 6, 4], { seed: 2 });
+      const weights = { q, k };
+      const loss = (w: typeof weights) =>
+        attentionWithLse(w.q, w.k, w.k, { mask: causal() }).lse.square().sum();
+      return valueAndGrad(loss)(weights).grad;
+    };
+    const [actual, expected] = [run(device), run(oracle)];
+    expect(worstExcess(actual.q.dataSync(), expected.q.dataSync(), 1e-4)).toBeLessThan(1e-5);
+    expect(worstExcess(actual.k.dataSync(), expected.k.dataSync(), 1e-4)).toBeLessThan(1e-5);
+  });
+
+  test("the gradient op equals the gradient of the naive twin", () => {
+    const oracle = reference();
+    const weights = {
+      q: randn(oracle, [1, 4, 7, 6], { seed: 1 }),
+      k: randn(oracle, [1, 2, 9, 6], { seed: 2 }),
+      v: randn(oracle, [1, 2, 9, 5], { seed: 3 }),
+    };
+    const w = randn(oracle, [1, 4, 7, 5], { seed: 4 });
+    const options = { mask: causal(), softcap: 1.5, scale: 0.8 };
+    const ours = valueAndGrad((t: typeof weights) => attention(t.q, t.k, t.v, options).mul(w).sum())(weights);
+    const sees = bandMask(oracle, { queryLen: 7, keyLen: 9, right: 0 });
+    const twin = valueAndGrad((t: typeof weights) =>
+      naiveAttention(t.q, { key: t.k, value: t.v, sees }, options).out.mul(w).sum(),
+    )(weights);
+    for (const name of ["q", "k", "v"] as const) {
+      expect(worstExcess(ours.grad[name].dataSync(), twin.grad[name].dataSync(), 0)).toBeLessThan(1e-12);
+    }
+  });
+
+  test("half floats are widened and come back", () => {
+    const q = x([1, 2, 4, 8]).cast("bf16");
+    const out = attention(q, q, q);
+    expect(out.dtype).toBe("bf16");
+    const wide = q.cast("f32");
+    expect(worstExcess(out.dataSync(), attention(wide, wide, wide).dataSync(), 2 ** -8)).toBeLessThan(1e-6);
+  });
+
+  test("a compiled function gives the same numbers and allocates only its results", () => {
+    const q = x([1, 4, 50, 16]);
+    const k = x([1, 2, 50, 16], 2);
+    const step = compile((a: Tensor, b: Tensor) => attention(a, b, b, { mask: causal() }));
+    expect(step(q, k).dataSync()).toEqual(attention(q, k, k, { mask: causal() }).dataSync());
+    const before = device.memory().allocations;
+    step(q, k).dispose();
+    expect(device.memory().allocations).toBe(before + 1);
+    step.dispose();
+  });
+
+  test("leaks nothing", () => {
+    const weights = { q: x([1, 4, 20, 8]), k: x([1, 2, 20, 8]), bias: x([1, 1, 20, 20]) };
+    const keyMask = tensor(device, [new Array(20).fill(1)], { dtype: "i32" });
+    const before = device.memory().buffers;
+    const run = ({ q, k, bias }: typeof weights) =>
+      attention(q, k, k, { mask: allOf(causal(), padding(keyMask)), bias, softcap: 3 });
+    run(weights).dispose();
+    disposeTree(attentionWithLse(weights.q, weights.k, weights.k));
+    disposeTree(valueAndGrad((w: typeof weights) => run(w).sum())(weights));
+    expect(device.memory().buffers).toBe(before);
+  });
+
+  test("extra memory grows linearly with the length, forward and backward", () => {
+    const peak = (length: number) => {
+      const fresh = cpu({ threads: 1 });
+      const q = randn(fresh, [1, 1, length, 8], { seed: 1 });
+      disposeTree(valueAndGrad((w: Tensor) => attention(w, w, w, { mask: causal() }).sum())(q));
+      const { peakBytes } = fresh.memory();
+      fresh.dispose();
+      return peakBytes;
+    };
+    const growth = (peak(2048) - peak(1024)) / (peak(1024) - peak(512));
+    expect(growth).toBeGreaterThan(1.8);
+    expect(growth).toBeLessThan(2.2);
+  });
+
+  test("errors name the rule, the values and the cure", () => {
+    const q = x([1, 12, 7, 16]);
+    const k = x([1, 4, 7, 16]);
+    const keyMask = tensor(device, [[true, false]]);
+    expect(() => attention(q, x([1, 5, 7, 16]), x([1, 5, 7, 16]))).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: query heads must be a multiple of kv heads; got query [1, 12, 7, 16], key [1, 5, 7, 16], value [1, 5, 7, 16]. Set numKvHeads to 1, 2, 3, 4, 6, 12.]`,
+    );
+    expect(() => attention(q.reshape([12, 7, 16]), k, k)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: query, key and value must be [batch, heads, seq, headDim]; got query [12, 7, 16], key [1, 4, 7, 16], value [1, 4, 7, 16]. Reshape each to four axes.]`,
+    );
+    expect(() => attention(q, x([1, 4, 7, 8]), k)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: query and key must have one headDim; got query [1, 12, 7, 16], key [1, 4, 7, 8], value [1, 4, 7, 16]. Project both to the same size.]`,
+    );
+    expect(() => attention(q, k, x([1, 4, 6, 16]))).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: key and value must have the same heads and length; got query [1, 12, 7, 16], key [1, 4, 7, 16], value [1, 4, 6, 16]. Pass the value of every key.]`,
+    );
+    expect(() => attention(q, x([2, 4, 7, 16]), x([2, 4, 7, 16]))).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: query, key and value must have one batch size; got query [1, 12, 7, 16], key [2, 4, 7, 16], value [2, 4, 7, 16]. Repeat or slice the batch axis.]`,
+    );
+    expect(() => attention(q, k, k, { mask: padding(keyMask) })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: keyMask must be [1, 7]; got keyMask [1, 2]. Reshape it, or broadcast it over the missing axes.]`,
+    );
+    expect(() => attention(q, k, k, { bias: x([1, 3, 7, 7]) })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: bias must be [1, 12 or 1, 7, 7]; got bias [1, 3, 7, 7]. Reshape it, or broadcast it over the missing axes.]`,
+    );
+    expect(() => attention(q, k, k, { sinks: x([4]) })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: sinks must be [12]; got sinks [4]. Reshape it, or broadcast it over the missing axes.]`,
+    );
+    expect(() => attention(q, k.cast("i32"), k)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: query, key and value must be floats of one dtype; got f32, i32, f32. Cast them to one.]`,
+    );
+    expect(() => attention(q, k, k, { softcap: 0 })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: softcap must be a finite number above 0; got softcap 0. Leave it out for the default.]`,
+    );
+    expect(() => attention(q, k, k, { scale: Number.NaN })).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: attention: scale must be a finite number; got scale NaN. Leave it out for the default.]`,
+    );
+    expect(() => slidingWindow(0)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: slidingWindow: size must be a whole number above 0, because a query sees at least itself; got size 0. Leave the mask out to see everything.]`,
+    );
+  });
+});

@@ -1,4 +1,13 @@
-import { arange, defineOp, HeddleError, type Op, scope, type Tensor, type TensorType, take } from "@heddle/tensor";
+import {
+  arange,
+  defineOp,
+  HeddleError,
+  type Op,
+  scope,
+  type Tensor,
+  type TensorType,
+  take,
+} from "@heddle/tensor";
 import { cachedAttentionWasm } from "./kernels/cached-attention.wasm.js";
 import { type CacheRows, checkRowTypes, type KvCacheLayer } from "./kv-cache.js";
 import { naiveAttention } from "./naive.js";
@@ -41,7 +50,11 @@ export function cachedAttention(query: Tensor, layer: KvCacheLayer, options: Cac
       { window },
     );
   }
-  const params: CachedAttentionParams = { scale, softcap, left: window === undefined ? undefined : window - 1 };
+  const params: CachedAttentionParams = {
+    scale,
+    softcap,
+    left: window === undefined ? undefined : window - 1,
+  };
   return cachedAttentionOp.call([query, layer.key, layer.value, slots, starts], params);
 }
 
@@ -63,7 +76,11 @@ function inferCachedAttention(inputs: readonly TensorType[]): readonly TensorTyp
   const [batch = 0, numHeads = 0, queryLen = 0, headDim] = query.shape;
   const [, numKvHeads = 0, , keyDim] = key.shape;
   const fits =
-    query.shape.length === 4 && headDim === keyDim && numHeads > 0 && numKvHeads > 0 && numHeads % numKvHeads === 0;
+    query.shape.length === 4 &&
+    headDim === keyDim &&
+    numHeads > 0 &&
+    numKvHeads > 0 &&
+    numHeads % numKvHeads === 0;
   if (!fits) {
     throw new HeddleError(
       "shape",
@@ -83,7 +100,10 @@ function inferCachedAttention(inputs: readonly TensorType[]): readonly TensorTyp
 }
 
 /** The op as a composition: picks the slots, masks what lies after each query, attends naively. */
-function cachedAttentionReference(inputs: readonly Tensor[], params: CachedAttentionParams): readonly Tensor[] {
+function cachedAttentionReference(
+  inputs: readonly Tensor[],
+  params: CachedAttentionParams,
+): readonly Tensor[] {
   const [query, keys, values, slots, starts] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
   const [batch = 0, , queryLen = 0] = query.shape;
   const maxSeqLen = keys.shape[2] ?? 0;

@@ -1,4 +1,13 @@
-import { type Device, defineOp, type FloatDType, HeddleError, type Op, type Tensor, type TensorType, zeros } from "@heddle/tensor";
+import {
+  type Device,
+  defineOp,
+  type FloatDType,
+  HeddleError,
+  type Op,
+  type Tensor,
+  type TensorType,
+  zeros,
+} from "@heddle/tensor";
 import { appendKvWasm } from "./kernels/append-kv.wasm.js";
 
 /** Keys and values of one model layer: one row of `maxSeqLen` positions per slot and kv head. */

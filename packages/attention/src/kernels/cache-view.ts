@@ -1,4 +1,11 @@
-import { type FunctionBuilder, i32, type KernelArgument, type Local, select, type Value } from "@heddle/tensor/kernel";
+import {
+  type FunctionBuilder,
+  i32,
+  type KernelArgument,
+  type Local,
+  select,
+  type Value,
+} from "@heddle/tensor/kernel";
 import type { FlashShape } from "../flash-params.js";
 import type { KeyView } from "./flash-forward.wasm.js";
 

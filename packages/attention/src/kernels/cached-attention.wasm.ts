@@ -3,7 +3,13 @@ import type { CachedAttentionParams } from "../cached-attention.js";
 import type { FlashParams, FlashShape } from "../flash-params.js";
 import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
 import { decodeKernel } from "./decode.wasm.js";
-import { emitForward, type ForwardSources, forwardPlan, forwardUnits, planKey } from "./flash-forward.wasm.js";
+import {
+  emitForward,
+  type ForwardSources,
+  forwardPlan,
+  forwardUnits,
+  planKey,
+} from "./flash-forward.wasm.js";
 import { clearStep } from "./scratch-slot.js";
 
 /** From this many queries a row on, tiles of queries share their reads of the keys. */
@@ -19,9 +25,23 @@ export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (ca
   if (query?.dtype !== "f32" || key === undefined || value === undefined) return undefined;
   const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
   const [numSlots = 0, numKvHeads = 0, keyLen = 0] = key.shape;
-  const shape: FlashShape = { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim: value.shape[3] ?? 0 };
+  const shape: FlashShape = {
+    batch,
+    numHeads,
+    numKvHeads,
+    queryLen,
+    keyLen,
+    headDim,
+    valueDim: value.shape[3] ?? 0,
+  };
   if (queryLen < minTiledQueries) return decodeKernel({ shape, numSlots, params: call.params, features });
-  const params: FlashParams = { ...call.params, right: 0, hasKeyMask: false, hasBias: false, hasSinks: false };
+  const params: FlashParams = {
+    ...call.params,
+    right: 0,
+    hasKeyMask: false,
+    hasBias: false,
+    hasSinks: false,
+  };
   const plan = forwardPlan(shape, params, features);
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {

@@ -1,14 +1,14 @@
 import {
   assemble,
   type CpuFeatures,
+  type FunctionBuilder,
   f32,
   f32x4,
-  type FunctionBuilder,
   i32,
   i32x4,
   type KernelStep,
-  laneMath,
   type Local,
+  laneMath,
   type Value,
   v128,
   type WasmKernelFactory,
@@ -65,7 +65,10 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
   const key = `decode ${JSON.stringify([shape, numSlots, params, features, splits])}`;
   const partials = { kind: "scratch", byteOffset: slots.totalBytes } as const;
   const main: KernelStep = {
-    module: { key, emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)) },
+    module: {
+      key,
+      emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)),
+    },
     args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }, partials],
     units: rows * splits,
     grain: Math.max(1, Math.ceil(65_536 / work)),
@@ -117,14 +120,20 @@ function emitDecode(f: FunctionBuilder, plan: DecodePlan): void {
       const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
       const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
       const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
-      const { key, value, numKeys, offset } = emitCachedKeys(f, { shape, numSlots, buffers }, { batchRow, kvHead });
+      const { key, value, numKeys, offset } = emitCachedKeys(
+        f,
+        { shape, numSlots, buffers },
+        { batchRow, kvHead },
+      );
       const query = f.let(i32.add(buffers.query, i32.mul(firstRow, headDim * 4)));
       const work = { plan, registers, query, key, value, scores, partial };
       const length = f.let(i32.add(i32.add(offset, queryIndex), 1));
       f.if(i32.eqz(numKeys), () => f.set(length, 0));
       const { from, to } = emitPart(f, plan, { length, split });
       emitStream(f, work, { from, to });
-      const target = f.let(i32.add(partials, i32.mul(i32.add(i32.mul(firstRow, splits), split), partialFloats * 4)));
+      const target = f.let(
+        i32.add(partials, i32.mul(i32.add(i32.mul(firstRow, splits), split), partialFloats * 4)),
+      );
       const source = f.let(partial);
       f.for(0, group, 1, () => {
         f.copyMemory(target, source, partialFloats * 4);
@@ -153,7 +162,11 @@ function emitPart(
 }
 
 /** Emits the running softmax over a range of keys into the unit's partial results. */
-function emitStream(f: FunctionBuilder, unit: DecodeUnit, { from, to }: { from: Address; to: Address }): void {
+function emitStream(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  { from, to }: { from: Address; to: Address },
+): void {
   const { plan, partial, scores, value } = unit;
   const { group, partialFloats, shape } = plan;
   const { valueDim } = shape;
@@ -227,7 +240,13 @@ function emitKeyScores(
  */
 function emitFourDots(
   f: FunctionBuilder,
-  { query, key, heads, headBytes, plan }: { query: Address; key: Address; heads: readonly number[]; headBytes: number; plan: DecodePlan },
+  {
+    query,
+    key,
+    heads,
+    headBytes,
+    plan,
+  }: { query: Address; key: Address; heads: readonly number[]; headBytes: number; plan: DecodePlan },
 ): Local<"v128">[] {
   const { headDim } = plan.shape;
   const madd = multiplyAddFor(plan.features);
@@ -236,7 +255,8 @@ function emitFourDots(
     const keys = [0, 1, 2, 3].map((row) => f.let(load(at.key, row * headDim * 4 + offset)));
     for (const [i, head] of heads.entries()) {
       const features = f.let(load(at.query, head * headBytes + offset));
-      for (const [row, sum] of (sums[i] ?? []).entries()) f.set(sum, madd(features, keys[row] ?? features, sum));
+      for (const [row, sum] of (sums[i] ?? []).entries())
+        f.set(sum, madd(features, keys[row] ?? features, sum));
     }
   };
   const at = { query: f.let(query), key: f.let(key) };
@@ -256,7 +276,9 @@ function emitFourDots(
 /** Emits the sums of the lanes of four vectors, as one vector. */
 function emitLaneSums(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128"> {
   const pair = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined) =>
-    f.let(f32x4.add(i32x4.shuffle(x ?? 0, y ?? 0, [0, 4, 1, 5]), i32x4.shuffle(x ?? 0, y ?? 0, [2, 6, 3, 7])));
+    f.let(
+      f32x4.add(i32x4.shuffle(x ?? 0, y ?? 0, [0, 4, 1, 5]), i32x4.shuffle(x ?? 0, y ?? 0, [2, 6, 3, 7])),
+    );
   const ab = pair(a, b);
   const cd = pair(c, d);
   return f.let(f32x4.add(i32x4.shuffle(ab, cd, [0, 1, 4, 5]), i32x4.shuffle(ab, cd, [2, 3, 6, 7])));
@@ -285,7 +307,9 @@ function emitRowSoftmax(f: FunctionBuilder, { plan, scores, partial }: DecodeUni
       f.set(sums, f32x4.add(sums, weight));
       f.increase(at, 16);
     });
-    const correction = f.let(f32x4.extract(emitWeight(f, f32x4.splat(f32.sub(before, maximum)), features), 0));
+    const correction = f.let(
+      f32x4.extract(emitWeight(f, f32x4.splat(f32.sub(before, maximum)), features), 0),
+    );
     f.if(f32.ne(correction, 1), () =>
       emitScaleRow(f, { source: state, target: state, factor: correction, count: valueDim }),
     );

@@ -1,0 +1,139 @@
+import {
+  compile,
+  cpu,
+  type Device,
+  disposeTree,
+  randn,
+  reference,
+  type Tensor,
+  tensor,
+} from "@heddle/tensor";
+import { expect, test } from "vitest";
+import { describeCache } from "../test/conformance.js";
+import { worstExcess } from "../test/devices.js";
+import { attention } from "./attention.js";
+import { cachedAttention } from "./cached-attention.js";
+import { appendKv, type CacheRows, checkCacheRows, createKvCache, type KvCacheLayer } from "./kv-cache.js";
+import { allOf, causal, slidingWindow } from "./masks.js";
+
+describeCache<KvCacheLayer>({
+  name: "contiguous",
+  create(device, sizes) {
+    const [layer] = createKvCache(device, { numLayers: 1, ...sizes }).layers;
+    if (layer === undefined) throw new Error("a cache of one layer has no layer");
+    return layer;
+  },
+  append: appendKv,
+  attend: cachedAttention,
+});
+
+const options = { numLayers: 2, numSlots: 3, maxSeqLen: 8, numKvHeads: 2, headDim: 4 };
+
+function firstLayer(device: Device): KvCacheLayer {
+  return createKvCache(device, options).layers[0] as KvCacheLayer;
+}
+
+test("a cache is a tree of zeros that its owner frees", () => {
+  const device = reference();
+  const cache = createKvCache(device, { ...options, valueDim: 6 });
+  expect(cache.layers.map(({ key, value }) => [key.shape, value.shape])).toEqual([
+    [
+      [3, 2, 8, 4],
+      [3, 2, 8, 6],
+    ],
+    [
+      [3, 2, 8, 4],
+      [3, 2, 8, 6],
+    ],
+  ]);
+  disposeTree(cache);
+  expect(device.memory().buffers).toBe(0);
+});
+
+test("errors name the rule, the values and the cure", () => {
+  const device = reference();
+  const layer = firstLayer(device);
+  const x = (shape: number[]) => randn(device, shape, { seed: 1 });
+  const one = tensor(device, Int32Array.of(0));
+  const rows = { slots: one, starts: one };
+  expect(() => createKvCache(device, { ...options, numSlots: 0 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: createKvCache: numSlots must be a whole number above 0; got numSlots 0. Take it from the model's config.]`,
+  );
+  expect(() => appendKv(layer, x([1, 3, 1, 4]), x([1, 3, 1, 4]), rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: appendKv: key must be [batch, 2, length <= 8, 4] to fit the cache; got key [1, 3, 1, 4]. Create the cache with the model's numKvHeads and headDim.]`,
+  );
+  expect(() => appendKv(layer, x([1, 2, 9, 4]), x([1, 2, 9, 4]), rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: appendKv: key must be [batch, 2, length <= 8, 4] to fit the cache; got key [1, 2, 9, 4]. Create the cache with the model's numKvHeads and headDim.]`,
+  );
+  expect(() => appendKv(layer, x([2, 2, 1, 4]), x([2, 2, 1, 4]), rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: appendKv: slots must be i32 [2], one number per batch row; got slots i32[1]. Create it from an Int32Array of length 2.]`,
+  );
+  expect(() => cachedAttention(x([1, 3, 1, 4]), layer, rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: query must be [batch, heads, seq, 4] with heads a multiple of 2; got query [1, 3, 1, 4], cached key [3, 2, 8, 4]. Create the cache with the model's numKvHeads and headDim.]`,
+  );
+  expect(() =>
+    cachedAttention(x([1, 2, 1, 4]), layer, { ...rows, window: 0 }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: window must be a whole number above 0; got window 0. Leave it out to see everything.]`,
+  );
+  expect(() =>
+    cachedAttention(x([1, 2, 1, 4]), layer, { slots: one, starts: tensor(device, Float32Array.of(0)) }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: starts must be i32 [1], one number per batch row; got starts f32[1]. Create it from an Int32Array of length 1.]`,
+  );
+  expect(() =>
+    checkCacheRows(layer, { slots: [0, 2], starts: [1, 7], length: 2 }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: checkCacheRows: every row needs a slot below numSlots and room for its tokens; got row 1 with slot 2 of 3, start 7 + length 2 of maxSeqLen 8. Stop or shorten the sequence, or create a larger cache.]`,
+  );
+});
+
+test("one compiled step serves every length", () => {
+  const device = cpu({ threads: 2 });
+  const layer = createKvCache(device, {
+    numLayers: 1,
+    numSlots: 2,
+    maxSeqLen: 300,
+    numKvHeads: 2,
+    headDim: 16,
+  }).layers[0] as KvCacheLayer;
+  const step = compile((cached: KvCacheLayer, q: Tensor, kv: Tensor, rows: CacheRows) => {
+    appendKv(cached, kv, kv, rows);
+    return cachedAttention(q, cached, rows);
+  });
+  const length = 270;
+  const q = randn(device, [1, 6, length, 16], { seed: 1 });
+  const kv = randn(device, [1, 2, length, 16], { seed: 2 });
+  const whole = attention(q, kv, kv, { mask: causal() });
+  const slots = tensor(device, Int32Array.of(1));
+  for (let t = 0; t < length; t++) {
+    const rows = { slots, starts: tensor(device, Int32Array.of(t)) };
+    const out = step(layer, q.narrow(2, t, t + 1), kv.narrow(2, t, t + 1), rows);
+    const expected = whole.narrow(2, t, t + 1).dataSync();
+    expect(worstExcess(out.dataSync(), expected, 1e-4)).toBeLessThan(1e-5);
+  }
+  expect(step.plans()).toHaveLength(1);
+  step.dispose();
+  device.dispose();
+});
+
+test("window and softcap apply to cached attention as to full attention", () => {
+  const oracle = reference();
+  const device = cpu({ threads: 1 });
+  for (const on of [oracle, device]) {
+    const layer = createKvCache(on, { numLayers: 1, numSlots: 1, maxSeqLen: 90, numKvHeads: 1, headDim: 12 })
+      .layers[0] as KvCacheLayer;
+    const q = randn(on, [1, 2, 80, 12], { seed: 1 });
+    const kv = randn(on, [1, 1, 80, 12], { seed: 2 });
+    const rows = { slots: tensor(on, Int32Array.of(0)), starts: tensor(on, Int32Array.of(0)) };
+    appendKv(layer, kv, kv, rows);
+    const mask = allOf(causal(), slidingWindow(20));
+    const expected = attention(q, kv, kv, { mask, softcap: 2 });
+    const chunk = cachedAttention(q, layer, { ...rows, window: 20, softcap: 2 });
+    expect(worstExcess(chunk.dataSync(), expected.dataSync(), 1e-4)).toBeLessThan(1e-5);
+    const last = { slots: rows.slots, starts: tensor(on, Int32Array.of(79)) };
+    const one = cachedAttention(q.narrow(2, 79, 80), layer, { ...last, window: 20, softcap: 2 });
+    expect(worstExcess(one.dataSync(), expected.narrow(2, 79, 80).dataSync(), 1e-4)).toBeLessThan(1e-5);
+  }
+  device.dispose();
+});

@@ -1,0 +1,251 @@
+import { type Device, disposeTree, randn, type Tensor, tensor } from "@heddle/tensor";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { attention, type CacheRows, causal } from "../src/index.js";
+import { devices, worstExcess } from "./devices.js";
+
+/** Extents of a cache under test. */
+export interface CacheSizes {
+  readonly numSlots: number;
+  readonly maxSeqLen: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+}
+
+/** What every kind of cache offers: one layer of it, appended to in place, attended to causally. */
+export interface CacheUnderTest<Layer> {
+  readonly name: string;
+  create(device: Device, sizes: CacheSizes): Layer;
+  append(layer: Layer, key: Tensor, value: Tensor, rows: CacheRows): void;
+  attend(query: Tensor, layer: Layer, rows: CacheRows): Tensor;
+  /** Suites that cannot apply, each with the reason. */
+  readonly skip?: readonly { readonly test: string; readonly reason: string }[];
+}
+
+interface Sequence {
+  readonly slot: number;
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Runs the laws of a cache on every device. */
+export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
+  const law = (name: string, body: (device: Device, near: Near) => void) => {
+    const skipped = cache.skip?.find((entry) => entry.test === name);
+    describe.each(devices)(`${cache.name} cache on $name`, ({ create, tolerance }) => {
+      let device: Device;
+      beforeAll(() => {
+        device = create();
+      });
+      afterAll(() => device.dispose());
+      const near: Near = (actual, expected) =>
+        expect(worstExcess(actual.dataSync(), expected.dataSync(), tolerance.relative)).toBeLessThanOrEqual(
+          tolerance.absolute,
+        );
+      test.skipIf(skipped !== undefined)(skipped ? `${name} (${skipped.reason})` : name, () => {
+        const before = device.memory().buffers;
+        body(device, near);
+        expect(device.memory().buffers).toBe(before);
+      });
+    });
+  };
+
+  law("token by token equals full attention", (device, near) => {
+    checkSteps(device, cache, { near, lengths: [1, 1, 1, 1, 1, 1, 1], group: 3 });
+  });
+  law("any chunks equal full attention", (device, near) => {
+    const chunk = fc.integer({ min: 1, max: 40 });
+    fc.assert(
+      fc.property(
+        fc.array(chunk, { minLength: 1, maxLength: 4 }),
+        fc.constantFrom(1, 2, 5),
+        (lengths, group) => checkSteps(device, cache, { near, lengths, group }),
+      ),
+      { numRuns: 6 },
+    );
+  });
+  law("tokens of one slot may be rows of one batch", (device, near) => {
+    checkRowsOfOneSlot(device, cache, near);
+  });
+  law("the order of the rows of a batch does not matter", (device, near) => {
+    checkPermutation(device, cache, near);
+  });
+  law("a slot is used again from the start without a trace", (device, near) => {
+    checkReuse(device, cache, near);
+  });
+  law("rows outside of the cache change nothing and give zeros", (device) => {
+    checkOutside(device, cache);
+  });
+}
+
+type Near = (actual: Tensor, expected: Tensor) => void;
+
+const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 160, numKvHeads: 2, headDim: 20, valueDim: 12 };
+
+function sequence(
+  device: Device,
+  { slot, length, group, seed }: { slot: number; length: number; group: number; seed: number },
+): Sequence {
+  const { numKvHeads, headDim, valueDim } = sizes;
+  return {
+    slot,
+    q: randn(device, [1, numKvHeads * group, length, headDim], { seed }),
+    k: randn(device, [1, numKvHeads, length, headDim], { seed: seed + 1 }),
+    v: randn(device, [1, numKvHeads, length, valueDim], { seed: seed + 2 }),
+  };
+}
+
+function rowsOf(device: Device, slots: readonly number[], starts: readonly number[]): CacheRows {
+  return { slots: tensor(device, Int32Array.from(slots)), starts: tensor(device, Int32Array.from(starts)) };
+}
+
+/** Appends tokens `from`..`to` of a sequence and attends to them; the caller disposes the result. */
+function step<Layer>(
+  cache: CacheUnderTest<Layer>,
+  layer: Layer,
+  { seq, from, to }: { seq: Sequence; from: number; to: number },
+): Tensor {
+  const rows = rowsOf(seq.q.device, [seq.slot], [from]);
+  const [q, k, v] = [seq.q, seq.k, seq.v].map((x) => x.narrow(2, from, to)) as [Tensor, Tensor, Tensor];
+  cache.append(layer, k, v, rows);
+  const out = cache.attend(q, layer, rows);
+  disposeTree([q, k, v, rows]);
+  return out;
+}
+
+/** Full causal attention's rows `from`..`to`. */
+function expectedRows(seq: Sequence, from: number, to: number): Tensor {
+  const whole = attention(seq.q, seq.k, seq.v, { mask: causal() });
+  const part = whole.narrow(2, from, to);
+  whole.dispose();
+  return part;
+}
+
+function compare(near: Near, actual: Tensor, expected: Tensor): void {
+  near(actual, expected);
+  disposeTree([actual, expected]);
+}
+
+function checkSteps<Layer>(
+  device: Device,
+  cache: CacheUnderTest<Layer>,
+  { near, lengths, group }: { near: Near; lengths: readonly number[]; group: number },
+): void {
+  const layer = cache.create(device, sizes);
+  const length = lengths.reduce((sum, n) => sum + n, 0);
+  const seq = sequence(device, { slot: 2, length, group, seed: 10 });
+  let from = 0;
+  for (const count of lengths) {
+    const to = from + count;
+    compare(near, step(cache, layer, { seq, from, to }), expectedRows(seq, from, to));
+    from = to;
+  }
+  disposeTree([layer, { ...seq, slot: undefined }]);
+}
+
+/** A batch of rows with T = 1, each a token of some sequence. */
+function batchStep<Layer>(
+  cache: CacheUnderTest<Layer>,
+  layer: Layer,
+  picks: readonly { readonly seq: Sequence; readonly at: number }[],
+): Tensor {
+  const gather = (name: "q" | "k" | "v") => {
+    const tokens = picks.map(({ seq, at }) => seq[name].narrow(2, at, at + 1));
+    const joined = joinRows(tokens);
+    disposeTree(tokens);
+    return joined;
+  };
+  const device = picks[0]?.seq.q.device as Device;
+  const rows = rowsOf(
+    device,
+    picks.map(({ seq }) => seq.slot),
+    picks.map(({ at }) => at),
+  );
+  const [q, k, v] = [gather("q"), gather("k"), gather("v")];
+  cache.append(layer, k, v, rows);
+  const out = cache.attend(q, layer, rows);
+  disposeTree([q, k, v, rows]);
+  return out;
+}
+
+function joinRows(tensors: readonly Tensor[]): Tensor {
+  const first = tensors[0] as Tensor;
+  const values = tensors.flatMap((x) => Array.from(x.dataSync()));
+  const shape = [tensors.length, ...first.shape.slice(1)];
+  return tensor(first.device, Float64Array.from(values), { shape, dtype: first.device.defaultFloat });
+}
+
+function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+  const layer = cache.create(device, sizes);
+  const seq = sequence(device, { slot: 1, length: 9, group: 2, seed: 20 });
+  step(cache, layer, { seq, from: 0, to: 4 }).dispose();
+  const out = batchStep(
+    cache,
+    layer,
+    [4, 5, 6, 7, 8].map((at) => ({ seq, at })),
+  );
+  const expected = expectedRows(seq, 4, 9);
+  const tokens = [0, 1, 2, 3, 4].map((i) => expected.narrow(2, i, i + 1));
+  const perToken = joinRows(tokens);
+  near(out, perToken);
+  disposeTree([out, expected, tokens, perToken]);
+  disposeTree([layer, { ...seq, slot: undefined }]);
+}
+
+function checkPermutation<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+  const lengths = [3, 90, 17];
+  const order = [2, 0, 1];
+  const run = (permutation: readonly number[]) => {
+    const layer = cache.create(device, sizes);
+    const sequences = lengths.map((length, slot) =>
+      sequence(device, { slot, length: length + 1, group: 2, seed: 30 + 3 * slot }),
+    );
+    for (const [i, seq] of sequences.entries()) {
+      step(cache, layer, { seq, from: 0, to: lengths[i] ?? 0 }).dispose();
+    }
+    const picks = permutation.map((i) => ({ seq: sequences[i] as Sequence, at: lengths[i] ?? 0 }));
+    const out = batchStep(cache, layer, picks);
+    disposeTree([layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
+    return out;
+  };
+  const straight = run([0, 1, 2]);
+  const permuted = run(order);
+  const rows = order.map((i) => straight.narrow(0, i, i + 1));
+  const expected = joinRows(rows);
+  near(permuted, expected);
+  disposeTree([straight, permuted, expected, rows]);
+}
+
+function checkReuse<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+  const layer = cache.create(device, sizes);
+  const old = sequence(device, { slot: 3, length: 50, group: 1, seed: 40 });
+  const seq = sequence(device, { slot: 3, length: 6, group: 1, seed: 50 });
+  step(cache, layer, { seq: old, from: 0, to: 50 }).dispose();
+  compare(near, step(cache, layer, { seq, from: 0, to: 5 }), expectedRows(seq, 0, 5));
+  compare(near, step(cache, layer, { seq, from: 5, to: 6 }), expectedRows(seq, 5, 6));
+  disposeTree([layer, { ...old, slot: undefined }, { ...seq, slot: undefined }]);
+}
+
+function checkOutside<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
+  const layer = cache.create(device, sizes);
+  const { numSlots, maxSeqLen } = sizes;
+  const seq = sequence(device, { slot: 0, length: 2, group: 1, seed: 60 });
+  for (const [slot, start] of [
+    [numSlots, 0],
+    [-1, 0],
+    [0, -1],
+    [0, maxSeqLen - 1],
+  ] as const) {
+    const rows = rowsOf(device, [slot], [start]);
+    cache.append(layer, seq.k, seq.v, rows);
+    const out = cache.attend(seq.q, layer, rows);
+    expect(out.dataSync().every((value) => value === 0)).toBe(true);
+    disposeTree([out, rows]);
+  }
+  const rows = rowsOf(device, [0], [0]);
+  const nothing = cache.attend(seq.q, layer, rows);
+  expect(nothing.dataSync().every((value) => value === 0)).toBe(true); // only zeros are stored
+  disposeTree([layer, rows, nothing, { ...seq, slot: undefined }]);
+}
