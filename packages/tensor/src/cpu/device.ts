@@ -12,7 +12,7 @@ import type { DType } from "../dtype.js";
 import { HeddleError, invariant } from "../error.js";
 import { detectFeatures } from "./features.js";
 import type { CpuFeatures, CpuKernel } from "./kernel.js";
-import { callKey, lowerCall } from "./lower-call.js";
+import { callKey, lowerCall } from "./lower.js";
 import { LinearMemory } from "./memory.js";
 import { bindSteps, type PlanHost, planProgram, runHost, type WasmKernel } from "./plan.js";
 import { Pool, type PoolPlan } from "./pool.js";

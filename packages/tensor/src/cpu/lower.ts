@@ -10,20 +10,27 @@ export function lowerCall(call: OpCall, features: CpuFeatures): CpuKernel | unde
   const { op } = call;
   const lowered = generatedKernel(call, features);
   if (lowered !== undefined) {
-    return { kind: "wasm", name: op.name, steps: lowered.steps, scratchBytes: lowered.scratchBytes ?? 0 };
+    return {
+      kind: "wasm",
+      executedOn: "wasm",
+      name: op.name,
+      steps: lowered.steps,
+      scratchBytes: lowered.scratchBytes ?? 0,
+    };
   }
   if (op.reference !== undefined || op.evaluate === undefined) return undefined;
-  return { kind: "host", name: op.name, call };
+  return { kind: "host", executedOn: "javascript", name: op.name, call };
 }
 
 /** Equal keys mean equal kernels of one op; undefined where the params are not plain data. */
 export function callKey({ inputs, outputs, params }: OpCall): string | undefined {
   const types = [...inputs, ...outputs].map(({ dtype, shape }) => `${dtype}[${shape}]`).join(" ");
   const text = plainText(params);
-  return text === undefined ? undefined : `${types} ${text}`;
+  return text === undefined ? undefined : `${inputs.length} ${types} ${text}`;
 }
 
 function plainText(value: unknown): string | undefined {
+  if (Object.is(value, -0)) return "-0";
   if (value === null || typeof value === "number" || typeof value === "boolean" || value === undefined) {
     return String(value);
   }
@@ -35,7 +42,7 @@ function plainText(value: unknown): string | undefined {
   for (const [key, child] of Object.entries(value)) {
     const text = plainText(child);
     if (text === undefined) return undefined;
-    parts.push(`${key}:${text}`);
+    parts.push(`${JSON.stringify(key)}:${text}`);
   }
-  return `{${parts.join(",")}}`;
+  return Array.isArray(value) ? `[${parts.join(",")}]` : `{${parts.join(",")}}`;
 }
