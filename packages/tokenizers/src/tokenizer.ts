@@ -1,5 +1,6 @@
 import { type AddedToken, createAddedTokenFinder, type Segment } from "./added-tokens.js";
 import type { AlignedText } from "./aligned-text.js";
+import { ByteLevelDecoder } from "./decoders/byte-level.js";
 import { createDecodeStages, type Decoder } from "./decoders/decoder.js";
 import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
 import { Encoding } from "./encoding.js";
@@ -104,6 +105,7 @@ class Pipeline implements Tokenizer {
   private readonly tokenizeWord;
   private readonly frame: Frame | null;
   private readonly buffer = new TokenBuffer();
+  private readonly byteDecoder = new ByteLevelDecoder((id) => this.requireToken(id));
 
   constructor(readonly config: TokenizerConfig) {
     const model = compileModel(config.model);
@@ -165,6 +167,10 @@ class Pipeline implements Tokenizer {
   }
 
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const { skipSpecialTokens = false } = options;
+    if (this.config.decoder?.type === "ByteLevel") {
+      return this.byteDecoder.decode(ids, (id) => skipSpecialTokens && this.names.isSpecial(id));
+    }
     const stream = this.streamDecoder(options);
     let text = "";
     for (const id of ids) text += stream.push(id);
@@ -175,13 +181,7 @@ class Pipeline implements Tokenizer {
     const { skipSpecialTokens = false, after = [] } = options;
     const stream = createStreamDecoder(createDecodeStages(this.config.decoder), (id) => {
       if (skipSpecialTokens && this.names.isSpecial(id)) return null;
-      const token = this.names.tokenOf(id);
-      if (token !== undefined) return token;
-      throw new HeddleError(
-        "config",
-        `decode: every id must be in the vocabulary; got id ${id}, idLimit ${this.idLimit}. Check that the ids came from this tokenizer's model.`,
-        { id, idLimit: this.idLimit },
-      );
+      return this.requireToken(id);
     });
     for (const id of after) stream.push(id);
     return stream;
@@ -197,6 +197,16 @@ class Pipeline implements Tokenizer {
 
   isSpecial(id: number): boolean {
     return this.names.isSpecial(id);
+  }
+
+  private requireToken(id: number): string {
+    const token = this.names.tokenOf(id);
+    if (token !== undefined) return token;
+    throw new HeddleError(
+      "config",
+      `decode: every id must be in the vocabulary; got id ${id}, idLimit ${this.idLimit}. Check that the ids came from this tokenizer's model.`,
+      { id, idLimit: this.idLimit },
+    );
   }
 
   private idOfRole(role: keyof TokenRoles): number | undefined {

@@ -3,9 +3,12 @@ import { toByteLevel, utf8Length } from "./byte-level.js";
 import type { CompiledModel } from "./models/model.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { WordCache } from "./word-cache.js";
+import type { WordCuts } from "./word-cuts.js";
 
 /** Longer words are not remembered: they seldom come back. */
 const MAX_CACHED_UNITS = 96;
+/** Shorter words are not cut. */
+const MIN_CUT_UNITS = 24;
 /** Bytes that one of the two generations of a cache may hold. */
 const CACHE_BYTES = 8 * 1024 * 1024;
 
@@ -25,8 +28,9 @@ export function createWordTokenizer(
 ): (word: string, out: TokenBuffer) => void {
   const cache = new WordCache<CachedWord>(CACHE_BYTES);
   const scratch = new TokenBuffer();
-  const compute = isByteLevel ? (word: string) => tokenizeBytes(model, word, scratch) : (word: string) => model.tokenize(word, scratch);
-  return (word, out) => {
+  const compute = (word: string): void =>
+    isByteLevel ? tokenizeBytes(model, word, scratch) : model.tokenize(word, scratch);
+  const tokenizePart = (word: string, out: TokenBuffer): void => {
     const isShort = word.length <= MAX_CACHED_UNITS;
     const cached = isShort ? cache.get(word) : undefined;
     if (cached !== undefined) return append(cached, out);
@@ -38,6 +42,30 @@ export function createWordTokenizer(
       cache.set(word, snapshot(scratch), scratch.length * 12 + 300);
     }
     append(scratch, out);
+  };
+  if (isByteLevel || model.createCuts === null) return tokenizePart;
+  return tokenizeInParts(tokenizePart, model.createCuts);
+}
+
+/** Cuts long words where no token can reach across; the table for it is made when the first one comes. */
+function tokenizeInParts(
+  tokenizePart: (word: string, out: TokenBuffer) => void,
+  createCuts: () => WordCuts,
+): (word: string, out: TokenBuffer) => void {
+  let cuts: WordCuts | null = null;
+  return (word, out) => {
+    if (word.length < MIN_CUT_UNITS) return tokenizePart(word, out);
+    cuts ??= createCuts();
+    for (let start = 0; start < word.length; ) {
+      const end = cuts.next(word, start);
+      const before = out.length;
+      tokenizePart(word.slice(start, end), out);
+      for (let i = before; i < out.length; i++) {
+        out.starts[i] = (out.starts[i] as number) + start;
+        out.ends[i] = (out.ends[i] as number) + start;
+      }
+      start = end;
+    }
   };
 }
 

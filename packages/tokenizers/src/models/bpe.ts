@@ -2,6 +2,7 @@ import { codePointLength } from "../aligned-text.js";
 import { HeddleError } from "../error.js";
 import { PairTable } from "../pair-table.js";
 import { createVocabulary, type Vocabulary } from "../vocabulary.js";
+import { createWordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
 import { Merger, type MergeTable } from "./merge.js";
 import type { CompiledModel } from "./model.js";
@@ -35,6 +36,7 @@ export function compileBpe(model: BpeModel): CompiledModel {
   const symbols = new SymbolReader(model, vocabulary);
   return {
     vocabulary,
+    createCuts: symbols.isPlain ? () => createWordCuts(model.vocab.map(([token]) => token)) : null,
     tokenize(word, out) {
       if (model.ignoreMerges) {
         const id = vocabulary.idOf(word);
@@ -74,7 +76,8 @@ class SymbolReader {
   private readonly byteIds: readonly number[] | null;
   /** Ids of characters below U+0180, which covers the byte alphabet; -1: not in the vocabulary. */
   private readonly lowIds = new Int32Array(0x180).fill(-1);
-  private readonly isPlain: boolean;
+  /** True if symbols are the characters themselves, whatever their place in the word. */
+  readonly isPlain: boolean;
 
   constructor(
     private readonly model: BpeModel,

@@ -1,5 +1,6 @@
 import type { TokenBuffer } from "../token-buffer.js";
 import type { Vocabulary } from "../vocabulary.js";
+import type { WordCuts } from "../word-cuts.js";
 import { type BpeModel, compileBpe } from "./bpe.js";
 import { compileSentencePieceModel, type SentencePieceModel } from "./sentencepiece.js";
 import { compileTiktoken, type TiktokenModel } from "./tiktoken.js";
@@ -19,6 +20,8 @@ export type Model =
 /** A model ready to run. */
 export interface CompiledModel {
   readonly vocabulary: Vocabulary;
+  /** Makes the table of places where words may be cut first; null if the tokens of a word depend on all of it. */
+  readonly createCuts: (() => WordCuts) | null;
   /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
   tokenize(word: string, out: TokenBuffer): void;
 }

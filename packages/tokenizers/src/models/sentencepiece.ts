@@ -3,6 +3,7 @@ import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
 import { PieceTrie } from "../piece-trie.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
+import { createWordCuts } from "../word-cuts.js";
 import { byteTokenName } from "./byte-fallback.js";
 import type { CompiledModel } from "./model.js";
 import { compileSentencePieceBpe } from "./sentencepiece-bpe.js";
@@ -46,6 +47,7 @@ export function compileSentencePieceModel(model: SentencePieceModel): CompiledMo
   const byteIds = Array.from({ length: 256 }, (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId);
   return {
     vocabulary,
+    createCuts: model.algorithm === "bpe" ? () => createWordCuts(mergedPieces(model.pieces)) : null,
     tokenize(text, out) {
       let unknownFrom = -1;
       let unknownTo = -1;
@@ -68,6 +70,12 @@ export function compileSentencePieceModel(model: SentencePieceModel): CompiledMo
       flush();
     },
   };
+}
+
+function* mergedPieces(pieces: readonly Piece[]): Generator<string> {
+  for (const { piece, kind } of pieces) {
+    if (piece !== "" && (kind === "normal" || kind === "userDefined" || kind === "unused")) yield piece;
+  }
 }
 
 function* uniquePieces(pieces: readonly Piece[]): Generator<[string, number]> {

@@ -34,6 +34,7 @@ export function compileTiktoken(model: TiktokenModel): CompiledModel {
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {
     vocabulary,
+    createCuts: null,
     tokenize(word, out) {
       const whole = vocabulary.idOf(word);
       if (whole !== undefined) return out.push(whole, 0, word.length);

@@ -31,6 +31,7 @@ export function compileUnigram(model: UnigramModel): CompiledModel {
   const byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
   return {
     vocabulary,
+    createCuts: null,
     tokenize(word, out) {
       for (const { id, start, end } of fuseUnknown(lattice.find(word))) {
         const surface = word.slice(start, end);

@@ -30,6 +30,7 @@ export function compileWordPiece(model: WordPieceModel): CompiledModel {
   }
   return {
     vocabulary,
+    createCuts: null,
     tokenize(word, out) {
       const before = out.length;
       const isLong = word.length > model.maxInputCharsPerWord && countCharacters(word) > model.maxInputCharsPerWord;

@@ -1,4 +1,4 @@
-import { type AlignedText, codePointLength, originalStart } from "../aligned-text.js";
+import { type AlignedText, alignOriginal, codePointLength, originalStart } from "../aligned-text.js";
 import { PieceTrie } from "../piece-trie.js";
 import type { CompiledNormalizer } from "./normalizer.js";
 import { type CharsMap, parseCharsMap } from "./precompiled.js";
@@ -29,8 +29,31 @@ export function compileSentencePieceNormalizer(options: SentencePieceNormalizer)
   const charsMap = options.precompiledCharsmap.length > 0 ? parseCharsMap(options.precompiledCharsmap) : null;
   const symbols = new PieceTrie();
   for (const [i, symbol] of options.userDefinedSymbols.entries()) symbols.add(symbol, i);
-  const run = (aligned: AlignedText) => new Normalization(aligned, options, { charsMap, symbols }).run();
-  return { apply: (text) => run({ text, base: 0, starts: null, ends: null }).text, align: run };
+  const plainRun = charsMap === null ? plainRunPattern(options.userDefinedSymbols) : null;
+  const run = (aligned: AlignedText) => new Normalization(aligned, options, { charsMap, symbols, plainRun }).run();
+  const isPlain = charsMap === null && options.userDefinedSymbols.length === 0;
+  const apply = isPlain
+    ? (text: string) => (text.includes(SPACE_SYMBOL) ? run(alignOriginal(text)).text : normalizePlain(text, options))
+    : (text: string) => run(alignOriginal(text)).text;
+  return { apply, align: run };
+}
+
+/** The quick way where only spaces change. Twin: Normalization */
+function normalizePlain(text: string, options: SentencePieceNormalizer): string {
+  const { addDummyPrefix, escapeWhitespaces, removeExtraWhitespaces, treatWhitespaceAsSuffix } = options;
+  const squeezed = removeExtraWhitespaces ? text.replace(/^ +| +$/g, "").replace(/ {2,}/g, " ") : text;
+  if (squeezed === "") return "";
+  const prefix = addDummyPrefix && !treatWhitespaceAsSuffix ? " " : "";
+  const suffix = addDummyPrefix && treatWhitespaceAsSuffix ? " " : "";
+  const framed = prefix + squeezed + suffix;
+  return escapeWhitespaces ? framed.replaceAll(" ", SPACE_SYMBOL) : framed;
+}
+
+/** Matches a stretch in which no space and no user-defined symbol begins. */
+function plainRunPattern(symbols: readonly string[]): RegExp {
+  const firsts = symbols.filter((symbol) => symbol !== "").map((symbol) => symbol.charCodeAt(0));
+  const source = firsts.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+  return new RegExp(`[^ ${source}]+`, "y");
 }
 
 interface Prefix {
@@ -42,12 +65,16 @@ class Normalization {
   private out = "";
   private at = 0;
   /** Input position from which each output unit was made, as SentencePiece counts it. */
-  private readonly origins: number[] = [];
+  private origins = new Int32Array(256);
 
   constructor(
     private readonly aligned: AlignedText,
     private readonly options: SentencePieceNormalizer,
-    private readonly tables: { readonly charsMap: CharsMap | null; readonly symbols: PieceTrie },
+    private readonly tables: {
+      readonly charsMap: CharsMap | null;
+      readonly symbols: PieceTrie;
+      readonly plainRun: RegExp | null;
+    },
   ) {}
 
   run(): AlignedText {
@@ -77,6 +104,8 @@ class Normalization {
     const { removeExtraWhitespaces } = this.options;
     let followsSpace = removeExtraWhitespaces;
     while (this.at < text.length) {
+      if (this.copyPlainRun()) followsSpace = false;
+      if (this.at >= text.length) return;
       const { replacement, length } = this.prefix();
       const kept = followsSpace ? replacement.replace(/^ +/, "") : replacement;
       if (kept !== "") {
@@ -87,6 +116,28 @@ class Normalization {
     }
   }
 
+  private copyPlainRun(): boolean {
+    const { plainRun } = this.tables;
+    if (plainRun === null) return false;
+    const { text } = this.aligned;
+    plainRun.lastIndex = this.at;
+    if (!plainRun.test(text)) return false;
+    const length = plainRun.lastIndex - this.at;
+    this.reserve(length);
+    for (let i = 0, k = this.out.length; i < length; i++, k++) this.origins[k] = this.at + i;
+    this.out += text.slice(this.at, this.at + length);
+    this.at += length;
+    return true;
+  }
+
+  private reserve(extra: number): void {
+    const needed = this.out.length + extra;
+    if (needed <= this.origins.length) return;
+    const grown = new Int32Array(Math.max(needed, this.origins.length * 2));
+    grown.set(this.origins);
+    this.origins = grown;
+  }
+
   private trimEnd(): void {
     const space = this.options.escapeWhitespaces ? SPACE_SYMBOL : " ";
     let length = this.out.length;
@@ -94,12 +145,13 @@ class Normalization {
     if (length === this.out.length) return;
     this.at = this.origins[length] as number;
     this.out = this.out.slice(0, length);
-    this.origins.length = length;
   }
 
   private put(text: string): void {
-    this.out += this.options.escapeWhitespaces ? text.replaceAll(" ", SPACE_SYMBOL) : text;
-    for (let i = 0; i < text.length; i++) this.origins.push(this.at);
+    this.reserve(text.length);
+    this.origins.fill(this.at, this.out.length, this.out.length + text.length);
+    const mayHoldSpace = this.options.escapeWhitespaces && text.includes(" ");
+    this.out += mayHoldSpace ? text.replaceAll(" ", SPACE_SYMBOL) : text;
   }
 
   private prefix(): Prefix {
