@@ -12,6 +12,8 @@ export interface DeviceBuffer {
 /** A lowered op: what a device can launch. Each device narrows this to its own type. */
 export interface Kernel {
   readonly name: string;
+  /** What runs it: "wasm", "wgsl", or "javascript" where a device has only plain loops. */
+  readonly executedOn?: string;
 }
 
 export interface MemoryReport {

@@ -6,6 +6,7 @@ import { gatherOp, scatterAddOp, takeOp, topKOp } from "./ops/indexing.js";
 import { concatOp, padOp } from "./ops/movement.js";
 import { cumsumOp, type ReduceOptions } from "./ops/reduce.js";
 import type { AxisOption } from "./ops/softmax.js";
+import { scope } from "./scope.js";
 import { formatShape, formatType, normalizeAxis } from "./shape.js";
 import type { Tensor } from "./tensor.js";
 
@@ -31,16 +32,18 @@ export const where = (condition: Tensor, a: TensorOrNumber, b: TensorOrNumber): 
 
 /** log(sum(exp x)) over `axes` (default: all) without overflow. Shapes as in `sum`. */
 export function logsumexp(x: Tensor, options: ReduceOptions = {}): Tensor {
-  const top = x.detach().max({ ...options, keepDims: true });
-  // A row of -infinity stays -infinity: subtract 0 there instead of -infinity.
-  const shift = whereOp(top.abs().equal(Number.POSITIVE_INFINITY), 0, top);
-  const kept = x
-    .sub(shift)
-    .exp()
-    .sum({ ...options, keepDims: true })
-    .log()
-    .add(shift);
-  return options.keepDims ? kept : kept.reshape(x.sum(options).shape);
+  return scope(x.device, () => {
+    const top = x.detach().max({ ...options, keepDims: true });
+    // A row of -infinity stays -infinity: subtract 0 there instead of -infinity.
+    const shift = whereOp(top.abs().equal(Number.POSITIVE_INFINITY), 0, top);
+    const kept = x
+      .sub(shift)
+      .exp()
+      .sum({ ...options, keepDims: true })
+      .log()
+      .add(shift);
+    return options.keepDims ? kept : kept.reshape(x.sum(options).shape);
+  });
 }
 
 /** Running sum along one axis (default the last). Shapes: x [..] -> [..]. */
@@ -56,10 +59,12 @@ export function concat(tensors: readonly Tensor[], options: AxisOption = {}): Te
 /** Joins tensors of one shape along a new axis (default 0). */
 export function stack(tensors: readonly Tensor[], options: AxisOption = {}): Tensor {
   const axis = normalizeAxis("stack", options.axis ?? 0, (tensors[0]?.rank ?? 0) + 1);
-  return concat(
-    tensors.map((x) => expandDims(x, axis)),
-    { axis },
-  );
+  const join = () =>
+    concat(
+      tensors.map((x) => expandDims(x, axis)),
+      { axis },
+    );
+  return tensors[0] ? scope(tensors[0].device, join) : join();
 }
 
 /** Cuts a tensor along one axis (default 0) into pieces of the given sizes, or into that many equal parts. */
@@ -144,10 +149,12 @@ export function scatterAdd(x: Tensor, indices: Tensor, updates: Tensor, options:
 
 /** 1 at the class and 0 elsewhere. Shapes: ids [..] i32 -> [.., depth]; an id outside 0..depth-1 gives zeros. */
 export function oneHot(ids: Tensor, depth: number, options: { readonly dtype?: DType } = {}): Tensor {
-  const classes = arange(ids.device, depth, { dtype: ids.dtype });
-  return expandDims(ids, ids.rank)
-    .equal(classes)
-    .cast(options.dtype ?? ids.device.defaultFloat);
+  return scope(ids.device, () => {
+    const classes = arange(ids.device, depth, { dtype: ids.dtype });
+    return expandDims(ids, ids.rank)
+      .equal(classes)
+      .cast(options.dtype ?? ids.device.defaultFloat);
+  });
 }
 
 /** Rows of a table. Shapes: ids [..] i32, table [V, E] -> [.., E]; an id outside 0..V-1 gives zeros. */
@@ -156,20 +163,26 @@ export function embedding(
   table: Tensor,
   options: { readonly paddingIdx?: number } = {},
 ): Tensor {
-  const rows = take(table, ids);
-  if (options.paddingIdx === undefined) return rows;
-  // The padding row is used as it is but gets no gradient.
-  return whereOp(expandDims(ids.equal(options.paddingIdx), ids.rank), rows.detach(), rows);
+  return scope(table.device, () => {
+    const rows = take(table, ids);
+    if (options.paddingIdx === undefined) return rows;
+    // The padding row is used as it is but gets no gradient.
+    return whereOp(expandDims(ids.equal(options.paddingIdx), ids.rank), rows.detach(), rows);
+  });
 }
 
 /** Keeps the elements on and below a diagonal (0 = main, positive = above it) of the last two axes; zeros elsewhere. */
 export function tril(x: Tensor, options: { readonly diagonal?: number } = {}): Tensor {
-  return whereOp(triangle(x, options.diagonal ?? 0), x, 0);
+  return scope(x.device, () => {
+    return whereOp(triangle(x, options.diagonal ?? 0), x, 0);
+  });
 }
 
 /** Keeps the elements on and above a diagonal of the last two axes; zeros elsewhere. */
 export function triu(x: Tensor, options: { readonly diagonal?: number } = {}): Tensor {
-  return whereOp(triangle(x, (options.diagonal ?? 0) - 1).logicalNot(), x, 0);
+  return scope(x.device, () => {
+    return whereOp(triangle(x, (options.diagonal ?? 0) - 1).logicalNot(), x, 0);
+  });
 }
 
 function triangle(x: Tensor, diagonal: number): Tensor {
@@ -190,12 +203,17 @@ export function topK(
   k: number,
   options: AxisOption & { readonly largest?: boolean } = {},
 ): Ranked {
-  const largest = options.largest ?? true;
-  const axis = normalizeAxis("topK", options.axis ?? -1, x.rank);
-  const last = axis === x.rank - 1;
-  const swap = x.shape.map((_, i) => (i === axis ? x.rank - 1 : i === x.rank - 1 ? axis : i));
-  const [values, indices] = topKOp.apply([last ? x : x.transpose(swap)], { k, largest }) as [Tensor, Tensor];
-  return last ? { values, indices } : { values: values.transpose(swap), indices: indices.transpose(swap) };
+  return scope(x.device, () => {
+    const largest = options.largest ?? true;
+    const axis = normalizeAxis("topK", options.axis ?? -1, x.rank);
+    const last = axis === x.rank - 1;
+    const swap = x.shape.map((_, i) => (i === axis ? x.rank - 1 : i === x.rank - 1 ? axis : i));
+    const [values, indices] = topKOp.apply([last ? x : x.transpose(swap)], { k, largest }) as [
+      Tensor,
+      Tensor,
+    ];
+    return last ? { values, indices } : { values: values.transpose(swap), indices: indices.transpose(swap) };
+  });
 }
 
 /** All elements of one axis (default the last) in ascending or descending order; stable. */

@@ -101,3 +101,4 @@ export {
   type TreeNode,
   treeNode,
 } from "./tree.js";
+export { type BackendCheck, verifyBackend } from "./verify-backend.js";

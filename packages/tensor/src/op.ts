@@ -148,7 +148,11 @@ function execute(
   const outputs = spec.infer(inputs, params);
   if (spec.alias)
     return [
-      first.spawn(outputs[0] ?? first, { kind: "storage", storage: first.storage(spec.name).retain() }),
+      first.spawn(outputs[0] ?? first, {
+        kind: "storage",
+        storage: first.storage(spec.name).retain(),
+        executedOn: first.executedOn,
+      }),
     ];
   const kernel = device.lower({ op: spec, params, inputs: inputs.map(typeOf), outputs });
   if (kernel === undefined) {
@@ -164,7 +168,13 @@ function execute(
     kernel,
     [...storages, ...results].map((storage) => storage.buffer),
   );
-  return results.map((storage, i) => first.spawn(outputs[i] ?? first, { kind: "storage", storage }));
+  return results.map((storage, i) =>
+    first.spawn(outputs[i] ?? first, {
+      kind: "storage",
+      storage,
+      executedOn: kernel.executedOn ?? device.kind,
+    }),
+  );
 }
 
 /** Shape and dtype of a tensor as plain data, so that a kernel or plan does not keep the tensor alive. */

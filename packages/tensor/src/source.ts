@@ -11,6 +11,6 @@ export interface Trace {
 
 /** Where a tensor's values are: in device memory, or still to be decided by a trace. */
 export type Source =
-  | { readonly kind: "storage"; readonly storage: Storage }
+  | { readonly kind: "storage"; readonly storage: Storage; readonly executedOn?: string }
   | { readonly kind: "tape"; readonly trace: Trace; readonly id: number; readonly primal: Tensor }
   | { readonly kind: "graph"; readonly trace: Trace; readonly value: number };

@@ -18,7 +18,7 @@ import {
 } from "./ops/reduce.js";
 import { type AxisOption, logSoftmax, softmax } from "./ops/softmax.js";
 import { decode, encode, type HostData, hostArray } from "./reference/host-array.js";
-import { adopt } from "./scope.js";
+import { adopt, scope } from "./scope.js";
 import { formatType, normalizeAxis, type Shape, sizeOf, type TensorType } from "./shape.js";
 import type { Source } from "./source.js";
 import { Storage } from "./storage.js";
@@ -77,6 +77,13 @@ export class Tensor implements LinearWeight {
       );
     }
     return this.#source;
+  }
+
+  /** What computed the values: "wasm", "wgsl", "javascript" (plain loops), "compiled", or "host" for data handed in. */
+  get executedOn(): string {
+    const { source } = this;
+    if (source.kind === "tape") return source.primal.executedOn;
+    return source.kind === "storage" ? (source.executedOn ?? "host") : "traced";
   }
 
   /** For ops: the device memory behind a tensor that has values. */
@@ -168,9 +175,8 @@ export class Tensor implements LinearWeight {
   /** x [.., in] times this matrix [out, in] transposed -> [.., out]. */
   apply(x: Tensor): Tensor {
     this.#matrixExtent(0);
-    return x.rank === 1
-      ? matmul(x.reshape([1, x.size]), this, { transposeB: true }).reshape([-1])
-      : matmul(x, this, { transposeB: true });
+    if (x.rank !== 1) return matmul(x, this, { transposeB: true });
+    return scope(this.device, () => matmul(x.reshape([1, x.size]), this, { transposeB: true }).reshape([-1]));
   }
   #matrixExtent(axis: 0 | 1): number {
     if (this.rank !== 2) {
@@ -280,8 +286,10 @@ export class Tensor implements LinearWeight {
   /** Limits values to min..max; the gradient is 0 outside. */
   clamp(range: { readonly min?: number; readonly max?: number }): Tensor {
     const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = range;
-    const inside = this.greaterEqual(min).logicalAnd(this.lessEqual(max));
-    return whereOp(inside, this, elementwise("minimum", elementwise("maximum", this.detach(), min), max));
+    return scope(this.device, () => {
+      const inside = this.greaterEqual(min).logicalAnd(this.lessEqual(max));
+      return whereOp(inside, this, elementwise("minimum", elementwise("maximum", this.detach(), min), max));
+    });
   }
   /** Converts to another dtype: floats round to nearest, integers truncate towards zero, bool is "not zero". */
   cast(dtype: DType): Tensor {
@@ -300,7 +308,7 @@ export class Tensor implements LinearWeight {
   mean(options: ReduceOptions = {}): Tensor {
     const params = reduceParams("mean", this, options);
     const count = this.size / Math.max(sizeOf(reducedShape(this.shape, params)), 1);
-    return sumOp.call([this], params).mul(1 / count);
+    return scope(this.device, () => sumOp.call([this], params).mul(1 / count));
   }
   max(options: ReduceOptions = {}): Tensor {
     return maxOp.call([this], reduceParams("max", this, options));

@@ -14,8 +14,8 @@ import { planMemory } from "./plan-memory.js";
 /** What `compiled.plans()` tells of one input signature. */
 export interface PlanReport {
   readonly signature: string;
-  /** Names of the kernels, in the order of their launch. */
-  readonly launches: readonly string[];
+  /** The kernels in the order of their launch, and what runs each: "javascript" is a slow fallback. */
+  readonly launches: readonly { readonly name: string; readonly executedOn: string }[];
   /** Ops that the function called, before fusion. */
   readonly ops: number;
   /** Bytes of the plan's own memory for everything in between. */
@@ -195,7 +195,7 @@ function buildPlan(
   graph: Graph,
   steps: readonly Step[],
   { slots, outputMemories, constantMemories }: Places,
-): { plan: Plan; arenaBytes: number; launches: string[] } {
+): { plan: Plan; arenaBytes: number; launches: PlanReport["launches"] } {
   const lives = new Map<number, { bytes: number; first: number; last: number }>();
   const slotOf = new Map<number, number>();
   graph.homes.forEach((home, memory) => {
@@ -243,7 +243,14 @@ function buildPlan(
     arenaBytes,
     slots: slots + outputMemories.length + constantMemories.length,
   });
-  return { plan, arenaBytes, launches: launches.map(({ kernel }) => kernel.name) };
+  return {
+    plan,
+    arenaBytes,
+    launches: launches.map(({ kernel }) => ({
+      name: kernel.name,
+      executedOn: kernel.executedOn ?? graph.device.kind,
+    })),
+  };
 }
 
 function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): unknown {
@@ -266,7 +273,11 @@ function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]):
     const storage =
       ref.kind === "output" ? outputs[ref.index] : ref.kind === "argument" ? slots[ref.index] : ref.storage;
     invariant(storage, "a compiled result has no memory");
-    return new Tensor(device, ref.type, { kind: "storage", storage: own(storage, ref.kind === "output") });
+    return new Tensor(device, ref.type, {
+      kind: "storage",
+      storage: own(storage, ref.kind === "output"),
+      executedOn: "compiled",
+    });
   });
   return compiled.rebuild(leaves);
 }

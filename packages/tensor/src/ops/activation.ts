@@ -1,14 +1,15 @@
+import { scope } from "../scope.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise, whereOp } from "./elementwise.js";
 
 /** max(x, 0); the gradient at 0 is 0, as in PyTorch. Shapes: x [..] -> [..]. */
 export function relu(x: Tensor): Tensor {
-  return whereOp(elementwise("greater", x, 0), x, 0);
+  return scope(x.device, () => whereOp(elementwise("greater", x, 0), x, 0));
 }
 
 /** x sigmoid(x). Shapes: x [..] -> [..]. @see Elfwing et al. 2017, arXiv:1702.03118 */
 export function silu(x: Tensor): Tensor {
-  return x.mul(x.sigmoid());
+  return scope(x.device, () => x.mul(x.sigmoid()));
 }
 
 export interface GeluOptions {
@@ -23,17 +24,19 @@ export interface GeluOptions {
  * @see Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2
  */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
-  const inner =
-    options.approximate === "tanh"
-      ? x
-          .mul(x.square().mul(0.044715).add(1))
-          .mul(Math.sqrt(2 / Math.PI))
-          .tanh()
-      : x.mul(Math.SQRT1_2).erf();
-  return x.mul(inner.add(1)).mul(0.5);
+  return scope(x.device, () => {
+    const inner =
+      options.approximate === "tanh"
+        ? x
+            .mul(x.square().mul(0.044715).add(1))
+            .mul(Math.sqrt(2 / Math.PI))
+            .tanh()
+        : x.mul(Math.SQRT1_2).erf();
+    return x.mul(inner.add(1)).mul(0.5);
+  });
 }
 
 /** Gated activation silu(gate) * up. Shapes: gate [.., F], up [.., F] -> [.., F]. @see Shazeer 2020, arXiv:2002.05202 */
 export function swiGLU(gate: Tensor, up: Tensor): Tensor {
-  return silu(gate).mul(up);
+  return scope(gate.device, () => silu(gate).mul(up));
 }

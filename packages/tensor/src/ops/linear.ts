@@ -1,3 +1,4 @@
+import { scope } from "../scope.js";
 import type { Tensor } from "../tensor.js";
 
 /**
@@ -18,6 +19,5 @@ export interface LinearWeight {
  * @returns a new tensor that the caller owns
  */
 export function linear(x: Tensor, weight: LinearWeight, bias?: Tensor): Tensor {
-  const y = weight.apply(x);
-  return bias === undefined ? y : y.add(bias);
+  return bias === undefined ? weight.apply(x) : scope(x.device, () => weight.apply(x).add(bias));
 }

@@ -1,5 +1,6 @@
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
+import { scope } from "../scope.js";
 import { formatType, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
@@ -97,13 +98,15 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
       { dtype: targets.dtype },
     );
   }
-  const rows = sizeOf(lead);
-  const half = logits.dtype === "f16" || logits.dtype === "bf16";
-  const flat = (half ? logits.cast("f32") : logits).reshape([rows, classes]);
-  const flatTargets = targets.reshape([rows]);
-  const loss = crossEntropyOp.apply([flat, flatTargets], { ignoreIndex, labelSmoothing })[0] as Tensor;
-  if (reduction === "none") return loss.reshape(lead);
-  const total = loss.sum();
-  if (reduction === "sum") return total;
-  return total.div(elementwise("notEqual", flatTargets, ignoreIndex).cast(flat.dtype).sum());
+  return scope(logits.device, () => {
+    const rows = sizeOf(lead);
+    const half = logits.dtype === "f16" || logits.dtype === "bf16";
+    const flat = (half ? logits.cast("f32") : logits).reshape([rows, classes]);
+    const flatTargets = targets.reshape([rows]);
+    const loss = crossEntropyOp.apply([flat, flatTargets], { ignoreIndex, labelSmoothing })[0] as Tensor;
+    if (reduction === "none") return loss.reshape(lead);
+    const total = loss.sum();
+    if (reduction === "sum") return total;
+    return total.div(elementwise("notEqual", flatTargets, ignoreIndex).cast(flat.dtype).sum());
+  });
 }

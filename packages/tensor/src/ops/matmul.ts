@@ -2,6 +2,7 @@ import { gemm } from "../cpu/kernels/gemm.js";
 import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
+import { scope } from "../scope.js";
 import {
   broadcastShapes,
   broadcastStrides,
@@ -150,7 +151,9 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (b.shape.length !== 2 || a.shape.length <= 2 || transposeA)
     return product(a, b, { transposeA, transposeB });
   // One matrix for a whole batch: one large product is faster than many small ones.
-  const lead = a.shape.slice(0, -1);
-  const rows = product(a.reshape([sizeOf(lead), a.shape.at(-1) ?? 1]), b, { transposeA, transposeB });
-  return rows.reshape([...lead, rows.shape[1] ?? 1]);
+  return scope(a.device, () => {
+    const lead = a.shape.slice(0, -1);
+    const rows = product(a.reshape([sizeOf(lead), a.shape.at(-1) ?? 1]), b, { transposeA, transposeB });
+    return rows.reshape([...lead, rows.shape[1] ?? 1]);
+  });
 }

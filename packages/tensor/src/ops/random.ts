@@ -1,6 +1,7 @@
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { philox, randomWords, stream, wordToUnit } from "../philox.js";
+import { scope } from "../scope.js";
 import { formatType, type Shape, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
@@ -59,8 +60,10 @@ export const foldInOp: Op<Readonly<Record<never, never>>> = defineOp({
 
 /** Splits a key into independent ones: u32 [2] -> n keys u32 [2]. The caller owns them. */
 export function splitKey(key: Tensor, count: number): Tensor[] {
-  const keys = splitKeyOp.call([key], { count });
-  return Array.from({ length: count }, (_, i) => keys.narrow(0, i, i + 1).reshape([2]));
+  return scope(key.device, () => {
+    const keys = splitKeyOp.call([key], { count });
+    return Array.from({ length: count }, (_, i) => keys.narrow(0, i, i + 1).reshape([2]));
+  });
 }
 
 /** A key for use number `number` (a u32 tensor of one element) of `key`: a new key each step without new seeds. */
@@ -85,6 +88,8 @@ export function dropout(x: Tensor, options: { readonly rate: number; readonly ke
     );
   }
   if (rate === 0) return x.reshape(x.shape);
-  const keep = elementwise("greaterEqual", uniformOp.call([key], { shape: x.shape }), rate);
-  return x.mul(keep.cast(x.dtype)).mul(1 / (1 - rate));
+  return scope(x.device, () => {
+    const keep = elementwise("greaterEqual", uniformOp.call([key], { shape: x.shape }), rate);
+    return x.mul(keep.cast(x.dtype)).mul(1 / (1 - rate));
+  });
 }

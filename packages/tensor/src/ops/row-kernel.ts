@@ -1,5 +1,5 @@
 import type { CpuFeatures, LoweredKernel, WasmKernelFactory } from "../cpu/kernel.js";
-import type { RowShape } from "../cpu/kernels/softmax.js";
+import type { RowShape } from "../cpu/kernels/row-kernel.js";
 import { sizeOf, type TensorType } from "../shape.js";
 
 /** A tensor seen as rows of its last axis, as the row kernels take it; undefined for dtypes that they do not know. */

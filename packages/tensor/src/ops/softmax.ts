@@ -7,6 +7,7 @@ import {
 import { isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
+import { scope } from "../scope.js";
 import { formatType, normalizeAxis, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { onRows } from "./row-kernel.js";
@@ -74,7 +75,7 @@ export function alongAxis(caller: string, x: Tensor, axis: number, run: (x: Tens
   const normalized = normalizeAxis(caller, axis, x.shape.length);
   if (normalized === last) return run(x);
   const swap = x.shape.map((_, i) => (i === normalized ? last : i === last ? normalized : i));
-  return run(x.transpose(swap)).transpose(swap);
+  return scope(x.device, () => run(x.transpose(swap)).transpose(swap));
 }
 
 export interface AxisOption {
