@@ -3,7 +3,6 @@ import { testDevices } from "../test/devices.js";
 import {
   compile,
   crossEntropy,
-  disposeTree,
   dropout,
   gelu,
   linear,

@@ -1,9 +1,11 @@
+import { crossEntropyGradKernel, crossEntropyKernel } from "../cpu/kernels/cross-entropy.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { scope } from "../scope.js";
 import { formatType, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
+import { rowShapeOf } from "./row-kernel.js";
 
 export interface CrossEntropyParams {
   readonly ignoreIndex: number;
@@ -42,6 +44,12 @@ export const crossEntropyOp: Op<CrossEntropyParams> = defineOp({
   vjp({ inputs: [logits, targets], outputs: [, lse], grads: [g], params }) {
     return logits && targets && lse && g ? [crossEntropyGradOp.call([logits, targets, lse, g], params)] : [];
   },
+  kernels: {
+    wasm({ inputs: [logits], params }, features) {
+      const rows = rowShapeOf(logits);
+      return rows && crossEntropyKernel({ ...rows, ...params }, features);
+    },
+  },
 });
 
 /** Inputs logits [N, V], targets [N], logsumexp [N], gradient of each row's loss [N]; output [N, V]. */
@@ -60,6 +68,12 @@ export const crossEntropyGradOp: Op<CrossEntropyParams> = defineOp({
         output.data[row * V + v] = (probability - wanted) * (g.data[row] ?? 0);
       }
     }
+  },
+  kernels: {
+    wasm({ inputs: [logits], params }, features) {
+      const rows = rowShapeOf(logits);
+      return rows && crossEntropyGradKernel({ ...rows, ...params }, features);
+    },
   },
 });
 

@@ -1,7 +1,10 @@
+import { layerNormGradKernel, layerNormKernel } from "../cpu/kernels/layer-norm.js";
+import { rmsNormGradKernel, rmsNormKernel } from "../cpu/kernels/rms-norm.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { rowShapeOf } from "./row-kernel.js";
 
 function checkAffine(caller: string, inputs: readonly TensorType[]): TensorType[] {
   const [x, ...affine] = inputs;
@@ -40,20 +43,41 @@ export const rmsNormOp: Op<RmsNormParams> = defineOp({
         .cast(x.dtype),
     ];
   },
-  vjp({ inputs: [x, weight], grads: [g], params, needed }) {
-    if (!x || !weight || !g) return [];
-    // y = x r w with r = (mean x^2 + eps)^(-1/2): dx = r (g w - x r^2 mean(g w x)), dw = sum(g x r).
-    const scale = params.offset === 0 ? weight : weight.add(params.offset);
-    const inverse = x.square().mean({ axes: -1, keepDims: true }).add(params.eps).rsqrt();
-    const normalized = x.mul(inverse);
-    const dx = () => {
-      const gw = g.mul(scale);
-      return gw.sub(normalized.mul(gw.mul(normalized).mean({ axes: -1, keepDims: true }))).mul(inverse);
-    };
-    const lead = x.shape.slice(0, -1).map((_, axis) => axis);
-    return [needed[0] ? dx() : undefined, needed[1] ? g.mul(normalized).sum({ axes: lead }) : undefined];
+  vjp({ inputs: [x, weight], grads: [g], params }) {
+    return x && weight && g ? rmsNormGradOp.apply([x, weight, g], params) : [];
+  },
+  kernels: {
+    wasm({ inputs: [x], params }, features) {
+      const rows = rowShapeOf(x);
+      return rows && rmsNormKernel({ ...rows, ...params }, features);
+    },
   },
 });
+
+/**
+ * Inputs x, weight, g; outputs dx, dweight. With n = x r, r = (mean x^2 + eps)^(-1/2), u = g (weight + offset):
+ * dx = r (u - n mean(u n)), dweight = sum(g n).
+ */
+export const rmsNormGradOp: Op<RmsNormParams> = defineOp({
+  name: "rmsNormGrad",
+  infer: ([x, weight]) => (x && weight ? [x, weight] : []).map(({ shape, dtype }) => ({ shape, dtype })),
+  reference([x, weight, g], { eps, offset }) {
+    if (!x || !weight || !g) return [];
+    const inverse = x.square().mean({ axes: -1, keepDims: true }).add(eps).rsqrt();
+    const normalized = x.mul(inverse);
+    const u = g.mul(offset === 0 ? weight : weight.add(offset));
+    const along = normalized.mul(u.mul(normalized).mean({ axes: -1, keepDims: true }));
+    return [u.sub(along).mul(inverse), g.mul(normalized).sum({ axes: leadingAxes(x) })];
+  },
+  kernels: {
+    wasm({ inputs: [x], params }, features) {
+      const rows = rowShapeOf(x);
+      return rows && rmsNormGradKernel({ ...rows, ...params }, features);
+    },
+  },
+});
+
+const leadingAxes = (x: Tensor) => x.shape.slice(0, -1).map((_, axis) => axis);
 
 export interface LayerNormParams {
   readonly eps: number;
@@ -76,23 +100,53 @@ export const layerNormOp: Op<LayerNormParams> = defineOp({
     if (bias) y = y.add(bias.cast(wide.dtype));
     return [y.cast(x.dtype)];
   },
-  vjp({ inputs: [x, ...affine], grads: [g], params, needed }) {
+  vjp({ inputs: [x, ...affine], grads: [g], params }) {
     if (!x || !g) return [];
-    const weight = params.hasWeight ? affine[0] : undefined;
+    const weight = params.hasWeight ? affine.slice(0, 1) : [];
+    return layerNormGradOp.apply([x, ...weight, g], params);
+  },
+  kernels: {
+    wasm({ inputs: [x], params }, features) {
+      const rows = rowShapeOf(x);
+      return rows && layerNormKernel({ ...rows, ...params }, features);
+    },
+  },
+});
+
+/**
+ * Inputs x, weight if any, g; outputs dx, then dweight and dbias where the op has them. With n = (x - mean) r,
+ * r = (variance + eps)^(-1/2), u = g weight: dx = r (u - mean(u) - n mean(u n)), dweight = sum(g n), dbias = sum(g).
+ */
+export const layerNormGradOp: Op<LayerNormParams> = defineOp({
+  name: "layerNormGrad",
+  infer([x], { hasWeight, hasBias }) {
+    if (!x) return [];
+    const vector = { shape: x.shape.slice(-1), dtype: x.dtype };
+    return [{ shape: x.shape, dtype: x.dtype }, ...(hasWeight ? [vector] : []), ...(hasBias ? [vector] : [])];
+  },
+  reference([x, ...rest], { eps, hasWeight, hasBias }) {
+    const g = rest.at(-1);
+    if (!x || !g) return [];
     const centred = x.sub(x.mean({ axes: -1, keepDims: true }));
-    const inverse = centred.square().mean({ axes: -1, keepDims: true }).add(params.eps).rsqrt();
+    const inverse = centred.square().mean({ axes: -1, keepDims: true }).add(eps).rsqrt();
     const normalized = centred.mul(inverse);
-    const lead = x.shape.slice(0, -1).map((_, axis) => axis);
-    const dx = () => {
-      const gw = weight ? g.mul(weight) : g;
-      const mean = gw.mean({ axes: -1, keepDims: true });
-      const along = normalized.mul(gw.mul(normalized).mean({ axes: -1, keepDims: true }));
-      return gw.sub(mean).sub(along).mul(inverse);
-    };
-    const grads: (Tensor | undefined)[] = [needed[0] ? dx() : undefined];
-    if (params.hasWeight) grads.push(needed[1] ? g.mul(normalized).sum({ axes: lead }) : undefined);
-    if (params.hasBias) grads.push(needed.at(-1) ? g.sum({ axes: lead }) : undefined);
-    return grads;
+    const u = hasWeight && rest[0] ? g.mul(rest[0]) : g;
+    const along = normalized.mul(u.mul(normalized).mean({ axes: -1, keepDims: true }));
+    const axes = leadingAxes(x);
+    return [
+      u
+        .sub(u.mean({ axes: -1, keepDims: true }))
+        .sub(along)
+        .mul(inverse),
+      ...(hasWeight ? [g.mul(normalized).sum({ axes })] : []),
+      ...(hasBias ? [g.sum({ axes })] : []),
+    ];
+  },
+  kernels: {
+    wasm({ inputs: [x], params }, features) {
+      const rows = rowShapeOf(x);
+      return rows && layerNormGradKernel({ ...rows, ...params }, features);
+    },
   },
 });
 
