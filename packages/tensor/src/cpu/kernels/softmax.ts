@@ -1,68 +1,25 @@
 import type { FunctionBuilder } from "../../wasm/assembler.js";
-import { f32, f64, i32 } from "../../wasm/scalar.js";
+import { f32, f64 } from "../../wasm/scalar.js";
 import { f32x4 } from "../../wasm/simd.js";
-import { type LaneMath, laneMath } from "../../wasm/simd-math.js";
-import type { Local, Value } from "../../wasm/value.js";
+import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
-import { elementAddress, type LaneDType, type LaneWidth, loadLanes, storeLanes } from "./lanes.js";
+import type { LoweredKernel } from "./kernel-step.js";
+import type { LaneWidth } from "./lanes.js";
 import { eachElement, maxTerm, sumTerm } from "./row.js";
+import { type RowAccess, type RowShape, rowStep } from "./row-kernel.js";
 
-/** What the row kernels of this file are told: `rows` vectors of `columns` floats, contiguous. */
-export interface RowShape {
-  readonly rows: number;
-  readonly columns: number;
-  readonly dtype: LaneDType;
-}
-
-/** Access to the arrays of one row: `load(k, i, width)` reads buffer k, `store(k, ...)` writes it. */
-interface RowAccess {
-  readonly math: LaneMath;
-  readonly count: Local<"i32">;
-  load(buffer: number, i: Value<"i32">, width: LaneWidth): Local<"v128">;
-  store(buffer: number, i: Value<"i32">, at: { value: Value<"v128">; width: LaneWidth }): void;
-  /** Writes the one number that a row of buffer `buffer` has. */
-  storeScalar(buffer: number, value: Value<"f32">): void;
-}
-
-/** A kernel whose unit is one row; buffers hold rows of `columns` elements, or one each (`scalars`). */
+/** A kernel over rows of one dtype, as many buffers as `layouts` has letters: r = rows, s = one number per row. */
 function rowKernel(
   name: string,
-  { rows, columns, dtype, buffers }: RowShape & { readonly buffers: number },
+  { rows, columns, dtype, layouts }: RowShape & { readonly layouts: string },
   features: CpuFeatures,
   body: (f: FunctionBuilder, row: RowAccess) => void,
 ): LoweredKernel {
-  const step = kernelStep(
-    {
-      key: `${name}/${dtype}`,
-      features,
-      args: [...Array.from({ length: buffers }, (_, k) => argument.buffer(k)), argument.i32(columns)],
-      units: rows,
-      grain: 8192 / (columns + 8),
-    },
-    (f, parameters, { begin, end }) => {
-      const count = parameters[buffers] ?? begin;
-      const math = laneMath(f, features);
-      f.for(begin, end, 1, (unit) => {
-        const first = f.let(i32.mul(unit, count));
-        const pointers = parameters
-          .slice(0, buffers)
-          .map((base) => f.let(elementAddress(base, first, dtype)));
-        const address = (k: number, i: Value<"i32">) => elementAddress(pointers[k] ?? first, i, dtype);
-        body(f, {
-          math,
-          count,
-          load: (k, i, width) => loadLanes(f, dtype, address(k, i), { width }),
-          store: (k, i, { value, width }) => storeLanes(f, dtype, address(k, i), { value, width }),
-          storeScalar: (k, value) => {
-            const target = elementAddress(parameters[k] ?? begin, unit, dtype);
-            storeLanes(f, dtype, target, { value: f32x4.splat(value), width: 1 });
-          },
-        });
-      });
-    },
-  );
-  return { steps: [step], scratchBytes: 0 };
+  const buffers = Array.from(layouts, (letter) => ({
+    layout: letter === "r" ? ("rows" as const) : ("scalars" as const),
+    dtype,
+  }));
+  return { steps: [rowStep({ name, rows, columns, buffers, features }, body)], scratchBytes: 0 };
 }
 
 /**
@@ -72,7 +29,7 @@ function rowKernel(
  */
 export function softmaxKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
   const keepsPowers = shape.dtype === "f32"; // else their rounding would count twice
-  return rowKernel("softmax", { ...shape, buffers: 2 }, features, (f, { math, count, load, store }) => {
+  return rowKernel("softmax", { ...shape, layouts: "rr" }, features, (f, { math, count, load, store }) => {
     const max = f.let(f32x4.splat(maxTerm(f, count, (i, width) => load(0, i, width))));
     const power = (i: Local<"i32">, width: LaneWidth) =>
       math.expNonPositive(f32x4.sub(load(0, i, width), max));
@@ -89,8 +46,8 @@ export function softmaxKernel(shape: RowShape, features: CpuFeatures): LoweredKe
   });
 }
 
-/** max x + log sum exp(x - max x) of a row; -infinity for a row of -infinity, +infinity where an element is. */
-function logSumExp(f: FunctionBuilder, { math, count, load }: RowAccess): Local<"f32"> {
+/** max x + log sum exp(x - max x) of the row in buffer 0; -infinity for a row of -infinity, +infinity where an element is. */
+export function logSumExp(f: FunctionBuilder, { math, count, load }: RowAccess): Local<"f32"> {
   const max = maxTerm(f, count, (i, width) => load(0, i, width));
   const maxLanes = f.let(f32x4.splat(max));
   const sum = sumTerm(f, count, (i, width) => math.expNonPositive(f32x4.sub(load(0, i, width), maxLanes)));
@@ -106,7 +63,7 @@ function logSumExp(f: FunctionBuilder, { math, count, load }: RowAccess): Local<
  * Buffers: x, y [rows, columns]; y may be x.
  */
 export function logSoftmaxKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
-  return rowKernel("logSoftmax", { ...shape, buffers: 2 }, features, (f, row) => {
+  return rowKernel("logSoftmax", { ...shape, layouts: "rr" }, features, (f, row) => {
     const { count, load, store } = row;
     const total = f.let(f32x4.splat(logSumExp(f, row)));
     eachElement(f, count, (i, width) => store(1, i, { value: f32x4.sub(load(0, i, width), total), width }));
@@ -119,8 +76,8 @@ export function logSoftmaxKernel(shape: RowShape, features: CpuFeatures): Lowere
  * Buffers: x [rows, columns], y [rows].
  */
 export function logSumExpKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
-  return rowKernel("logSumExp", { ...shape, buffers: 2 }, features, (f, row) => {
-    row.storeScalar(1, logSumExp(f, row));
+  return rowKernel("logSumExp", { ...shape, layouts: "rs" }, features, (f, row) => {
+    row.storeScalar(1, f32x4.splat(logSumExp(f, row)));
   });
 }
 
@@ -130,7 +87,7 @@ export function logSumExpKernel(shape: RowShape, features: CpuFeatures): Lowered
  * Buffers: y, dy, dx [rows, columns]; dx may be dy or y.
  */
 export function softmaxGradKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
-  return rowKernel("softmaxGrad", { ...shape, buffers: 3 }, features, (f, { count, load, store }) => {
+  return rowKernel("softmaxGrad", { ...shape, layouts: "rrr" }, features, (f, { count, load, store }) => {
     const dot = sumTerm(f, count, (i, width) => f32x4.mul(load(0, i, width), load(1, i, width)));
     const shared = f.let(f32x4.splat(f32.demoteF64(dot)));
     eachElement(f, count, (i, width) => {
@@ -148,7 +105,7 @@ export function softmaxGradKernel(shape: RowShape, features: CpuFeatures): Lower
 export function logSoftmaxGradKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
   return rowKernel(
     "logSoftmaxGrad",
-    { ...shape, buffers: 3 },
+    { ...shape, layouts: "rrr" },
     features,
     (f, { math, count, load, store }) => {
       const total = f.let(f32x4.splat(f32.demoteF64(sumTerm(f, count, (i, width) => load(1, i, width)))));

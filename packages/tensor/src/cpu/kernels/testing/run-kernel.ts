@@ -77,7 +77,7 @@ function layOut(lengths: readonly number[]): { addresses: number[]; end: number 
 
 function makeMemory(byteLength: number, kernel: LoweredKernel): WebAssembly.Memory {
   const pages = Math.ceil(byteLength / 65536);
-  const shared = kernel.steps.some((step) => step.module.key.includes("shared"));
+  const shared = kernel.steps.some((step) => step.module.key.split("|").at(-1)?.includes("shared"));
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
 }
 

@@ -1,0 +1,113 @@
+import type { FunctionBuilder } from "../../wasm/assembler.js";
+import { f32, f64, i32 } from "../../wasm/scalar.js";
+import { f32x4, i32x4, v128 } from "../../wasm/simd.js";
+import type { Local } from "../../wasm/value.js";
+import type { CpuFeatures } from "../kernel.js";
+import { argument, type LoweredKernel } from "./kernel-step.js";
+import type { LaneDType } from "./lanes.js";
+import { eachElement, sumTerm } from "./row.js";
+import { type RowAccess, type RowBuffer, type RowShape, rowStep } from "./row-kernel.js";
+import { logSumExp } from "./softmax.js";
+
+export interface CrossEntropyShape extends RowShape {
+  /** Rows with this target give 0. */
+  readonly ignoreIndex: number;
+  /** Part of the target's probability that is spread over all classes. */
+  readonly labelSmoothing: number;
+}
+
+const rowsOf = (dtype: LaneDType): RowBuffer => ({ layout: "rows", dtype });
+const scalarsOf = (dtype: LaneDType): RowBuffer => ({ layout: "scalars", dtype });
+
+/** The class wanted in this row, and whether the row counts; a class outside of the row counts, and gives NaN. */
+function readTarget(f: FunctionBuilder, { count, loadScalar }: RowAccess, ignoreIndex: Local<"i32">) {
+  const target = f.let(i32x4.extract(loadScalar(1), 0));
+  return { target, counts: i32.ne(target, ignoreIndex), isInside: i32.ltU(target, count) };
+}
+
+/**
+ * Cross-entropy of each row: loss = logsumexp(x) - (1 - s) x[target] - s mean(x), 0 where the target is ignored.
+ *
+ * Buffers: logits [rows, columns], targets i32 [rows], loss [rows], logsumexp [rows], all but the targets of one float dtype.
+ */
+export function crossEntropyKernel(shape: CrossEntropyShape, features: CpuFeatures): LoweredKernel {
+  const { dtype, ignoreIndex, labelSmoothing } = shape;
+  const isSmooth = labelSmoothing !== 0;
+  const step = rowStep(
+    {
+      ...shape,
+      name: `crossEntropy/${isSmooth}`,
+      buffers: [rowsOf(dtype), scalarsOf("i32"), scalarsOf(dtype), scalarsOf(dtype)],
+      extra: [argument.i32(ignoreIndex), argument.f32(labelSmoothing)],
+      features,
+    },
+    (f, row, [ignored, smoothing]) => {
+      const { count, load, storeScalar } = row;
+      const total = logSumExp(f, row);
+      storeScalar(3, f32x4.splat(total));
+      const { target, counts, isInside } = readTarget(f, row, ignored as Local<"i32">);
+      const loss = f.let(f32.const(0));
+      f.if(counts, () => {
+        f.set(loss, Number.NaN);
+        f.if(isInside, () => {
+          const picked = f32x4.extract(load(0, target, 1), 0);
+          f.set(loss, f32.sub(total, picked));
+          if (!isSmooth) return;
+          // (1 - s)(total - picked) + s (total - mean)
+          const s = smoothing as Local<"f32">;
+          const sum = sumTerm(f, count, (i, width) => load(0, i, width));
+          const mean = f32.demoteF64(f64.div(sum, f64.convertI32S(count)));
+          f.set(loss, f32.add(f32.mul(loss, f32.sub(1, s)), f32.mul(f32.sub(total, mean), s)));
+        });
+      });
+      storeScalar(2, f32x4.splat(loss));
+    },
+  );
+  return { steps: [step], scratchBytes: 0 };
+}
+
+/**
+ * Gradient of each row's cross-entropy: dx = (softmax(x) - (1 - s) one-hot(target) - s / columns) dloss, 0 where ignored.
+ *
+ * Buffers: logits [rows, columns], targets i32 [rows], logsumexp [rows], dloss [rows], dlogits [rows, columns]. dlogits may be
+ * logits.
+ */
+export function crossEntropyGradKernel(shape: CrossEntropyShape, features: CpuFeatures): LoweredKernel {
+  const { dtype, columns, ignoreIndex, labelSmoothing } = shape;
+  const step = rowStep(
+    {
+      ...shape,
+      name: "crossEntropyGrad",
+      buffers: [rowsOf(dtype), scalarsOf("i32"), scalarsOf(dtype), scalarsOf(dtype), rowsOf(dtype)],
+      extra: [
+        argument.i32(ignoreIndex),
+        argument.f32(1 - labelSmoothing),
+        argument.f32(labelSmoothing / columns),
+      ],
+      features,
+    },
+    (f, row, [ignored, confidence, floor]) => {
+      const { math, count, load, loadScalar, store } = row;
+      const { target, counts } = readTarget(f, row, ignored as Local<"i32">);
+      f.if(
+        counts,
+        () => {
+          const total = loadScalar(2);
+          const gradient = loadScalar(3);
+          const spread = f.let(f32x4.splat(floor as Local<"f32">));
+          const wanted = f.let(f32x4.splat(confidence as Local<"f32">));
+          const targetLanes = f.let(i32x4.splat(target));
+          eachElement(f, count, (i, width) => {
+            const probability = math.expNonPositive(f32x4.sub(load(0, i, width), total));
+            const classes = i32x4.add(i32x4.splat(i), v128.const(new Int32Array([0, 1, 2, 3])));
+            const isTarget = i32x4.eq(classes, targetLanes);
+            const rest = f32x4.sub(f32x4.sub(probability, spread), v128.and(isTarget, wanted));
+            store(4, i, { value: f32x4.mul(rest, gradient), width });
+          });
+        },
+        () => eachElement(f, count, (i, width) => store(4, i, { value: f32x4.splat(0), width })),
+      );
+    },
+  );
+  return { steps: [step], scratchBytes: 0 };
+}
