@@ -14,7 +14,9 @@ const read = (...path: string[]) => readFileSync(join(folder, ...path), "utf8");
 
 function gpt2(): Tokenizer {
   const byteLevel = { type: "ByteLevel", addPrefixSpace: false, trimOffsets: false, useRegex: true } as const;
-  const merges = read("tokenizer", "gpt2", "merges.txt").split("\n").filter((line) => /^\S+ \S+$/.test(line));
+  const merges = read("tokenizer", "gpt2", "merges.txt")
+    .split("\n")
+    .filter((line) => /^\S+ \S+$/.test(line));
   const vocab = JSON.parse(read("tokenizer", "gpt2", "vocab.json")) as Record<string, number>;
   return createTokenizer({
     normalizer: null,
@@ -37,7 +39,9 @@ function gpt2(): Tokenizer {
 }
 
 function mistral(): Tokenizer {
-  return fromSentencePiece(new Uint8Array(readFileSync(join(folder, "tokenizer", "mistral", "tokenizer.model.v3"))));
+  return fromSentencePiece(
+    new Uint8Array(readFileSync(join(folder, "tokenizer", "mistral", "tokenizer.model.v3"))),
+  );
 }
 
 const texts: Record<string, string> = {

@@ -43,7 +43,9 @@ export function createAddedTokenFinder(
   normalizer: CompiledNormalizer | null,
 ): AddedTokenFinder {
   const found = tokens.filter(({ content, isSearched = true }) => content !== "" && isSearched);
-  const raw = new TokenMatcher(found.filter((token) => !token.normalized).map((token) => ({ token, content: token.content })));
+  const raw = new TokenMatcher(
+    found.filter((token) => !token.normalized).map((token) => ({ token, content: token.content })),
+  );
   const normalized = new TokenMatcher(
     found
       .filter((token) => token.normalized)

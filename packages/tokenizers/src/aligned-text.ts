@@ -108,7 +108,11 @@ export class RewriteBuilder {
  * These are the alignment rules of Hugging Face `tokenizers` (NormalizedString.transform); a character that stands
  * for several old ones is aligned with the first of them.
  */
-export function rewriteFromChanges(old: string, characters: readonly string[], changes: ArrayLike<number>): Rewrite {
+export function rewriteFromChanges(
+  old: string,
+  characters: readonly string[],
+  changes: ArrayLike<number>,
+): Rewrite {
   const builder = new RewriteBuilder();
   let next = 0;
   let last = 0;

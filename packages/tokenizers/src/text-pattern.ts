@@ -1,5 +1,5 @@
-import { escapeRegex, translateRegex } from "./regex/translate.js";
 import type { RegexDialect } from "./regex/syntax.js";
+import { escapeRegex, translateRegex } from "./regex/translate.js";
 
 /** What to look for: a literal text or a regular expression in the notation of `dialect` (default "oniguruma"). */
 export type TextPattern =

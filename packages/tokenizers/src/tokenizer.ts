@@ -8,7 +8,11 @@ import { HeddleError } from "./error.js";
 import { compileModel, type Model } from "./models/model.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
 import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
-import { compilePreTokenizer, type IsolatingPattern, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import {
+  compilePreTokenizer,
+  type IsolatingPattern,
+  type PreTokenizer,
+} from "./pre-tokenizers/pre-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { TokenList } from "./token-list.js";
 import { createTokenNames, type TokenNames } from "./token-names.js";

@@ -33,7 +33,10 @@ export function createWordTokenizer(
   const tokenizePart = (word: string, out: TokenBuffer): void => {
     const isShort = word.length <= MAX_CACHED_UNITS;
     const cached = isShort ? cache.get(word) : undefined;
-    if (cached !== undefined) return append(cached, out);
+    if (cached !== undefined) {
+      append(cached, out);
+      return;
+    }
     scratch.clear();
     compute(word);
     if (scratch.surfaces.size > 0) {
@@ -54,7 +57,10 @@ function tokenizeInParts(
 ): (word: string, out: TokenBuffer) => void {
   let cuts: WordCuts | null = null;
   return (word, out) => {
-    if (word.length < MIN_CUT_UNITS) return tokenizePart(word, out);
+    if (word.length < MIN_CUT_UNITS) {
+      tokenizePart(word, out);
+      return;
+    }
     cuts ??= createCuts();
     for (let start = 0; start < word.length; ) {
       const end = cuts.next(word, start);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fromTokenizerJson, toTokenizerJson, type Tokenizer } from "../src/index.js";
+import { fromTokenizerJson, type Tokenizer, toTokenizerJson } from "../src/index.js";
 import { goldenJson, goldenStrings, toUtf16 } from "./golden.js";
 
 interface GoldenEncoding {
@@ -98,8 +98,14 @@ describe.each(names)("tokenizer.json golden %s", (name) => {
     for (const pair of golden.pairs) {
       const encoding = tokenizer.encode(pair.a, { pair: pair.b });
       const inB = pair.sequence_ids.map((id) => id === 1);
-      const expectedA = toUtf16(pair.a, pair.offsets.map((range, i) => (inB[i] ? [0, 0] : range)));
-      const expectedB = toUtf16(pair.b, pair.offsets.map((range, i) => (inB[i] ? range : [0, 0])));
+      const expectedA = toUtf16(
+        pair.a,
+        pair.offsets.map((range, i) => (inB[i] ? [0, 0] : range)),
+      );
+      const expectedB = toUtf16(
+        pair.b,
+        pair.offsets.map((range, i) => (inB[i] ? range : [0, 0])),
+      );
       expect([pair.a, [...encoding.ids], encoding.tokens]).toEqual([pair.a, pair.ids, pair.tokens]);
       expect(encoding.offsets).toEqual(inB.map((isB, i) => (isB ? expectedB[i] : expectedA[i])));
       expect([...encoding.typeIds]).toEqual(pair.type_ids);

@@ -2,7 +2,10 @@
  * The encoder of llama2.c (run.c `encode`), line by line: the slow readable twin of SentencePiece BPE.
  * Every step joins the neighbouring pair whose joined text has the best score; ties go to the left.
  */
-export function llama2cEncode(text: string, vocab: readonly (readonly [piece: string, score: number])[]): number[] {
+export function llama2cEncode(
+  text: string,
+  vocab: readonly (readonly [piece: string, score: number])[],
+): number[] {
   const ids = new Map(vocab.map(([piece], id) => [piece, id]));
   const nameOf = (id: number) => (vocab[id] as readonly [string, number])[0];
   const tokens: number[] = [];

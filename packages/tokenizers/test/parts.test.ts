@@ -9,7 +9,12 @@ interface Parts {
 }
 
 const parts = goldenJson<Parts>("hf/parts.json.gz");
-const bert = { type: "BertNormalizer", cleanText: true, handleChineseChars: true, stripAccents: null } as const;
+const bert = {
+  type: "BertNormalizer",
+  cleanText: true,
+  handleChineseChars: true,
+  stripAccents: null,
+} as const;
 
 const normalizers: Record<string, Normalizer> = {
   NFC: { type: "NFC" },
@@ -24,7 +29,9 @@ const normalizers: Record<string, Normalizer> = {
   Bert_cased: { ...bert, lowercase: false },
 };
 
-const spaces = (behavior: "Removed" | "MergedWithPrevious" | "MergedWithNext" | "Contiguous"): PreTokenizer => ({
+const spaces = (
+  behavior: "Removed" | "MergedWithPrevious" | "MergedWithNext" | "Contiguous",
+): PreTokenizer => ({
   type: "Split",
   pattern: { type: "String", text: " " },
   behavior,
@@ -42,7 +49,12 @@ const preTokenizers: Record<string, PreTokenizer> = {
   Punctuation: { type: "Punctuation", behavior: "Isolated" },
   Digits_individual: { type: "Digits", individualDigits: true },
   UnicodeScripts: { type: "UnicodeScripts" },
-  GPT2_split: { type: "Split", pattern: { type: "Regex", source: gpt2 }, behavior: "Isolated", invert: false },
+  GPT2_split: {
+    type: "Split",
+    pattern: { type: "Regex", source: gpt2 },
+    behavior: "Isolated",
+    invert: false,
+  },
   Split_removed: spaces("Removed"),
   Split_merged_with_previous: spaces("MergedWithPrevious"),
   Split_merged_with_next: spaces("MergedWithNext"),
@@ -65,7 +77,10 @@ describe.each(Object.keys(parts.pre_tokenizers))("pre-tokenizer golden %s", (nam
     if (preTokenizer === undefined) throw new Error(`no pre-tokenizer for ${name}`);
     for (const [i, text] of parts.pre_tokenizer_inputs.entries()) {
       const expected = parts.pre_tokenizers[name]?.[i] ?? [];
-      const offsets = toUtf16(text, expected.map(([, range]) => range));
+      const offsets = toUtf16(
+        text,
+        expected.map(([, range]) => range),
+      );
       const words = preTokenizeText(preTokenizer, text).map((word) => [word.text, word.offsets]);
       expect([text, words]).toEqual([text, expected.map(([word], k) => [word, offsets[k]])]);
     }

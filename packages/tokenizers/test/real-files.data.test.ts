@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createTokenizer, fromSentencePiece, loadTokenizer, type Tokenizer, trainByteLevelBpe } from "../src/index.js";
+import {
+  createTokenizer,
+  fromSentencePiece,
+  loadTokenizer,
+  type Tokenizer,
+  trainByteLevelBpe,
+} from "../src/index.js";
 import { llama2cEncode } from "./llama2c.js";
 
 const data = (...path: string[]) => readFileSync(join(process.env.HEDDLE_DATA ?? "", ...path));
@@ -18,7 +24,9 @@ function gpt2(): Tokenizer {
     model: {
       type: "BPE",
       vocab: Object.entries(json<Record<string, number>>("tokenizer", "gpt2", "vocab.json")),
-      merges: merges.filter((line) => /^\S+ \S+$/.test(line)).map((line) => line.split(" ") as [string, string]),
+      merges: merges
+        .filter((line) => /^\S+ \S+$/.test(line))
+        .map((line) => line.split(" ") as [string, string]),
       unkToken: null,
       continuingSubwordPrefix: null,
       endOfWordSuffix: null,
@@ -73,7 +81,9 @@ describe("CS336's byte-pair training", () => {
     });
     const { model } = trained.config;
     if (model.type !== "BPE") throw new Error(model.type);
-    const merges = text(...folder, "train-bpe-reference-merges.txt").trimEnd().split("\n");
+    const merges = text(...folder, "train-bpe-reference-merges.txt")
+      .trimEnd()
+      .split("\n");
     const vocab = json<Record<string, number>>(...folder, "train-bpe-reference-vocab.json");
     expect(model.merges.map((pair) => pair.join(" "))).toEqual(merges);
     expect(model.vocab.map(([token]) => token).sort()).toEqual(Object.keys(vocab).sort());

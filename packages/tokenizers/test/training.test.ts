@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { fromTokenizerJson, toTokenizerJson, trainBpe, trainByteLevelBpe, type TrainingProgress } from "../src/index.js";
+import {
+  fromTokenizerJson,
+  type TrainingProgress,
+  toTokenizerJson,
+  trainBpe,
+  trainByteLevelBpe,
+} from "../src/index.js";
 import { goldenBytes, goldenJson } from "./golden.js";
 
 interface GoldenTokenizer {
@@ -100,6 +106,8 @@ describe("trainByteLevelBpe", () => {
   });
 
   it("refuses a vocabulary without room for the bytes", async () => {
-    await expect(trainByteLevelBpe(lines, { vocabSize: 100 })).rejects.toThrowErrorMatchingInlineSnapshot(`[HeddleError: trainBpe: vocabSize must have room for special tokens and alphabet; got vocabSize 100, needed 256. Raise vocabSize.]`);
+    await expect(trainByteLevelBpe(lines, { vocabSize: 100 })).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: trainBpe: vocabSize must have room for special tokens and alphabet; got vocabSize 100, needed 256. Raise vocabSize.]`,
+    );
   });
 });

@@ -1,11 +1,11 @@
 import { fromByteLevel } from "../byte-level.js";
 import { byteOfToken } from "../models/byte-fallback.js";
-import { compilePattern, type TextPattern } from "../text-pattern.js";
 import type { PrependScheme } from "../pre-tokenizers/pre-tokenizer.js";
-import { isWholeUtf8 } from "./utf8.js";
-import { createStrip } from "./strip.js";
+import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { createReplace } from "./replace.js";
 import { createSentencePieceStage, type SentencePieceDecoder } from "./sentencepiece.js";
+import { createStrip } from "./strip.js";
+import { isWholeUtf8 } from "./utf8.js";
 
 /** Turns tokens back into text; the names and fields are those of tokenizer.json in camel case. */
 export type Decoder =
@@ -210,4 +210,3 @@ function cleanUp(text: string): string {
     .replaceAll(" 've", "'ve")
     .replaceAll(" 're", "'re");
 }
-

@@ -19,7 +19,10 @@ export function createReplace(
     wasEmitted = true;
   };
   const endToken = (emit: Emit): void => {
-    put(held.replace(compiled, () => content), emit);
+    put(
+      held.replace(compiled, () => content),
+      emit,
+    );
     held = "";
   };
   return {
@@ -30,9 +33,13 @@ export function createReplace(
       }
       held += text;
       if (pattern.type === "Regex") return;
-      const replacedTo = held.lastIndexOf(pattern.text) + (held.includes(pattern.text) ? pattern.text.length : 1);
+      const replacedTo =
+        held.lastIndexOf(pattern.text) + (held.includes(pattern.text) ? pattern.text.length : 1);
       const safeTo = Math.max(replacedTo, held.length - possibleStart(held, pattern.text));
-      put(held.slice(0, safeTo).replace(compiled, () => content), emit);
+      put(
+        held.slice(0, safeTo).replace(compiled, () => content),
+        emit,
+      );
       held = held.slice(safeTo);
     },
     flush: endToken,

@@ -48,7 +48,8 @@ export function badField(path: string, expected: string, value: unknown): Heddle
 
 /** Returns the value as a JSON object. */
 export function requireObject(value: unknown, path: string): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw badField(path, "an object", value);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw badField(path, "an object", value);
   return value as Readonly<Record<string, unknown>>;
 }
 
@@ -100,7 +101,10 @@ const IGNORED_FIELDS: Readonly<Record<string, boolean>> = {
 };
 
 /** Writes a component by the table of its kind. */
-export function writeComponent(fields: ComponentFields, component: { readonly type: string }): Record<string, unknown> {
+export function writeComponent(
+  fields: ComponentFields,
+  component: { readonly type: string },
+): Record<string, unknown> {
   const table = fields[component.type];
   if (table === undefined) {
     throw new HeddleError(

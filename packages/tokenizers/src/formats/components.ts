@@ -117,7 +117,8 @@ function readTemplatePiece(json: unknown, path: string): TemplatePiece {
   const type = "Sequence" in object ? "Sequence" : "SpecialToken";
   const piece = requireObject(object[type], `${path}.${type}`);
   const { id, type_id: typeId } = piece;
-  if (typeof id !== "string" || typeof typeId !== "number") throw badField(`${path}.${type}`, "{id, type_id}", piece);
+  if (typeof id !== "string" || typeof typeId !== "number")
+    throw badField(`${path}.${type}`, "{id, type_id}", piece);
   if (type === "SpecialToken") return { type, id, typeId };
   if (id !== "A" && id !== "B") throw badField(`${path}.Sequence.id`, "A or B", id);
   return { type, id, typeId };
@@ -166,7 +167,11 @@ function modernize(json: unknown): unknown {
   if (Array.isArray(json)) return json.map(modernize);
   if (typeof json !== "object" || json === null) return json;
   const object = Object.fromEntries(Object.entries(json).map(([key, value]) => [key, modernize(value)]));
-  if (object.type === "Metaspace" && object.prepend_scheme === undefined && object.add_prefix_space === false) {
+  if (
+    object.type === "Metaspace" &&
+    object.prepend_scheme === undefined &&
+    object.add_prefix_space === false
+  ) {
     return { ...object, prepend_scheme: "never" };
   }
   return object;

@@ -73,7 +73,12 @@ function readRoles(settings: Json): TokenRoles {
     if (typeof content !== "string") throw badField(`tokenizer_config.json ${key}`, "a token", value);
     return content;
   };
-  return { bos: token("bos_token"), eos: token("eos_token"), pad: token("pad_token"), unk: token("unk_token") };
+  return {
+    bos: token("bos_token"),
+    eos: token("eos_token"),
+    pad: token("pad_token"),
+    unk: token("unk_token"),
+  };
 }
 
 /** Leaves out roles that are not named, so that they do not hide those of the model file. */
@@ -85,7 +90,8 @@ function readAddedTokens(json: unknown): AddedToken[] {
   if (json === undefined || json === null) return [];
   return Object.entries(requireObject(json, "added_tokens_decoder")).map(([id, value]) => {
     const token = requireObject(value, `added_tokens_decoder.${id}`);
-    if (typeof token.content !== "string") throw badField(`added_tokens_decoder.${id}.content`, "a string", token.content);
+    if (typeof token.content !== "string")
+      throw badField(`added_tokens_decoder.${id}.content`, "a string", token.content);
     return {
       id: Number(id),
       content: token.content,

@@ -91,7 +91,12 @@ function readScores(json: unknown): (readonly [string, number])[] {
 function readMerges(json: unknown): (readonly [string, string])[] {
   return requireArray(json, "model.merges").map((merge, i) => {
     const pair = typeof merge === "string" ? merge.split(" ") : merge;
-    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== "string" || typeof pair[1] !== "string") {
+    if (
+      !Array.isArray(pair) ||
+      pair.length !== 2 ||
+      typeof pair[0] !== "string" ||
+      typeof pair[1] !== "string"
+    ) {
       throw badField(`model.merges[${i}]`, "a pair of tokens", merge);
     }
     return [pair[0], pair[1]] as const;
@@ -111,7 +116,8 @@ function readOptionalText(model: Json, key: string): string | null {
 
 function readCount(model: Json, key: string): number {
   const value = model[key];
-  if (typeof value !== "number" || !Number.isInteger(value)) throw badField(`model.${key}`, "a whole number", value);
+  if (typeof value !== "number" || !Number.isInteger(value))
+    throw badField(`model.${key}`, "a whole number", value);
   return value;
 }
 

@@ -27,7 +27,8 @@ export interface SentencePieceOptions {
  */
 export function fromSentencePiece(bytes: Uint8Array, options: SentencePieceOptions = {}): Tokenizer {
   const file = parseSentencePieceModel(bytes);
-  const textOf = (kind: string) => file.pieces.filter((piece) => piece.kind === kind).map(({ piece }) => piece);
+  const textOf = (kind: string) =>
+    file.pieces.filter((piece) => piece.kind === kind).map(({ piece }) => piece);
   const unkId = file.pieces.findIndex(({ kind }) => kind === "unknown");
   const roles = { ...rolesOf(file), ...options.roles };
   return createTokenizer({
@@ -94,7 +95,11 @@ function addedTokens(file: SentencePieceFile, options: SentencePieceOptions): Ad
   return tokens;
 }
 
-function frame(file: SentencePieceFile, roles: TokenRoles, options: SentencePieceOptions): PostProcessor | null {
+function frame(
+  file: SentencePieceFile,
+  roles: TokenRoles,
+  options: SentencePieceOptions,
+): PostProcessor | null {
   const { addBosToken = false, addEosToken = false } = options;
   const specialTokens: Record<string, TemplateToken> = {};
   const piece = (role: "bos" | "eos", typeId: number): TemplatePiece => {
@@ -116,5 +121,10 @@ function frame(file: SentencePieceFile, roles: TokenRoles, options: SentencePiec
     { type: "Sequence", id, typeId },
     ...(addEosToken ? [piece("eos", typeId)] : []),
   ];
-  return { type: "TemplateProcessing", single: around("A", 0), pair: [...around("A", 0), ...around("B", 1)], specialTokens };
+  return {
+    type: "TemplateProcessing",
+    single: around("A", 0),
+    pair: [...around("A", 0), ...around("B", 1)],
+    specialTokens,
+  };
 }

@@ -117,14 +117,20 @@ class SymbolReader {
   private idAt(word: string, start: number, end: number): number {
     if (this.isPlain) {
       const unit = word.charCodeAt(start);
-      return unit < 0x180 ? (this.lowIds[unit] as number) : (this.vocabulary.idOf(word.slice(start, end)) ?? -1);
+      return unit < 0x180
+        ? (this.lowIds[unit] as number)
+        : (this.vocabulary.idOf(word.slice(start, end)) ?? -1);
     }
     const prefix = start === 0 ? "" : (this.model.continuingSubwordPrefix ?? "");
     const suffix = end === word.length ? (this.model.endOfWordSuffix ?? "") : "";
     return this.vocabulary.idOf(prefix + word.slice(start, end) + suffix) ?? -1;
   }
 
-  private addBytes(word: string, range: { readonly start: number; readonly end: number }, merger: Merger): boolean {
+  private addBytes(
+    word: string,
+    range: { readonly start: number; readonly end: number },
+    merger: Merger,
+  ): boolean {
     if (this.byteIds === null) return false;
     for (const byte of encoder.encode(word.slice(range.start, range.end))) {
       merger.add(this.byteIds[byte] as number, range.start, range.end);
@@ -148,4 +154,3 @@ export function requireUnknown(unkToken: string | null, vocabulary: Vocabulary):
   }
   return id;
 }
-

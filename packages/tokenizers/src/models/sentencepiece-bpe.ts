@@ -92,14 +92,19 @@ class SymbolTable {
         ranks.set(left, right, results.length);
         results.push(id);
         order.push(rankOfScore.get(score) as number);
-        if (kind === "unused" && !this.parts.has(id)) this.parts.set(id, [piece.slice(0, cut), piece.slice(cut)]);
+        if (kind === "unused" && !this.parts.has(id))
+          this.parts.set(id, [piece.slice(0, cut), piece.slice(cut)]);
       }
     }
     return { ranks, results: Int32Array.from(results), order: Int32Array.from(order) };
   }
 
   /** Appends a symbol to the path, taking unused pieces apart again. */
-  resegment(symbol: number, span: { readonly text: string; readonly start: number; readonly end: number }, path: PathPiece[]): void {
+  resegment(
+    symbol: number,
+    span: { readonly text: string; readonly start: number; readonly end: number },
+    path: PathPiece[],
+  ): void {
     const { text, start, end } = span;
     const id = symbol >= this.frozenBase ? symbol - this.frozenBase : symbol < this.numIds ? symbol : -1;
     const parts = this.pieces[id]?.kind === "unused" ? this.parts.get(id) : undefined;

@@ -44,7 +44,10 @@ export type Segmenter = (text: string) => PathPiece[];
 export function compileSentencePieceModel(model: SentencePieceModel): CompiledModel {
   const vocabulary = createVocabulary(uniquePieces(model.pieces));
   const segment = compileSegmenter(model);
-  const byteIds = Array.from({ length: 256 }, (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId);
+  const byteIds = Array.from(
+    { length: 256 },
+    (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId,
+  );
   return {
     vocabulary,
     createCuts: model.algorithm === "bpe" ? () => createWordCuts(mergedPieces(model.pieces)) : null,
@@ -86,7 +89,12 @@ const encoder = new TextEncoder();
 
 function pushBytes(
   out: TokenBuffer,
-  span: { readonly text: string; readonly start: number; readonly end: number; readonly byteIds: readonly number[] },
+  span: {
+    readonly text: string;
+    readonly start: number;
+    readonly end: number;
+    readonly byteIds: readonly number[];
+  },
 ): void {
   const { text, start, end, byteIds } = span;
   const bytes = encoder.encode(text.slice(start, end));

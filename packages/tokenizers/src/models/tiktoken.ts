@@ -1,4 +1,4 @@
-import { byteOfUnit, BYTE_CHARACTERS } from "../byte-level.js";
+import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
 import { PairTable } from "../pair-table.js";
 import { createVocabulary } from "../vocabulary.js";
 import { Merger } from "./merge.js";

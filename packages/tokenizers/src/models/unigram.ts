@@ -25,7 +25,8 @@ export function compileUnigram(model: UnigramModel): CompiledModel {
   const lattice = new BestPath({
     pieces: model.vocab.map(([piece], id) => ({ piece, id })),
     scoreOf: (id) => scores[id] as number,
-    unknownScore: scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY,
+    unknownScore:
+      scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY,
     round: (value) => value,
   });
   const byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
@@ -47,7 +48,13 @@ const encoder = new TextEncoder();
 
 function pushUnknown(
   out: TokenBuffer,
-  span: { surface: string; start: number; end: number; byteIds: readonly number[] | null; unkId: number | null },
+  span: {
+    surface: string;
+    start: number;
+    end: number;
+    byteIds: readonly number[] | null;
+    unkId: number | null;
+  },
 ): void {
   const { surface, start, end, byteIds, unkId } = span;
   if (byteIds !== null) {
@@ -135,7 +142,12 @@ export class BestPath {
     return hasSingle;
   }
 
-  private offer(step: { readonly start: number; readonly end: number; readonly id: number; readonly score: number }): void {
+  private offer(step: {
+    readonly start: number;
+    readonly end: number;
+    readonly id: number;
+    readonly score: number;
+  }): void {
     const { start, end, id, score } = step;
     const total = this.options.round(score + (this.best[start] as number));
     if ((this.from[end] as number) >= 0 && total <= (this.best[end] as number)) return;

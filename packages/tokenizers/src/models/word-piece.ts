@@ -33,7 +33,8 @@ export function compileWordPiece(model: WordPieceModel): CompiledModel {
     createCuts: null,
     tokenize(word, out) {
       const before = out.length;
-      const isLong = word.length > model.maxInputCharsPerWord && countCharacters(word) > model.maxInputCharsPerWord;
+      const isLong =
+        word.length > model.maxInputCharsPerWord && countCharacters(word) > model.maxInputCharsPerWord;
       let at = isLong ? -1 : 0;
       while (at >= 0 && at < word.length) {
         const root = at === 0 ? TRIE_ROOT : inside;

@@ -21,13 +21,16 @@ export function traceBert(text: string, options: BertOptions): Rewrite | null {
   let rewrite: Rewrite | null = null;
   const now = (): string => rewrite?.text ?? text;
   if (options.cleanText) {
-    const cleaned = filterText(text, (char) => !/[\u0000\ufffd]/.test(char) && !isControl(char));
+    const cleaned = filterText(text, (char) => char !== "\ufffd" && !isControl(char));
     rewrite = mapText(text, cleaned, (clean) => clean.replace(/\p{White_Space}/gu, " "));
   }
   if (options.handleChineseChars) rewrite = chainRewrites(rewrite, spaceIdeographs(now()));
   if (options.stripAccents ?? options.lowercase) {
     rewrite = chainRewrites(rewrite, traceUnicodeForm(now(), "NFD"));
-    rewrite = chainRewrites(rewrite, filterText(now(), (char) => !/\p{Mn}/u.test(char)));
+    rewrite = chainRewrites(
+      rewrite,
+      filterText(now(), (char) => !/\p{Mn}/u.test(char)),
+    );
   }
   if (options.lowercase) rewrite = chainRewrites(rewrite, traceLowercase(now()));
   return rewrite;

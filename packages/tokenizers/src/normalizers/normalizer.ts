@@ -1,9 +1,9 @@
 import { type AlignedText, applyRewrite, type Rewrite, RewriteBuilder } from "../aligned-text.js";
-import { type TextPattern, compilePattern } from "../text-pattern.js";
 import { byteLevelRewrite } from "../byte-level.js";
+import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { traceBert } from "./bert.js";
-import { lowercase, traceLowercase } from "./lowercase.js";
 import { filterText, mapText } from "./filter.js";
+import { lowercase, traceLowercase } from "./lowercase.js";
 import { type CharsMap, parseCharsMap, tracePrecompiled } from "./precompiled.js";
 import { compileSentencePieceNormalizer, type SentencePieceNormalizer } from "./sentencepiece.js";
 import { traceUnicodeForm, type UnicodeForm } from "./unicode-form.js";
@@ -145,7 +145,13 @@ function tracePrepend(text: string, prefix: string): Rewrite | null {
 
 /** The clean-up of the Nmt rule: drops control characters and turns odd white space into spaces. */
 function traceNmt(text: string): Rewrite | null {
-  const kept = filterText(text, (char) => !/[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/.test(char));
+  const kept = filterText(text, (char) => !isNmtControl(char.charCodeAt(0)));
   const spaces = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
   return mapText(text, kept, (now) => now.replace(spaces, " "));
+}
+
+/** The control characters that the rule drops: all but tab, line feed, form feed, carriage return and NEL. */
+function isNmtControl(unit: number): boolean {
+  const isLow = unit >= 1 && unit < 0x20 && unit !== 9 && unit !== 10 && unit !== 12 && unit !== 13;
+  return isLow || unit === 0x7f || unit === 0x8f || unit === 0x9f;
 }

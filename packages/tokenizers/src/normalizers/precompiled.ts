@@ -36,7 +36,8 @@ export function parseCharsMap(blob: string | Uint8Array): CharsMap {
   const units = new Uint32Array(trieBytes / 4);
   for (let i = 0; i < units.length; i++) units[i] = view.getUint32(4 + i * 4, true);
   const texts = bytes.subarray(4 + trieBytes);
-  const find = (text: string, start: number, isLongest: boolean) => findPrefix(units, texts, { text, start, isLongest });
+  const find = (text: string, start: number, isLongest: boolean) =>
+    findPrefix(units, texts, { text, start, isLongest });
   return {
     longest: (text, start) => find(text, start, true),
     shortest: (text, start) => find(text, start, false),
@@ -145,7 +146,8 @@ function forEachGrapheme(text: string, visit: (start: number, length: number) =>
     if (at >= text.length) return;
     const next = text.slice(at).search(/[ -~]{2}/);
     const stop = next < 0 ? text.length : at + next + 1;
-    for (const { segment, index } of graphemes.segment(text.slice(at, stop))) visit(at + index, segment.length);
+    for (const { segment, index } of graphemes.segment(text.slice(at, stop)))
+      visit(at + index, segment.length);
     at = stop;
   }
 }

@@ -30,10 +30,12 @@ export function compileSentencePieceNormalizer(options: SentencePieceNormalizer)
   const symbols = new PieceTrie();
   for (const [i, symbol] of options.userDefinedSymbols.entries()) symbols.add(symbol, i);
   const plainRun = charsMap === null ? plainRunPattern(options.userDefinedSymbols) : null;
-  const run = (aligned: AlignedText) => new Normalization(aligned, options, { charsMap, symbols, plainRun }).run();
+  const run = (aligned: AlignedText) =>
+    new Normalization(aligned, options, { charsMap, symbols, plainRun }).run();
   const isPlain = charsMap === null && options.userDefinedSymbols.length === 0;
   const apply = isPlain
-    ? (text: string) => (text.includes(SPACE_SYMBOL) ? run(alignOriginal(text)).text : normalizePlain(text, options))
+    ? (text: string) =>
+        text.includes(SPACE_SYMBOL) ? run(alignOriginal(text)).text : normalizePlain(text, options)
     : (text: string) => run(alignOriginal(text)).text;
   return { apply, align: run };
 }
@@ -178,6 +180,11 @@ class Normalization {
       starts[k] = original(origins[k] as number);
       ends[k] = original(k + 1 < length ? (origins[k + 1] as number) : this.at);
     }
-    return { text: this.out, base: length > 0 ? (starts[0] as number) : originalStart(aligned), starts, ends };
+    return {
+      text: this.out,
+      base: length > 0 ? (starts[0] as number) : originalStart(aligned),
+      starts,
+      ends,
+    };
   }
 }

@@ -29,7 +29,11 @@ export function trimByteLevelOffsets(list: TokenList, addPrefixSpace: boolean): 
 function countSpaces(token: string, step: 1 | -1): number {
   let at = step === 1 ? 0 : token.length - 1;
   let count = 0;
-  while (at >= 0 && at < token.length && (token[at] === BYTE_SPACE || /\p{White_Space}/u.test(token[at] as string))) {
+  while (
+    at >= 0 &&
+    at < token.length &&
+    (token[at] === BYTE_SPACE || /\p{White_Space}/u.test(token[at] as string))
+  ) {
     count++;
     at += step;
   }

@@ -18,7 +18,11 @@ export type PostProcessor =
       readonly pair: readonly TemplatePiece[];
       readonly specialTokens: Readonly<Record<string, TemplateToken>>;
     }
-  | { readonly type: "BertProcessing"; readonly sep: readonly [string, number]; readonly cls: readonly [string, number] }
+  | {
+      readonly type: "BertProcessing";
+      readonly sep: readonly [string, number];
+      readonly cls: readonly [string, number];
+    }
   | {
       readonly type: "RobertaProcessing";
       readonly sep: readonly [string, number];
@@ -54,7 +58,9 @@ export function postProcess(
     case "Sequence":
       return processor.processors.reduce((now, step) => postProcess(step, now, addSpecialTokens), lists);
     case "ByteLevel":
-      return processor.trimOffsets ? lists.map((list) => trimByteLevelOffsets(list, processor.addPrefixSpace)) : lists;
+      return processor.trimOffsets
+        ? lists.map((list) => trimByteLevelOffsets(list, processor.addPrefixSpace))
+        : lists;
     case "TemplateProcessing":
       return applyTemplate(processor, lists, addSpecialTokens);
     case "BertProcessing":
@@ -81,7 +87,8 @@ export function countAddedTokens(processor: PostProcessor | null, isPair: boolea
       return 0;
     case "TemplateProcessing":
       return (isPair ? processor.pair : processor.single).reduce(
-        (sum, piece) => sum + (piece.type === "SpecialToken" ? templateToken(processor, piece.id).ids.length : 0),
+        (sum, piece) =>
+          sum + (piece.type === "SpecialToken" ? templateToken(processor, piece.id).ids.length : 0),
         0,
       );
     case "BertProcessing":
@@ -107,7 +114,11 @@ function templateToken(template: Template, id: string): TemplateToken {
   return token;
 }
 
-function applyTemplate(template: Template, lists: readonly TokenList[], addSpecialTokens: boolean): readonly TokenList[] {
+function applyTemplate(
+  template: Template,
+  lists: readonly TokenList[],
+  addSpecialTokens: boolean,
+): readonly TokenList[] {
   const pieces = lists.length > 1 ? template.pair : template.single;
   return pieces.flatMap((piece) => {
     if (piece.type === "Sequence") {

@@ -105,7 +105,9 @@ function chain(steps: readonly Step[]): Step {
 }
 
 /** Finds the one pattern that decides all bounds, if the steps are of that kind. */
-function isolatingPattern(steps: readonly Exclude<PreTokenizer, { type: "Sequence" }>[]): IsolatingPattern | null {
+function isolatingPattern(
+  steps: readonly Exclude<PreTokenizer, { type: "Sequence" }>[],
+): IsolatingPattern | null {
   const [first, second] = steps;
   if (first === undefined || steps.length > 2) return null;
   if (first.type === "ByteLevel" && steps.length === 1) {
@@ -133,7 +135,10 @@ function isolating(pattern: TextPattern): IsolatingPattern {
   };
 }
 
-function compileSteps(preTokenizer: Exclude<PreTokenizer, { type: "Sequence" }>, defersBytes: boolean): Step[] {
+function compileSteps(
+  preTokenizer: Exclude<PreTokenizer, { type: "Sequence" }>,
+  defersBytes: boolean,
+): Step[] {
   switch (preTokenizer.type) {
     case "Whitespace":
       return [byPattern({ type: "Regex", source: "\\w+|[^\\w\\s]+", dialect: "rust" }, "Removed", true)];
@@ -191,7 +196,9 @@ function compileByteLevel(
 ): Step[] {
   const steps: Step[] = [];
   if (options.addPrefixSpace) {
-    steps.push((piece, out) => out.push(piece.text.startsWith(" ") ? piece : applyRewrite(piece, prefixed(piece, " "))));
+    steps.push((piece, out) =>
+      out.push(piece.text.startsWith(" ") ? piece : applyRewrite(piece, prefixed(piece, " "))),
+    );
   }
   if (options.useRegex) steps.push(byPattern({ type: "Regex", source: GPT2_PATTERN }, "Isolated", false));
   if (!defersBytes) steps.push((piece, out) => out.push(applyRewrite(piece, byteLevelRewrite(piece.text))));

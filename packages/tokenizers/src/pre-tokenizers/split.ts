@@ -20,9 +20,13 @@ export function splitByPattern(
   options: { readonly pattern: RegExp; readonly behavior: SplitBehavior; readonly invert: boolean },
   out: AlignedText[],
 ): void {
-  const stretches = joinStretches(findStretches(piece.text, options.pattern, options.invert), options.behavior);
+  const stretches = joinStretches(
+    findStretches(piece.text, options.pattern, options.invert),
+    options.behavior,
+  );
   for (const { start, end, isMatch } of stretches) {
-    if (end > start && !(isMatch && options.behavior === "Removed")) out.push(sliceAligned(piece, start, end));
+    if (end > start && !(isMatch && options.behavior === "Removed"))
+      out.push(sliceAligned(piece, start, end));
   }
 }
 

@@ -8,7 +8,10 @@ const SCRIPTS =
 type ScriptOf = (char: string) => number;
 
 function createScriptOf(): ScriptOf {
-  const patterns = SCRIPTS.split(" ").map((name) => ({ name, pattern: new RegExp(`^\\p{Script=${name}}`, "u") }));
+  const patterns = SCRIPTS.split(" ").map((name) => ({
+    name,
+    pattern: new RegExp(`^\\p{Script=${name}}`, "u"),
+  }));
   const han = patterns.findIndex(({ name }) => name === "Han") + 1;
   const known = new Map<string, number>([
     [" ", 0],

@@ -71,7 +71,8 @@ class RegexEmitter {
     const bounds = quantifierSource(min, max) + (mode === "lazy" ? "?" : "");
     const write = (): string => {
       const body = this.emit(node.body, { ...context, isTail: false });
-      const isSingle = ["character", "class", "any", "group"].includes(node.body.type) && !body.startsWith("(?=(");
+      const isSingle =
+        ["character", "class", "any", "group"].includes(node.body.type) && !body.startsWith("(?=(");
       return (isSingle ? body : `(?:${body})`) + bounds;
     };
     const neverGivesBack =
@@ -161,7 +162,13 @@ function quantifierSource(min: number, max: number): string {
 function caseVariants(codePoint: number): readonly number[] {
   const char = String.fromCodePoint(codePoint);
   const variants = new Set([char, char.toLowerCase(), char.toUpperCase()]);
-  const extra: Readonly<Record<string, string>> = { s: "\u017f", k: "\u212a", å: "\u212b", ω: "\u2126", µ: "μ" };
+  const extra: Readonly<Record<string, string>> = {
+    s: "\u017f",
+    k: "\u212a",
+    å: "\u212b",
+    ω: "\u2126",
+    µ: "μ",
+  };
   const folded = extra[char.toLowerCase()];
   if (folded !== undefined) variants.add(folded);
   return [...variants].filter((v) => [...v].length === 1).map((v) => v.codePointAt(0) as number);

@@ -14,7 +14,16 @@ export function parseRegex(pattern: string, dialect: RegexDialect): RegexNode {
   return node;
 }
 
-const ESCAPED_CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, v: 11, f: 12, a: 7, e: 27, "0": 0 };
+const ESCAPED_CONTROLS: Readonly<Record<string, number>> = {
+  n: 10,
+  r: 13,
+  t: 9,
+  v: 11,
+  f: 12,
+  a: 7,
+  e: 27,
+  "0": 0,
+};
 
 class RegexParser {
   private at = 0;
@@ -230,7 +239,8 @@ class RegexParser {
     if (this.take("[")) return [{ type: "set", set: this.classSet() }];
     const low = this.peek() === "\\" ? this.escapeItems() : [single(this.takeCodePoint())];
     const from = low[0];
-    const isRange = this.peek() === "-" && this.pattern[this.at + 1] !== "]" && this.at + 1 < this.pattern.length;
+    const isRange =
+      this.peek() === "-" && this.pattern[this.at + 1] !== "]" && this.at + 1 < this.pattern.length;
     if (!isRange || low.length !== 1 || from?.type !== "range") return low;
     this.at++;
     const high = this.peek() === "\\" ? this.escapeItems()[0] : single(this.takeCodePoint());

@@ -5,7 +5,12 @@ export type RegexNode =
   | { readonly type: "any" }
   | { readonly type: "assertion"; readonly source: string }
   | { readonly type: "look"; readonly operator: "?=" | "?!" | "?<=" | "?<!"; readonly body: RegexNode }
-  | { readonly type: "group"; readonly body: RegexNode; readonly isAtomic: boolean; readonly ignoreCase: boolean }
+  | {
+      readonly type: "group";
+      readonly body: RegexNode;
+      readonly isAtomic: boolean;
+      readonly ignoreCase: boolean;
+    }
   | { readonly type: "repeat"; readonly body: RegexNode; readonly quantifier: Quantifier }
   | { readonly type: "sequence"; readonly items: readonly RegexNode[] }
   | { readonly type: "alternatives"; readonly branches: readonly RegexNode[] };

@@ -136,7 +136,10 @@ class BpeTraining {
     for (let w = 0; w < this.words.length; w++) {
       const word = this.words[w] as Int32Array;
       for (let i = 0; i + 1 < word.length; i++) {
-        this.change({ left: word[i] as number, right: word[i + 1] as number, by: this.counts[w] as number, word: w }, updates);
+        this.change(
+          { left: word[i] as number, right: word[i + 1] as number, by: this.counts[w] as number, word: w },
+          updates,
+        );
       }
     }
     this.enqueue(updates);

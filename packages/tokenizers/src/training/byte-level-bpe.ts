@@ -25,7 +25,12 @@ export async function trainBpe(
   texts: Iterable<string> | AsyncIterable<string>,
   options: TrainBpeOptions,
 ): Promise<TrainedBpe> {
-  const { normalizer = null, preTokenizer = null, separateSpecialTokens = true, specialTokens = [] } = options;
+  const {
+    normalizer = null,
+    preTokenizer = null,
+    separateSpecialTokens = true,
+    specialTokens = [],
+  } = options;
   const separators = separateSpecialTokens ? specialTokens : [];
   const words = await countWords(texts, { normalizer, preTokenizer, separators }, options);
   return trainBpeOnWords(words, options);
