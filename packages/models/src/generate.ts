@@ -137,9 +137,7 @@ function textOf(
     const message = `generate: stop strings need a tokenizer; got ${stops.length} and a model without one. Leave \`stop\` out.`;
     throw new HeddleError("config", message, { stops });
   }
-  const stream = tokenizer.streamDecoder({ skipSpecialTokens: true });
-  // The prompt goes through the decoder first: some tokens read differently at the start of a text.
-  for (const id of promptIds) stream.push(id);
+  const stream = tokenizer.streamDecoder({ skipSpecialTokens: true, after: promptIds });
   return {
     push(id) {
       const { emit, stopped } = matcher.push(stream.push(id));

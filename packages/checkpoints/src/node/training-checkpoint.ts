@@ -84,7 +84,7 @@ export async function openCheckpoint(
       ? await latestName(directory, saved)
       : saved.findLast((one) => one.step === step)?.name;
   const found = saved.find((one) => one.name === wanted);
-  if (found === undefined) throw noCheckpoint(directory, step, saved);
+  if (found === undefined) throw noCheckpoint(directory, step === undefined ? wanted : `step ${step}`, saved);
   const path = join(directory, found.name);
   const source = directorySource(path);
   const { state } = parseState(await readJson(source, stateFile), path);
@@ -203,11 +203,10 @@ function parseState(json: unknown, path: string): { readonly state: Json } {
 
 function noCheckpoint(
   directory: string,
-  step: number | undefined,
+  wanted: string | undefined,
   saved: readonly { readonly name: string }[],
 ): HeddleError {
-  const wanted = step === undefined ? "a finished checkpoint" : `a checkpoint of step ${step}`;
-  const there = saved.length === 0 ? "none" : saved.map(({ name }) => name).join(", ");
-  const message = `openCheckpoint: the directory must hold ${wanted}; got "${directory}" with ${there}. Check the path.`;
-  return new HeddleError("format", message, { directory, step, saved: saved.map(({ name }) => name) });
+  const names = saved.map(({ name }) => name);
+  const message = `openCheckpoint: the directory must hold the checkpoint asked for (${wanted ?? "any"}); got "${directory}" with ${names.join(", ") || "none"}. Check the path, or name one of these steps.`;
+  return new HeddleError("format", message, { directory, wanted, saved: names });
 }

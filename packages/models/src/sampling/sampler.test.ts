@@ -57,6 +57,13 @@ test("logprobs are the model's own, whatever the temperature", () => {
   );
 });
 
+test("logits that are not numbers are an error, not a token", () => {
+  const broken = Float32Array.from([1, Number.NaN]);
+  expect(() => createSampler().sample(broken, [])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: sample: logits must be numbers; got NaN among 2. The weights are damaged or overflow their dtype: load them as f32.]`,
+  );
+});
+
 test("topIds orders by score, then id", () => {
   expect(topIds([1, 5, 3, 5, 0], 3)).toEqual([1, 3, 2]);
   expect(topIds([1, 2], 5)).toEqual([1, 0]);

@@ -107,6 +107,10 @@ function processorsOf(options: SamplingOptions): LogitsProcessor[] {
 
 function withLogprobs(logits: Float32Array, id: number, numTop: number): SampledToken {
   const total = logSumExp(logits);
+  if (Number.isNaN(total)) {
+    const message = `sample: logits must be numbers; got NaN among ${logits.length}. The weights are damaged or overflow their dtype: load them as f32.`;
+    throw new HeddleError("dtype", message, { numLogits: logits.length });
+  }
   const logprobOf = (token: number): TokenLogprob => ({ id: token, logprob: (logits[token] ?? 0) - total });
   return numTop > 0 ? { ...logprobOf(id), top: topIds(logits, numTop).map(logprobOf) } : logprobOf(id);
 }
