@@ -1,7 +1,13 @@
 import { HeddleError } from "@heddle/tensor";
 import { describe, expect, it } from "vitest";
 import { answerAlone } from "../reference/engine.js";
-import { byteTokenizer, createFakeDecoder, createFakeEngine, endId } from "../test/fake-model.js";
+import {
+  byteTokenizer,
+  createFakeDecoder,
+  createFakeEngine,
+  endId,
+  type FakeDecoderOptions,
+} from "../test/fake-model.js";
 import { collect } from "./collect.js";
 import { createEngine, type Engine } from "./engine.js";
 import type { EngineEvent } from "./metrics.js";

@@ -37,7 +37,7 @@ async function sendOne(i: number): Promise<string> {
   const response = await fetch(`${server.url}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: kind === "wrong" ? 5 : `p${i}`, max_tokens: 8, stream: kind !== "whole" }),
+    body: JSON.stringify({ prompt: kind === "wrong" ? 5 : `p${i}`, max_tokens: 4, stream: kind !== "whole" }),
     signal: controller.signal,
   });
   if (kind === "cancelled") {
@@ -58,14 +58,14 @@ async function measure(): Promise<{ heapBytes: number; resources: number }> {
   return { heapBytes: process.memoryUsage().heapUsed, resources: process.getActiveResourcesInfo().length };
 }
 
-it("ends 2,000 short requests with the memory, slots and handles it began with", async () => {
-  decoder.steps.length = 0;
-  await sendRequests(1000); // compiled code, connections and buffers of steady work
+it("ends 2,000 short requests with the memory, slots and handles it began with", {
+  timeout: 120_000,
+}, async () => {
+  await sendRequests(600); // compiled code, connections and buffers of steady work
   decoder.steps.length = 0;
   const before = await measure();
   const outcomes = await sendRequests(2000);
   decoder.steps.length = 0;
-  const after = await measure();
   expect(outcomes).toEqual({ whole: 500, streamed: 500, cancelled: 500, wrong: 500 });
   expect(engine.stats()).toMatchObject({
     queued: 0,
@@ -73,6 +73,9 @@ it("ends 2,000 short requests with the memory, slots and handles it began with",
     slots: { used: 0 },
     cacheTokens: { used: 0 },
   });
-  expect(after.resources).toBeLessThanOrEqual(before.resources + 4); // idle connections of the client come and go
-  expect(after.heapBytes - before.heapBytes).toBeLessThan(1e6);
+  // Connections that fetch keeps open for a while close in their own time; a leak does not.
+  await expect
+    .poll(async () => (await measure()).heapBytes - before.heapBytes, { timeout: 20_000, interval: 500 })
+    .toBeLessThan(1e6);
+  expect((await measure()).resources).toBeLessThanOrEqual(before.resources + 4);
 });

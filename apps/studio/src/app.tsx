@@ -1,0 +1,127 @@
+import { useState } from "preact/hooks";
+import { ChatView } from "./chat-view.js";
+import type { Client, ModelInfo } from "./client.js";
+import { CompletionView } from "./completion-view.js";
+import { useConnection } from "./connection.js";
+import { EnginePanel } from "./engine-panel.js";
+import { initialSampling, requestFields } from "./sampling.js";
+import { SamplingPanel } from "./sampling-panel.js";
+import { Switch } from "./switch.js";
+
+/** The whole page. */
+export function App() {
+  const { connection, useKey, retry } = useConnection();
+  return (
+    <>
+      <a class="skip-link" href="#main">
+        Skip to the playground
+      </a>
+      <Header model={connection.state === "ready" ? connection.model : undefined} />
+      <main id="main" tabIndex={-1}>
+        {connection.state === "connecting" && <p class="notice">Reaching the server …</p>}
+        {connection.state === "needsKey" && <KeyForm wasWrong={connection.wasWrong} onKey={useKey} />}
+        {connection.state === "failed" && (
+          <div class="notice" role="alert">
+            <p>The server does not answer: {connection.message}</p>
+            <button type="button" onClick={retry}>
+              Try again
+            </button>
+          </div>
+        )}
+        {connection.state === "ready" && <Playground client={connection.client} model={connection.model} />}
+      </main>
+    </>
+  );
+}
+
+function Header({ model }: { model: ModelInfo | undefined }) {
+  const facts = Object.entries(model?.facts ?? {}).map(([name, value]) => `${name} ${value}`);
+  return (
+    <header class="top">
+      <h1>
+        <Mark />
+        Heddle <span>Studio</span>
+      </h1>
+      {model !== undefined && (
+        <p class="model">
+          <strong>{model.id}</strong>
+          <span>{[...facts, `context ${model.maxSeqLen.toLocaleString("en")}`].join(", ")}</span>
+        </p>
+      )}
+    </header>
+  );
+}
+
+/** Threads going over and under each other. */
+function Mark() {
+  return (
+    <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+      <path d="M8 3v10M8 19v10M16 3v4M16 13v6M16 25v4M24 3v10M24 19v10" />
+      <path class="weft" d="M3 10h2M11 10h18M3 16h10M19 16h10M3 22h2M11 22h18" />
+    </svg>
+  );
+}
+
+type Mode = "complete" | "chat";
+
+function Playground({ client, model }: { client: Client; model: ModelInfo }) {
+  const [mode, setMode] = useState<Mode>(model.hasChat ? "chat" : "complete");
+  const [sampling, setSampling] = useState(() => initialSampling(model));
+  const fields = requestFields(sampling);
+  return (
+    <div class="layout">
+      <div class="desk">
+        <Switch
+          label="Playground"
+          options={[
+            { value: "complete", text: "Complete" },
+            {
+              value: "chat",
+              text: model.hasChat ? "Chat" : "Chat: not with this model",
+              isDisabled: !model.hasChat,
+            },
+          ]}
+          value={mode}
+          onChange={setMode}
+        />
+        {mode === "complete" ? (
+          <CompletionView client={client} fields={fields} />
+        ) : (
+          <ChatView client={client} fields={fields} />
+        )}
+      </div>
+      <aside>
+        <EnginePanel client={client} />
+        <SamplingPanel sampling={sampling} maxSeqLen={model.maxSeqLen} onChange={setSampling} />
+      </aside>
+    </div>
+  );
+}
+
+function KeyForm({ wasWrong, onKey }: { wasWrong: boolean; onKey: (key: string) => void }) {
+  const [key, setKey] = useState("");
+  return (
+    <form
+      class="notice"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onKey(key);
+      }}
+    >
+      <label>
+        This server asks for its API key.
+        <input
+          type="password"
+          autocomplete="off"
+          value={key}
+          aria-invalid={wasWrong}
+          onInput={(event) => setKey(event.currentTarget.value)}
+        />
+      </label>
+      {wasWrong && <p role="alert">That was not the key.</p>}
+      <button type="submit" class="primary" disabled={key === ""}>
+        Open
+      </button>
+    </form>
+  );
+}

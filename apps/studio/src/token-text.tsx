@@ -1,0 +1,118 @@
+import { useRef, useState } from "preact/hooks";
+import type { GeneratedToken } from "./client.js";
+import { type CardPlace, describeToken, TokenCard } from "./token-card.js";
+import { probabilityOf, visibleToken } from "./token-format.js";
+
+/** How tokens are shown: as running text, or one by one with their ids. */
+export type TokenView = "text" | "tokens";
+
+interface Pointed {
+  readonly index: number;
+  readonly place: CardPlace;
+}
+
+const cardWidth = 264; // as in style.css
+
+/** Hangs the card below a token, inside the box. */
+function placeBelow(token: HTMLElement): CardPlace {
+  const room = Math.max(0, (token.offsetParent?.clientWidth ?? 0) - cardWidth);
+  return { left: Math.min(token.offsetLeft, room), top: token.offsetTop + token.offsetHeight + 6 };
+}
+
+/**
+ * Generated tokens. Pointing at one, or moving to it with the arrow keys, shows its alternatives.
+ * The whole is one stop of the Tab key.
+ */
+export function TokenText({ tokens, view, label }: TokenTextProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const [pointed, setPointed] = useState<Pointed>();
+  const leave = (): void => setPointed(undefined);
+  const pointAtTarget = ({ target }: Event): void => {
+    const element = target instanceof HTMLElement ? target.closest<HTMLElement>("[data-index]") : null;
+    if (element !== null) setPointed({ index: Number(element.dataset.index), place: placeBelow(element) });
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key === "Escape") leave();
+    const next = nextIndex(event.key, pointed?.index, tokens.length);
+    if (next === undefined) return;
+    event.preventDefault();
+    box.current?.querySelector<HTMLElement>(`[data-index="${next}"]`)?.focus();
+  };
+  const token = pointed === undefined ? undefined : tokens[pointed.index];
+  return (
+    <div class="token-box">
+      <div
+        ref={box}
+        class={`tokens as-${view}`}
+        role="listbox"
+        aria-label={`${label}: arrow keys show the alternatives of a token`}
+        tabIndex={-1}
+        onKeyDown={onKeyDown}
+        onFocusIn={pointAtTarget}
+        onFocusOut={leave}
+        onFocus={pointAtTarget}
+        onMouseOver={pointAtTarget}
+        onMouseLeave={leave}
+      >
+        {tokens.map((each, index) => (
+          <Token key={index} index={index} token={each} view={view} current={pointed?.index} />
+        ))}
+      </div>
+      {token !== undefined && pointed !== undefined && <TokenCard token={token} place={pointed.place} />}
+      <p class="visually-hidden" aria-live="polite">
+        {token !== undefined && describeToken(token)}
+      </p>
+    </div>
+  );
+}
+
+interface TokenTextProps {
+  readonly tokens: readonly GeneratedToken[];
+  readonly view: TokenView;
+  readonly label: string;
+}
+
+/** Where a key moves to, or undefined for other keys. */
+function nextIndex(key: string, index: number | undefined, count: number): number | undefined {
+  if (count === 0) return undefined;
+  const within = (next: number): number => Math.min(count - 1, Math.max(0, next));
+  switch (key) {
+    case "ArrowRight":
+    case "ArrowDown":
+      return within((index ?? -1) + 1);
+    case "ArrowLeft":
+    case "ArrowUp":
+      return within((index ?? count) - 1);
+    case "Home":
+      return 0;
+    case "End":
+      return count - 1;
+    default:
+      return undefined;
+  }
+}
+
+interface TokenProps {
+  readonly index: number;
+  readonly token: GeneratedToken;
+  readonly view: TokenView;
+  /** The token that is pointed at, if any. */
+  readonly current: number | undefined;
+}
+
+function Token({ index, token, view, current }: TokenProps) {
+  const surprise = (1 - probabilityOf(token)).toFixed(2);
+  return (
+    <span
+      role="option"
+      aria-selected={index === current}
+      tabIndex={index === (current ?? 0) ? 0 : -1}
+      class={index === current ? "token is-pointed" : "token"}
+      data-index={index}
+      style={{ "--surprise": surprise }}
+    >
+      {view === "text" ? token.token : visibleToken(token.token)}
+      {view === "tokens" && <small>{token.id}</small>}
+    </span>
+  );
+}
