@@ -12,7 +12,11 @@ export interface ObjectiveContext {
 }
 
 /** What training makes small. Must be traceable: synchronous, tensors in, tensors out. */
-export type Objective<Weights, Batch> = (weights: Weights, batch: Batch, context: ObjectiveContext) => LossTerms;
+export type Objective<Weights, Batch> = (
+  weights: Weights,
+  batch: Batch,
+  context: ObjectiveContext,
+) => LossTerms;
 
 /** Token sequences, one a row: column t + 1 is what column t predicts. */
 export interface TokenBatch {

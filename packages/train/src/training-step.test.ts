@@ -2,7 +2,7 @@ import { openSafetensors } from "@heddle/checkpoints";
 import { directorySource } from "@heddle/checkpoints/node";
 import { type DecoderConfig, type DecoderWeights, decoderLogits, loadWeights } from "@heddle/models";
 import { openModel } from "@heddle/models/node";
-import { type Device, disposeTree, flattenTree, foldIn, randomKey, type Tensor, tensor } from "@heddle/tensor";
+import { type Device, disposeTree, flattenTree, randomKey, type Tensor, tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
 import { goldenPath, readGolden, readGoldenJson } from "../test/golden/read.js";
@@ -26,7 +26,10 @@ interface RunJson {
 
 /** The golden weights of a file, as a tree of the model's form. */
 async function goldenTree(device: Device, config: DecoderConfig, file: string): Promise<DecoderWeights> {
-  const [folder = "", name = ""] = [file.slice(0, file.lastIndexOf("/")), file.slice(file.lastIndexOf("/") + 1)];
+  const [folder = "", name = ""] = [
+    file.slice(0, file.lastIndexOf("/")),
+    file.slice(file.lastIndexOf("/") + 1),
+  ];
   const files = await openSafetensors(directorySource(goldenPath(folder)), { base: name });
   return loadWeights(config, files, { device });
 }
@@ -42,8 +45,9 @@ function expectTreesClose(
   for (const [at, path] of expected.paths.entries()) {
     const values = ours.leaves[at]?.dataSync() ?? [];
     const worst = Math.max(
-      ...Array.from(expected.leaves[at]?.dataSync() ?? [], (value, i) =>
-        Math.abs((values[i] ?? Number.NaN) - value) / (abs + rel * Math.abs(value)),
+      ...Array.from(
+        expected.leaves[at]?.dataSync() ?? [],
+        (value, i) => Math.abs((values[i] ?? Number.NaN) - value) / (abs + rel * Math.abs(value)),
       ),
     );
     expect(worst, path).toBeLessThanOrEqual(1);
@@ -70,11 +74,18 @@ async function follow(device: Device, run: string, isCompiled: boolean): Promise
   const { data, shape } = golden.get("input_ids");
   const [rows = 1, columns = 1] = shape.slice(-2);
   const block = (array: ArrayLike<number>, at: number) =>
-    tensor(device, Int32Array.from({ length: rows * columns }, (_, i) => array[at * rows * columns + i] ?? 0), {
-      shape: [rows, columns],
-    });
+    tensor(
+      device,
+      Int32Array.from({ length: rows * columns }, (_, i) => array[at * rows * columns + i] ?? 0),
+      {
+        shape: [rows, columns],
+      },
+    );
   for (let at = 0; at < hyper.steps; at++) {
-    const factor = scheduleFactor({ kind: "cosine", warmupSteps: hyper.warmup_steps, totalSteps: hyper.steps }, at);
+    const factor = scheduleFactor(
+      { kind: "cosine", warmupSteps: hyper.warmup_steps, totalSteps: hyper.steps },
+      at,
+    );
     expect(hyper.lr * factor).toBeCloseTo(golden.get("lr").data[at] ?? Number.NaN, 12);
     const batches = Array.from({ length: microBatches }, (_, micro): TokenBatch => {
       const tokens = block(data, at * microBatches + micro);
@@ -89,8 +100,14 @@ async function follow(device: Device, run: string, isCompiled: boolean): Promise
     if (isCompiled && at > 0) expect(device.memory().allocations).toBe(allocations);
     const wantedLoss = golden.get("loss").data[at] ?? Number.NaN;
     const wantedNorm = golden.get("grad_norm").data[at] ?? Number.NaN;
-    expect(Math.abs((await state.metrics.loss.item()) - wantedLoss), `loss of step ${at}`).toBeLessThanOrEqual(1e-4);
-    expect(Math.abs((await state.metrics.gradNorm.item()) / wantedNorm - 1), `norm ${at}`).toBeLessThanOrEqual(1e-3);
+    expect(
+      Math.abs((await state.metrics.loss.item()) - wantedLoss),
+      `loss of step ${at}`,
+    ).toBeLessThanOrEqual(1e-4);
+    expect(
+      Math.abs((await state.metrics.gradNorm.item()) / wantedNorm - 1),
+      `norm ${at}`,
+    ).toBeLessThanOrEqual(1e-3);
     disposeTree([batches, keys, learningRate]);
   }
   if (microBatches === 1) {

@@ -12,7 +12,13 @@ import {
 import { clipByNorm, globalNorm } from "./clip-gradients.js";
 import type { LossTerms, Objective } from "./objective.js";
 import type { Optimizer, OptimizerState } from "./optimizers/optimizer.js";
-import { nothingToTrain, stateOf, trainedWeights, withGradients, zerosLike } from "./optimizers/trained-weights.js";
+import {
+  nothingToTrain,
+  stateOf,
+  trainedWeights,
+  withGradients,
+  zerosLike,
+} from "./optimizers/trained-weights.js";
 
 export interface TrainingStepOptions<Weights, Batch> {
   readonly objective: Objective<Weights, Batch>;
@@ -34,7 +40,7 @@ export interface TrainingState<Weights> {
   /** Of the last step, []: mean loss, and norm of the gradient before clipping. */
   readonly metrics: { readonly loss: Tensor; readonly gradNorm: Tensor };
   /** Sums over the micro-batches of a step; empty where a step is one batch. */
-  readonly sums: GradientSums | Record<string, never>;
+  readonly sums: Partial<GradientSums>;
 }
 
 interface GradientSums {
@@ -88,7 +94,11 @@ export function createTrainingStep<Weights, Batch>(
       if (batches.length !== microBatches || keys.length !== microBatches) {
         const got = `${batches.length} batches, ${keys.length} keys`;
         const message = `TrainingStep.run: a step takes ${microBatches} batches and as many keys; got ${got}. Set microBatches.`;
-        throw new HeddleError("config", message, { batches: batches.length, keys: keys.length, microBatches });
+        throw new HeddleError("config", message, {
+          batches: batches.length,
+          keys: keys.length,
+          microBatches,
+        });
       }
       // Without a plan the tensors in between have to be freed here.
       scope(learningRate.device, () => {
@@ -129,7 +139,11 @@ function tracedSteps<Weights, Batch>(options: TrainingStepOptions<Weights, Batch
   };
   const mean = ({ total, count }: LossTerms) => total.div(count);
   return {
-    whole: (state: State, batch: Batch, { learningRate, key }: { learningRate: Tensor; key: Tensor }): void => {
+    whole: (
+      state: State,
+      batch: Batch,
+      { learningRate, key }: { learningRate: Tensor; key: Tensor },
+    ): void => {
       const { value, grad } = valueAndGrad((weights: Weights) => mean(objective(weights, batch, { key })))(
         state.weights,
       );
@@ -147,14 +161,17 @@ function tracedSteps<Weights, Batch>(options: TrainingStepOptions<Weights, Batch
       )(state.weights);
       const addTo = (sum: Tensor, part: Tensor) =>
         writeInto(sum, isFirst ? part.cast(sum.dtype) : sum.add(part.cast(sum.dtype)));
-      for (const { path, grad: part } of withGradients(state.weights, grad)) addTo(stateOf(sums.grads, path), part);
+      for (const { path, grad: part } of withGradients(state.weights, grad))
+        addTo(stateOf(sums.grads, path), part);
       addTo(sums.loss, value);
       addTo(sums.weight, weighting === "tokens" ? aux : aux.mul(0).add(1));
     },
     finish: (state: State, learningRate: Tensor): void => {
       const sums = state.sums as GradientSums;
       const share = sums.weight.reciprocal();
-      const grads = Object.fromEntries(Object.entries(sums.grads).map(([path, sum]) => [path, sum.mul(share)]));
+      const grads = Object.fromEntries(
+        Object.entries(sums.grads).map(([path, sum]) => [path, sum.mul(share)]),
+      );
       update(state, grads, learningRate);
       writeInto(state.metrics.loss, sums.loss.mul(share));
     },
