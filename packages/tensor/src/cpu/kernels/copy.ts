@@ -1,4 +1,4 @@
-import { byteWidth, numberToBf16, numberToF16, roundTo } from "../../dtype.js";
+import { byteWidth } from "../../dtype.js";
 import type { Copies, CopyRegion } from "../../op.js";
 import { sizeOf } from "../../shape.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
@@ -8,6 +8,7 @@ import type { Local, Value } from "../../wasm/value.js";
 import type { CpuFeatures, KernelStep } from "../kernel.js";
 import { copyElement, type ElementBytes, loadElement, type RegionContext } from "./copy-element.js";
 import { copyByTiles } from "./copy-transpose.js";
+import { fillStep } from "./fill.js";
 import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
 import type { LaneDType } from "./lanes.js";
 import {
@@ -39,8 +40,9 @@ export function copyKernel(
   const output = inputs;
   if (copies.fill !== undefined) {
     steps.push(
-      fillStep(fillPattern(dtype, copies.fill), {
-        output,
+      fillStep(copies.fill, {
+        dtype,
+        output: argument.buffer(output),
         bytes: outputElements * byteWidth(dtype),
         features,
       }),
@@ -129,7 +131,7 @@ function moveAxisToSecondLast({ shape, strides }: StridedShape, axis: number): S
   return { shape: move(shape), strides: strides.map(move) };
 }
 
-interface Run {
+export interface Run {
   readonly source: Local<"i32">;
   readonly target: Local<"i32">;
   readonly count: Local<"i32">;
@@ -137,7 +139,7 @@ interface Run {
 }
 
 /** Copies one contiguous run: by the engine if long, else by 16 bytes with an overlapping end, else by elements. */
-function copyRun(f: FunctionBuilder, { source, target, count, width }: Run): void {
+export function copyRun(f: FunctionBuilder, { source, target, count, width }: Run): void {
   const bytes = f.let(i32.shl(count, Math.log2(width)));
   const copyVector = (at: Value<"i32">) =>
     f.store("v128", i32.add(target, at), v128.load(i32.add(source, at)));
@@ -183,53 +185,4 @@ function copyStrided(
 
 function laneBits(width: ElementBytes): 8 | 16 | 32 {
   return width === 4 ? 32 : width === 2 ? 16 : 8;
-}
-
-/** The four bytes that repeat through a buffer filled with a value. */
-function fillPattern(dtype: LaneDType, value: number): number {
-  const rounded = roundTo(dtype, value);
-  switch (dtype) {
-    case "f32":
-      return new Int32Array(new Float32Array([rounded]).buffer)[0] ?? 0;
-    case "f16":
-      return Math.imul(numberToF16(rounded), 0x10001);
-    case "bf16":
-      return Math.imul(numberToBf16(rounded), 0x10001);
-    case "i32":
-    case "u32":
-      return rounded | 0;
-    case "i8":
-    case "u8":
-    case "bool":
-      return Math.imul(rounded & 255, 0x1010101);
-    default:
-      return dtype satisfies never;
-  }
-}
-
-const fillBlockBytes = 65536;
-
-function fillStep(
-  pattern: number,
-  { output, bytes, features }: { output: number; bytes: number; features: CpuFeatures },
-): KernelStep {
-  return kernelStep(
-    {
-      key: "fill",
-      features,
-      args: [argument.buffer(output), argument.i32(bytes), argument.i32(pattern)],
-      units: Math.ceil(bytes / fillBlockBytes),
-      grain: 4,
-    },
-    (f, [target, length, word], { begin, end }) => {
-      const vector = f.let(i32x4.splat(word));
-      const at = f.let(i32.mul(begin, fillBlockBytes));
-      const limit = f.let(i32.mul(end, fillBlockBytes));
-      f.if(i32.gtU(limit, length), () => f.set(limit, length));
-      f.advance(at, i32.sub(limit, 15), 16, () => f.store("v128", i32.add(target, at), vector));
-      f.advance(at, limit, 1, () =>
-        f.store("i8", i32.add(target, at), i32.shrU(word, i32.shl(i32.and(at, 3), 3))),
-      );
-    },
-  );
 }
