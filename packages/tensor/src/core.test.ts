@@ -13,7 +13,7 @@ import {
   tensor,
   valueAndGrad,
 } from "./index.js";
-import { philox } from "./philox.js";
+import { philox, randomWords } from "./philox.js";
 
 test("philox gives the published words", () => {
   expect(philox([0, 0, 0, 0], [0, 0]).map((word) => word.toString(16))).toEqual([
@@ -29,6 +29,20 @@ test("philox gives the published words", () => {
     "a20bc7c6",
     "6d5451fd",
   ]);
+});
+
+test("the fast words are those of the readable generator", () => {
+  for (const key of [
+    [0, 0],
+    [0xdeadbeef, 0x9e3779b9],
+  ] as const) {
+    const words = randomWords(key, 4001, 2);
+    for (let block = 0; block * 4 < words.length; block++) {
+      expect([...words.subarray(block * 4, block * 4 + 4)]).toEqual(
+        philox([block, 0, 0, 2], key).slice(0, words.length - block * 4),
+      );
+    }
+  }
 });
 
 test("value and gradient of a small network, and no leak", async () => {

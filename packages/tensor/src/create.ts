@@ -1,7 +1,7 @@
 import type { Device } from "./device.js";
 import type { DType } from "./dtype.js";
 import { HeddleError } from "./error.js";
-import { philox, randomWords, seedToKey, stream, wordToUnit } from "./philox.js";
+import { randomWords, seedToKey, stream, wordToUnit } from "./philox.js";
 import { byteLengthOf, encode, type HostData, hostArray } from "./reference/host-array.js";
 import { checkShape, formatShape, type Shape, sizeOf, type TensorType } from "./shape.js";
 import { Storage } from "./storage.js";
@@ -168,10 +168,10 @@ export function rand(device: Device, shape: Shape, options: RandomOptions): Tens
 /** Normal numbers with mean 0 and variance 1, by Box and Muller's method on the host. */
 export function randn(device: Device, shape: Shape, options: RandomOptions): Tensor {
   checkShape("randn", shape);
-  const key = seedToKey(options.seed);
   const values = new Float64Array(sizeOf(shape));
+  const words = randomWords(seedToKey(options.seed), values.length * 2 + 2, stream.values);
   for (let i = 0; i < values.length; i += 2) {
-    const [a, b, c] = philox([(i / 2) >>> 0, 0, 0, stream.values], key);
+    const [a = 0, b = 0, c = 0] = [words[2 * i], words[2 * i + 1], words[2 * i + 2]];
     // 53 random bits for the radius so that the tails are not cut off; never log(0).
     const unit = ((a >>> 5) * 2 ** 26 + (b >>> 6) + 1) * 2 ** -53;
     const radius = Math.sqrt(-2 * Math.log(unit));
