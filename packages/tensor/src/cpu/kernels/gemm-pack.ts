@@ -25,8 +25,10 @@ interface Panel {
   readonly format: PackFormat;
   readonly source: Address;
   readonly target: Address;
+  /** Lines that exist from `source` on; the panel takes at most its width of them. */
+  readonly used: Address;
   readonly depth: Address;
-  /** Bytes from one line to the next, and from one depth to the next; one of them is the element's width. */
+  readonly paddedDepth: Address;
   readonly lineBytes: Address;
   readonly depthBytes: Address;
 }
@@ -47,45 +49,51 @@ export function packModule(format: PackFormat): KernelModule {
 }
 
 function emitPack(f: FunctionBuilder, format: PackFormat): void {
-  const parameters = Array.from({ length: 11 }, () => f.param("i32"));
-  const [source, target, lines, depth, paddedDepth, stride, matrixElements, panels, firstLine, begin, end] =
-    parameters as [
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-      Address,
-    ];
+  const next = () => f.param("i32");
+  const [source, target, lines, depth, paddedDepth, stride] = [
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+    next(),
+  ];
+  const [matrixElements, panels, firstLine, begin, end] = [next(), next(), next(), next(), next()];
   const { width } = format;
-  const bytes = elementBytes(format.dtype);
-  const lineBytes = f.let(format.isLineContiguous ? i32.mul(stride, bytes) : i32.const(bytes));
-  const depthBytes = f.let(format.isLineContiguous ? i32.const(bytes) : i32.mul(stride, bytes));
+  const steps = lineSteps(f, format, stride);
   f.for(begin, end, 1, (unit) => {
-    const panel = f.let(i32.remU(unit, panels));
-    const matrix = f.let(i32.divU(unit, panels));
-    const line = f.let(i32.mul(panel, width));
-    const used = f.let(i32.sub(lines, line));
-    const lineAddress = f.let(
-      i32.add(
-        source,
-        i32.add(
-          i32.mul(i32.mul(matrix, matrixElements), bytes),
-          i32.mul(i32.add(firstLine, line), lineBytes),
-        ),
-      ),
-    );
-    const out = f.let(i32.add(target, i32.mul(i32.mul(unit, paddedDepth), width * 4)));
-    const job: Panel = { f, format, source: lineAddress, target: out, depth, lineBytes, depthBytes };
-    const k = f.let(i32.const(0));
-    f.if(i32.geS(used, width), () => (format.isLineContiguous ? packLines(job, k) : packDepths(job, k)));
-    packSlowly(job, k, { used, paddedDepth });
+    const line = f.let(i32.mul(i32.remU(unit, panels), width));
+    const matrix = i32.mul(i32.mul(i32.divU(unit, panels), matrixElements), elementBytes(format.dtype));
+    const lineOffset = i32.mul(i32.add(firstLine, line), steps.lineBytes);
+    packPanel(f, format, {
+      ...steps,
+      source: f.let(i32.add(source, i32.add(matrix, lineOffset))),
+      target: f.let(i32.add(target, i32.mul(i32.mul(unit, paddedDepth), width * 4))),
+      used: f.let(i32.sub(lines, line)),
+      depth,
+      paddedDepth,
+    });
   });
+}
+
+/** Bytes from one line to the next, and from one depth to the next; one of them is the element's width. */
+export function lineSteps(f: FunctionBuilder, { dtype, isLineContiguous }: PackFormat, stride: Address) {
+  const element = f.let(i32.const(elementBytes(dtype)));
+  const row = f.let(i32.mul(stride, element));
+  return isLineContiguous ? { lineBytes: row, depthBytes: element } : { lineBytes: element, depthBytes: row };
+}
+
+/**
+ * Packs one panel: lines 0..min(width, used)-1 and depths 0..depth-1 from `source`, zeros up to the panel's width and
+ * `paddedDepth`.
+ */
+export function packPanel(f: FunctionBuilder, format: PackFormat, panel: Omit<Panel, "f" | "format">): void {
+  const job: Panel = { f, format, ...panel };
+  const k = f.let(i32.const(0));
+  f.if(i32.geS(panel.used, format.width), () =>
+    format.isLineContiguous ? packLines(job, k) : packDepths(job, k),
+  );
+  packSlowly(job, k);
 }
 
 /** Full panel, lines contiguous: transposes blocks of 4 lines by 4 depths; stops before the last depth % 4. */
@@ -123,10 +131,10 @@ function storeTransposed(
   const high01 = f.let(i32x4.shuffle(r0, r1, [2, 6, 3, 7]));
   const at = (k: number) => (k * width + first) * 4;
   if (r2 === undefined || r3 === undefined) {
-    f.storeLane(64, to, low01, 0, at(0));
-    f.storeLane(64, to, low01, 1, at(1));
-    f.storeLane(64, to, high01, 0, at(2));
-    f.storeLane(64, to, high01, 1, at(3));
+    f.storeLane(64, to, low01, { lane: 0, byteOffset: at(0) });
+    f.storeLane(64, to, low01, { lane: 1, byteOffset: at(1) });
+    f.storeLane(64, to, high01, { lane: 0, byteOffset: at(2) });
+    f.storeLane(64, to, high01, { lane: 1, byteOffset: at(3) });
     return;
   }
   const low23 = f.let(i32x4.shuffle(r2, r3, [0, 4, 1, 5]));
@@ -154,11 +162,8 @@ function packDepths({ f, format, source, target, depth, depthBytes }: Panel, k: 
 }
 
 /** The rest, element by element: the last depths of a full panel, or a whole panel with lines missing. */
-function packSlowly(
-  { f, format, source, target, depth, lineBytes, depthBytes }: Panel,
-  k: Address,
-  { used, paddedDepth }: { readonly used: Address; readonly paddedDepth: Address },
-): void {
+function packSlowly(job: Panel, k: Address): void {
+  const { f, format, source, target, used, depth, paddedDepth, lineBytes, depthBytes } = job;
   const { width, dtype } = format;
   const to = f.let(i32.add(target, i32.mul(k, width * 4)));
   const from = f.local("i32");

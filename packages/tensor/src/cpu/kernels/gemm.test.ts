@@ -159,6 +159,7 @@ describe.each([
       [13, 17, 513],
       [64, 64, 64],
       [97, 131, 67],
+      [401, 30, 21],
       [6, 200, 0],
     ])("%i x %i over %i", (m, n, k) => {
       expectExact(multiply(problem(m, n, k, layout), features));

@@ -8,9 +8,9 @@ import { i32 } from "../../wasm/scalar.js";
 import type { CpuFeatures, KernelArgument, KernelModule, KernelStep } from "../kernel.js";
 import { type ElementwiseInput, elementwiseKernel } from "./elementwise.js";
 import type { MatrixDType } from "./gemm-load.js";
-import { DEPTH_UNROLL, packModule } from "./gemm-pack.js";
+import { packedSteps } from "./gemm-packed.js";
+import { type BatchAxis, batchArguments, type GemmPlan, productBytes } from "./gemm-plan.js";
 import { fewRowsByDepthsModule, fewRowsByLinesModule, LINE_UNIT, MAX_FEW_ROWS } from "./gemm-rows.js";
-import { type Tile, tileFor, tileModule } from "./gemm-tile.js";
 import { argument } from "./kernel-step.js";
 
 /**
@@ -46,38 +46,9 @@ const MAX_PACKED_BYTES = 64 * 1024 * 1024;
 /** A thread of its own is worth it from about this many multiplications, which take a few microseconds. */
 const GRAIN_PRODUCTS = 100_000;
 const GRAIN_COPIED = 32_768;
-/** Largest block of C that one unit computes: its share of A and of B stays in the second-level cache. */
-const ROW_BLOCK = 96;
-const COLUMN_BLOCK = 128;
 
 const bufferA = argument.buffer(0);
 const bufferB = argument.buffer(1);
-
-/** One axis of the batch: how many, and how many matrices of A and B one step along it skips (0 where it repeats). */
-interface BatchAxis {
-  readonly extent: number;
-  readonly strideA: number;
-  readonly strideB: number;
-}
-
-interface Plan {
-  readonly features: CpuFeatures;
-  readonly rows: number;
-  readonly columns: number;
-  readonly depth: number;
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  readonly aDType: MatrixDType;
-  readonly bDType: MatrixDType;
-  /** Exactly three axes, and the number of distinct matrices of each operand and of C. */
-  readonly batch: readonly [BatchAxis, BatchAxis, BatchAxis];
-  readonly matricesA: number;
-  readonly matricesB: number;
-  readonly matricesC: number;
-  readonly maxPackedBytes: number;
-  /** Where the f32 product goes: C itself, or scratch where C has another dtype. */
-  readonly product: KernelArgument;
-}
 
 /**
  * Decides how a matrix product runs: few rows stream B unpacked; the rest is packed into panels and multiplied tile by tile
@@ -95,8 +66,7 @@ export function gemm(problem: GemmProblem, features: CpuFeatures): GemmSteps | u
   const { steps, scratchBytes } = productSteps(plan);
   const finish = finishSteps(problem, plan);
   if (finish === undefined) return undefined;
-  const productBytes = plan.product.kind === "scratch" ? alignUp(elements * 4) : 0;
-  return { name, steps: [...steps, ...finish], scratchBytes: productBytes + scratchBytes };
+  return { name, steps: [...steps, ...finish], scratchBytes: productBytes(plan) + scratchBytes };
 }
 
 /** The kernel of a `matmul` call, whose parameters say which operands are transposed. */
@@ -110,7 +80,7 @@ export function matmulKernel(
 }
 
 /** The f32 product. Its scratch begins after the product where that lies in scratch itself. */
-function productSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
+function productSteps(plan: GemmPlan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
   if (plan.depth === 0) return { steps: [zeroStep(plan)], scratchBytes: 0 };
   const isRowMajorA = !plan.transposeA || plan.rows === 1;
   if (plan.rows <= MAX_FEW_ROWS && isRowMajorA) return { steps: [fewRowsStep(plan)], scratchBytes: 0 };
@@ -118,7 +88,7 @@ function productSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scra
 }
 
 /** What remains to be done to the product: the epilogue, or rounding to a narrower dtype. */
-function finishSteps(problem: GemmProblem, plan: Plan): readonly KernelStep[] | undefined {
+function finishSteps(problem: GemmProblem, plan: GemmPlan): readonly KernelStep[] | undefined {
   const { epilogue, output = "f32" } = problem;
   if (epilogue === undefined && output === "f32") return [];
   const { matricesC, rows, columns, product, features } = plan;
@@ -150,7 +120,7 @@ function outputDType({ epilogue, output = "f32" }: GemmProblem): DType | undefin
   return epilogue.expression.nodes[epilogue.expression.outputs[0] ?? -1]?.dtype;
 }
 
-function planOf(problem: GemmProblem, features: CpuFeatures): Plan | undefined {
+function planOf(problem: GemmProblem, features: CpuFeatures): GemmPlan | undefined {
   const { a, b, transposeA = false, transposeB = false } = problem;
   const [aDType, bDType] = [matrixDType(a), matrixDType(b)];
   if (aDType === undefined || bDType === undefined) return undefined;
@@ -188,7 +158,7 @@ function lastTwo(shape: Shape): readonly [number, number] {
 }
 
 /** Joins axes of the batch along which both operands step evenly; undefined if more than three remain. */
-function batchAxes(batchA: Shape, batchB: Shape, batchC: Shape): Plan["batch"] | undefined {
+function batchAxes(batchA: Shape, batchB: Shape, batchC: Shape): GemmPlan["batch"] | undefined {
   const stridesA = broadcastStrides(batchA, batchC);
   const stridesB = broadcastStrides(batchB, batchC);
   const axes: BatchAxis[] = [];
@@ -206,21 +176,8 @@ function batchAxes(batchA: Shape, batchB: Shape, batchC: Shape): Plan["batch"] |
   return [first, second, third];
 }
 
-const constant = argument.i32;
-
-/** Extents of the two inner axes, then the strides of A and of B, as the modules take them. */
-function batchArguments({ batch }: Plan): {
-  readonly extents: KernelArgument[];
-  readonly strides: KernelArgument[];
-} {
-  return {
-    extents: [constant(batch[1].extent), constant(batch[2].extent)],
-    strides: [...batch.map((axis) => constant(axis.strideA)), ...batch.map((axis) => constant(axis.strideB))],
-  };
-}
-
 /** A product over no depth is zero. */
-function zeroStep(plan: Plan): KernelStep {
+function zeroStep(plan: GemmPlan): KernelStep {
   const { sharedMemory } = plan.features;
   const module: KernelModule = {
     key: `gemm-zero:${sharedMemory ? "shared" : "own"}`,
@@ -234,7 +191,7 @@ function zeroStep(plan: Plan): KernelStep {
   return { module, args: [plan.product], units, grain: 16 * GRAIN_COPIED };
 }
 
-function fewRowsStep(plan: Plan): KernelStep {
+function fewRowsStep(plan: GemmPlan): KernelStep {
   const { features, rows, columns, depth, aDType, bDType, transposeB } = plan;
   const format = { rows, aDType, bDType };
   const { extents, strides } = batchArguments(plan);
@@ -246,8 +203,8 @@ function fewRowsStep(plan: Plan): KernelStep {
   return {
     module,
     args: [
-      ...[bufferA, bufferB, plan.product, constant(columns), constant(depth)],
-      ...[...extents, ...strides, constant(groups), constant(groupColumns)],
+      ...[bufferA, bufferB, plan.product, argument.i32(columns), argument.i32(depth)],
+      ...[...extents, ...strides, argument.i32(groups), argument.i32(groupColumns)],
     ],
     units: groups * plan.matricesC,
     grain: Math.ceil(GRAIN_PRODUCTS / 4 / (groupColumns * depth)),
@@ -255,140 +212,7 @@ function fewRowsStep(plan: Plan): KernelStep {
 }
 
 /** Long runs read memory evenly; short ones give every thread work. */
-function streamedColumns({ columns, matricesC, features }: Plan): number {
+function streamedColumns({ columns, matricesC, features }: GemmPlan): number {
   const share = (columns * matricesC) / (4 * features.threads);
   return Math.min(512, Math.max(64, Math.ceil(share / 16) * 16));
-}
-
-/** Lines of an operand that are packed together. */
-interface Chunk {
-  readonly first: number;
-  readonly count: number;
-}
-
-/** Splits `lines` so that one packed chunk of `matrices` matrices stays within the limit. */
-function chunksOf(
-  lines: number,
-  options: { readonly width: number; readonly lineBytes: number; readonly maxBytes: number },
-): Chunk[] {
-  const { width, lineBytes, maxBytes } = options;
-  const count = Math.max(width, Math.floor(maxBytes / lineBytes / width) * width);
-  const chunks: Chunk[] = [];
-  for (let first = 0; first < lines; first += count)
-    chunks.push({ first, count: Math.min(count, lines - first) });
-  return chunks;
-}
-
-function packedSteps(plan: Plan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
-  const { rows, columns, depth, matricesA, matricesB, matricesC, maxPackedBytes: maxBytes, features } = plan;
-  const tile = tileFor(features);
-  const paddedDepth = Math.ceil(depth / DEPTH_UNROLL) * DEPTH_UNROLL;
-  const bytesA = paddedDepth * 4 * matricesA;
-  const bytesB = paddedDepth * 4 * matricesB;
-  const chunksA = chunksOf(rows, { width: tile.rows, lineBytes: bytesA, maxBytes });
-  const chunksB = chunksOf(columns, { width: tile.columns, lineBytes: bytesB, maxBytes });
-  const panelBytesA = alignUp(Math.ceil((chunksA[0]?.count ?? 0) / tile.rows) * tile.rows * bytesA);
-  const panelBytesB = alignUp(Math.ceil((chunksB[0]?.count ?? 0) / tile.columns) * tile.columns * bytesB);
-  const start = plan.product.kind === "scratch" ? alignUp(matricesC * rows * columns * 4) : 0;
-  const spare = start + panelBytesA + panelBytesB;
-  const places: Places = { tile, paddedDepth, a: start, b: start + panelBytesA, spare };
-  const steps: KernelStep[] = [];
-  let units = 0;
-  for (const chunkA of chunksA) {
-    steps.push(packStep(plan, places, { operand: "a", chunk: chunkA }));
-    for (const chunkB of chunksB) {
-      // With one chunk of B its panels serve every chunk of A.
-      if (chunksB.length > 1 || chunkA.first === 0)
-        steps.push(packStep(plan, places, { operand: "b", chunk: chunkB }));
-      const step = tileStep(plan, places, { chunkA, chunkB });
-      units = Math.max(units, step.units);
-      steps.push(step);
-    }
-  }
-  return { steps, scratchBytes: spare - start + units * tile.rows * tile.columns * 4 };
-}
-
-function alignUp(bytes: number): number {
-  return Math.ceil(bytes / 64) * 64;
-}
-
-/** Scratch offsets of the packed operands and of the spare tiles. */
-interface Places {
-  readonly tile: Tile;
-  readonly paddedDepth: number;
-  readonly a: number;
-  readonly b: number;
-  readonly spare: number;
-}
-
-function packStep(
-  plan: Plan,
-  places: Places,
-  { operand, chunk }: { readonly operand: "a" | "b"; readonly chunk: Chunk },
-): KernelStep {
-  const isA = operand === "a";
-  const { rows, columns, depth, features } = plan;
-  const width = isA ? places.tile.rows : places.tile.columns;
-  const isLineContiguous = isA ? !plan.transposeA : plan.transposeB;
-  const dtype = isA ? plan.aDType : plan.bDType;
-  const lines = isA ? rows : columns;
-  const panels = Math.ceil(chunk.count / width);
-  const stride = isLineContiguous ? depth : lines;
-  return {
-    module: packModule({ width, dtype, isLineContiguous, sharedMemory: features.sharedMemory }),
-    args: [
-      isA ? bufferA : bufferB,
-      { kind: "scratch", byteOffset: isA ? places.a : places.b },
-      ...[chunk.count, depth, places.paddedDepth, stride, lines * depth, panels, chunk.first].map(constant),
-    ],
-    units: panels * (isA ? plan.matricesA : plan.matricesB),
-    grain: Math.ceil(GRAIN_COPIED / (width * places.paddedDepth)),
-  };
-}
-
-function tileStep(
-  plan: Plan,
-  places: Places,
-  { chunkA, chunkB }: { readonly chunkA: Chunk; readonly chunkB: Chunk },
-): KernelStep {
-  const { features, rows, columns, matricesC } = plan;
-  const { tile, paddedDepth } = places;
-  const block = blockOf(plan, tile, { rows: chunkA.count, columns: chunkB.count });
-  const rowBlocks = Math.ceil(chunkA.count / block.rows);
-  const columnBlocks = Math.ceil(chunkB.count / block.columns);
-  const { extents, strides } = batchArguments(plan);
-  return {
-    module: tileModule(tile, features),
-    args: [
-      { kind: "scratch", byteOffset: places.a },
-      { kind: "scratch", byteOffset: places.b },
-      plan.product,
-      { kind: "scratch", byteOffset: places.spare },
-      ...[chunkA.count, chunkB.count, paddedDepth, block.rows, block.columns, rowBlocks, columnBlocks].map(
-        constant,
-      ),
-      ...[chunkA.first, chunkB.first, rows, columns].map(constant),
-      ...extents,
-      ...strides,
-    ],
-    units: rowBlocks * columnBlocks * matricesC,
-    grain: Math.ceil(GRAIN_PRODUCTS / (block.rows * block.columns * paddedDepth)),
-  };
-}
-
-/** Halves the block of a unit until every thread has several. */
-function blockOf(
-  plan: Plan,
-  tile: Tile,
-  c: { readonly rows: number; readonly columns: number },
-): { rows: number; columns: number } {
-  const wanted = plan.features.threads === 1 ? 1 : plan.features.threads * 6;
-  let rows = Math.min(ROW_BLOCK, Math.ceil(c.rows / tile.rows) * tile.rows);
-  let columns = COLUMN_BLOCK;
-  const count = () => Math.ceil(c.rows / rows) * Math.ceil(c.columns / columns) * plan.matricesC;
-  while (count() < wanted && (columns > 2 * tile.columns || rows > 2 * tile.rows)) {
-    if (columns > 2 * tile.columns) columns /= 2;
-    else rows = Math.ceil(rows / 2 / tile.rows) * tile.rows;
-  }
-  return { rows, columns };
 }
