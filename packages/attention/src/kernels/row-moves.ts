@@ -86,7 +86,7 @@ export function emitPackTransposed(
     const to = f.let(i32.add(target, i32.shl(row, 2)));
     f.for(0, Math.floor(columns / 4), 1, () => {
       const lanes = f.let(f32x4.mul(v128.load(from), scale));
-      for (let lane = 0; lane < 4; lane++) f.storeLane(32, to, lanes, lane, lane * width * 4);
+      for (let lane = 0; lane < 4; lane++) f.storeLane(32, to, lanes, { lane, byteOffset: lane * width * 4 });
       f.increase(from, 16);
       f.increase(to, 16 * width);
     });

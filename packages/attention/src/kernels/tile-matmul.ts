@@ -123,7 +123,7 @@ function emitBlock(f: FunctionBuilder, registers: MatmulRegisters, block: Block)
   }
   emitDepths(f, registers.madd, { ...block, accumulators });
   for (const [index, accumulator] of accumulators.entries()) {
-    if (width === 1) f.storeLane(32, c, accumulator, 0, offsetOf(index));
+    if (width === 1) f.storeLane(32, c, accumulator, { lane: 0, byteOffset: offsetOf(index) });
     else f.store("v128", c, accumulator, offsetOf(index));
   }
 }

@@ -98,8 +98,13 @@ export class FunctionBuilder {
     this.#code.bytes(opcode).bytes(memoryImmediates(alignment, byteOffset));
   }
 
-  /** Writes one lane of a vector; `bits` is the width of the lane. */
-  storeLane(bits: 8 | 16 | 32 | 64, address: I32, vector: Value<"v128">, lane: number, byteOffset = 0): void {
+  /** Writes one lane of a vector to `address + byteOffset`; `bits` is the width of the lane. */
+  storeLane(
+    bits: 8 | 16 | 32 | 64,
+    address: I32,
+    vector: Value<"v128">,
+    { lane, byteOffset = 0 }: { readonly lane: number; readonly byteOffset?: number },
+  ): void {
     liftI32(address).emit(this.#code);
     vector.emit(this.#code);
     this.#code.byte(0xfd).bytes(unsignedLeb(laneStores[bits]));

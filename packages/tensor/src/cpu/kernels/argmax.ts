@@ -109,7 +109,7 @@ function columnStep(which: "max" | "min", { outer, extent, inner, dtype }: AxisS
           });
           const to = elementAddress(target, i32.add(i32.mul(block, columns), column), "i32");
           if (width === 4) f.store("v128", to, index);
-          else f.storeLane(32, to, index, 0);
+          else f.storeLane(32, to, index, { lane: 0 });
         };
         f.advance(column, i32.sub(limit, 3), 4, pass(4));
         f.advance(column, limit, 1, pass(1));

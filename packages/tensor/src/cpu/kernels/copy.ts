@@ -168,7 +168,7 @@ function repeatRun(f: FunctionBuilder, { source, target, count, width }: Run): v
   const bytes = f.let(i32.shl(count, Math.log2(width)));
   const at = f.let(i32.const(0));
   f.advance(at, i32.sub(bytes, 15), 16, () => f.store("v128", i32.add(target, at), vector));
-  f.advance(at, bytes, width, () => f.storeLane(laneBits(width), i32.add(target, at), vector, 0));
+  f.advance(at, bytes, width, () => f.storeLane(laneBits(width), i32.add(target, at), vector, { lane: 0 }));
 }
 
 function copyStrided(

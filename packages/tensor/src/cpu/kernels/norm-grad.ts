@@ -71,7 +71,7 @@ export function normGradKernel(
         const add: AddPartial = (s, i, { value, width: lanes }) => {
           const address = f.let(elementAddress(lines[s] ?? partials, i, "f32"));
           if (lanes === 4) f.store("v128", address, f32x4.add(v128.load(address), value));
-          else f.storeLane(32, address, f32x4.add(v128.load32Splat(address), value), 0);
+          else f.storeLane(32, address, f32x4.add(v128.load32Splat(address), value), { lane: 0 });
         };
         const first = f.let(i32.mul(chunk, (perChunk ?? begin) as Local<"i32">));
         const last = f.let(i32.add(first, (perChunk ?? begin) as Local<"i32">));

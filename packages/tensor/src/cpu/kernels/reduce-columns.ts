@@ -140,7 +140,7 @@ function foldStep(plan: ReductionPlan, fold: FoldLoop): KernelStep {
           if (isWhole)
             storeFinished(f, plan, totals, { output, position, math, constants: epilogueConstants, width });
           else if (width === 4) f.store("v128", i32.add(output, i32.shl(position, 2)), totals);
-          else f.storeLane(32, i32.add(output, i32.shl(position, 2)), totals, 0);
+          else f.storeLane(32, i32.add(output, i32.shl(position, 2)), totals, { lane: 0 });
         };
         foldStrip(f, plan, {
           rows,
