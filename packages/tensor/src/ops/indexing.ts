@@ -1,8 +1,13 @@
+import { copyKernel } from "../cpu/kernels/copy.js";
+import { gatherKernel, scatterAddKernel } from "../cpu/kernels/gather.js";
+import { takeGradKernel, takeKernel } from "../cpu/kernels/take.js";
+import { topKKernel } from "../cpu/kernels/top-k.js";
 import { HeddleError } from "../error.js";
-import { defineOp, type Op } from "../op.js";
-import { formatType, type Shape, sizeOf, type TensorType } from "../shape.js";
+import { type CopyRegion, defineOp, type Op } from "../op.js";
+import { formatType, type Shape, sizeOf, stridesOf, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { fillLike } from "./fill.js";
+import { axisShapeOf, laneDTypeOf } from "./kernel-shapes.js";
 
 export interface AxisParams {
   /** 0..rank-1. */
@@ -54,6 +59,12 @@ export const takeOp: Op<AxisParams> = defineOp({
   vjp({ inputs: [x, indices], grads: [g], params: { axis } }) {
     return x && indices && g ? [takeGradOp.call([g, indices], { axis, shape: x.shape })] : [];
   },
+  kernels: {
+    wasm({ inputs: [x, indices], params: { axis } }, features) {
+      const shape = axisShapeOf(x, axis);
+      return shape && indices && takeKernel({ ...shape, count: sizeOf(indices.shape) }, features);
+    },
+  },
 });
 
 /** Gradient of `take`: adds each slice of the gradient to the slice that it was read from. */
@@ -78,6 +89,12 @@ export const takeGradOp: Op<AxisParams & { readonly shape: Shape }> = defineOp({
   vjp: ({ inputs: [, indices], grads: [g], params: { axis } }) => [
     g && indices && takeOp.call([g, indices], { axis }),
   ],
+  kernels: {
+    wasm({ inputs: [g, indices], params: { axis, shape } }, features) {
+      const around = g && axisShapeOf({ shape, dtype: g.dtype }, axis);
+      return around && indices && takeGradKernel({ ...around, count: sizeOf(indices.shape) }, features);
+    },
+  },
 });
 
 function checkSameRank(caller: string, x: TensorType, indices: TensorType, axis: number): void {
@@ -140,6 +157,13 @@ export const gatherOp: Op<AxisParams> = defineOp({
       ? [scatterAddOp.call([fillLike(g, 0, { shape: x.shape }), indices, g], params)]
       : [];
   },
+  kernels: {
+    wasm({ inputs: [x, indices], params: { axis } }, features) {
+      const dtype = laneDTypeOf(x);
+      if (!x || !indices || !dtype) return undefined;
+      return gatherKernel({ shape: x.shape, indices: indices.shape, axis, dtype }, features);
+    },
+  },
 });
 
 /** x plus each update at the place that its index names: the reverse of gather. An index out of range is ignored. */
@@ -174,6 +198,13 @@ export const scatterAddOp: Op<AxisParams> = defineOp({
       undefined,
       needed[2] ? gatherOp.call([g, indices], params) : undefined,
     ];
+  },
+  kernels: {
+    wasm({ inputs: [x, indices], params: { axis } }, features) {
+      const dtype = laneDTypeOf(x);
+      if (!x || !indices || !dtype) return undefined;
+      return scatterAddKernel({ shape: x.shape, indices: indices.shape, axis, dtype }, features);
+    },
   },
 });
 
@@ -223,6 +254,14 @@ export const topKOp: Op<TopKParams> = defineOp({
       scatterAddOp.call([fillLike(g, 0, { shape: x.shape }), indices, g], { axis: x.shape.length - 1 }),
     ];
   },
+  kernels: {
+    wasm({ inputs: [x], params }, features) {
+      const dtype = laneDTypeOf(x);
+      if (!x || !dtype || params.k === 0) return undefined;
+      const columns = x.shape.at(-1) ?? 1;
+      return topKKernel({ rows: sizeOf(x.shape) / columns, columns, dtype, ...params }, features);
+    },
+  },
 });
 
 /** Writes the values into `target` at `starts`, in place. */
@@ -257,6 +296,27 @@ export const writeIntoOp: Op<{ readonly starts: readonly number[] }> = defineOp(
         counter[i] = 0;
       }
     }
+  },
+  kernels: {
+    wasm({ inputs: [target, value], params: { starts } }, features) {
+      const dtype = laneDTypeOf(target);
+      if (!target || !value || !dtype) return undefined;
+      const outputStrides = stridesOf(target.shape);
+      const region: CopyRegion = {
+        input: 1,
+        shape: value.shape,
+        inputOffset: 0,
+        inputStrides: stridesOf(value.shape),
+        outputOffset: starts.reduce((sum, start, axis) => sum + start * (outputStrides[axis] ?? 0), 0),
+        outputStrides,
+      };
+      // Buffer 0 is the target: no inputs come before the "output".
+      return copyKernel(
+        { regions: [region] },
+        { dtype, inputs: 0, outputElements: sizeOf(target.shape) },
+        features,
+      );
+    },
   },
 });
 

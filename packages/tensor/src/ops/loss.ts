@@ -5,7 +5,7 @@ import { scope } from "../scope.js";
 import { formatType, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
-import { rowShapeOf } from "./row-kernel.js";
+import { rowShapeOf } from "./kernel-shapes.js";
 
 export interface CrossEntropyParams {
   readonly ignoreIndex: number;

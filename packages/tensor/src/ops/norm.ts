@@ -4,7 +4,7 @@ import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
-import { rowShapeOf } from "./row-kernel.js";
+import { rowShapeOf } from "./kernel-shapes.js";
 
 function checkAffine(caller: string, inputs: readonly TensorType[]): TensorType[] {
   const [x, ...affine] = inputs;

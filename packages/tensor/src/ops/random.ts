@@ -1,8 +1,9 @@
+import { randomKernel } from "../cpu/kernels/random.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { philox, randomWords, stream, wordToUnit } from "../philox.js";
 import { scope } from "../scope.js";
-import { formatType, type Shape, type TensorType } from "../shape.js";
+import { formatType, type Shape, sizeOf, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise } from "./elementwise.js";
 
@@ -31,6 +32,12 @@ export const uniformOp: Op<{ readonly shape: Shape }> = defineOp({
       Float32Array.from(randomWords(keyOf(key), output.data.length, stream.values), wordToUnit),
     );
   },
+  kernels: {
+    wasm({ outputs: [output] }, features) {
+      const elements = sizeOf(output?.shape ?? []);
+      return randomKernel({ elements, stream: stream.values, kind: "uniform" }, features);
+    },
+  },
 });
 
 /** n independent keys from one: u32 [n, 2]. */
@@ -42,6 +49,11 @@ export const splitKeyOp: Op<{ readonly count: number }> = defineOp({
   },
   evaluate([key], [output], { count }) {
     if (key && output) output.data.set(randomWords(keyOf(key), count * 2, stream.split));
+  },
+  kernels: {
+    wasm({ params: { count } }, features) {
+      return randomKernel({ elements: count * 2, stream: stream.split, kind: "words" }, features);
+    },
   },
 });
 

@@ -1,3 +1,5 @@
+import { argmaxKernel } from "../cpu/kernels/argmax.js";
+import { cumsumKernel } from "../cpu/kernels/cumsum.js";
 import { HeddleError } from "../error.js";
 import type { Expression } from "../expression.js";
 import { type Combine, defineOp, type Op, type Reduction } from "../op.js";
@@ -6,6 +8,7 @@ import { evaluateExpression } from "../scalar.js";
 import { broadcastOffsets, broadcastShapes, normalizeAxis, type Shape, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { elementwise, whereOp } from "./elementwise.js";
+import { axisShapeOf } from "./kernel-shapes.js";
 import { broadcastOp } from "./movement.js";
 
 export interface ReduceParams {
@@ -180,6 +183,12 @@ function defineArg(
         output.data[i] = best;
       }
     },
+    kernels: {
+      wasm({ inputs: [x], params: { axis } }, features) {
+        const shape = axisShapeOf(x, axis);
+        return shape && argmaxKernel(name === "argmax" ? "max" : "min", shape, features);
+      },
+    },
   });
 }
 
@@ -205,4 +214,10 @@ export const cumsumOp: Op<{ axis: number; reverse: boolean }> = defineOp({
     }
   },
   vjp: ({ grads: [g], params }) => [g && cumsumOp.call([g], { axis: params.axis, reverse: !params.reverse })],
+  kernels: {
+    wasm({ inputs: [x], params: { axis, reverse } }, features) {
+      const shape = axisShapeOf(x, axis);
+      return shape && cumsumKernel({ ...shape, reverse }, features);
+    },
+  },
 });

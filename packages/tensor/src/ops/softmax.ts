@@ -10,7 +10,7 @@ import { defineOp, type Op } from "../op.js";
 import { scope } from "../scope.js";
 import { formatType, normalizeAxis, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
-import { onRows } from "./row-kernel.js";
+import { onRows } from "./kernel-shapes.js";
 import { widened } from "./widen.js";
 
 type None = Readonly<Record<never, never>>;
