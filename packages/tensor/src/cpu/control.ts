@@ -21,6 +21,8 @@ export const controlWords = {
   /** 1 after a kernel trapped; then the length of the text that says why. */
   failed: 96,
   failureLength: 97,
+  /** Chunks that workers have done since the pool began. */
+  workerChunks: 100,
   failureText: 112,
   slots: 256,
 } as const;

@@ -30,6 +30,8 @@ export interface CpuOptions {
 export interface CpuDevice extends Device {
   readonly kind: "cpu";
   readonly features: CpuFeatures;
+  /** Pieces of work that worker threads have done so far. */
+  readonly workerChunks: number;
   readSync(buffer: DeviceBuffer, byteOffset?: number, byteLength?: number): ArrayBuffer;
 }
 
@@ -104,6 +106,10 @@ class WasmDevice implements CpuDevice {
         return pool.threads;
       },
     };
+  }
+
+  get workerChunks(): number {
+    return this.#host.pool.workerChunks;
   }
 
   supports(dtype: DType): boolean {

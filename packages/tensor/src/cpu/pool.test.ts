@@ -72,6 +72,7 @@ describe("Pool", () => {
       pool.run(plan, [x]);
       expect(new Set(floats(memory, x, length))).toEqual(new Set([31]));
     }
+    if (threads === 1) expect(pool.workerChunks).toBe(0);
   });
 
   test("workers take part, and plans, slots and modules may change between runs", async () => {
@@ -88,6 +89,7 @@ describe("Pool", () => {
     expect(floats(memory, a, 10)).toEqual(Float32Array.of(0, 0, 0, 0, 15, 15, 15, 15, 15, 15));
     const counts = new Int32Array(memory.bytes().slice(b, b + 4000).buffer);
     expect(new Set(counts)).toEqual(new Set([20]));
+    expect(pool.workerChunks).toBeGreaterThan(0);
     pool.drop(grow);
     pool.run(count, [a, b]);
   });

@@ -99,6 +99,11 @@ export class Pool {
     return this.#threads === undefined ? this.#options.threads : this.#threads.length + 1;
   }
 
+  /** Chunks of work that workers have done so far; 0 while everything ran on the calling thread. */
+  get workerChunks(): number {
+    return this.#memory.isShared ? Atomics.load(this.#ints, words.workerChunks) : 0;
+  }
+
   /** Compiles the modules and cuts the steps into stages. */
   prepare(steps: readonly PoolStep[], slots: number): PoolPlan {
     const stages: { chunks: number; steps: StageStep[] }[] = [];

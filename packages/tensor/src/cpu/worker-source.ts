@@ -55,6 +55,7 @@ function work() {
       if (stage && chunk < stage.chunks) {
         if (Atomics.compareExchange(ints, W.ticket, ticket, ticket + 1) === ticket) {
           runChunk(stage, chunk);
+          Atomics.add(ints, W.workerChunks, 1);
           if (Atomics.add(ints, W.done, 1) + 1 === stage.chunks) advance(ticket, base, stages);
         }
         continue;
