@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type BrowserPage, openSourcePage } from "../../../../tooling/browser/page.js";
+import { type BrowserPage, openSourcePage } from "./page.ts";
 
 describe.each([
   ["isolated", true],
