@@ -1,4 +1,5 @@
-import type { TokenList, TokenName } from "./token-list.js";
+import type { Padding } from "./padding.js";
+import { paddingTokens, type TokenList, type TokenName } from "./token-list.js";
 
 /**
  * The tokens of a text, or of a pair of texts.
@@ -47,6 +48,7 @@ export class Encoding {
       this.typeIds.fill(list.typeId, at, end);
       this.sequenceIds.fill(list.sequence, at, end);
       if (list.sequence < 0) this.specialTokensMask.fill(1, at, end);
+      if (list.isPadding) this.attentionMask.fill(0, at, end);
       at = end;
     }
   }
@@ -69,5 +71,15 @@ export class Encoding {
   get offsets(): readonly (readonly [number, number])[] {
     this.offsetPairs ??= Array.from(this.starts, (start, i) => [start, this.ends[i] as number] as const);
     return this.offsetPairs;
+  }
+
+  /** Returns an encoding of at least `length` tokens. */
+  padded(length: number, options: Padding): Encoding {
+    const overflowing = this.overflowing.map((window) => window.padded(length, options));
+    const missing = Math.max(0, length - this.length);
+    const { direction = "right", padId = 0, padTypeId = 0 } = options;
+    const padding = missing === 0 ? [] : [paddingTokens(missing, padId, padTypeId)];
+    const lists = direction === "right" ? [...this.lists, ...padding] : [...padding, ...this.lists];
+    return new Encoding(lists, this.nameOf, overflowing);
   }
 }

@@ -10,11 +10,13 @@ export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
 export type { Model } from "./models/model.js";
 export type { Normalizer } from "./normalizers/normalizer.js";
+export type { Padding } from "./padding.js";
 export type { PostProcessor } from "./post-processors/post-processor.js";
 export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 export {
   createTokenizer,
   type DecodeOptions,
+  type EncodeBatchOptions,
   type EncodeIdsOptions,
   type EncodeOptions,
   type StreamDecodeOptions,
@@ -30,3 +32,4 @@ export {
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
 export type { TrainingProgress } from "./training/progress.js";
+export type { Truncation } from "./truncation.js";

@@ -11,6 +11,7 @@ interface TokenListParts {
   readonly typeId: number;
   /** 0 or 1: the text it came from; -1: added by the post-processor. */
   readonly sequence: number;
+  readonly isPadding?: boolean;
 }
 
 /** The tokens of one text (or one added special token) before they are joined; never changed in place. */
@@ -27,6 +28,11 @@ export class TokenList {
     this.ends = parts.ends;
     this.typeId = parts.typeId;
     this.sequence = parts.sequence;
+  }
+
+  /** True if these tokens only fill up a batch. */
+  get isPadding(): boolean {
+    return this.parts.isPadding === true;
   }
 
   get length(): number {
@@ -73,5 +79,20 @@ export function specialToken(id: number, typeId: number): TokenList {
     nameOf: () => "",
     typeId,
     sequence: -1,
+  });
+}
+
+/** Tokens that fill up a batch. */
+export function paddingTokens(count: number, id: number, typeId: number): TokenList {
+  const nowhere = new Int32Array(count);
+  return new TokenList({
+    ids: new Int32Array(count).fill(id),
+    starts: nowhere,
+    ends: nowhere,
+    surfaces: NO_SURFACES,
+    nameOf: () => "",
+    typeId,
+    sequence: -1,
+    isPadding: true,
   });
 }

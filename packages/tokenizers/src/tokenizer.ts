@@ -7,6 +7,7 @@ import { Encoding } from "./encoding.js";
 import { HeddleError } from "./error.js";
 import { compileModel, type Model } from "./models/model.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
+import { type Padding, padEncodings } from "./padding.js";
 import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
 import {
   compilePreTokenizer,
@@ -16,6 +17,7 @@ import {
 import { TokenBuffer } from "./token-buffer.js";
 import { TokenList } from "./token-list.js";
 import { createTokenNames, type TokenNames } from "./token-names.js";
+import { combineWindows, type Truncation, truncateLists } from "./truncation.js";
 import { createWordTokenizer } from "./word-tokenizer.js";
 
 /** The parts of a tokenizer, plain data: text runs through them from top to bottom, ids back through the decoder. */
@@ -26,6 +28,10 @@ export interface TokenizerConfig {
   readonly postProcessor: PostProcessor | null;
   readonly decoder: Decoder | null;
   readonly addedTokens: readonly AddedToken[];
+  /** What a tokenizer.json asks for; pass it to `encode` to have it done. */
+  readonly truncation?: Truncation;
+  /** What a tokenizer.json asks for; pass it to `encodeBatch` to have it done. */
+  readonly padding?: Padding;
   /** Tokens with a role; those that are left out are undefined. */
   readonly roles?: TokenRoles;
 }
@@ -48,6 +54,13 @@ export interface EncodeIdsOptions {
 export interface EncodeOptions extends EncodeIdsOptions {
   /** A second text, joined to the first by the post-processor. */
   readonly pair?: string;
+  /** Cut to a length; the rest comes as `overflowing` windows. Default: no cut, whatever config.truncation says. */
+  readonly truncation?: Truncation;
+}
+
+export interface EncodeBatchOptions extends Omit<EncodeOptions, "pair"> {
+  /** Bring all to one length. Default: none, whatever config.padding says. */
+  readonly padding?: Padding;
 }
 
 export interface DecodeOptions {
@@ -75,6 +88,10 @@ export interface Tokenizer {
   readonly padId: number | undefined;
   readonly unkId: number | undefined;
   encode(text: string, options?: EncodeOptions): Encoding;
+  encodeBatch(
+    texts: readonly (string | readonly [string, string])[],
+    options?: EncodeBatchOptions,
+  ): Encoding[];
   encodeIds(text: string, options?: EncodeIdsOptions): Int32Array;
   countTokens(text: string, options?: EncodeIdsOptions): number;
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
@@ -144,10 +161,27 @@ class Pipeline implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): Encoding {
-    const { addSpecialTokens = true, parseSpecialTokens = true, pair } = options;
+    const { addSpecialTokens = true, parseSpecialTokens = true, pair, truncation } = options;
     const texts = pair === undefined ? [text] : [text, pair];
     const lists = texts.map((each, i) => this.tokenList(each, i, parseSpecialTokens));
-    return new Encoding(postProcess(this.config.postProcessor, lists, addSpecialTokens), this.names.nameOf);
+    const { postProcessor } = this.config;
+    const join = (parts: readonly TokenList[]) => postProcess(postProcessor, parts, addSpecialTokens);
+    if (truncation === undefined) return new Encoding(join(lists), this.names.nameOf);
+    const numAdded = addSpecialTokens ? countAddedTokens(postProcessor, pair !== undefined) : 0;
+    const [kept = [], ...rest] = combineWindows(truncateLists(lists, truncation, numAdded));
+    const overflowing = rest.map((parts) => new Encoding(join(parts), this.names.nameOf));
+    return new Encoding(join(kept), this.names.nameOf, overflowing);
+  }
+
+  encodeBatch(
+    texts: readonly (string | readonly [string, string])[],
+    options: EncodeBatchOptions = {},
+  ): Encoding[] {
+    const { padding, ...rest } = options;
+    const encodings = texts.map((each) =>
+      typeof each === "string" ? this.encode(each, rest) : this.encode(each[0], { ...rest, pair: each[1] }),
+    );
+    return padding === undefined ? encodings : padEncodings(encodings, padding);
   }
 
   encodeIds(text: string, options: EncodeIdsOptions = {}): Int32Array {

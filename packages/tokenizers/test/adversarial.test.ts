@@ -8,7 +8,7 @@ import {
 } from "../src/index.js";
 import { goldenBytes, goldenJson } from "./golden.js";
 
-const MILLION = 1_000_000;
+const LENGTH = 400_000;
 const ranks = new TextDecoder().decode(goldenBytes("tiktoken/cl100k_pattern.tiktoken.gz"));
 const load = (name: string) => fromTokenizerJson(goldenJson(`hf/${name}/tokenizer.json.gz`));
 
@@ -24,16 +24,16 @@ const tokenizers: [string, Tokenizer][] = [
 ];
 
 const texts: [string, string][] = [
-  ["one letter, a million times", "a".repeat(MILLION)],
-  ["one pair, half a million times", "wa".repeat(MILLION / 2)],
-  ["a million spaces", " ".repeat(MILLION)],
-  ["a million combining marks", `e${"\u0301".repeat(MILLION / 4)}`],
-  ["a quarter of a million emoji", "😀".repeat(MILLION / 4)],
+  ["one letter", "a".repeat(LENGTH)],
+  ["one pair", "wa".repeat(LENGTH / 2)],
+  ["spaces", " ".repeat(LENGTH)],
+  ["combining marks", `e${"\u0301".repeat(LENGTH / 4)}`],
+  ["emoji", "😀".repeat(LENGTH / 4)],
 ];
 
 // A quadratic step would take minutes on any of these.
 describe.each(tokenizers)("%s stays fast", (_name, tokenizer) => {
-  it.each(texts)("on %s", (_title, text) => {
+  it.each(texts)("on 100,000 to 400,000 times %s", (_title, text) => {
     const start = performance.now();
     const { ids } = tokenizer.encode(text);
     expect(tokenizer.countTokens(text)).toBe(ids.length);

@@ -23,7 +23,37 @@ interface GoldenPair {
   sequence_ids: (number | null)[];
 }
 
+const strategies = {
+  longest_first: "longestFirst",
+  only_first: "onlyFirst",
+  only_second: "onlySecond",
+} as const;
+
+interface GoldenTruncation {
+  options: {
+    max_length: number;
+    stride?: number;
+    direction?: "left" | "right";
+    strategy?: keyof typeof strategies;
+  };
+  inputs: [string] | [string, string];
+  ids?: number[];
+  tokens?: string[];
+  offsets?: [number, number][];
+  special?: number[];
+  overflowing?: number[][];
+  error?: string;
+}
+
+interface GoldenPadding {
+  options: { pad_id: number; length?: number; direction?: "left" | "right"; pad_to_multiple_of?: number };
+  inputs: string[];
+  batch: { ids: number[]; attention_mask: number[]; special: number[] }[];
+}
+
 interface GoldenFile {
+  truncation?: GoldenTruncation[];
+  padding?: GoldenPadding[];
   encodings: GoldenEncoding[];
   pairs: GoldenPair[];
   inputs?: string[];
@@ -112,6 +142,64 @@ describe.each(names)("tokenizer.json golden %s", (name) => {
       expect([...encoding.specialTokensMask]).toEqual(pair.special);
       expect([...encoding.sequenceIds]).toEqual(pair.sequence_ids.map((id) => id ?? -1));
     }
+  });
+
+  it.runIf(golden.truncation)("truncates the same", () => {
+    for (const { options, inputs, ...expected } of golden.truncation ?? []) {
+      const [text, pair] = inputs;
+      const { max_length: maxLength, stride = 0, direction = "right" } = options;
+      const strategy = strategies[options.strategy ?? "longest_first"];
+      const truncation = { maxLength, stride, direction, strategy };
+      const work = () => tokenizer.encode(text, { truncation, ...(pair === undefined ? {} : { pair }) });
+      if (expected.error !== undefined) {
+        expect(work).toThrow("cannot make enough room");
+        continue;
+      }
+      const encoding = work();
+      expect([[...encoding.ids], encoding.tokens]).toEqual([expected.ids, expected.tokens]);
+      expect(encoding.offsets).toEqual(toUtf16(text, expected.offsets ?? []));
+      expect([...encoding.specialTokensMask]).toEqual(expected.special);
+      // Version 0.23 stops after max_length tokens, so its windows are the beginnings (or ends) of ours.
+      const bare = (ids: Iterable<number>) => [...ids].filter((id) => !tokenizer.isSpecial(id)).join(" ");
+      for (const [i, ids] of (expected.overflowing ?? []).entries()) {
+        expect(bare(encoding.overflowing[i]?.ids ?? [])).toContain(bare(ids));
+      }
+    }
+  });
+
+  it.runIf(golden.padding)("pads the same", () => {
+    for (const { options, inputs, batch } of golden.padding ?? []) {
+      const {
+        pad_id: padId,
+        length = null,
+        direction = "right",
+        pad_to_multiple_of: multipleOf = null,
+      } = options;
+      const encodings = tokenizer.encodeBatch(inputs, { padding: { padId, length, direction, multipleOf } });
+      expect(encodings.map(({ ids }) => [...ids])).toEqual(batch.map(({ ids }) => ids));
+      expect(encodings.map(({ attentionMask }) => [...attentionMask])).toEqual(
+        batch.map((each) => each.attention_mask),
+      );
+      expect(encodings.map(({ specialTokensMask }) => [...specialTokensMask])).toEqual(
+        batch.map(({ special }) => special),
+      );
+    }
+  });
+
+  it("keeps truncation and padding of a file", () => {
+    const settings = {
+      truncation: { direction: "Left", max_length: 8, strategy: "OnlyFirst", stride: 2 },
+      padding: {
+        strategy: { Fixed: 16 },
+        direction: "Right",
+        pad_to_multiple_of: 8,
+        pad_id: 1,
+        pad_type_id: 0,
+        pad_token: "<|pad|>",
+      },
+    };
+    const written = toTokenizerJson(fromTokenizerJson({ ...json, ...settings }));
+    expect(JSON.parse(JSON.stringify(written))).toEqual({ ...json, ...settings });
   });
 
   it("writes the file that it read", () => {

@@ -1,6 +1,7 @@
 import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
+import { readPadding, readTruncation, writePadding, writeTruncation } from "./batch-settings.js";
 import { badField, requireArray, requireObject } from "./component-fields.js";
 import {
   readDecoder,
@@ -17,6 +18,9 @@ import { readModel, writeModel } from "./model-json.js";
 /**
  * Loads a Hugging Face tokenizer.json.
  *
+ * The file's truncation and padding are kept in `config` and written again; `encode` and `encodeBatch` do them when
+ * they are passed as options.
+ *
  * @param json  the file's text, or the object parsed from it
  * @param options.roles  which tokens are BOS, EOS, padding and unknown (the file does not say)
  * @throws HeddleError "unsupported" naming a component, field or model that Heddle does not know; "format" naming a
@@ -32,8 +36,8 @@ export function fromTokenizerJson(json: unknown, options: { readonly roles?: Tok
       { key },
     );
   }
-  refuse(file, "truncation");
-  refuse(file, "padding");
+  const truncation = readTruncation(file.truncation);
+  const padding = readPadding(file.padding);
   const config: TokenizerConfig = {
     normalizer: readNormalizer(file.normalizer, "normalizer"),
     preTokenizer: readPreTokenizer(file.pre_tokenizer, "pre_tokenizer"),
@@ -41,6 +45,8 @@ export function fromTokenizerJson(json: unknown, options: { readonly roles?: Tok
     postProcessor: readPostProcessor(file.post_processor, "post_processor"),
     decoder: readDecoder(file.decoder, "decoder"),
     addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map(readAddedToken),
+    ...(truncation === null ? {} : { truncation }),
+    ...(padding === null ? {} : { padding }),
     ...(options.roles === undefined ? {} : { roles: options.roles }),
   };
   return createTokenizer(config);
@@ -55,8 +61,8 @@ export function toTokenizerJson(tokenizer: Tokenizer): Record<string, unknown> {
   const { config } = tokenizer;
   return {
     version: "1.0",
-    truncation: null,
-    padding: null,
+    truncation: writeTruncation(config.truncation),
+    padding: writePadding(config.padding, (id) => tokenizer.idToToken(id) ?? ""),
     added_tokens: config.addedTokens.map((token) => ({
       id: token.id,
       content: token.content,
@@ -97,15 +103,6 @@ function parse(text: string): unknown {
       cause,
     );
   }
-}
-
-function refuse(file: Readonly<Record<string, unknown>>, part: "truncation" | "padding"): void {
-  if (file[part] === null || file[part] === undefined) return;
-  throw new HeddleError(
-    "unsupported",
-    `fromTokenizerJson: ${part} is not done by the tokenizer; got ${JSON.stringify(file[part])}. Set ${part} to null and cut or pad the ids.`,
-    { [part]: file[part] },
-  );
 }
 
 function readAddedToken(json: unknown, index: number): AddedToken {

@@ -95,7 +95,7 @@ class RegexEmitter {
   private emitSet(set: ClassSet, ignoreCase: boolean): string {
     const only = set.items[0];
     if (set.items.length === 1 && set.intersect.length === 0 && only?.type === "property" && !set.isNegated) {
-      if (/^\\[pP]\{[^}]*\}$/.test(only.source)) return only.source;
+      if (/^\\[pP]\{[^}]*\}$/.test(only.source)) return this.emitItem(only, ignoreCase);
     }
     const body = set.items.map((item) => this.emitItem(item, ignoreCase)).join("");
     const negation = set.isNegated ? "^" : "";

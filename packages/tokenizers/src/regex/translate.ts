@@ -19,5 +19,5 @@ export function translateRegex(pattern: string, dialect: RegexDialect): RegExp {
 
 /** Writes a text as a pattern that matches it literally. */
 export function escapeRegex(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
