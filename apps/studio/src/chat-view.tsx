@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import type { Client, GeneratedToken, Message } from "./client.js";
 import { Status } from "./completion-view.js";
 import { isUnderWay, noAnswer, useGeneration } from "./generation.js";
+import { MainButton } from "./main-button.js";
 import { TokenText, type TokenView } from "./token-text.js";
 import { TokenViewSwitch } from "./token-view-switch.js";
 
@@ -69,7 +70,7 @@ function Turns({ turns, view }: { turns: readonly Turn[]; view: TokenView }) {
           {tokens === undefined ? (
             <p class="said">{content}</p>
           ) : (
-            <TokenText tokens={tokens} view={view} label="Answer" />
+            <TokenText key={view} tokens={tokens} view={view} label="Answer" />
           )}
         </li>
       ))}
@@ -91,13 +92,7 @@ function Composer({ isRunning, onSend, onStop }: ComposerProps) {
     setDraft("");
   };
   return (
-    <form
-      class="composer"
-      onSubmit={(event) => {
-        event.preventDefault();
-        send();
-      }}
-    >
+    <div class="composer">
       <label>
         <span class="visually-hidden">Your message</span>
         <textarea
@@ -113,15 +108,9 @@ function Composer({ isRunning, onSend, onStop }: ComposerProps) {
           }}
         />
       </label>
-      {isRunning ? (
-        <button type="button" class="primary" onClick={onStop}>
-          Stop
-        </button>
-      ) : (
-        <button type="submit" class="primary" disabled={draft.trim() === ""}>
-          Send
-        </button>
-      )}
-    </form>
+      <MainButton isRunning={isRunning} canStart={draft.trim() !== ""} onStart={send} onStop={onStop}>
+        Send
+      </MainButton>
+    </div>
   );
 }

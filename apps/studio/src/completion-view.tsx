@@ -2,6 +2,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { Client } from "./client.js";
 import { type Answer, describeAnswer, isUnderWay, useGeneration } from "./generation.js";
+import { MainButton } from "./main-button.js";
 import { PromptTokens } from "./prompt-tokens.js";
 import { TokenText, type TokenView } from "./token-text.js";
 import { TokenViewSwitch } from "./token-view-switch.js";
@@ -28,13 +29,7 @@ export function CompletionView({
     clear();
   };
   return (
-    <form
-      class="sheet"
-      onSubmit={(event) => {
-        event.preventDefault();
-        start();
-      }}
-    >
+    <section class="sheet" aria-label="Text">
       <PromptField
         prompt={prompt}
         isAlone={answer.state === "idle"}
@@ -46,39 +41,34 @@ export function CompletionView({
       {answer.state === "idle" ? (
         <Beginnings onPick={setPrompt} />
       ) : (
-        <TokenText tokens={answer.tokens} view={view} label="What the model wrote" />
+        <TokenText key={view} tokens={answer.tokens} view={view} label="What the model wrote" />
       )}
-      <Actions answer={answer} canStart={prompt !== ""} onStop={stop} onKeep={keep}>
+      <Actions answer={answer} canStart={prompt !== ""} onStart={start} onStop={stop} onKeep={keep}>
         <TokenViewSwitch view={view} onChange={setView} />
       </Actions>
       <p class="visually-hidden" aria-live="polite">
         {!isRunning && answer.text}
       </p>
-    </form>
+    </section>
   );
 }
 
 interface ActionsProps {
   readonly answer: Answer;
   readonly canStart: boolean;
+  readonly onStart: () => void;
   readonly onStop: () => void;
   readonly onKeep: () => void;
   readonly children: ComponentChildren;
 }
 
-function Actions({ answer, canStart, onStop, onKeep, children }: ActionsProps) {
+function Actions({ answer, canStart, onStart, onStop, onKeep, children }: ActionsProps) {
   const isRunning = isUnderWay(answer);
   return (
     <div class="actions">
-      {isRunning ? (
-        <button type="button" class="primary" onClick={onStop}>
-          Stop
-        </button>
-      ) : (
-        <button type="submit" class="primary" disabled={!canStart}>
-          {answer.state === "idle" ? "Continue the text" : "Try again"}
-        </button>
-      )}
+      <MainButton isRunning={isRunning} canStart={canStart} onStart={onStart} onStop={onStop}>
+        {answer.state === "idle" ? "Continue the text" : "Try again"}
+      </MainButton>
       {!isRunning && answer.text !== "" && (
         <button type="button" onClick={onKeep}>
           Keep it

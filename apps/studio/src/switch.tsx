@@ -15,7 +15,7 @@ export function Switch<T extends string>({ label, options, value, onChange }: Sw
             disabled={option.isDisabled === true}
             onChange={() => onChange(option.value)}
           />
-          <span>{option.text}</span>
+          <span class="choice">{option.text}</span>
         </label>
       ))}
     </fieldset>

@@ -25,7 +25,7 @@ export function TokenCard({ token, place }: { token: GeneratedToken; place: Card
                 {each.isChosen && <span class="visually-hidden"> (chosen)</span>}
               </th>
               <td class="bar">
-                <span style={{ width: `${Math.max(1, probabilityOf(each) * 100)}%` }} />
+                <span class="bar-fill" style={{ width: `${Math.max(1, probabilityOf(each) * 100)}%` }} />
               </td>
               <td class="number">{formatPercent(probabilityOf(each))}</td>
             </tr>

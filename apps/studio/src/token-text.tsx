@@ -27,9 +27,16 @@ export function TokenText({ tokens, view, label }: TokenTextProps) {
   const box = useRef<HTMLDivElement>(null);
   const [pointed, setPointed] = useState<Pointed>();
   const leave = (): void => setPointed(undefined);
-  const pointAtTarget = ({ target }: Event): void => {
+  const pointAt = (target: EventTarget | null): boolean => {
     const element = target instanceof HTMLElement ? target.closest<HTMLElement>("[data-index]") : null;
-    if (element !== null) setPointed({ index: Number(element.dataset.index), place: placeBelow(element) });
+    if (element === null || box.current?.contains(element) !== true) return false;
+    const index = Number(element.dataset.index);
+    if (index !== pointed?.index) setPointed({ index, place: placeBelow(element) });
+    return true;
+  };
+  const pointAtTarget = ({ target }: Event): void => void pointAt(target);
+  const pointAtFocus = (): void => {
+    if (!pointAt(document.activeElement)) leave();
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === "Escape") leave();
@@ -50,14 +57,19 @@ export function TokenText({ tokens, view, label }: TokenTextProps) {
         onKeyDown={onKeyDown}
         onFocusIn={pointAtTarget}
         onFocusOut={leave}
-        onFocus={pointAtTarget}
-        onMouseOver={pointAtTarget}
-        onMouseLeave={leave}
+        onClick={pointAtTarget}
+        onMouseMove={pointAtTarget} // and not onMouseOver: text that moves below a resting pointer is not pointed at
+        onMouseLeave={pointAtFocus}
       >
         {tokens.map((each, index) => (
           <Token key={index} index={index} token={each} view={view} current={pointed?.index} />
         ))}
       </div>
+      {view === "text" && tokens.length > 0 && (
+        <p class="hint">
+          Underlined: less expected. Point at a word, or use the arrow keys, for its alternatives.
+        </p>
+      )}
       {token !== undefined && pointed !== undefined && <TokenCard token={token} place={pointed.place} />}
       <p class="visually-hidden" aria-live="polite">
         {token !== undefined && describeToken(token)}
