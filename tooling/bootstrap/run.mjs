@@ -12,19 +12,36 @@ export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
  */
 export function runToEnd(file, args, { env = childEnvironment(), shell = false } = {}) {
   const child = spawn(file, args, { cwd: root, env, shell, stdio: "inherit" });
+  let wasSignalled = false;
   const forward = (signal) => {
-    if (signal === "SIGINT" && process.stdin.isTTY) return;
-    child.kill(signal);
+    wasSignalled = true;
+    if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
   };
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const signal of signals) process.on(signal, forward);
+  const watch = onOrphaned(() => wasSignalled || forward("SIGTERM"));
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => {
+      clearInterval(watch);
       for (const name of signals) process.off(name, forward);
       resolve(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
+}
+
+/**
+ * Calls back once when this process's parent is gone. npm passes a signal on to the shell that it started us
+ * with; that shell ends without telling us.
+ */
+function onOrphaned(callback) {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    callback();
+  }, 200);
+  return watch;
 }
 
 /** What npm tells its scripts about itself, which would mislead the tools that we start. */
