@@ -94,7 +94,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test("any mixture of sequences in pieces gives what each gives alone", async () => {
-      const { device, model, decoder } = use();
+      const { model, decoder } = use();
       const id = fc.integer({ min: 0, max: 71 });
       const texts = fc.array(fc.array(id, { minLength: 1, maxLength: 12 }), { minLength: 3, maxLength: 3 });
       const sizes = fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 40, maxLength: 40 });
@@ -120,7 +120,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
             for (const [at, { slot }] of batch.entries()) seen[slot]?.push(Array.from(logits[at] ?? []));
           }
           for (const [slot, row] of rows.entries()) {
-            const inputs = batchInputs(device, [row]);
+            const inputs = batchInputs(model, [row]);
             const whole = model.forward(inputs);
             expect(relativeError(seen[slot]?.flat() ?? [], await whole.data())).toBeLessThan(tolerance);
             disposeTree([inputs.ids, whole]);

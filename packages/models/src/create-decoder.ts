@@ -14,6 +14,7 @@ import {
 import { cacheAttend } from "./attend.js";
 import type { DecoderConfig } from "./config.js";
 import { decoderHidden, unembed } from "./decoder.js";
+import { checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
 import type { DecoderWeights } from "./weights.js";
 
 export interface DecoderOptions {
@@ -23,16 +24,6 @@ export interface DecoderOptions {
   readonly maxSeqLen?: number;
   /** Most rows that one run of the model takes; `step` splits longer batches. Default 64. */
   readonly maxRows?: number;
-}
-
-/** Tokens of any number of sequences. Row i is the token at `positions[i]` of the sequence in `slots[i]`. */
-export interface DecoderBatch {
-  readonly tokens: Int32Array;
-  /** Rows of one slot follow each other without a gap: a piece of a prompt, or one new token. */
-  readonly positions: Int32Array;
-  readonly slots: Int32Array;
-  /** Rows whose logits are wanted. */
-  readonly outputs: Int32Array;
 }
 
 /**
@@ -64,6 +55,8 @@ interface StepInputs {
  * Makes a decoder whose steps are compiled: one plan for each number of rows and outputs, rounded up to a power of two.
  * Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
  *
+ * Rotary scalings that depend on the length of a text (dynamic, longrope) are those of `maxSeqLen` from the first token on.
+ * Differs from transformers, which changes them while a text grows and leaves old keys as they were.
  * @throws HeddleError "config" for sizes that the model does not have
  */
 export function createDecoder(
@@ -90,28 +83,13 @@ export function createDecoder(
     vocabSize: config.vocabSize,
     cacheBytes: cache.layers.reduce((sum, { key, value }) => sum + key.byteLength + value.byteLength, 0),
     async step(batch) {
-      if (state.isDisposed) {
-        throw new HeddleError(
-          "disposed",
-          "step: the decoder must not have been disposed; got one that was. Make a new one.",
-        );
-      }
+      checkReady(state);
       checkBatch(batch, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
-      if (state.isStepping) {
-        throw new HeddleError(
-          "config",
-          "step: calls must not overlap; got one while another runs. Await the first.",
-        );
-      }
       state.isStepping = true;
       try {
         const logits: Float32Array[] = new Array(batch.outputs.length);
-        for (const piece of pieces(batch, maxRows)) {
-          const inputs = stepInputs(device, piece.batch, numSlots);
-          const result_OV = run(inputs);
-          disposeTree(inputs);
-          const rows = piece.wanted.length === 0 ? [] : await readRows(result_OV, piece.wanted.length);
-          result_OV.dispose();
+        for (const piece of piecesOf(batch, maxRows)) {
+          const rows = await runPiece(run, stepInputs(device, piece.batch, numSlots), piece.wanted.length);
           for (const [at, place] of piece.wanted.entries()) logits[place] = rows[at] ?? new Float32Array(0);
         }
         return logits;
@@ -126,6 +104,37 @@ export function createDecoder(
       disposeTree(cache);
     },
   };
+}
+
+function checkReady({
+  isStepping,
+  isDisposed,
+}: {
+  readonly isStepping: boolean;
+  readonly isDisposed: boolean;
+}): void {
+  if (isDisposed) {
+    const message = "step: the decoder must not have been disposed; got one that was. Make a new one.";
+    throw new HeddleError("disposed", message);
+  }
+  if (isStepping) {
+    const message = "step: calls must not overlap; got one while another runs. Await the first.";
+    throw new HeddleError("config", message);
+  }
+}
+
+/** Runs the model on inputs, which it consumes, and reads the first `numWanted` rows of logits. */
+async function runPiece(
+  run: (inputs: StepInputs) => Tensor,
+  inputs: StepInputs,
+  numWanted: number,
+): Promise<Float32Array[]> {
+  try {
+    using logits_OV = run(inputs);
+    return numWanted === 0 ? [] : await readRows(logits_OV, numWanted);
+  } finally {
+    disposeTree(inputs);
+  }
 }
 
 /** Each row is a sequence of one token: rows of one prompt find each other's keys in the cache, written just before. */
@@ -145,32 +154,6 @@ function stepLogits(
     seqLen: maxSeqLen,
   });
   return unembed(weights, take(last.reshape([-1, config.modelDim]), outputs_O));
-}
-
-interface Piece {
-  readonly batch: DecoderBatch;
-  /** For each output of the piece, its place among those of the whole batch. */
-  readonly wanted: readonly number[];
-}
-
-/** Cuts a batch into runs of at most `maxRows` rows. */
-function* pieces({ tokens, positions, slots, outputs }: DecoderBatch, maxRows: number): Generator<Piece> {
-  for (let start = 0; start < tokens.length; start += maxRows) {
-    const end = Math.min(start + maxRows, tokens.length);
-    const wanted = [...outputs.keys()].filter((place) => {
-      const row = outputs[place] ?? -1;
-      return row >= start && row < end;
-    });
-    yield {
-      wanted,
-      batch: {
-        tokens: tokens.subarray(start, end),
-        positions: positions.subarray(start, end),
-        slots: slots.subarray(start, end),
-        outputs: Int32Array.from(wanted, (place) => (outputs[place] ?? 0) - start),
-      },
-    };
-  }
 }
 
 /** Uploads a piece, filled up to a power of two of rows and of outputs. */
@@ -224,27 +207,4 @@ function checkSizes(
     const message = `createDecoder: maxSeqLen must not pass the learned positions; got ${sizes.maxSeqLen}, the model has ${config.maxSeqLen}. Use at most that.`;
     throw new HeddleError("config", message, { maxSeqLen: sizes.maxSeqLen });
   }
-}
-
-function checkBatch(
-  { tokens, positions, slots, outputs }: DecoderBatch,
-  limits: { readonly numSlots: number; readonly maxSeqLen: number; readonly vocabSize: number },
-): void {
-  if (positions.length !== tokens.length || slots.length !== tokens.length) {
-    const got = `tokens ${tokens.length}, positions ${positions.length}, slots ${slots.length}`;
-    const message = `step: tokens, positions and slots must be of one length; got ${got}. Pass one of each a row.`;
-    throw new HeddleError("shape", message, { tokens: tokens.length });
-  }
-  checkRange("token", tokens, limits.vocabSize);
-  checkRange("position", positions, limits.maxSeqLen);
-  checkRange("slot", slots, limits.numSlots);
-  checkRange("output", outputs, tokens.length);
-}
-
-function checkRange(name: string, values: Int32Array, limit: number): void {
-  const at = values.findIndex((value) => value < 0 || value >= limit);
-  if (at < 0) return;
-  const code = name === "position" ? "capacity" : "shape";
-  const message = `step: each ${name} must be below ${limit}; got ${values[at]} at index ${at}. Check the batch against the decoder's sizes.`;
-  throw new HeddleError(code, message, { [name]: values[at], limit });
 }

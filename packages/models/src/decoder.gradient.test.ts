@@ -20,7 +20,7 @@ test.each(["llama", "gpt2"])("%s: gradients are the slopes of the loss", async (
   const model = await loadModel(goldenSource(name), { device });
   const golden = await goldenExpected(name);
   const inputs = batchInputs(
-    device,
+    model,
     rowsOf(golden["padded.input_ids"]),
     rowsOf(golden["padded.attention_mask"]),
   );

@@ -33,8 +33,8 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test.each(["basic", "long"])("%s logits", async (kind) => {
-      const { device, model, golden } = use();
-      const inputs = batchInputs(device, rowsOf(golden[`${kind}.input_ids`]));
+      const { model, golden } = use();
+      const inputs = batchInputs(model, rowsOf(golden[`${kind}.input_ids`]));
       const logits = model.forward(inputs);
       const expected = golden[`${kind}.logits`];
       expect(logits.shape).toEqual(expected?.shape);
@@ -44,16 +44,16 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test("compiled, also when run again with other ids", async () => {
-      const { device, model, golden } = use();
+      const { model, golden } = use();
       const run = compile((weights: DecoderWeights, ids: Tensor) =>
         decoderLogits(model.config, weights, { ids }),
       );
       const first = batchInputs(
-        device,
+        model,
         rowsOf(golden["long.input_ids"]).map((row) => row.toReversed()),
       );
       run(model.weights, first.ids).dispose();
-      const inputs = batchInputs(device, rowsOf(golden["long.input_ids"]));
+      const inputs = batchInputs(model, rowsOf(golden["long.input_ids"]));
       const logits = run(model.weights, inputs.ids);
       expect(run.plans().length).toBe(1);
       expect(relativeError(await logits.data(), golden["long.logits"]?.data ?? [])).toBeLessThan(tolerance);
@@ -62,8 +62,8 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test("hidden states of each layer", async () => {
-      const { device, model, golden } = use();
-      const inputs = batchInputs(device, rowsOf(golden["basic.input_ids"]).slice(0, 1));
+      const { model, golden } = use();
+      const inputs = batchInputs(model, rowsOf(golden["basic.input_ids"]).slice(0, 1));
       const hidden = decoderHidden(model.config, model.weights, { ...inputs, keepLayers: true });
       const expected = golden["basic.hidden_states"];
       const states = [...hidden.layers, hidden.last];
@@ -78,9 +78,9 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test("right padding changes nothing", async () => {
-      const { device, model, golden } = use();
+      const { model, golden } = use();
       const mask = golden["padded.attention_mask"];
-      const inputs = batchInputs(device, rowsOf(golden["padded.input_ids"]), rowsOf(mask));
+      const inputs = batchInputs(model, rowsOf(golden["padded.input_ids"]), rowsOf(mask));
       const logits = model.forward(inputs);
       const isToken = (at: number) => mask?.data[Math.floor(at / model.config.vocabSize)] === 1;
       const expected = golden["padded.logits"]?.data ?? [];
@@ -90,13 +90,13 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
 
     test("left padding gives the next tokens of the rows alone", async () => {
-      const { device, model, golden } = use();
+      const { model, golden } = use();
       if (golden["leftpad.input_ids"] === undefined) return;
       const ids = rowsOf(golden["leftpad.input_ids"]);
       const mask = rowsOf(golden["leftpad.attention_mask"]);
       const next = rowsOf(golden["leftpad.greedy_ids"]);
       for (let step = 0; step < 8; step++) {
-        const inputs = batchInputs(device, ids, mask);
+        const inputs = batchInputs(model, ids, mask);
         const logits = model.forward(inputs);
         const best = logits.argmax({ axis: -1 });
         const values = await best.data();

@@ -111,7 +111,7 @@ test("what cannot be generated", async () => {
       "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.",
       "generate: a prompt must have at least one token; got none. Begin with the model's first token.",
       "generate: a prompt must leave room for an answer; got 64 tokens, the longest sequence has 64. Shorten the prompt.",
-      "generate: maxTokens must be a whole number >= 0; got -1. Leave it out for as many as fit.",
+      "generate: maxTokens must be a whole number >= 0; got -1. Leave it out for up to 512.",
       "generate: stop strings need a tokenizer; got 1 and a model without one. Leave \`stop\` out.",
       "createSampler: temperature must be a number >= 0; got -1. Change or leave it out.",
     ]

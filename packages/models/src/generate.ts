@@ -10,7 +10,7 @@ import {
 import { createStopMatcher } from "./stop-matcher.js";
 
 export interface GenerateOptions extends SamplingOptions {
-  /** Most tokens to generate. Default: up to the longest sequence of the model. */
+  /** Most tokens to generate; a text also ends at the model's longest sequence. Default 512. */
   readonly maxTokens?: number;
   /** Texts that end the answer; they are not part of it. */
   readonly stop?: string | readonly string[];
@@ -119,10 +119,10 @@ function numTokensLeft(
     throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });
   }
   if (maxTokens !== undefined && (!Number.isSafeInteger(maxTokens) || maxTokens < 0)) {
-    const message = `generate: maxTokens must be a whole number >= 0; got ${maxTokens}. Leave it out for as many as fit.`;
+    const message = `generate: maxTokens must be a whole number >= 0; got ${maxTokens}. Leave it out for up to 512.`;
     throw new HeddleError("config", message, { maxTokens });
   }
-  return Math.min(maxTokens ?? room, room);
+  return Math.min(maxTokens ?? 512, room);
 }
 
 /** Turns ids into text that continues the prompt, up to a stop string. */

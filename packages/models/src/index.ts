@@ -2,7 +2,7 @@ export { type Attend, type AttendInputs, cacheAttend, fullAttend } from "./atten
 export { batchInputs } from "./batch-inputs.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
 export type { Activation, DecoderConfig, Positions, SpecialTokenIds } from "./config.js";
-export { createDecoder, type Decoder, type DecoderBatch, type DecoderOptions } from "./create-decoder.js";
+export { createDecoder, type Decoder, type DecoderOptions } from "./create-decoder.js";
 export {
   type DecoderInputs,
   decoderHidden,
@@ -10,6 +10,7 @@ export {
   type HiddenStates,
   unembed,
 } from "./decoder.js";
+export type { DecoderBatch } from "./decoder-batch.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export type { GenerationConfig } from "./generation-config.js";
 export { initWeights } from "./init-weights.js";

@@ -55,7 +55,7 @@ test.each(goldenNames)("%s: any LinearWeight takes the place of a dense one", as
   const model = await loadModel(goldenSource(name), { device });
   const weights: DecoderWeights = { ...model.weights, layers: model.weights.layers.map(shifted) };
   const golden = await goldenExpected(name);
-  const { ids } = batchInputs(device, rowsOf(golden["long.input_ids"]));
+  const { ids } = batchInputs(model, rowsOf(golden["long.input_ids"]));
   const expected = golden["long.logits"]?.data ?? [];
   const run = (tree: DecoderWeights, input: Tensor) => decoderLogits(model.config, tree, { ids: input });
   expect(relativeError(await run(weights, ids).data(), expected)).toBeLessThan(1e-6);
@@ -72,7 +72,7 @@ test.each([
   const device = reference();
   const model = await loadModel(goldenSource(name), { device, dtype: "stored" });
   const golden = await goldenExpected(name);
-  const logits = model.forward(batchInputs(device, rowsOf(golden["long.input_ids"])));
+  const logits = model.forward(batchInputs(model, rowsOf(golden["long.input_ids"])));
   expect(logits.dtype).toBe(dtype);
   expect(relativeError(await logits.data(), golden["long.logits"]?.data ?? [])).toBeLessThan(tolerance);
 });

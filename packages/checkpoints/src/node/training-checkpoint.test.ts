@@ -80,13 +80,17 @@ test("going on from an older checkpoint makes the new one the latest", async () 
 
 describe("errors", () => {
   test("no checkpoint, not that one, or one that was removed", async () => {
-    expect(withoutPath(await messageOf(openCheckpoint(place.directory)))).toMatchInlineSnapshot(`"openCheckpoint: the directory must hold the checkpoint asked for (any); got "DIR" with none. Check the path, or name one of these steps."`);
+    expect(withoutPath(await messageOf(openCheckpoint(place.directory)))).toMatchInlineSnapshot(
+      `"openCheckpoint: the directory must hold the checkpoint asked for (any); got "DIR" with none. Check the path, or name one of these steps."`,
+    );
     const path = await saveCheckpoint(place.directory, contentOf(reference(), 3));
-    expect(
-      withoutPath(await messageOf(openCheckpoint(place.directory, { step: 4 }))),
-    ).toMatchInlineSnapshot(`"openCheckpoint: the directory must hold the checkpoint asked for (step 4); got "DIR" with step-00000003. Check the path, or name one of these steps."`);
+    expect(withoutPath(await messageOf(openCheckpoint(place.directory, { step: 4 })))).toMatchInlineSnapshot(
+      `"openCheckpoint: the directory must hold the checkpoint asked for (step 4); got "DIR" with step-00000003. Check the path, or name one of these steps."`,
+    );
     rmSync(path, { recursive: true });
-    expect(withoutPath(await messageOf(openCheckpoint(place.directory)))).toMatchInlineSnapshot(`"openCheckpoint: the directory must hold the checkpoint asked for (step-00000003); got "DIR" with none. Check the path, or name one of these steps."`);
+    expect(withoutPath(await messageOf(openCheckpoint(place.directory)))).toMatchInlineSnapshot(
+      `"openCheckpoint: the directory must hold the checkpoint asked for (step-00000003); got "DIR" with none. Check the path, or name one of these steps."`,
+    );
   });
 
   test("content that could not be restored is refused before anything is written", async () => {
