@@ -9,6 +9,8 @@ export interface LayerContext {
   /** Turns queries or keys [B, H, T, D] by their positions; the identity where positions are not rotary. */
   readonly rotate: (x_BHTD: Tensor) => Tensor;
   readonly attend: Attend;
+  /** Applied to what a block adds to the residual stream; the identity outside of training. */
+  readonly drop: (x_BTE: Tensor, block: number) => Tensor;
 }
 
 /**
@@ -21,13 +23,12 @@ export function decoderLayer(
   weights: LayerWeights,
   { x_BTE, layer }: { readonly x_BTE: Tensor; readonly layer: number },
 ): Tensor {
-  const { config } = context;
+  const { config, drop } = context;
   const normed_BTE = normalize(config, weights.attentionNorm, x_BTE);
-  const attended_BTE = add(x_BTE, selfAttention(context, weights.attention, { x_BTE: normed_BTE, layer }));
-  return add(
-    attended_BTE,
-    feedForward(config, weights.mlp, normalize(config, weights.mlpNorm, attended_BTE)),
-  );
+  const seen_BTE = selfAttention(context, weights.attention, { x_BTE: normed_BTE, layer });
+  const attended_BTE = add(x_BTE, drop(seen_BTE, 2 * layer + 1));
+  const fed_BTE = feedForward(config, weights.mlp, normalize(config, weights.mlpNorm, attended_BTE));
+  return add(attended_BTE, drop(fed_BTE, 2 * layer + 2));
 }
 
 /** RMS or layer norm over the last axis, as the configuration says. */

@@ -1,5 +1,15 @@
 import { type RopeFrequencies, ropeFrequencies, rotary } from "@heddle/positional-encodings";
-import { add, arange, embedding, linear, scope, type Tensor } from "@heddle/tensor";
+import {
+  add,
+  dropout as applyDropout,
+  arange,
+  embedding,
+  invariant,
+  linear,
+  scope,
+  splitKey,
+  type Tensor,
+} from "@heddle/tensor";
 import { type Attend, fullAttend } from "./attend.js";
 import { decoderLayer, type LayerContext, normalize } from "./blocks.js";
 import type { DecoderConfig } from "./config.js";
@@ -14,6 +24,8 @@ export interface DecoderInputs {
   readonly attend?: Attend;
   /** Longest sequence that the call belongs to, in tokens; some rotary scalings depend on it. Default T. */
   readonly seqLen?: number;
+  /** For training: drops elements of the embedding and of what each block adds (GPT-2's residual dropout). `key` is u32 [2]. */
+  readonly dropout?: { readonly rate: number; readonly key: Tensor };
 }
 
 export interface HiddenStates {
@@ -47,9 +59,10 @@ export function decoderHidden(
   const { device } = ids;
   return scope(device, () => {
     const positions_BT = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
-    const context: LayerContext = { config, attend, rotate: rotation(config, positions_BT, seqLen) };
+    const drop = dropper(config, inputs.dropout);
+    const context: LayerContext = { config, attend, drop, rotate: rotation(config, positions_BT, seqLen) };
     const layers: Tensor[] = [];
-    let x_BTE = embed(weights, ids, positions_BT);
+    let x_BTE = drop(embed(weights, ids, positions_BT), 0);
     for (const [layer, layerWeights] of weights.layers.entries()) {
       if (keepLayers) layers.push(x_BTE);
       const input = { x_BTE, layer };
@@ -77,6 +90,17 @@ export function rotationFrequencies(
     theta,
     scaling: dependsOnLength ? { ...scaling, seqLen } : scaling,
   });
+}
+
+/** Dropout with a key of its own for the embedding (block 0) and each block after it. */
+function dropper({ numLayers }: DecoderConfig, dropout: DecoderInputs["dropout"]): LayerContext["drop"] {
+  if (dropout === undefined || dropout.rate === 0) return (x) => x;
+  const keys = splitKey(dropout.key, 2 * numLayers + 1);
+  return (x, block) => {
+    const key = keys[block];
+    invariant(key, `block ${block} has no dropout key`);
+    return applyDropout(x, { rate: dropout.rate, key });
+  };
 }
 
 function rotation(config: DecoderConfig, positions: Tensor, seqLen: number): (x_BHTD: Tensor) => Tensor {
