@@ -91,7 +91,7 @@ describe.each([
           expect(worstExcess(actual, expected[name] ?? [], 1e-4), name).toBeLessThanOrEqual(2e-5);
         }
       }),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
   });
 });

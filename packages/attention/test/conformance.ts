@@ -82,7 +82,7 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
 
 type Near = (actual: Tensor, expected: Tensor) => void;
 
-const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 160, numKvHeads: 2, headDim: 20, valueDim: 12 };
+const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 520, numKvHeads: 2, headDim: 21, valueDim: 13 };
 
 function sequence(
   device: Device,

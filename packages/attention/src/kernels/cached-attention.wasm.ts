@@ -10,7 +10,7 @@ import {
   forwardUnits,
   planKey,
 } from "./flash-forward.wasm.js";
-import { clearStep } from "./scratch-slot.js";
+import { clearSteps } from "./scratch-slot.js";
 
 /** From this many queries a row on, tiles of queries share their reads of the keys. */
 const minTiledQueries = 12;
@@ -59,7 +59,7 @@ export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (ca
     });
   return {
     steps: [
-      clearStep(plan.slots, features),
+      ...clearSteps(plan.slots, features),
       {
         module: { key: `cached-attention slots ${numSlots} ${planKey(plan)}`, emit },
         args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }],

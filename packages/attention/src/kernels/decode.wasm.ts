@@ -18,7 +18,6 @@ import type { FlashShape } from "../flash-params.js";
 import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
-import { clearStep, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -39,10 +38,10 @@ interface DecodePlan extends DecodeCall {
   readonly group: number;
   /** Parts that the keys of a row are cut into, so that every thread has work. */
   readonly splits: number;
-  readonly slots: ScratchSlots;
-  /** Floats of a partial result: values, then maximum and sum. */
-  readonly partialFloats: number;
 }
+
+/** Scratch floats of one unit: scores of a tile for each head of the group, and a word that keeps touches alive. */
+const unitFloats = (group: number) => group * tileKeys + 16;
 
 /**
  * Kernel of attention with few queries a row: each unit streams one part of the keys and values of a row and kv head once,
@@ -51,26 +50,29 @@ interface DecodePlan extends DecodeCall {
  * @see Dao et al. 2023, Flash-Decoding for long-context inference
  */
 export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
-  const { shape, features } = call;
+  const { shape, numSlots, params, features } = call;
   const { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim } = shape;
   const group = numHeads / numKvHeads;
-  const rows = batch * queryLen * numKvHeads;
-  const wanted = features.threads === 1 ? 1 : Math.ceil((4 * features.threads) / rows);
+  const groupRows = batch * queryLen * numKvHeads;
+  const wanted = features.threads === 1 ? 1 : Math.ceil((4 * features.threads) / groupRows);
   const splits = Math.max(1, Math.min(wanted, Math.ceil(keyLen / 256)));
-  const partialFloats = Math.ceil((valueDim + 2) / 4) * 4;
-  const slotFloats = group * (tileKeys + partialFloats);
-  const plan = { ...call, group, splits, partialFloats, slots: scratchSlots(features, slotFloats * 4) };
+  const plan: DecodePlan = { ...call, group, splits };
   const work = (group * (headDim + valueDim) * keyLen) / (2 * splits);
-  const { slots, numSlots, params } = plan;
-  const key = `decode ${JSON.stringify([shape, numSlots, params, features, splits])}`;
-  const partials = { kind: "scratch", byteOffset: slots.totalBytes } as const;
+  const rows = batch * numHeads * queryLen;
+  const statsBytes = Math.ceil((rows * splits * 8) / 64) * 64;
+  const partsBytes = splits === 1 ? 0 : Math.ceil((rows * splits * valueDim * 4) / 64) * 64;
+  const stats = { kind: "scratch", byteOffset: 0 } as const;
+  const parts =
+    splits === 1
+      ? ({ kind: "buffer", index: 5 } as const)
+      : ({ kind: "scratch", byteOffset: statsBytes } as const);
   const main: KernelStep = {
     module: {
-      key,
+      key: `decode ${JSON.stringify([shape, numSlots, params, features, splits])}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)),
     },
-    args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }, partials],
-    units: rows * splits,
+    args: [...cacheArguments(), stats, parts, { kind: "scratch", byteOffset: statsBytes + partsBytes }],
+    units: groupRows * splits,
     grain: Math.max(1, Math.ceil(65_536 / work)),
   };
   const merge: KernelStep = {
@@ -78,13 +80,13 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
       key: `decode-merge ${splits} ${valueDim} ${features.relaxedSimd} shared ${features.sharedMemory}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitMerge(f, plan)),
     },
-    args: [partials, { kind: "buffer", index: 5 }],
-    units: batch * numHeads * queryLen,
+    args: [stats, parts, { kind: "buffer", index: 5 }],
+    units: rows,
     grain: Math.max(1, Math.ceil(16_384 / (splits * valueDim))),
   };
   return {
-    steps: [clearStep(slots, features), main, merge],
-    scratchBytes: slots.totalBytes + batch * numHeads * queryLen * splits * partialFloats * 4,
+    steps: splits === 1 ? [main] : [main, merge],
+    scratchBytes: statsBytes + partsBytes + groupRows * splits * unitFloats(group) * 4,
   };
 }
 
@@ -98,50 +100,79 @@ interface DecodeUnit {
   readonly value: Address;
   /** [group, tileKeys] */
   readonly scores: Address;
-  /** [group, partialFloats] */
-  readonly partial: Address;
+  /** Maximum and sum of the group's first head; heads are `queryLen * splits` pairs apart. */
+  readonly stats: Address;
+  /** Values of the group's first head; heads are `queryLen * splits` rows apart. */
+  readonly output: Address;
 }
 
 /** Emits the loop over units: kv head by kv head, so that rows of one slot find its keys in the cache. */
 function emitDecode(f: FunctionBuilder, plan: DecodePlan): void {
-  const { shape, numSlots, features, slots, group, splits, partialFloats } = plan;
-  const { batch, queryLen, numHeads, headDim } = shape;
+  const { shape, numSlots, features, group, splits } = plan;
+  const { batch, queryLen, numHeads, headDim, valueDim } = shape;
   const buffers = declareCacheBuffers(f);
-  const [scratch, partials, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+  const next = () => f.param("i32");
+  const [stats, parts, scratch, begin, end] = [next(), next(), next(), next(), next()];
   const registers = matmulRegisters(f, features);
-  emitWithSlot(f, { slots, scratch, isShared: features.sharedMemory }, (scores) => {
-    const partial = f.let(i32.add(scores, group * tileKeys * 4));
-    f.for(begin, end, 1, (unit) => {
-      const row = f.let(i32.divU(unit, splits));
-      const split = f.let(i32.sub(unit, i32.mul(row, splits)));
-      const kvHead = f.let(i32.divU(row, batch * queryLen));
-      const token = f.let(i32.sub(row, i32.mul(kvHead, batch * queryLen))); // of all tokens of the batch
-      const batchRow = f.let(i32.divU(token, queryLen));
-      const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
-      const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
-      const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
-      const { key, value, numKeys, offset } = emitCachedKeys(
-        f,
-        { shape, numSlots, buffers },
-        { batchRow, kvHead },
-      );
-      const query = f.let(i32.add(buffers.query, i32.mul(firstRow, headDim * 4)));
-      const work = { plan, registers, query, key, value, scores, partial };
-      const length = f.let(i32.add(i32.add(offset, queryIndex), 1));
-      f.if(i32.eqz(numKeys), () => f.set(length, 0));
-      const { from, to } = emitPart(f, plan, { length, split });
-      emitStream(f, work, { from, to });
-      const target = f.let(
-        i32.add(partials, i32.mul(i32.add(i32.mul(firstRow, splits), split), partialFloats * 4)),
-      );
-      const source = f.let(partial);
-      f.for(0, group, 1, () => {
-        f.copyMemory(target, source, partialFloats * 4);
-        f.increase(source, partialFloats * 4);
-        f.increase(target, queryLen * splits * partialFloats * 4);
-      });
-    });
+  f.for(begin, end, 1, (unit) => {
+    const row = f.let(i32.divU(unit, splits));
+    const split = f.let(i32.sub(unit, i32.mul(row, splits)));
+    const kvHead = f.let(i32.divU(row, batch * queryLen));
+    const token = f.let(i32.sub(row, i32.mul(kvHead, batch * queryLen))); // of all tokens of the batch
+    const batchRow = f.let(i32.divU(token, queryLen));
+    const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
+    const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
+    const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
+    const part = f.let(i32.add(i32.mul(firstRow, splits), split));
+    const { key, value, numKeys, offset } = emitCachedKeys(
+      f,
+      { shape, numSlots, buffers },
+      { batchRow, kvHead },
+    );
+    const length = f.let(i32.add(i32.add(offset, queryIndex), 1));
+    f.if(i32.eqz(numKeys), () => f.set(length, 0));
+    const work: DecodeUnit = {
+      plan,
+      registers,
+      query: f.let(i32.add(buffers.query, i32.mul(firstRow, headDim * 4))),
+      key,
+      value,
+      scores: f.let(i32.add(scratch, i32.mul(unit, unitFloats(group) * 4))),
+      stats: f.let(i32.add(stats, i32.shl(part, 3))),
+      output: f.let(i32.add(parts, i32.mul(part, valueDim * 4))),
+    };
+    emitStream(f, work, emitPart(f, plan, { length, split }));
+    if (splits === 1) emitDivide(f, work);
   });
+}
+
+/** Emits a loop over the heads of a unit's group; `body` gets the addresses of a head's statistics and values. */
+function emitHeads(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  body: (stats: Address, output: Address) => void,
+): void {
+  const { shape, group, splits } = unit.plan;
+  const apart = shape.queryLen * splits;
+  const stats = f.let(unit.stats);
+  const output = f.let(unit.output);
+  f.for(0, group, 1, () => {
+    body(stats, output);
+    f.increase(stats, apart * 8);
+    f.increase(output, apart * shape.valueDim * 4);
+  });
+}
+
+/** Emits the division by the sums, in place. */
+function emitDivide(f: FunctionBuilder, unit: DecodeUnit): void {
+  emitHeads(f, unit, (stats, output) =>
+    emitScaleRow(f, {
+      source: output,
+      target: output,
+      factor: emitInverse(f, f32.load(stats, 4)),
+      count: unit.plan.shape.valueDim,
+    }),
+  );
 }
 
 /** Emits the range of keys of one part. */
@@ -161,20 +192,19 @@ function emitPart(
   return { from, to: minimum(f, i32.add(from, size), length) };
 }
 
-/** Emits the running softmax over a range of keys into the unit's partial results. */
+/** Emits the running softmax over a range of keys. */
 function emitStream(
   f: FunctionBuilder,
   unit: DecodeUnit,
   { from, to }: { from: Address; to: Address },
 ): void {
-  const { plan, partial, scores, value } = unit;
-  const { group, partialFloats, shape } = plan;
-  const { valueDim } = shape;
-  f.fillMemory(partial, 0, group * partialFloats * 4);
-  const at = f.let(partial);
-  f.for(0, group, 1, () => {
-    f.store("f32", at, lowest, valueDim * 4);
-    f.increase(at, partialFloats * 4);
+  const { plan, output, scores, value } = unit;
+  const { group, splits, shape } = plan;
+  const { valueDim, queryLen } = shape;
+  emitHeads(f, unit, (stats, row) => {
+    f.store("f32", stats, lowest);
+    f.store("f32", stats, 0, 4);
+    f.fillMemory(row, 0, valueDim * 4);
   });
   const groupRows = f.let(i32.const(group));
   f.for(from, to, tileKeys, (firstKey) => {
@@ -184,7 +214,7 @@ function emitStream(
     emitTileMatmul(f, unit.registers, {
       a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
       b: { address: i32.add(value, i32.mul(firstKey, valueDim * 4)), rowBytes: valueDim * 4 },
-      c: { address: partial, rowBytes: partialFloats * 4 },
+      c: { address: output, rowBytes: queryLen * splits * valueDim * 4 },
       rows: groupRows,
       depth: numKeys,
       columns: valueDim,
@@ -207,13 +237,17 @@ function emitKeyScores(
   unit: DecodeUnit,
   { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
 ): void {
-  const { plan, query, key, scores } = unit;
+  const { plan, query, key, value, scores } = unit;
   const { shape, group, params, features } = plan;
-  const { headDim, queryLen } = shape;
+  const { headDim, valueDim, queryLen } = shape;
   const math = laneMath(f, features);
   const keyAt = f.let(i32.add(key, i32.mul(firstKey, headDim * 4)));
+  const valueAt = f.let(i32.add(value, i32.mul(firstKey, valueDim * 4)));
+  const sink = f.let(i32.const(0));
   const scoreAt = f.let(scores);
   f.for(0, numKeys, 4, (first) => {
+    emitTouch(f, keyAt, { from: keysAhead * headDim * 4, numBytes: 4 * headDim * 4, sink });
+    emitTouch(f, valueAt, { from: 0, numBytes: 4 * valueDim * 4, sink });
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
       const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
@@ -230,8 +264,27 @@ function emitKeyScores(
       }
     }
     f.increase(keyAt, 4 * headDim * 4);
+    f.increase(valueAt, 4 * valueDim * 4);
     f.increase(scoreAt, 16);
   });
+  f.store("i32", scores, sink, group * tileKeys * 4);
+}
+
+/** How far ahead of the products keys are touched. */
+const keysAhead = 16;
+const lineBytes = 64;
+
+/**
+ * Emits a read of one word of each cache line, in order: the machine fetches ahead of a plain stream, but not of the
+ * products, which walk several rows at once. Reads past the buffer fall on other tensors or on the guard behind the last.
+ */
+function emitTouch(
+  f: FunctionBuilder,
+  address: Address,
+  { from, numBytes, sink }: { from: number; numBytes: number; sink: Local<"i32"> },
+): void {
+  for (let offset = 0; offset < numBytes; offset += lineBytes)
+    f.set(sink, i32.or(sink, i32.load(address, from + offset)));
 }
 
 /**
@@ -284,14 +337,12 @@ function emitLaneSums(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]
   return f.let(f32x4.add(i32x4.shuffle(ab, cd, [0, 1, 4, 5]), i32x4.shuffle(ab, cd, [2, 3, 6, 7])));
 }
 
-/** Emits the softmax step of each head's row of scores: weights in place, maximum, sum and values of the partial result. */
-function emitRowSoftmax(f: FunctionBuilder, { plan, scores, partial }: DecodeUnit, numKeys: Address): void {
-  const { group, partialFloats, features, shape } = plan;
-  const { valueDim } = shape;
-  const row = f.let(scores);
-  const state = f.let(partial);
-  f.for(0, group, 1, () => {
-    const before = f.let(f32.load(state, valueDim * 4));
+/** Emits the softmax step of each head's row of scores: weights in place, statistics, values corrected. */
+function emitRowSoftmax(f: FunctionBuilder, unit: DecodeUnit, numKeys: Address): void {
+  const { features, shape } = unit.plan;
+  const row = f.let(unit.scores);
+  emitHeads(f, unit, (stats, output) => {
+    const before = f.let(f32.load(stats));
     const maxima = f.let(f32x4.splat(before));
     const at = f.let(row);
     f.for(0, numKeys, 4, () => {
@@ -311,13 +362,12 @@ function emitRowSoftmax(f: FunctionBuilder, { plan, scores, partial }: DecodeUni
       f32x4.extract(emitWeight(f, f32x4.splat(f32.sub(before, maximum)), features), 0),
     );
     f.if(f32.ne(correction, 1), () =>
-      emitScaleRow(f, { source: state, target: state, factor: correction, count: valueDim }),
+      emitScaleRow(f, { source: output, target: output, factor: correction, count: shape.valueDim }),
     );
-    const sum = f32.mul(f32.load(state, (valueDim + 1) * 4), correction);
-    f.store("f32", state, f32.add(sum, emitLaneFold(f, sums, f32.add)), (valueDim + 1) * 4);
-    f.store("f32", state, maximum, valueDim * 4);
+    const sum = f32.mul(f32.load(stats, 4), correction);
+    f.store("f32", stats, f32.add(sum, emitLaneFold(f, sums, f32.add)), 4);
+    f.store("f32", stats, maximum);
     f.increase(row, tileKeys * 4);
-    f.increase(state, partialFloats * 4);
   });
 }
 
@@ -331,41 +381,41 @@ function emitLaneFold(
 }
 
 /** Emits the merge of the parts of each row: out = sum(e^(m_i - m) acc_i) / sum(e^(m_i - m) l_i). */
-function emitMerge(f: FunctionBuilder, { splits, partialFloats, shape, features }: DecodePlan): void {
+function emitMerge(f: FunctionBuilder, { splits, shape, features }: DecodePlan): void {
   const { valueDim } = shape;
   const madd = multiplyAddFor(features);
-  const [partials, out, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+  const next = () => f.param("i32");
+  const [stats, parts, out, begin, end] = [next(), next(), next(), next(), next()];
+  const indices = Array.from({ length: splits }, (_, i) => i);
   f.for(begin, end, 1, (row) => {
-    const first = f.let(i32.add(partials, i32.mul(row, splits * partialFloats * 4)));
+    const at = f.let(i32.add(stats, i32.mul(row, splits * 8)));
+    const first = f.let(i32.add(parts, i32.mul(row, splits * valueDim * 4)));
     const target = f.let(i32.add(out, i32.mul(row, valueDim * 4)));
-    const maximum = f.let(f32.load(first, valueDim * 4));
-    const parts = Array.from({ length: splits }, (_, i) => i * partialFloats * 4);
-    for (const part of parts.slice(1)) f.set(maximum, f32.max(maximum, f32.load(first, part + valueDim * 4)));
+    const maximum = f.let(f32.load(at));
+    for (const i of indices) f.set(maximum, f32.max(maximum, f32.load(at, i * 8)));
     const total = f.let(f32.const(0));
-    const factors = parts.map((part) => {
-      const exponent = f32.sub(f32.load(first, part + valueDim * 4), maximum);
+    const factors = indices.map((i) => {
+      const exponent = f32.sub(f32.load(at, i * 8), maximum);
       const factor = f.let(f32x4.extract(emitWeight(f, f32x4.splat(exponent), features), 0));
-      f.set(total, f32.add(total, f32.mul(factor, f32.load(first, part + (valueDim + 1) * 4))));
+      f.set(total, f32.add(total, f32.mul(factor, f32.load(at, i * 8 + 4))));
       return factor;
     });
     const inverse = emitInverse(f, total);
     const weights = factors.map((factor) => f.let(f32x4.splat(f32.mul(factor, inverse))));
-    f.for(0, Math.floor(valueDim / 4), 1, () => {
-      const sum = weights.reduce<Value<"v128">>(
-        (acc, weight, i) => madd(weight, v128.load(first, parts[i]), acc),
+    const emitSum = (load: typeof v128.load) =>
+      weights.reduce<Value<"v128">>(
+        (sum, weight, i) => madd(weight, load(first, i * valueDim * 4), sum),
         f32x4.splat(0),
       );
-      f.store("v128", target, sum);
+    f.for(0, Math.floor(valueDim / 4), 1, () => {
+      f.store("v128", target, emitSum(v128.load));
       f.increase(first, 16);
       f.increase(target, 16);
     });
     for (let i = 0; i < valueDim % 4; i++) {
-      const sum = weights.reduce<Value<"f32">>(
-        (acc, weight, j) =>
-          f32.add(acc, f32.mul(f32x4.extract(weight, 0), f32.load(first, (parts[j] ?? 0) + i * 4))),
-        f32.const(0),
-      );
-      f.store("f32", target, sum, i * 4);
+      f.storeLane(32, target, emitSum(v128.load32Zero), { lane: 0 });
+      f.increase(first, 4);
+      f.increase(target, 4);
     }
   });
 }

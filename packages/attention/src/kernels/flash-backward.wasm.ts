@@ -34,7 +34,7 @@ import {
   emitTileRows,
   type ScoreTile,
 } from "./score-tile.js";
-import { clearStep, emitWithSlot, scratchSlots } from "./scratch-slot.js";
+import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -104,7 +104,7 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
     { width: valueDim, from: dValueArg, to: buffer(numInputs + 2) },
   ].map((sum) => groupSumStep(plan, sum));
   return {
-    steps: [clearStep(slots, features), main, ...(isSplit ? sums : [])],
+    steps: [...clearSteps(slots, features), main, ...(isSplit ? sums : [])],
     scratchBytes: dValueAt + partRows * valueDim * 4,
   };
 };

@@ -30,7 +30,7 @@ import {
   emitSoftcap,
   type ScoreTile,
 } from "./score-tile.js";
-import { clearStep, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
+import { clearSteps, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -137,7 +137,7 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
   }));
   return {
     steps: [
-      clearStep(plan.slots, features),
+      ...clearSteps(plan.slots, features),
       {
         module: { key: `flash-forward ${planKey(plan)} bias ${biasShape}`, emit },
         args: [...args, { kind: "scratch", byteOffset: 0 }],

@@ -13,7 +13,7 @@ const alignment = 64;
 /**
  * Private memory of the threads of one launch: one slot a thread, however many units there are.
  *
- * The scratch begins with a lock word per slot; `clearStep` sets them free, `emitWithSlot` takes one for a call of `run`.
+ * The scratch begins with a lock word per slot; `clearSteps` set them free, `emitWithSlot` takes one for a call of `run`.
  */
 export interface ScratchSlots {
   readonly count: number;
@@ -31,20 +31,22 @@ function headerBytes(count: number): number {
   return Math.ceil((count * 4) / alignment) * alignment;
 }
 
-/** Frees every slot; must run before the step that uses them. */
-export function clearStep(slots: ScratchSlots, features: CpuFeatures): KernelStep {
+/** Frees every slot; must run before the step that uses them. None where one thread needs no lock. */
+export function clearSteps(slots: ScratchSlots, features: CpuFeatures): readonly KernelStep[] {
+  if (!features.sharedMemory) return [];
   const bytes = headerBytes(slots.count);
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
       const [header] = [f.param("i32"), f.param("i32"), f.param("i32")];
       f.fillMemory(header, 0, bytes);
     });
-  return {
+  const step: KernelStep = {
     module: { key: `attention-clear-slots ${bytes} shared ${features.sharedMemory}`, emit },
     args: [{ kind: "scratch", byteOffset: 0 }],
     units: 1,
     grain: 1,
   };
+  return [step];
 }
 
 /** Emits: wait for a free slot, run the body with its address, free it. `scratch` is the address of the header. */

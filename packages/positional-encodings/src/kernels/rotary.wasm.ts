@@ -70,7 +70,10 @@ function tableStep(layout: RotaryLayout, params: RotaryParams, features: CpuFeat
           const { cos, sin } = emitSinCos(f, position, { frequencies, scale: attentionScale });
           const bits = i + 1 < pairs ? 64 : 32;
           f.storeLane(bits, target, cos, { lane: 0, byteOffset: i * 4 });
-          f.storeLane(bits, target, isInverse ? f32x4.neg(sin) : sin, { lane: 0, byteOffset: (pairs + i) * 4 });
+          f.storeLane(bits, target, isInverse ? f32x4.neg(sin) : sin, {
+            lane: 0,
+            byteOffset: (pairs + i) * 4,
+          });
         }
       });
     });
