@@ -12,6 +12,7 @@ import { createEvaluator, type Evaluation, type Evaluator } from "./evaluate.js"
 import type { Objective, TokenBatch } from "./objective.js";
 import type { Optimizer } from "./optimizers/optimizer.js";
 import { trainedWeights } from "./optimizers/trained-weights.js";
+import { createPace } from "./pace.js";
 import { type RunCheckpoint, restoreRun, runContent, type SavedRun } from "./run-checkpoint.js";
 import { type Schedule, scheduleFactor } from "./schedules.js";
 import type { TrainingEvent } from "./training-events.js";
@@ -119,7 +120,7 @@ class Run<Weights> {
   #tokens = 0;
   #loss = Number.NaN;
   #lossStep = 0;
-  #pace = { at: performance.now(), tokens: 0 };
+  readonly #pace = createPace();
 
   constructor(options: TrainOptions<Weights>, parts: RunParts<Weights>) {
     this.#options = options;
@@ -219,24 +220,22 @@ class Run<Weights> {
       throw notFinite(step, { loss, gradNorm, lastGood: this.#lossStep });
     this.#loss = loss;
     this.#lossStep = step;
-    const now = performance.now();
-    const tokensPerSecond = ((tokens - this.#pace.tokens) / (now - this.#pace.at)) * 1000;
-    this.#pace = { at: now, tokens };
+    const tokensPerSecond = this.#pace.mark(tokens);
     this.#options.onEvent?.({ kind: "step", step, loss, gradNorm, learningRate, tokens, tokensPerSecond });
   }
 
   async #evaluate(evaluation: EvaluationOptions): Promise<Evaluation | undefined> {
-    const startedAt = performance.now();
+    const resume = this.#pace.pause();
     const result = await this.#parts.evaluator?.run(this.#options.weights, evaluation.batches());
     if (result !== undefined) this.#options.onEvent?.({ kind: "evaluation", step: this.#done, ...result });
-    this.#pace = { ...this.#pace, at: this.#pace.at + performance.now() - startedAt };
+    resume();
     return result;
   }
 
   async #save(): Promise<void> {
     const { checkpoints, data } = this.#options;
     if (checkpoints === undefined) return;
-    const startedAt = performance.now();
+    const resume = this.#pace.pause();
     const content = runContent(this.#parts.state, {
       step: this.#done,
       tokens: this.#tokens,
@@ -244,7 +243,7 @@ class Run<Weights> {
     });
     const path = await checkpoints.save(content);
     this.#options.onEvent?.({ kind: "checkpoint", step: this.#done, path });
-    this.#pace = { ...this.#pace, at: this.#pace.at + performance.now() - startedAt };
+    resume();
   }
 
   async #restore(saved: SavedRun): Promise<void> {
@@ -253,7 +252,7 @@ class Run<Weights> {
     this.#done = step;
     this.#tokens = tokens;
     this.#lossStep = step;
-    this.#pace = { at: performance.now(), tokens };
+    this.#pace.restart(tokens);
   }
 }
 

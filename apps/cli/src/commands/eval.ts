@@ -1,0 +1,85 @@
+import { readFile } from "node:fs/promises";
+import { HeddleError } from "@heddle/tensor";
+import { perplexity } from "@heddle/train";
+import type { Command } from "commander";
+import { openNamedModel } from "../named-model.js";
+import {
+  addDeviceOptions,
+  addOutputOptions,
+  createDevice,
+  type DeviceOptions,
+  type OutputOptions,
+  parseCount,
+} from "../options.js";
+import { createProgress } from "../progress.js";
+import type { Terminal } from "../terminal.js";
+
+interface EvalOptions extends DeviceOptions, OutputOptions {
+  readonly model?: string;
+  readonly text: string;
+  readonly window?: number;
+  readonly stride?: number;
+  readonly rows: number;
+  readonly maxTokens?: number;
+}
+
+export function addEval(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("eval")
+    .description(
+      "Measure the perplexity of a model on a text, by overlapping windows that count each token once.",
+    )
+    .option("--model <directory>", "a Hugging Face model directory (default: the embedded model)")
+    .requiredOption("--text <file>", "a UTF-8 text file")
+    .option(
+      "--window <n>",
+      "most tokens that a prediction sees (default: the model's longest sequence)",
+      parseCount,
+    )
+    .option("--stride <n>", "tokens between windows (default: half a window)", parseCount)
+    .option("--rows <n>", "windows that run together", parseCount, 8)
+    .option("--max-tokens <n>", "use only so many tokens of the text", parseCount);
+  addOutputOptions(addDeviceOptions(command)).action(async (options: EvalOptions) => {
+    const device = createDevice(options);
+    try {
+      const { model } = await openNamedModel(options.model, device);
+      const { tokenizer } = model;
+      if (tokenizer === undefined) {
+        const message =
+          "eval: the model must have a tokenizer; got a directory without one. Put tokenizer.json beside it.";
+        throw new HeddleError("config", message);
+      }
+      const text = await readFile(options.text, "utf8");
+      const ids = tokenizer.encodeIds(text).subarray(0, options.maxTokens);
+      const window = Math.min(
+        options.window ?? model.config.maxSeqLen,
+        model.config.maxSeqLen,
+        Math.max(2, ids.length),
+      );
+      const stride = Math.min(options.stride ?? Math.max(1, Math.floor(window / 2)), window);
+      const progress = createProgress(terminal, {
+        format: "eval {bar} {value}/{total} windows",
+        total: Math.ceil(ids.length / stride),
+        isForced: options.progress ?? false,
+      });
+      const result = await perplexity((tokens) => model.forward({ ids: tokens }), ids, {
+        device,
+        window,
+        stride,
+        rows: options.rows,
+        signal: terminal.signal,
+        onProgress: ({ done }) => progress.update(done),
+      });
+      progress.stop();
+      const { loss, perplexity: value, tokens } = result;
+      const summary = { perplexity: value, loss, tokens, window, stride };
+      await terminal.print(
+        options.json
+          ? `${JSON.stringify(summary)}\n`
+          : `perplexity ${value.toFixed(4)} (${loss.toFixed(4)} nats a token over ${tokens} tokens; window ${window}, stride ${stride})\n`,
+      );
+    } finally {
+      device.dispose();
+    }
+  });
+}
