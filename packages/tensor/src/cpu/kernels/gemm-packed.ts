@@ -1,7 +1,7 @@
 import type { CpuFeatures, KernelStep } from "../kernel.js";
 import { blockArguments, blockModule } from "./gemm-blocks.js";
 import { DEPTH_UNROLL, type PackFormat, packModule } from "./gemm-pack.js";
-import { type GemmPlan, productBytes } from "./gemm-plan.js";
+import { batchArguments, type GemmPlan, productBytes } from "./gemm-plan.js";
 import { DEPTH_BLOCK, type Tile, tileFor } from "./gemm-tile.js";
 import { argument } from "./kernel-step.js";
 
@@ -140,7 +140,6 @@ function blockStep(
   const rowBlocks = Math.ceil(extent.rows / block.rows);
   const columnBlocks = Math.ceil(extent.columns / block.columns);
   const { i32 } = argument;
-  const [first, second, third] = plan.batch;
   return {
     module: blockModule(tile, isStreamed ? formatOf(plan, "b", tile) : undefined, features),
     args: blockArguments({
@@ -161,14 +160,7 @@ function blockStep(
       firstColumn: i32(chunkB.first),
       cRows: i32(rows),
       cColumns: i32(columns),
-      extent1: i32(second.extent),
-      extent2: i32(third.extent),
-      a0: i32(first.strideA),
-      a1: i32(second.strideA),
-      a2: i32(third.strideA),
-      b0: i32(first.strideB),
-      b1: i32(second.strideB),
-      b2: i32(third.strideB),
+      ...batchArguments(plan.batch),
       strideB: i32(plan.transposeB ? depth : columns),
       elementsB: i32(columns * depth),
     }),

@@ -29,15 +29,18 @@ export interface GemmPlan {
   readonly product: KernelArgument;
 }
 
-/** Extents of the two inner axes, then the strides of A and of B, as the modules take them. */
-export function batchArguments({ batch }: GemmPlan): {
-  readonly extents: KernelArgument[];
-  readonly strides: KernelArgument[];
-} {
-  const numbers = (values: readonly number[]) => values.map(argument.i32);
+/** The batch as the modules take it: extents of the two inner axes, matrices to skip along each axis. */
+export function batchArguments([first, second, third]: GemmPlan["batch"]) {
+  const { i32 } = argument;
   return {
-    extents: numbers([batch[1].extent, batch[2].extent]),
-    strides: numbers([...batch.map((axis) => axis.strideA), ...batch.map((axis) => axis.strideB)]),
+    extent1: i32(second.extent),
+    extent2: i32(third.extent),
+    a0: i32(first.strideA),
+    a1: i32(second.strideA),
+    a2: i32(third.strideA),
+    b0: i32(first.strideB),
+    b1: i32(second.strideB),
+    b2: i32(third.strideB),
   };
 }
 

@@ -2,7 +2,7 @@ import { assemble, type FunctionBuilder } from "../../wasm/assembler.js";
 import { f32, i32 } from "../../wasm/scalar.js";
 import { f32x4, v128 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
-import type { CpuFeatures, KernelModule } from "../kernel.js";
+import type { CpuFeatures, KernelArgument, KernelModule } from "../kernel.js";
 import { elementBytes, loadFour, loadOne, loadSplat, type MatrixDType } from "./gemm-load.js";
 
 /** Products of up to this many rows run unpacked: they are bound by reading B once. */
@@ -19,6 +19,8 @@ type Address = Local<"i32">;
 
 interface FewRowsJob extends FewRowsFormat {
   readonly f: FunctionBuilder;
+  /** Whether the engine joins pairs of vectors. */
+  readonly isJoined: boolean;
   readonly madd: (a: Value<"v128">, b: Value<"v128">, c: Value<"v128">) => Value<"v128">;
   readonly columns: Address;
   readonly depth: Address;
@@ -26,115 +28,124 @@ interface FewRowsJob extends FewRowsFormat {
   readonly a: Address;
   readonly b: Address;
   readonly c: Address;
+  /** Room for the sums of one tile. */
+  readonly spare: Address;
 }
 
 /** Columns that one unit of the transposed product takes. */
-export const LINE_UNIT = 4;
+export const LINE_UNIT = 8;
+/** Scratch bytes of one unit of the transposed product: eight sums of two vectors. */
+export const LINE_UNIT_BYTES = 256;
 
-/**
- * Module of C[rows, N] = A[rows, K] B[N, K]^T for few rows: dot products along K, four columns a unit.
- *
- * `run(a, b, c, columns, depth, extent1, extent2, aStride0..2, bStride0..2, groups, begin, end)` with groups =
- * ceil(columns / 4): unit u is group u % groups of matrix floor(u / groups).
- */
-export function fewRowsByLinesModule(format: FewRowsFormat, features: CpuFeatures): KernelModule {
-  return fewRowsModule("lines", format, features);
+/** Arguments of `run` before begin and end, in order; those of the batch as in gemm-blocks.ts. */
+const argumentNames = [
+  ...(["a", "b", "c", "spare", "columns", "depth", "groups", "groupColumns"] as const),
+  ...(["extent1", "extent2", "a0", "a1", "a2", "b0", "b1", "b2"] as const),
+] as const;
+
+type FewRowsArgument = (typeof argumentNames)[number];
+
+/** Puts named arguments into the order of `run`. */
+export function fewRowsArguments(named: Readonly<Record<FewRowsArgument, KernelArgument>>): KernelArgument[] {
+  return argumentNames.map((name) => named[name]);
 }
 
 /**
- * Module of C[rows, N] = A[rows, K] B[K, N] for few rows: rows of B stream by and are added into C.
+ * Module of C[rows, N] = A[rows, K] B for few rows, B read as it is stored: by `lines` (B [N, K], dot products along K) or by
+ * `depths` (B [K, N], whose rows stream by and are added into C).
  *
- * Same arguments as the module by lines; a group is a run of `columnsPerGroup` columns, passed before `begin`.
+ * Unit u is group u % groups of matrix floor(u / groups); a group has `groupColumns` columns, LINE_UNIT of them by lines.
  */
-export function fewRowsByDepthsModule(format: FewRowsFormat, features: CpuFeatures): KernelModule {
-  return fewRowsModule("depths", format, features);
-}
-
-function fewRowsModule(
+export function fewRowsModule(
   order: "lines" | "depths",
   format: FewRowsFormat,
   features: CpuFeatures,
 ): KernelModule {
-  const { relaxedSimd, sharedMemory } = features;
+  const { relaxedSimd, revectorized, sharedMemory } = features;
   const { rows, aDType, bDType } = format;
+  const flags = `${relaxedSimd ? "fma" : "mul"}:${revectorized ? 256 : 128}:${sharedMemory ? "shared" : "own"}`;
   return {
-    key: `gemm-rows:${order}:${rows}:${aDType}:${bDType}:${relaxedSimd ? "fma" : "mul"}:${sharedMemory ? "shared" : "own"}`,
-    emit: () => assemble({ sharedMemory }, (f) => emitUnits(f, { order, format, isFused: relaxedSimd })),
+    key: `gemm-rows:${order}:${rows}:${aDType}:${bDType}:${flags}`,
+    emit: () => assemble({ sharedMemory }, (f) => emitUnits(f, { order, format, features })),
   };
 }
 
-function emitUnits(
-  f: FunctionBuilder,
-  options: { readonly order: "lines" | "depths"; readonly format: FewRowsFormat; readonly isFused: boolean },
-): void {
-  const { order, format, isFused } = options;
-  const next = () => f.param("i32");
-  const [a, b, c, columns, depth, extent1, extent2] = [
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-  ];
-  const [a0, a1, a2, b0, b1, b2, groups, groupColumns] = [
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-    next(),
-  ];
-  const [begin, end] = [next(), next()];
+interface UnitOptions {
+  readonly order: "lines" | "depths";
+  readonly format: FewRowsFormat;
+  readonly features: CpuFeatures;
+}
+
+function emitUnits(f: FunctionBuilder, { order, format, features }: UnitOptions): void {
+  const p = Object.fromEntries(argumentNames.map((name) => [name, f.param("i32")])) as Readonly<
+    Record<FewRowsArgument, Address>
+  >;
+  const [begin, end] = [f.param("i32"), f.param("i32")];
   f.for(begin, end, 1, (unit) => {
-    const matrix = f.let(i32.divU(unit, groups));
-    const group = f.let(i32.remU(unit, groups));
-    const outer = f.let(i32.divU(matrix, extent2));
-    const index0 = f.let(i32.divU(outer, extent1));
-    const index1 = f.let(i32.remU(outer, extent1));
-    const index2 = f.let(i32.remU(matrix, extent2));
+    const matrix = f.let(i32.divU(unit, p.groups));
+    const group = i32.remU(unit, p.groups);
+    const outer = f.let(i32.divU(matrix, p.extent2));
+    const index0 = f.let(i32.divU(outer, p.extent1));
+    const index1 = f.let(i32.remU(outer, p.extent1));
+    const index2 = f.let(i32.remU(matrix, p.extent2));
     const matrixOf = (s0: Address, s1: Address, s2: Address) =>
       i32.add(i32.mul(index0, s0), i32.add(i32.mul(index1, s1), i32.mul(index2, s2)));
-    const aBytes = i32.mul(depth, format.rows * elementBytes(format.aDType));
-    const bBytes = i32.mul(i32.mul(columns, depth), elementBytes(format.bDType));
+    const aBytes = i32.mul(p.depth, format.rows * elementBytes(format.aDType));
+    const bBytes = i32.mul(i32.mul(p.columns, p.depth), elementBytes(format.bDType));
     const job: FewRowsJob = {
       ...format,
       f,
-      madd: (x, y, z) => (isFused ? f32x4.relaxedMadd(x, y, z) : f32x4.add(f32x4.mul(x, y), z)),
-      columns,
-      depth,
-      a: f.let(i32.add(a, i32.mul(matrixOf(a0, a1, a2), aBytes))),
-      b: f.let(i32.add(b, i32.mul(matrixOf(b0, b1, b2), bBytes))),
-      c: f.let(i32.add(c, i32.mul(matrix, i32.mul(columns, format.rows * 4)))),
+      isJoined: features.revectorized,
+      madd: (x, y, z) => (features.relaxedSimd ? f32x4.relaxedMadd(x, y, z) : f32x4.add(f32x4.mul(x, y), z)),
+      columns: p.columns,
+      depth: p.depth,
+      a: f.let(i32.add(p.a, i32.mul(matrixOf(p.a0, p.a1, p.a2), aBytes))),
+      b: f.let(i32.add(p.b, i32.mul(matrixOf(p.b0, p.b1, p.b2), bBytes))),
+      c: f.let(i32.add(p.c, i32.mul(matrix, i32.mul(p.columns, format.rows * 4)))),
+      // The first unit's room serves the whole call, so that it stays in the cache.
+      spare: f.let(i32.add(p.spare, i32.mul(begin, LINE_UNIT_BYTES))),
     };
-    if (order === "lines") emitLineGroup(job, f.let(i32.mul(group, LINE_UNIT)));
-    else emitDepthGroup(job, f.let(i32.mul(group, groupColumns)), groupColumns);
+    const column = f.let(i32.mul(group, p.groupColumns));
+    if (order === "lines") emitLineGroup(job, column);
+    else emitDepthGroup(job, column, p.groupColumns);
   });
 }
 
-/** Four columns at once where they exist, then one by one; with many rows two at once, so that the sums fit registers. */
-function emitLineGroup(job: FewRowsJob, column: Address): void {
-  const { f, rows, columns } = job;
-  const width = rows <= 4 ? 4 : 2;
-  const last = f.let(i32.add(column, LINE_UNIT));
-  f.if(i32.gtS(last, columns), () => f.set(last, columns));
-  f.advance(column, i32.sub(last, width - 1), width, () => dotColumns(job, column, width));
-  f.advance(column, last, 1, () => dotColumns(job, column, 1));
+/** Rows and columns whose dot products one loop keeps in registers. */
+interface DotTile {
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly columns: number;
 }
 
-/** `width` columns of C: every row of A against `width` lines of B, 8 depths a round. */
-function dotColumns(job: FewRowsJob, column: Address, width: number): void {
-  const { f, rows, columns, depth, aDType, bDType, madd } = job;
+/** A few columns at once, for up to four rows at a time; then what is left over, column by column. */
+function emitLineGroup(job: FewRowsJob, column: Address): void {
+  const { f, rows, columns } = job;
+  const width = rows <= 2 ? 4 : 2;
+  const last = f.let(i32.add(column, LINE_UNIT));
+  f.if(i32.gtS(last, columns), () => f.set(last, columns));
+  const eachRowGroup = (tileColumns: number) => {
+    for (let firstRow = 0; firstRow < rows; firstRow += 4) {
+      dotTile(job, column, { firstRow, rows: Math.min(4, rows - firstRow), columns: tileColumns });
+    }
+  };
+  f.advance(column, i32.sub(last, width - 1), width, () => eachRowGroup(width));
+  f.advance(column, last, 1, () => eachRowGroup(1));
+}
+
+/** Rows of A against columns of B^T, all along K: 8 depths a round where the registers allow it, else 4. */
+function dotTile(job: FewRowsJob, column: Address, tile: DotTile): void {
+  const { f, depth, aDType, bDType, madd } = job;
   const [aBytes, bBytes] = [elementBytes(aDType), elementBytes(bDType)];
-  const lines = Array.from({ length: width }, (_, n) =>
+  const lines = Array.from({ length: tile.columns }, (_, n) =>
     f.let(i32.add(job.b, i32.mul(i32.mul(i32.add(column, n), depth), bBytes))),
   );
-  const aRows = Array.from({ length: rows }, (_, m) => f.let(i32.add(job.a, i32.mul(depth, m * aBytes))));
-  const halves = rows * width <= 8 ? 2 : 1;
-  const sums = Array.from({ length: rows * width * halves }, () => f.local("v128"));
+  const aRows = Array.from({ length: tile.rows }, (_, m) =>
+    f.let(i32.add(job.a, i32.mul(depth, (tile.firstRow + m) * aBytes))),
+  );
+  const products = tile.rows * tile.columns;
+  const halves = job.isJoined || products <= 4 ? 2 : 1;
+  const sums = Array.from({ length: products * halves }, () => f.local("v128"));
   for (const sum of sums) f.set(sum, f32x4.splat(0));
   const round = halves * 4;
   const k = f.let(i32.const(0));
@@ -144,7 +155,7 @@ function dotColumns(job: FewRowsJob, column: Address, width: number): void {
       for (const [m, row] of aRows.entries()) {
         const aVector = loadFour(f, aDType, row, half * 4 * aBytes);
         for (const [n, bVector] of bVectors.entries()) {
-          const sum = sums[(m * width + n) * halves + half];
+          const sum = sums[(m * tile.columns + n) * halves + half];
           if (sum !== undefined) f.set(sum, madd(aVector, bVector, sum));
         }
       }
@@ -152,13 +163,11 @@ function dotColumns(job: FewRowsJob, column: Address, width: number): void {
     for (const line of lines) f.increase(line, round * bBytes);
     for (const row of aRows) f.increase(row, round * aBytes);
   });
-  const totals = Array.from({ length: rows * width }, (_, i) =>
-    f.let(addLanes(f, sums.slice(i * halves, (i + 1) * halves))),
-  );
+  const totals = addUp(job, sums, halves);
   f.advance(k, depth, 1, () => {
     for (const [m, row] of aRows.entries()) {
       for (const [n, line] of lines.entries()) {
-        const total = totals[m * width + n];
+        const total = totals[m * tile.columns + n];
         if (total !== undefined)
           f.set(total, f32.add(total, f32.mul(loadOne(f, aDType, row), loadOne(f, bDType, line))));
       }
@@ -166,9 +175,29 @@ function dotColumns(job: FewRowsJob, column: Address, width: number): void {
     }
     for (const line of lines) f.increase(line, bBytes);
   });
-  for (let m = 0; m < rows; m++) {
-    const to = f.let(i32.add(job.c, i32.shl(i32.add(i32.mul(columns, m), column), 2)));
-    for (let n = 0; n < width; n++) f.store("f32", to, totals[m * width + n] ?? 0, n * 4);
+  storeTotals(job, column, { tile, totals });
+}
+
+/** The sum of each product's lanes. Sums go through memory: the engine joins neighbouring vectors from such stores on. */
+function addUp(job: FewRowsJob, sums: readonly Local<"v128">[], halves: number): Local<"f32">[] {
+  const { f, spare, isJoined } = job;
+  if (isJoined) for (const [i, sum] of sums.entries()) f.store("v128", spare, sum, i * 16);
+  return Array.from({ length: sums.length / halves }, (_, i) => {
+    const parts = isJoined
+      ? Array.from({ length: halves }, (_, half) => v128.load(spare, (i * halves + half) * 16))
+      : sums.slice(i * halves, (i + 1) * halves);
+    return f.let(addLanes(f, parts));
+  });
+}
+
+function storeTotals(
+  { f, c, columns }: FewRowsJob,
+  column: Address,
+  { tile, totals }: { readonly tile: DotTile; readonly totals: readonly Local<"f32">[] },
+): void {
+  for (let m = 0; m < tile.rows; m++) {
+    const to = f.let(i32.add(c, i32.shl(i32.add(i32.mul(columns, tile.firstRow + m), column), 2)));
+    for (let n = 0; n < tile.columns; n++) f.store("f32", to, totals[m * tile.columns + n] ?? 0, n * 4);
   }
 }
 

@@ -10,7 +10,7 @@ import { type ElementwiseInput, elementwiseKernel } from "./elementwise.js";
 import type { MatrixDType } from "./gemm-load.js";
 import { packedSteps } from "./gemm-packed.js";
 import { type BatchAxis, batchArguments, type GemmPlan, productBytes } from "./gemm-plan.js";
-import { fewRowsByDepthsModule, fewRowsByLinesModule, LINE_UNIT, MAX_FEW_ROWS } from "./gemm-rows.js";
+import { fewRowsArguments, fewRowsModule, LINE_UNIT, LINE_UNIT_BYTES, MAX_FEW_ROWS } from "./gemm-rows.js";
 import { argument } from "./kernel-step.js";
 
 /**
@@ -83,7 +83,7 @@ export function matmulKernel(
 function productSteps(plan: GemmPlan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
   if (plan.depth === 0) return { steps: [zeroStep(plan)], scratchBytes: 0 };
   const isRowMajorA = !plan.transposeA || plan.rows === 1;
-  if (plan.rows <= MAX_FEW_ROWS && isRowMajorA) return { steps: [fewRowsStep(plan)], scratchBytes: 0 };
+  if (plan.rows <= MAX_FEW_ROWS && isRowMajorA) return fewRowsSteps(plan);
   return packedSteps(plan);
 }
 
@@ -191,28 +191,33 @@ function zeroStep(plan: GemmPlan): KernelStep {
   return { module, args: [plan.product], units, grain: 16 * GRAIN_COPIED };
 }
 
-function fewRowsStep(plan: GemmPlan): KernelStep {
-  const { features, rows, columns, depth, aDType, bDType, transposeB } = plan;
-  const format = { rows, aDType, bDType };
-  const { extents, strides } = batchArguments(plan);
+function fewRowsSteps(plan: GemmPlan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
+  const { features, rows, columns, depth, aDType, bDType, transposeB, batch } = plan;
   const groupColumns = transposeB ? LINE_UNIT : streamedColumns(plan);
   const groups = Math.ceil(columns / groupColumns);
-  const module = transposeB
-    ? fewRowsByLinesModule(format, features)
-    : fewRowsByDepthsModule(format, features);
-  return {
-    module,
-    args: [
-      ...[bufferA, bufferB, plan.product, argument.i32(columns), argument.i32(depth)],
-      ...[...extents, ...strides, argument.i32(groups), argument.i32(groupColumns)],
-    ],
-    units: groups * plan.matricesC,
+  const units = groups * plan.matricesC;
+  const { i32 } = argument;
+  const step: KernelStep = {
+    module: fewRowsModule(transposeB ? "lines" : "depths", { rows, aDType, bDType }, features),
+    args: fewRowsArguments({
+      a: bufferA,
+      b: bufferB,
+      c: plan.product,
+      spare: argument.scratch(productBytes(plan)),
+      columns: i32(columns),
+      depth: i32(depth),
+      groups: i32(groups),
+      groupColumns: i32(groupColumns),
+      ...batchArguments(batch),
+    }),
+    units,
     grain: Math.ceil(GRAIN_PRODUCTS / 4 / (groupColumns * depth)),
   };
+  return { steps: [step], scratchBytes: transposeB ? units * LINE_UNIT_BYTES : 0 };
 }
 
 /** Long runs read memory evenly; short ones give every thread work. */
-function streamedColumns({ columns, matricesC, features }: GemmPlan): number {
+function streamedColumns({ rows, columns, matricesC, features }: GemmPlan): number {
   const share = (columns * matricesC) / (4 * features.threads);
-  return Math.min(512, Math.max(64, Math.ceil(share / 16) * 16));
+  return Math.min(4096 / rows, Math.max(64, Math.ceil(share / 16) * 16)) & -16;
 }
