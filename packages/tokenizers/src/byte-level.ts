@@ -37,8 +37,14 @@ export function toByteLevel(text: string): string {
     isPlain = unit > 32 && unit < 127;
   }
   if (isPlain) return text;
+  const bytes = encoder.encode(text);
+  return byteLevelText(bytes, bytes.length);
+}
+
+/** Writes the first `length` bytes in the byte alphabet. */
+export function byteLevelText(bytes: Uint8Array, length: number): string {
   let result = "";
-  for (const byte of encoder.encode(text)) result += BYTE_CHARACTERS[byte];
+  for (let at = 0; at < length; at++) result += BYTE_CHARACTERS[bytes[at] as number];
   return result;
 }
 

@@ -1,22 +1,16 @@
 import { codePointLength } from "./aligned-text.js";
-import { toByteLevel, utf8Length } from "./byte-level.js";
+import { byteLevelText, utf8Length } from "./byte-level.js";
 import type { CompiledModel } from "./models/model.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { WordCache } from "./word-cache.js";
 import type { WordCuts } from "./word-cuts.js";
 
 /** Longer words are not remembered: they seldom come back. */
-const MAX_CACHED_UNITS = 96;
+const MAX_CACHED_UNITS = 32;
 /** Shorter words are not cut. */
 const MIN_CUT_UNITS = 24;
 /** Bytes that one of the two generations of a cache may hold. */
-const CACHE_BYTES = 8 * 1024 * 1024;
-
-interface CachedWord {
-  readonly ids: Int32Array;
-  readonly starts: Int32Array;
-  readonly ends: Int32Array;
-}
+const CACHE_BYTES = 16 * 1024 * 1024;
 
 /**
  * Tokenizes words through a bounded cache; where the pre-tokenizer ends in the byte alphabet, the word is first
@@ -26,15 +20,16 @@ export function createWordTokenizer(
   model: CompiledModel,
   isByteLevel: boolean,
 ): (word: string, out: TokenBuffer) => void {
-  const cache = new WordCache<CachedWord>(CACHE_BYTES);
+  const cache = new WordCache<readonly number[]>(CACHE_BYTES);
   const scratch = new TokenBuffer();
+  const tokenizeBytes = createByteTokenizer(model);
   const compute = (word: string): void =>
-    isByteLevel ? tokenizeBytes(model, word, scratch) : model.tokenize(word, scratch);
+    isByteLevel ? tokenizeBytes(word, scratch) : model.tokenize(word, scratch);
   const tokenizePart = (word: string, out: TokenBuffer): void => {
     const isShort = word.length <= MAX_CACHED_UNITS;
     const cached = isShort ? cache.get(word) : undefined;
     if (cached !== undefined) {
-      append(cached, out);
+      appendPacked(cached, out);
       return;
     }
     scratch.clear();
@@ -42,7 +37,7 @@ export function createWordTokenizer(
     if (scratch.surfaces.size > 0) {
       for (const [index, surface] of scratch.surfaces) out.surfaces.set(out.length + index, surface);
     } else if (isShort) {
-      cache.set(word, snapshot(scratch), scratch.length * 12 + 300);
+      cache.set(word, snapshot(scratch), scratch.length * 12);
     }
     append(scratch, out);
   };
@@ -75,24 +70,44 @@ function tokenizeInParts(
   };
 }
 
-function append(from: CachedWord | TokenBuffer, out: TokenBuffer): void {
-  const count = "length" in from ? from.length : from.ids.length;
-  for (let i = 0; i < count; i++) {
+/** Tokens of a remembered word: id, start, end of each. */
+function snapshot(buffer: TokenBuffer): number[] {
+  const packed: number[] = [];
+  for (let i = 0; i < buffer.length; i++) {
+    packed.push(buffer.ids[i] as number, buffer.starts[i] as number, buffer.ends[i] as number);
+  }
+  return packed;
+}
+
+function appendPacked(packed: readonly number[], out: TokenBuffer): void {
+  for (let i = 0; i < packed.length; i += 3) {
+    out.push(packed[i] as number, packed[i + 1] as number, packed[i + 2] as number);
+  }
+}
+
+function append(from: TokenBuffer, out: TokenBuffer): void {
+  for (let i = 0; i < from.length; i++) {
     out.push(from.ids[i] as number, from.starts[i] as number, from.ends[i] as number);
   }
 }
 
-function snapshot(buffer: TokenBuffer): CachedWord {
-  const { ids, starts, ends, length } = buffer;
-  return { ids: ids.slice(0, length), starts: starts.slice(0, length), ends: ends.slice(0, length) };
+const encoder = new TextEncoder();
+
+/** Tokenizes the bytes of words; a token that holds part of a character covers all of it. */
+function createByteTokenizer(model: CompiledModel): (word: string, out: TokenBuffer) => void {
+  let bytes = new Uint8Array(256);
+  return (word, out) => {
+    if (bytes.length < word.length * 3) bytes = new Uint8Array(word.length * 3);
+    const { written } = encoder.encodeInto(word, bytes);
+    if (model.tokenizeBytes === null) model.tokenize(byteLevelText(bytes, written), out);
+    else model.tokenizeBytes(bytes, written, out);
+    if (written !== word.length) moveToUnits(word, out);
+  };
 }
 
-/** Tokenizes the bytes of a word; a token that holds part of a character covers all of it. */
-function tokenizeBytes(model: CompiledModel, word: string, out: TokenBuffer): void {
-  const bytes = toByteLevel(word);
-  model.tokenize(bytes, out);
-  if (bytes.length === word.length) return;
-  const { starts, ends } = out;
+/** Turns ranges in bytes into ranges in UTF-16 units. */
+function moveToUnits(word: string, out: TokenBuffer): void {
+  const { starts, ends, length } = out;
   let unit = 0;
   let byteEnd = utf8Length(word, 0);
   const advanceTo = (byte: number): void => {
@@ -101,7 +116,7 @@ function tokenizeBytes(model: CompiledModel, word: string, out: TokenBuffer): vo
       byteEnd += utf8Length(word, unit);
     }
   };
-  for (let i = 0; i < out.length; i++) {
+  for (let i = 0; i < length; i++) {
     const lastByte = (ends[i] as number) - 1;
     advanceTo(starts[i] as number);
     starts[i] = unit;

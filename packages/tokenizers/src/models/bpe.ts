@@ -1,6 +1,8 @@
 import { codePointLength } from "../aligned-text.js";
+import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { PairTable } from "../pair-table.js";
+import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary, type Vocabulary } from "../vocabulary.js";
 import { createWordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
@@ -34,14 +36,26 @@ export function compileBpe(model: BpeModel): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
   const merger = new Merger(buildMergeTable(model, vocabulary));
   const symbols = new SymbolReader(model, vocabulary);
+  /** Takes the word whole if it may; true if it did. */
+  const takeWhole = (word: string, length: number, out: TokenBuffer): boolean => {
+    const id = vocabulary.idOf(word);
+    if (id !== undefined) out.push(id, 0, length);
+    return id !== undefined;
+  };
+  const tokenizeBytes =
+    (byteSymbols: Int32Array) =>
+    (bytes: Uint8Array, length: number, out: TokenBuffer): void => {
+      if (model.ignoreMerges && takeWhole(byteLevelText(bytes, length), length, out)) return;
+      merger.clear();
+      for (let at = 0; at < length; at++) merger.add(byteSymbols[bytes[at] as number] as number, at, at + 1);
+      merger.merge(out);
+    };
   return {
     vocabulary,
+    tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
     createCuts: symbols.isPlain ? () => createWordCuts(model.vocab.map(([token]) => token)) : null,
     tokenize(word, out) {
-      if (model.ignoreMerges) {
-        const id = vocabulary.idOf(word);
-        if (id !== undefined) return out.push(id, 0, word.length);
-      }
+      if (model.ignoreMerges && takeWhole(word, word.length, out)) return;
       merger.clear();
       symbols.read(word, merger);
       merger.merge(out);
@@ -76,6 +90,8 @@ class SymbolReader {
   private readonly byteIds: readonly number[] | null;
   /** Ids of characters below U+0180, which covers the byte alphabet; -1: not in the vocabulary. */
   private readonly lowIds = new Int32Array(0x180).fill(-1);
+  /** Ids of the 256 bytes in the byte alphabet; null if one is missing or symbols depend on their place. */
+  readonly byteSymbols: Int32Array | null;
   /** True if symbols are the characters themselves, whatever their place in the word. */
   readonly isPlain: boolean;
 
@@ -89,6 +105,8 @@ class SymbolReader {
       this.lowIds[unit] = vocabulary.idOf(String.fromCharCode(unit)) ?? -1;
     }
     this.isPlain = !model.continuingSubwordPrefix && !model.endOfWordSuffix;
+    const ids = Int32Array.from(BYTE_CHARACTERS, (char) => vocabulary.idOf(char) ?? -1);
+    this.byteSymbols = this.isPlain && !ids.includes(-1) ? ids : null;
   }
 
   read(word: string, merger: Merger): void {

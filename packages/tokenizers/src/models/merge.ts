@@ -11,7 +11,9 @@ export interface MergeTable {
 }
 
 /** Up to this many symbols a scan for the best pair beats a queue. */
-const SHORT_WORD = 24;
+const SHORT_WORD = 96;
+/** Rank of neighbours that do not merge. */
+const NO_RANK = 0x7fffffff;
 
 /**
  * Merges the symbols of a word, always the pair of lowest rank first and of equals the leftmost, until none is left.
@@ -28,6 +30,7 @@ export class Merger {
   private previous = new Int32Array(64);
   private next = new Int32Array(64);
   private pairs = new Int32Array(64);
+  private ranks = new Int32Array(64);
   private readonly heap = new MergeHeap();
   private count = 0;
 
@@ -62,17 +65,15 @@ export class Merger {
   }
 
   private mergeByScan(): void {
-    const { ids, starts, ends, pairs } = this;
-    const { ranks, results } = this.table;
-    let count = this.count;
-    for (let i = 0; i + 1 < count; i++) pairs[i] = ranks.get(ids[i] as number, ids[i + 1] as number);
+    const { ids, ends, starts, pairs, ranks } = this;
+    const { results } = this.table;
+    let last = this.count - 1;
+    for (let i = 0; i < last; i++) this.lookUp(i);
     for (;;) {
       let best = -1;
-      let bestRank = 0x7fffffff;
-      for (let i = 0; i + 1 < count; i++) {
-        const merge = pairs[i] as number;
-        if (merge < 0) continue;
-        const rank = this.rankOf(merge);
+      let bestRank = NO_RANK;
+      for (let i = 0; i < last; i++) {
+        const rank = ranks[i] as number;
         if (rank < bestRank) {
           best = i;
           bestRank = rank;
@@ -81,17 +82,25 @@ export class Merger {
       if (best < 0) break;
       ids[best] = results[pairs[best] as number] as number;
       ends[best] = ends[best + 1] as number;
-      count--;
-      for (let i = best + 1; i < count; i++) {
+      for (let i = best + 1; i < last; i++) {
         ids[i] = ids[i + 1] as number;
         starts[i] = starts[i + 1] as number;
         ends[i] = ends[i + 1] as number;
         pairs[i] = pairs[i + 1] as number;
+        ranks[i] = ranks[i + 1] as number;
       }
-      if (best + 1 < count) pairs[best] = ranks.get(ids[best] as number, ids[best + 1] as number);
-      if (best > 0) pairs[best - 1] = ranks.get(ids[best - 1] as number, ids[best] as number);
+      last--;
+      if (best < last) this.lookUp(best);
+      if (best > 0) this.lookUp(best - 1);
     }
-    this.count = count;
+    this.count = last + 1;
+  }
+
+  /** Finds the merge of symbol `at` and the one behind it in the array. */
+  private lookUp(at: number): void {
+    const merge = this.table.ranks.get(this.ids[at] as number, this.ids[at + 1] as number);
+    this.pairs[at] = merge;
+    this.ranks[at] = merge < 0 ? NO_RANK : this.rankOf(merge);
   }
 
   private mergeByHeap(): void {
@@ -151,6 +160,7 @@ export class Merger {
     this.previous = extend(this.previous);
     this.next = extend(this.next);
     this.pairs = extend(this.pairs);
+    this.ranks = extend(this.ranks);
   }
 }
 

@@ -24,6 +24,8 @@ export interface CompiledModel {
   readonly createCuts: (() => WordCuts) | null;
   /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
   tokenize(word: string, out: TokenBuffer): void;
+  /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */
+  readonly tokenizeBytes: ((bytes: Uint8Array, length: number, out: TokenBuffer) => void) | null;
 }
 
 /** Prepares a model: vocabulary, merge table, trie. */

@@ -50,6 +50,7 @@ export function compileSentencePieceModel(model: SentencePieceModel): CompiledMo
   );
   return {
     vocabulary,
+    tokenizeBytes: null,
     createCuts: model.algorithm === "bpe" ? () => createWordCuts(mergedPieces(model.pieces)) : null,
     tokenize(text, out) {
       let unknownFrom = -1;

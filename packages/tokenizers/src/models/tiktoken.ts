@@ -1,4 +1,4 @@
-import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
+import { BYTE_CHARACTERS, byteLevelText, byteOfUnit } from "../byte-level.js";
 import { PairTable } from "../pair-table.js";
 import { createVocabulary } from "../vocabulary.js";
 import { Merger } from "./merge.js";
@@ -35,9 +35,22 @@ export function compileTiktoken(model: TiktokenModel): CompiledModel {
   return {
     vocabulary,
     createCuts: null,
+    tokenizeBytes(bytes, length, out) {
+      const whole = vocabulary.idOf(byteLevelText(bytes, length));
+      if (whole !== undefined) {
+        out.push(whole, 0, length);
+        return;
+      }
+      merger.clear();
+      for (let at = 0; at < length; at++) merger.add(byteIds[bytes[at] as number] as number, at, at + 1);
+      merger.merge(out);
+    },
     tokenize(word, out) {
       const whole = vocabulary.idOf(word);
-      if (whole !== undefined) return out.push(whole, 0, word.length);
+      if (whole !== undefined) {
+        out.push(whole, 0, word.length);
+        return;
+      }
       merger.clear();
       for (let at = 0; at < word.length; at++) {
         merger.add(byteIds[byteOfUnit(word.charCodeAt(at))] as number, at, at + 1);

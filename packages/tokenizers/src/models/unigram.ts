@@ -32,6 +32,7 @@ export function compileUnigram(model: UnigramModel): CompiledModel {
   const byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
   return {
     vocabulary,
+    tokenizeBytes: null,
     createCuts: null,
     tokenize(word, out) {
       for (const { id, start, end } of fuseUnknown(lattice.find(word))) {

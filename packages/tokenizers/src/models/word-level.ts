@@ -14,6 +14,7 @@ export function compileWordLevel(model: WordLevelModel): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
   return {
     vocabulary,
+    tokenizeBytes: null,
     createCuts: null,
     tokenize(word, out) {
       const id = vocabulary.idOf(word) ?? vocabulary.idOf(model.unkToken);

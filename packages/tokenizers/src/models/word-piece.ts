@@ -30,6 +30,7 @@ export function compileWordPiece(model: WordPieceModel): CompiledModel {
   }
   return {
     vocabulary,
+    tokenizeBytes: null,
     createCuts: null,
     tokenize(word, out) {
       const before = out.length;

@@ -4,6 +4,8 @@ import { HeddleError } from "../error.js";
 
 /** A SentencePiece character map: a double-array trie from UTF-8 prefixes to replacement texts. */
 export interface CharsMap {
+  /** Finds grapheme clusters. */
+  readonly segmenter: Intl.Segmenter;
   /** Replacement for the longest prefix of `text` at `start` that has one. */
   longest(text: string, start: number): CharsMapMatch | null;
   /** Replacement for the shortest such prefix. */
@@ -39,6 +41,7 @@ export function parseCharsMap(blob: string | Uint8Array): CharsMap {
   const find = (text: string, start: number, isLongest: boolean) =>
     findPrefix(units, texts, { text, start, isLongest });
   return {
+    segmenter: new Intl.Segmenter("en", { granularity: "grapheme" }),
     longest: (text, start) => find(text, start, true),
     shortest: (text, start) => find(text, start, false),
   };
@@ -103,7 +106,7 @@ export function tracePrecompiled(text: string, charsMap: CharsMap): Rewrite | nu
     putReplacement(builder, text, { start, length, replacement: match.replacement });
     return true;
   };
-  forEachGrapheme(text, (start, length) => {
+  forEachGrapheme(text, charsMap.segmenter, (start, length) => {
     const isShort = encoder.encode(text.slice(start, start + length)).length < 6;
     if (isShort && replace(start, length)) return;
     for (let at = start; at < start + length; ) {
@@ -132,10 +135,12 @@ function putReplacement(
   }
 }
 
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
-
 /** Walks over grapheme clusters; a printable ASCII character before another one needs no segmenter. */
-function forEachGrapheme(text: string, visit: (start: number, length: number) => void): void {
+function forEachGrapheme(
+  text: string,
+  segmenter: Intl.Segmenter,
+  visit: (start: number, length: number) => void,
+): void {
   const plain = /[ -~]+(?=[ -~]|$)/y;
   let at = 0;
   while (at < text.length) {
@@ -146,7 +151,7 @@ function forEachGrapheme(text: string, visit: (start: number, length: number) =>
     if (at >= text.length) return;
     const next = text.slice(at).search(/[ -~]{2}/);
     const stop = next < 0 ? text.length : at + next + 1;
-    for (const { segment, index } of graphemes.segment(text.slice(at, stop)))
+    for (const { segment, index } of segmenter.segment(text.slice(at, stop)))
       visit(at + index, segment.length);
     at = stop;
   }
