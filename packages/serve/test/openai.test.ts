@@ -194,6 +194,15 @@ describe("the server", () => {
     );
   });
 
+  it("closes at once when clients only keep their connections open", async () => {
+    const { engine } = createFakeEngine();
+    const server = await listen(createApp({ engine, model: fakeModel }), { port: 0 });
+    await (await fetch(`${server.url}/health`)).text();
+    const startedAt = performance.now();
+    await server.close();
+    expect(performance.now() - startedAt).toBeLessThan(1000); // fetch would keep it open for several seconds
+  });
+
   it("shows metrics that Prometheus reads", async () => {
     const { server, client } = await start({ numSlots: 2 });
     await client.completions.create({ model: "fake-bytes", prompt: "abc", max_tokens: 5 });

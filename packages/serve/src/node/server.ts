@@ -50,14 +50,19 @@ export async function listen(
   };
 }
 
+/** How often connections are looked at that a client keeps open after its last response. */
+const idleCheckMs = 25;
+
 /** Stops accepting, drops idle connections, and waits for busy ones. */
 async function closeServer(server: Server, timeoutMs: number | undefined): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  if (timeoutMs === undefined) return closed;
-  const timer = setTimeout(() => server.closeAllConnections(), timeoutMs);
+  const idleCheck = setInterval(() => server.closeIdleConnections(), idleCheckMs);
+  const deadline =
+    timeoutMs === undefined ? undefined : setTimeout(() => server.closeAllConnections(), timeoutMs);
   await closed;
-  clearTimeout(timer);
+  clearInterval(idleCheck);
+  clearTimeout(deadline);
 }
 
 function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): HeddleError {

@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { appOver, asJson, refusal, says } from "../../test/fake-app.js";
+
+describe("what the studio needs", () => {
+  it("tokenizes", async () => {
+    const { post } = appOver();
+    expect((await asJson(post("/heddle/tokenize", { text: "aé" }))).json).toEqual({
+      ids: [97, 0xc3, 0xa9],
+      tokens: ["a", "é", "é"],
+      offsets: [
+        [0, 1],
+        [1, 2],
+        [1, 2],
+      ],
+    });
+    expect(await refusal(post("/heddle/tokenize", { text: 5 }))).toMatchObject({
+      status: 400,
+      param: "text",
+    });
+  });
+
+  it("describes the model", async () => {
+    const { app } = appOver();
+    expect((await asJson(app.request("/heddle/model"))).json).toEqual({
+      id: "fake-bytes",
+      vocabSize: 258,
+      maxSeqLen: 256,
+      hasChat: true,
+      defaults: { temperature: 0 },
+      facts: { family: "fake" },
+    });
+  });
+
+  it("streams the engine's statistics and ends when the client goes", async () => {
+    const { app } = appOver();
+    const response = await app.request("/heddle/stats?intervalMs=100");
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    for (let i = 0; i < 2; i++) {
+      const { value } = (await reader?.read()) ?? {};
+      expect(JSON.parse(value?.replace(/^data: /, "") ?? "")).toMatchObject({
+        queued: 0,
+        slots: { used: 0, total: 4 },
+      });
+    }
+    await reader?.cancel();
+  });
+
+  it("serves the page with a strict policy, and its files", async () => {
+    const file = (text: string, contentType: string, isImmutable: boolean) => ({
+      body: new TextEncoder().encode(text),
+      contentType,
+      isImmutable,
+    });
+    const page = new Map([
+      ["/index.html", file("<!doctype html>", "text/html; charset=utf-8", false)],
+      ["/assets/a-1.js", file("1", "text/javascript", true)],
+    ]);
+    const { app } = appOver({ says }, { page, apiKey: "k" });
+    const root = await app.request("/");
+    expect([root.status, await root.text()]).toEqual([200, "<!doctype html>"]);
+    expect(root.headers.get("content-security-policy")).toContain("default-src 'none'");
+    expect(root.headers.get("cache-control")).toBe("no-cache");
+    expect((await app.request("/assets/a-1.js")).headers.get("cache-control")).toContain("immutable");
+    expect((await app.request("/assets/none.js")).status).toBe(401); // nothing there; the rest needs the key
+  });
+
+  it("lets pages of other origins in only where told", async () => {
+    const headers = { origin: "https://example.com" };
+    expect(
+      (await appOver().app.request("/health", { headers })).headers.get("access-control-allow-origin"),
+    ).toBeNull();
+    const { app } = appOver({}, { corsOrigins: ["https://example.com"] });
+    expect((await app.request("/health", { headers })).headers.get("access-control-allow-origin")).toBe(
+      "https://example.com",
+    );
+  });
+});
