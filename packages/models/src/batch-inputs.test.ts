@@ -24,8 +24,16 @@ test("positions count tokens, padding on either side does not", async () => {
 });
 
 test("what cannot be a batch", () => {
-  expect(() => batchInputs(llama, [[1, 2], [3]])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: batchInputs: ids and mask must have 2 rows of 2; got rows of 2, 1. Pad the shorter ones.]`);
-  expect(() => batchInputs(llama, [[1, 2]], [[1]])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: batchInputs: ids and mask must have 1 rows of 2; got rows of 1. Pad the shorter ones.]`);
-  expect(() => batchInputs(llama, [[1, 72]])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: batchInputs: ids must be whole numbers below 72; got 72 at [0, 1]. Use the tokenizer of this model.]`);
-  expect(() => batchInputs(gpt2, [new Array(65).fill(1)])).toThrowErrorMatchingInlineSnapshot(`[HeddleError: batchInputs: rows must not pass the learned positions; got 65 tokens, the model has 64. Shorten the text.]`);
+  expect(() => batchInputs(llama, [[1, 2], [3]])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: batchInputs: ids and mask must have 2 rows of 2; got rows of 2, 1. Pad the shorter ones.]`,
+  );
+  expect(() => batchInputs(llama, [[1, 2]], [[1]])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: batchInputs: ids and mask must have 1 rows of 2; got rows of 1. Pad the shorter ones.]`,
+  );
+  expect(() => batchInputs(llama, [[1, 72]])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: batchInputs: ids must be whole numbers below 72; got 72 at [0, 1]. Use the tokenizer of this model.]`,
+  );
+  expect(() => batchInputs(gpt2, [new Array(65).fill(1)])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: batchInputs: rows must not pass the learned positions; got 65 tokens, the model has 64. Shorten the text.]`,
+  );
 });

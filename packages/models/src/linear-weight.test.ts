@@ -1,8 +1,10 @@
+import { memorySink, memorySource, openSafetensors } from "@heddle/checkpoints";
 import {
   compile,
   type LinearWeight,
   linear,
   mapTree,
+  randn,
   reference,
   Tensor,
   type TreeNode,
@@ -10,12 +12,15 @@ import {
   valueAndGrad,
 } from "@heddle/tensor";
 import { expect, test } from "vitest";
-import { goldenExpected, goldenNames, goldenSource, rowsOf } from "../test/golden-model.js";
+import { goldenConfig, goldenExpected, goldenNames, goldenSource, rowsOf } from "../test/golden-model.js";
 import { relativeError } from "../test/relative-error.js";
 import { batchInputs } from "./batch-inputs.js";
 import { decoderLogits } from "./decoder.js";
+import { initWeights } from "./init-weights.js";
 import { loadModel } from "./load-model.js";
-import type { DecoderWeights, LayerWeights } from "./weights.js";
+import { parseConfig } from "./parse-config.js";
+import { saveModel } from "./save-model.js";
+import type { DecoderWeights, LayerWeights, LinearWeights } from "./weights.js";
 
 /** A weight of two factors, W = base + shift, as adapters and quantised formats are: no Tensor. */
 class ShiftedWeight implements LinearWeight, TreeNode {
@@ -63,6 +68,73 @@ test.each(goldenNames)("%s: any LinearWeight takes the place of a dense one", as
   const { grad } = valueAndGrad((tree: DecoderWeights) => run(tree, ids).mean())(weights);
   const query = grad.layers[0]?.attention.query.weight;
   expect(query).toBeInstanceOf(ShiftedWeight);
+});
+
+/** A weight that adds a bias of its own. */
+class BiasedWeight implements LinearWeight {
+  constructor(
+    readonly weight: LinearWeight,
+    readonly bias: Tensor,
+  ) {}
+  get inFeatures(): number {
+    return this.weight.inFeatures;
+  }
+  get outFeatures(): number {
+    return this.weight.outFeatures;
+  }
+  apply(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+}
+
+test("Llama's attention and feed-forward biases are loaded by name and applied after each projection", async () => {
+  const device = reference();
+  const json = { ...(goldenConfig("llama") as object), attention_bias: true, mlp_bias: true };
+  const config = parseConfig(json);
+  const fresh = initWeights(config, device, { seed: 1 });
+  const weights = mapTree<Tensor, DecoderWeights>(fresh, (leaf, path) =>
+    path.endsWith(".bias") ? randn(device, leaf.shape, { seed: path.length }) : leaf,
+  );
+  const sink = memorySink();
+  await saveModel(sink, { config, weights });
+  const model = await loadModel(memorySource(sink.files), { device });
+  const { tensors } = await openSafetensors(memorySource(sink.files));
+  const names = [...tensors.keys()].filter(
+    (name) => name.startsWith("model.layers.1.") && name.endsWith(".bias"),
+  );
+  expect(names.map((name) => name.slice("model.layers.1.".length))).toEqual([
+    "mlp.down_proj.bias",
+    "mlp.gate_proj.bias",
+    "mlp.up_proj.bias",
+    "self_attn.k_proj.bias",
+    "self_attn.o_proj.bias",
+    "self_attn.q_proj.bias",
+    "self_attn.v_proj.bias",
+  ]);
+  const merge = (part: LinearWeights): LinearWeights =>
+    part.bias === undefined ? part : { weight: new BiasedWeight(part.weight, part.bias) };
+  const merged: DecoderWeights = {
+    ...weights,
+    layers: weights.layers.map(({ attention, mlp, ...norms }) => ({
+      ...norms,
+      attention: {
+        query: merge(attention.query),
+        key: merge(attention.key),
+        value: merge(attention.value),
+        output: merge(attention.output),
+      },
+      mlp: { ...(mlp.gate ? { gate: merge(mlp.gate) } : {}), up: merge(mlp.up), down: merge(mlp.down) },
+    })),
+  };
+  const { ids } = batchInputs(model, [[1, 5, 9, 2, 40]]);
+  const expected = await decoderLogits({ ...config }, merged, { ids }).data();
+  const actual = await model.forward({ ids }).data();
+  expect(relativeError(actual, expected)).toBeLessThan(1e-12);
+  const plain = mapTree<Tensor, DecoderWeights>(weights, (leaf, path) =>
+    path.endsWith(".bias") ? leaf.mul(0) : leaf,
+  );
+  const without = await decoderLogits(config, plain, { ids }).data();
+  expect(relativeError(actual, without)).toBeGreaterThan(0.01);
 });
 
 test.each([

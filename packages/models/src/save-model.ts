@@ -8,8 +8,8 @@ import type { DecoderWeights } from "./weights.js";
 export interface SaveModelOptions {
   /** Most data bytes of one weight file. Default: one file. */
   readonly maxShardBytes?: number;
-  /** Further files of the directory by name, such as `tokenizer.json`. */
-  readonly files?: Readonly<Record<string, string>>;
+  /** Further files of the directory by name, such as `tokenizer.json`: text or bytes. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Added to config.json. */
   readonly extraConfig?: Readonly<Record<string, unknown>>;
 }
@@ -44,7 +44,10 @@ export async function saveModel(
   const dtype = torchNames[weights.embedding.dtype];
   const json = { ...configToJson(config), torch_dtype: dtype, ...extraConfig };
   await writeText(sink, "config.json", `${JSON.stringify(json, null, 2)}\n`);
-  for (const [name, text] of Object.entries(files)) await writeText(sink, name, text);
+  for (const [name, content] of Object.entries(files)) {
+    if (typeof content === "string") await writeText(sink, name, content);
+    else await sink.write(name, [content]);
+  }
 }
 
 function denseWeights(weights: DecoderWeights): ReadonlyMap<string, Tensor> {

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { disposeTree, HeddleError, randn, reference, type Tensor, tensor } from "@heddle/tensor";
+import { build } from "vite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { contentOf } from "../../test/crash/content.js";
 import { listCheckpoints, openCheckpoint, saveCheckpoint } from "./training-checkpoint.js";
@@ -146,15 +147,31 @@ describe("errors", () => {
   });
 });
 
+/** The saving program with all that it imports, as one file that plain Node runs. */
+async function bundleSaveLoop(): Promise<string> {
+  const packages = new URL("../../../", import.meta.url).pathname;
+  const outDir = join(place.directory, "program");
+  await build({
+    configFile: false,
+    logLevel: "error",
+    resolve: { alias: [{ find: /^@heddle\/([^/]+)$/, replacement: `${packages}$1/src/index.ts` }] },
+    ssr: { noExternal: true },
+    build: {
+      ssr: `${packages}checkpoints/test/crash/save-loop.ts`,
+      outDir,
+      rolldownOptions: { output: { entryFileNames: "save-loop.mjs" } },
+    },
+  });
+  return outDir;
+}
+
 /** Runs the saving process, kills it after a while, and gives the last step that it called safe. */
-async function saveAndKill(firstStep: number, afterMs: number): Promise<number> {
-  const crash = new URL("../../test/crash/", import.meta.url).pathname;
+async function saveAndKill(program: string, firstStep: number, afterMs: number): Promise<number> {
   const child = spawn(
     process.execPath,
-    ["--import", `${crash}sources.mjs`, `${crash}save-loop.ts`, place.directory, String(firstStep)],
+    [join(program, "save-loop.mjs"), place.directory, String(firstStep)],
     {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
     },
   );
   const seen = { text: "", errors: "" };
@@ -178,10 +195,11 @@ test("a process killed at any moment of a save leaves the last checkpoint usable
   timeout: 120_000,
 }, async () => {
   const device = reference();
+  const program = await bundleSaveLoop();
   let next = 1;
   let leftovers = 0;
   for (let round = 0; round < 20; round++) {
-    const safe = await saveAndKill(next, Math.random() * 60);
+    const safe = await saveAndKill(program, next, Math.random() * 60);
     leftovers += readdirSync(place.directory).some((name) => name.startsWith(".unfinished-")) ? 1 : 0;
     const saved = await openCheckpoint(place.directory);
     // The step after the one reported may have been finished, too.
