@@ -74,6 +74,16 @@ describe.each(devices)("rotary on $name", ({ create, tolerance }) => {
     expect(rotary(x, { theta: 500 }).dataSync()).toEqual(rotary(x, { frequencies }).dataSync());
   });
 
+  test("half floats are computed in f32 and come back", () => {
+    if (device.kind === "reference") return;
+    const x = randn(device, [1, 2, 5, 8], { seed: 8 }).cast("bf16");
+    const positions = tensor(device, Int32Array.of(1000, 2, 3, 4, 5));
+    const out = rotary(x, { positions });
+    expect(out.dtype).toBe("bf16");
+    const wide = rotary(x.cast("f32"), { positions }).cast("bf16");
+    expect(out.dataSync()).toEqual(wide.dataSync());
+  });
+
   test("leaks nothing", () => {
     const x = randn(device, [1, 2, 5, 8], { seed: 5 });
     const before = device.memory().buffers;
@@ -100,6 +110,9 @@ describe.each(devices)("rotary on $name", ({ create, tolerance }) => {
     );
     expect(() => rotary(x, { positions: tensor(device, Float32Array.of(0, 1, 2)) })).toThrow(
       /rotary: positions must be i32; got f(32|64)\. Create them with \{ dtype: "i32" \}\./,
+    );
+    expect(() => rotary(x.cast("i32"))).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: rotary: x must be a float; got i32. Cast it to f32 first.]`,
     );
     expect(() => rotary(randn(device, [1, 1, 2, 7], { seed: 7 }))).toThrowErrorMatchingInlineSnapshot(
       `[HeddleError: ropeFrequencies: rotaryDim must be even and above 0, because features turn in pairs; got rotaryDim 7. Use headDim, or the even part of it that your model rotates.]`,

@@ -3,7 +3,9 @@ import {
   concat,
   defineOp,
   HeddleError,
+  isFloat,
   type Op,
+  scope,
   stack,
   type Tensor,
   type TensorType,
@@ -30,8 +32,8 @@ export interface RotaryOptions {
  * Shapes: x [B, H, T, D] -> [B, H, T, D]; positions [T] or [B, T] int32, in tokens, read at each run (a compiled function
  * may be given new ones); frequencies [R / 2] with R <= D: with R < D only the first R features turn.
  * Angles are computed in float64, so positions of a million stay exact to about 1e-7.
- * @returns a new tensor of x's dtype; the caller disposes it
- * @throws HeddleError "shape" if x is not of rank 4, R is above D, or positions do not fit; "dtype" if positions are not i32
+ * @returns a new tensor of x's dtype (f16 and bf16 are computed in f32); the caller disposes it
+ * @throws HeddleError "shape" if x is not of rank 4, R is above D, or positions do not fit; "dtype" if x is no float or positions are not i32
  * @see Su et al. 2021, RoFormer, arXiv:2104.09864, section 3.4. Twin: `rotaryReference` below
  * Differs from the paper: the default layout pairs (i, i + R/2) as Hugging Face's Llama does; "interleaved" is the paper's.
  */
@@ -45,8 +47,9 @@ export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
     layout,
     isInverse: false,
   };
-  const inputs = positions === undefined ? [x] : [x, positions];
-  return rotaryOp.call(inputs, params);
+  const rest = positions === undefined ? [] : [positions];
+  if (x.dtype !== "f16" && x.dtype !== "bf16") return rotaryOp.call([x, ...rest], params);
+  return scope(x.device, () => rotaryOp.call([x.cast("f32"), ...rest], params).cast(x.dtype));
 }
 
 const rotaryOp: Op<RotaryParams> = defineOp({
@@ -68,11 +71,15 @@ function checkInput(x: TensorType): void {
       { x: x.shape },
     );
   }
+  if (!isFloat(x.dtype)) {
+    throw new HeddleError("dtype", `rotary: x must be a float; got ${x.dtype}. Cast it to f32 first.`, {
+      dtype: x.dtype,
+    });
+  }
 }
 
 function inferRotary([x, positions]: readonly TensorType[], params: RotaryParams): readonly TensorType[] {
   if (x === undefined) return [];
-  checkInput(x);
   const [batch, , seqLen, headDim = 0] = x.shape;
   const rotaryDim = 2 * params.inverseFrequencies.length;
   if (rotaryDim > headDim) {

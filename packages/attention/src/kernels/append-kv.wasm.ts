@@ -1,13 +1,16 @@
+import { byteWidth } from "@heddle/tensor";
 import { assemble, i32, type Value, type WasmKernelFactory } from "@heddle/tensor/kernel";
 import { isInside } from "./cache-view.js";
 
-/** WebAssembly kernel of `appendKv` for 32-bit elements: one unit copies the tokens of one batch row and kv head. */
+/** WebAssembly kernel of `appendKv` for any dtype: one unit copies the tokens of one batch row and kv head. */
 export const appendKvWasm: WasmKernelFactory<Record<string, never>> = (call, features) => {
   const [keys, values, key] = call.inputs;
-  if (keys?.dtype !== "f32" || values?.dtype !== "f32" || key === undefined) return undefined;
+  if (keys === undefined || values === undefined || key === undefined) return undefined;
   const [numSlots = 0, numKvHeads = 0, maxSeqLen = 0, headDim = 0] = keys.shape;
   const valueDim = values.shape[3] ?? 0;
   const [batch = 0, , length = 0] = key.shape;
+  const keyBytes = headDim * byteWidth(keys.dtype);
+  const valueBytes = valueDim * byteWidth(values.dtype);
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
       const next = () => f.param("i32");
@@ -21,18 +24,18 @@ export const appendKvWasm: WasmKernelFactory<Record<string, never>> = (call, fea
         f.if(isInside({ slot, start }, { numSlots, maxSeqLen, length }), () => {
           const to = f.let(i32.add(i32.mul(i32.add(i32.mul(slot, numKvHeads), head), maxSeqLen), start));
           const from = f.let(i32.mul(unit, length));
-          const copy = (target: Value<"i32">, source: Value<"i32">, width: number) =>
+          const copy = (target: Value<"i32">, source: Value<"i32">, rowBytes: number) =>
             f.copyMemory(
-              i32.add(target, i32.mul(to, width * 4)),
-              i32.add(source, i32.mul(from, width * 4)),
-              length * width * 4,
+              i32.add(target, i32.mul(to, rowBytes)),
+              i32.add(source, i32.mul(from, rowBytes)),
+              length * rowBytes,
             );
-          copy(keyCache, newKeys, headDim);
-          copy(valueCache, newValues, valueDim);
+          copy(keyCache, newKeys, keyBytes);
+          copy(valueCache, newValues, valueBytes);
         });
       });
     });
-  const extents = [numSlots, numKvHeads, maxSeqLen, headDim, valueDim, length];
+  const extents = [numSlots, numKvHeads, maxSeqLen, keyBytes, valueBytes, length];
   return {
     steps: [
       {
