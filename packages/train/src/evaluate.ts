@@ -1,13 +1,4 @@
-import {
-  compile,
-  type Device,
-  disposeTree,
-  HeddleError,
-  randomKey,
-  scope,
-  type Tensor,
-  tensor,
-} from "@heddle/tensor";
+import { compile, type Device, disposeTree, HeddleError, scope, type Tensor, tensor } from "@heddle/tensor";
 import type { HostBatch } from "./data/packed-batches.js";
 import type { LossTerms, Objective, TokenBatch } from "./objective.js";
 
@@ -27,21 +18,19 @@ export interface Evaluator<Weights> {
   dispose(): void;
 }
 
-/** Makes a compiled evaluation of an objective; its noise key is always that of seed 0. */
+/** Makes a compiled evaluation of an objective: without noise. */
 export function createEvaluator<Weights>(
   device: Device,
   objective: Objective<Weights, TokenBatch>,
 ): Evaluator<Weights> {
-  const terms = compile(
-    (weights: Weights, tokens: Tensor, key: Tensor): LossTerms => objective(weights, { tokens }, { key }),
-  );
+  const terms = compile((weights: Weights, tokens: Tensor): LossTerms => objective(weights, { tokens }, {}));
   return {
     async run(weights, batches) {
       let loss = 0;
       let tokens = 0;
       for await (const { tokens: ids, rows, columns } of batches) {
         const { total, count } = scope(device, () =>
-          terms(weights, tensor(device, ids, { shape: [rows, columns] }), randomKey(device, 0)),
+          terms(weights, tensor(device, ids, { shape: [rows, columns] })),
         );
         loss += await total.item();
         tokens += await count.item();

@@ -7,8 +7,8 @@ export interface LossTerms {
 }
 
 export interface ObjectiveContext {
-  /** u32 [2], another one for each micro-batch: for dropout and other noise. */
-  readonly key: Tensor;
+  /** u32 [2], another one for each micro-batch: for dropout and other noise. Absent while evaluating, which has none. */
+  readonly key?: Tensor;
 }
 
 /** What training makes small. Must be traceable: synchronous, tensors in, tensors out. */
