@@ -1,3 +1,6 @@
+/** A buffer that grew beyond this many tokens gives its memory back when it is cleared. */
+const MAX_KEPT = 1 << 18;
+
 /**
  * A growing list of tokens in typed arrays: id and [start, end), first in units of the word that a model was given,
  * then shifted to units of the original text by whoever owns the buffer.
@@ -27,11 +30,12 @@ export class TokenBuffer {
 
   clear(): void {
     this.length = 0;
+    if (this.ids.length > MAX_KEPT) {
+      this.ids = new Int32Array(64);
+      this.starts = new Int32Array(64);
+      this.ends = new Int32Array(64);
+    }
     if (this.surfaces.size > 0) this.surfaces.clear();
-  }
-
-  reserve(extra: number): void {
-    if (this.length + extra > this.ids.length) this.grow(this.length + extra);
   }
 
   private grow(needed: number): void {

@@ -20,6 +20,9 @@ type Json = Readonly<Record<string, unknown>>;
  * tokenizer_config.json names the tokens with a role (bos_token ...) and, for tokenizer.model, further tokens and
  * whether BOS and EOS are added. Where it says nothing, BOS is added and EOS is not, as for Llama.
  *
+ * With tokenizer.model each stretch of text between special tokens is encoded by itself, dummy prefix included (the
+ * "legacy" way of Hugging Face's Llama tokenizer).
+ *
  * @throws HeddleError "config" if neither file is given; "format" and "unsupported" as the loaders of the files
  */
 export function loadTokenizer(files: TokenizerFiles): Tokenizer {
