@@ -1,5 +1,5 @@
 import { HeddleError } from "../error.js";
-import type { Piece, PieceKind, SentencePieceModel } from "../models/sentencepiece.js";
+import type { Piece, PieceKind, SentencePieceModel } from "../models/sentencepiece-pieces.js";
 import { readMessage, type WireField } from "./protobuf.js";
 
 /** What a SentencePiece model file says, as far as encoding and decoding need it. */

@@ -2,7 +2,12 @@ import { codePointLength } from "../aligned-text.js";
 import { PairTable } from "../pair-table.js";
 import { TokenBuffer } from "../token-buffer.js";
 import { Merger } from "./merge.js";
-import { type Piece, type Segmenter, type SentencePieceModel, userDefinedTrie } from "./sentencepiece.js";
+import {
+  type Piece,
+  type Segmenter,
+  type SentencePieceModel,
+  userDefinedTrie,
+} from "./sentencepiece-pieces.js";
 import type { PathPiece } from "./unigram.js";
 
 /**

@@ -1,37 +1,18 @@
 import { codePointLength } from "../aligned-text.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
-import { PieceTrie } from "../piece-trie.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
 import { createWordCuts } from "../word-cuts.js";
 import { byteTokenName } from "./byte-fallback.js";
 import type { CompiledModel } from "./model.js";
 import { compileSentencePieceBpe } from "./sentencepiece-bpe.js";
+import {
+  type Piece,
+  type Segmenter,
+  type SentencePieceModel,
+  userDefinedTrie,
+} from "./sentencepiece-pieces.js";
 import { BestPath, type PathPiece, UNKNOWN_PENALTY } from "./unigram.js";
-
-/** What a piece of a SentencePiece model is for. */
-export type PieceKind = "normal" | "unknown" | "control" | "userDefined" | "unused" | "byte";
-
-/** One entry of a SentencePiece vocabulary; its index is its id. */
-export interface Piece {
-  readonly piece: string;
-  /** float32 */
-  readonly score: number;
-  readonly kind: PieceKind;
-}
-
-/** The vocabulary and segmentation of a SentencePiece model file. */
-export interface SentencePieceModel {
-  readonly type: "SentencePiece";
-  readonly algorithm: "unigram" | "bpe" | "word" | "char";
-  readonly pieces: readonly Piece[];
-  readonly unkId: number;
-  readonly byteFallback: boolean;
-  readonly treatWhitespaceAsSuffix: boolean;
-}
-
-/** Cuts normalised text into pieces; id -1 for what the vocabulary does not hold. */
-export type Segmenter = (text: string) => PathPiece[];
 
 /**
  * Prepares a SentencePiece model.
@@ -163,11 +144,4 @@ function compileWordSegmenter(model: SentencePieceModel): Segmenter {
       start: match.index,
       end: match.index + match[0].length,
     }));
-}
-
-/** A trie of the symbols that are never cut. */
-export function userDefinedTrie(pieces: readonly Piece[]): PieceTrie {
-  const trie = new PieceTrie();
-  for (const [id, { piece, kind }] of pieces.entries()) if (kind === "userDefined") trie.add(piece, id);
-  return trie;
 }
