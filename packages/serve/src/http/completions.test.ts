@@ -80,6 +80,16 @@ describe("/v1/completions", () => {
     for (const chunk of chunks) expect(chunk.usage).toBeNull();
   });
 
+  it("streams several choices side by side, each under its index", async () => {
+    const { post } = appOver({});
+    const body = { prompt: ["a", "b"], n: 2, max_tokens: 6, temperature: 1, seed: 3 };
+    const { json } = await asJson(post("/v1/completions", body));
+    const { chunks } = await events(post("/v1/completions", { ...body, stream: true }));
+    const texts = ["", "", "", ""];
+    for (const { choices } of chunks) texts[choices[0].index] += choices[0].text;
+    expect(texts).toEqual(json.choices.map((choice: { text: string }) => choice.text));
+  });
+
   it("stops before a stop string and names ids with return_tokens", async () => {
     const { post } = appOver();
     const { json } = await asJson(
