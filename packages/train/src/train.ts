@@ -36,7 +36,7 @@ export interface TrainOptions<Weights> {
   readonly weighting?: "tokens" | "micro-batches";
   /** For dropout; default 0. */
   readonly seed?: number;
-  readonly evaluation?: EvaluationOptions;
+  readonly evaluation?: EvaluationOptions<Weights>;
   readonly checkpoints?: CheckpointOptions;
   /** A saved run to go on from. */
   readonly resume?: SavedRun;
@@ -48,9 +48,11 @@ export interface TrainOptions<Weights> {
   readonly isCompiled?: boolean;
 }
 
-export interface EvaluationOptions {
+export interface EvaluationOptions<Weights> {
   /** Steps between evaluations; one more comes at the end. */
   readonly every: number;
+  /** What is measured; default the objective of training. A model with dropout is measured without. */
+  readonly objective?: Objective<Weights, TokenBatch>;
   /** Gives the held-out batches anew for each evaluation. */
   readonly batches: () => Iterable<HostBatch> | AsyncIterable<HostBatch>;
 }
@@ -92,7 +94,10 @@ export async function train<Weights>(options: TrainOptions<Weights>): Promise<Tr
     ...(isCompiled === undefined ? {} : { isCompiled }),
   });
   const state = step.init(options.weights);
-  const evaluator = options.evaluation === undefined ? undefined : createEvaluator(device, objective);
+  const evaluator =
+    options.evaluation === undefined
+      ? undefined
+      : createEvaluator(device, options.evaluation.objective ?? objective);
   const run = new Run(options, { device, step, state, evaluator });
   try {
     return await run.toEnd();
@@ -224,7 +229,7 @@ class Run<Weights> {
     this.#options.onEvent?.({ kind: "step", step, loss, gradNorm, learningRate, tokens, tokensPerSecond });
   }
 
-  async #evaluate(evaluation: EvaluationOptions): Promise<Evaluation | undefined> {
+  async #evaluate(evaluation: EvaluationOptions<Weights>): Promise<Evaluation | undefined> {
     const resume = this.#pace.pause();
     const result = await this.#parts.evaluator?.run(this.#options.weights, evaluation.batches());
     if (result !== undefined) this.#options.onEvent?.({ kind: "evaluation", step: this.#done, ...result });
@@ -266,13 +271,8 @@ function deviceOf(weights: unknown): Device {
   return first.weight.device;
 }
 
-function checkCounts({
-  steps,
-  logEvery,
-  evaluation,
-  checkpoints,
-  microBatches,
-}: Omit<TrainOptions<unknown>, "weights" | "objective">): void {
+function checkCounts<Weights>(options: TrainOptions<Weights>): void {
+  const { steps, logEvery, evaluation, checkpoints, microBatches } = options;
   const counts = {
     steps,
     logEvery,

@@ -1,4 +1,126 @@
-import type { Command } from "commander";
+import { createModel, initWeights, type LoadedModel, parseConfig } from "@heddle/models";
+import { openModel } from "@heddle/models/node";
+import type { Device } from "@heddle/tensor";
+import { type Command, Option } from "commander";
+import { measure, type Timing } from "../bench/measure.js";
+import { decodeWork, prefillWork, trainingWork, type Work } from "../bench/work.js";
+import {
+  addDeviceOptions,
+  addOutputOptions,
+  createDevice,
+  type DeviceOptions,
+  type OutputOptions,
+  parseCount,
+} from "../options.js";
+import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
+import { countWeights } from "../training/run-model.js";
 
-export function addBench(_program: Command, _terminal: Terminal): void {}
+const shapes = {
+  "4m": { modelDim: 256, ffnDim: 688, numLayers: 6, numHeads: 8, numKvHeads: 4, vocabSize: 2048 },
+  "15m": { modelDim: 288, ffnDim: 768, numLayers: 6, numHeads: 6, numKvHeads: 6, vocabSize: 32_000 },
+  "110m": { modelDim: 768, ffnDim: 2048, numLayers: 12, numHeads: 12, numKvHeads: 12, vocabSize: 32_000 },
+} as const;
+
+interface BenchOptions extends DeviceOptions, OutputOptions {
+  readonly model?: string;
+  readonly shape: keyof typeof shapes;
+  readonly only?: Work["name"];
+  readonly repeats: number;
+  readonly batch: number;
+  readonly context: number;
+}
+
+export function addBench(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("bench")
+    .description(
+      "Measure tokens a second of decoding, prefill and training: median and 95th percentile of each step's time.",
+    )
+    .option("--model <directory>", "measure a Hugging Face model instead of a synthetic one")
+    .addOption(
+      new Option("--shape <name>", "a synthetic Llama of about so many weights")
+        .choices(Object.keys(shapes))
+        .default("4m"),
+    )
+    .addOption(
+      new Option("--only <work>", "measure one kind of work").choices(["decode", "prefill", "training"]),
+    )
+    .option("--repeats <n>", "steps to measure", parseCount, 20)
+    .option("--batch <n>", "sequences that are decoded or trained on at the same time", parseCount, 1)
+    .option("--context <n>", "tokens of the prompt, and of a training row", parseCount, 128);
+  addOutputOptions(addDeviceOptions(command)).action(async (options: BenchOptions) => {
+    const device = createDevice(options);
+    try {
+      const model = await openBenchModel(options, device);
+      const works = [decodeWork, prefillWork, trainingWork].filter(
+        ({ name }) => options.only === undefined || name === options.only,
+      );
+      const progress = createProgress(terminal, {
+        format: "bench {bar} {value}/{total} steps",
+        total: works.length * options.repeats,
+        isForced: options.progress ?? false,
+      });
+      const timings: Timing[] = [];
+      for (const work of works) {
+        const { repeats, batch, context } = options;
+        timings.push(
+          await measure(work, {
+            model,
+            repeats,
+            batch,
+            context,
+            signal: terminal.signal,
+            onStep: (done) => progress.update(timings.length * repeats + done),
+          }),
+        );
+      }
+      progress.stop();
+      const report = {
+        model: options.model ?? options.shape,
+        weights: countWeights(model.weights),
+        device: device.kind,
+        threads: device.limits.threads,
+        batch: options.batch,
+        context: options.context,
+        results: timings,
+      };
+      await terminal.print(options.json ? `${JSON.stringify(report)}\n` : describe(report));
+      model.dispose();
+    } finally {
+      device.dispose();
+    }
+  });
+}
+
+async function openBenchModel({ model, shape, context }: BenchOptions, device: Device): Promise<LoadedModel> {
+  if (model !== undefined) return openModel(model, { device });
+  const { modelDim, ffnDim, numLayers, numHeads, numKvHeads, vocabSize } = shapes[shape];
+  const config = parseConfig({
+    model_type: "llama",
+    vocab_size: vocabSize,
+    hidden_size: modelDim,
+    intermediate_size: ffnDim,
+    num_hidden_layers: numLayers,
+    num_attention_heads: numHeads,
+    num_key_value_heads: numKvHeads,
+    max_position_embeddings: Math.max(2048, 2 * context),
+    tie_word_embeddings: true,
+  });
+  return createModel({ config, device, weights: initWeights(config, device, { seed: 0 }) });
+}
+
+function describe(report: {
+  readonly model: string;
+  readonly weights: number;
+  readonly device: string;
+  readonly threads: number;
+  readonly results: readonly Timing[];
+}): string {
+  const head = `${report.model}: ${report.weights} weights, ${report.device} device, ${report.threads} threads\n`;
+  const rows = report.results.map(
+    ({ name, tokensPerSecond, stepMs, tokensPerStep }) =>
+      `${name.padEnd(9)} ${tokensPerSecond.toFixed(1).padStart(10)} tokens/s   step of ${tokensPerStep} tokens: p50 ${stepMs.p50.toFixed(2)} ms, p95 ${stepMs.p95.toFixed(2)} ms\n`,
+  );
+  return head + rows.join("");
+}

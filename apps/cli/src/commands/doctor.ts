@@ -1,4 +1,89 @@
+import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { type CpuDevice, cpu } from "@heddle/tensor";
 import type { Command } from "commander";
+import { readVersion } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-export function addDoctor(_program: Command, _terminal: Terminal): void {}
+/** What this machine offers to Heddle. */
+interface Diagnosis {
+  readonly heddle: string;
+  readonly node: string;
+  readonly platform: string;
+  readonly processor: string;
+  readonly cores: number;
+  readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
+  readonly cpuDevice:
+    | {
+        readonly simd: string;
+        readonly relaxedSimd: boolean;
+        readonly revectorized: boolean;
+        readonly sharedMemory: boolean;
+        readonly threads: number;
+      }
+    | { readonly error: string };
+  readonly gpu: { readonly adapters: "unknown" | readonly string[]; readonly note: string };
+}
+
+export function addDoctor(program: Command, terminal: Terminal): void {
+  program
+    .command("doctor")
+    .description("Tell what this machine offers: threads, SIMD, memory, GPU adapters.")
+    .option("--json", "print results as JSON")
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const diagnosis = examine();
+      await terminal.print(json ? `${JSON.stringify(diagnosis)}\n` : describe(diagnosis));
+    });
+}
+
+function examine(): Diagnosis {
+  return {
+    heddle: readVersion(),
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+    processor: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    memory: { totalBytes: totalmem(), freeBytes: freemem() },
+    cpuDevice: examineCpu(),
+    gpu: {
+      adapters: "unknown",
+      note: "this release computes on the CPU only and does not look for GPU adapters",
+    },
+  };
+}
+
+function examineCpu(): Diagnosis["cpuDevice"] {
+  let device: CpuDevice | undefined;
+  try {
+    device = cpu();
+    const { relaxedSimd, revectorized, sharedMemory } = device.features;
+    const simd = revectorized ? "256-bit (128-bit WebAssembly SIMD, joined by the engine)" : "128-bit";
+    return { simd, relaxedSimd, revectorized, sharedMemory, threads: device.limits.threads };
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  } finally {
+    device?.dispose();
+  }
+}
+
+function describe(found: Diagnosis): string {
+  const yes = (value: boolean) => (value ? "yes" : "no");
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const device = found.cpuDevice;
+  const rows: [string, string][] = [
+    ["heddle", found.heddle],
+    ["Node", `${found.node} on ${found.platform}`],
+    ["processor", `${found.processor}, ${found.cores} cores for this process`],
+    ["memory", `${gib(found.memory.totalBytes)}, ${gib(found.memory.freeBytes)} free`],
+    ...("error" in device
+      ? ([["cpu device", `unusable: ${device.error}`]] satisfies [string, string][])
+      : ([
+          ["SIMD", device.simd],
+          ["relaxed SIMD", yes(device.relaxedSimd)],
+          ["revectorisation", yes(device.revectorized)],
+          ["shared memory", yes(device.sharedMemory)],
+          ["threads", String(device.threads)],
+        ] satisfies [string, string][])),
+    ["GPU adapters", `${found.gpu.adapters} (${found.gpu.note})`],
+  ];
+  return rows.map(([name, value]) => `${`${name}:`.padEnd(17)}${value}\n`).join("");
+}

@@ -18,6 +18,11 @@ export function addTrain(program: Command, terminal: Terminal): void {
     )
     .requiredOption("--config <file>", "JSON or JSON5; see the README for every key")
     .option("--text <file>", "text to train on, instead of text.files; may be repeated", collect)
+    .option(
+      "--held-out <file>",
+      "text to evaluate on, instead of text.heldOutFiles; may be repeated",
+      collect,
+    )
     .option("--output <directory>", "folder of the run, instead of output")
     .option("--steps <n>", "instead of steps", parseCount)
     .addOption(new Option("--device <name>", "instead of device").choices(["cpu", "reference"]))

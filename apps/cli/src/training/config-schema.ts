@@ -103,7 +103,9 @@ export const trainingConfigSchema = z.strictObject({
     files: z.array(z.string()).default([]),
     /** Text between two documents; without it each file is one. */
     separator: z.string().min(1).optional(),
-    /** Part of the documents that is kept for evaluation. */
+    /** Texts to evaluate on; without them a part of the documents is set aside. */
+    heldOutFiles: z.array(z.string()).default([]),
+    /** That part; not with heldOutFiles. */
     heldOut: z.number().min(0).lt(1).default(0.01),
     shuffleBuffer: count.default(4096),
   }),
@@ -126,6 +128,8 @@ export const trainingConfigSchema = z.strictObject({
   schedule: schedule.default({ kind: "constant" }),
   optimizer: optimizer.prefault({ kind: "adamw" }),
   clipNorm: positive.optional(),
+  /** Part of the residual stream that is dropped while training. */
+  dropout: z.number().min(0).lt(1).default(0),
   logEvery: count.default(1),
   evaluate: z.strictObject({ every: count.default(500), batches: count.default(16) }).prefault({}),
   checkpoints: z.strictObject({ every: count.default(500), keepLast: count.default(2) }).prefault({}),

@@ -9,6 +9,7 @@ import { knownKeys, nearestKey } from "./nearest-key.js";
 /** What the command line says instead of, or besides, the file. Paths are relative to the working directory. */
 export interface ConfigOverrides {
   readonly text?: readonly string[];
+  readonly heldOut?: readonly string[];
   readonly output?: string;
   readonly steps?: number;
   readonly device?: "cpu" | "reference";
@@ -36,6 +37,7 @@ function resolveConfig(config: TrainingConfig, file: string, overrides: ConfigOv
   const beside = (path: string) => resolve(dirname(file), path);
   const { text, tokenizer, model, steps, device, threads } = config;
   const files = overrides.text?.map((path) => resolve(path)) ?? text.files.map(beside);
+  const heldOutFiles = overrides.heldOut?.map((path) => resolve(path)) ?? text.heldOutFiles.map(beside);
   const output =
     overrides.output === undefined ? config.output && beside(config.output) : resolve(overrides.output);
   const problems = [
@@ -53,7 +55,7 @@ function resolveConfig(config: TrainingConfig, file: string, overrides: ConfigOv
   return {
     ...config,
     output,
-    text: { ...text, files },
+    text: { ...text, files, heldOutFiles },
     tokenizer: { ...tokenizer, ...(tokenizer.from === undefined ? {} : { from: beside(tokenizer.from) }) },
     model: { ...model, ...(model.from === undefined ? {} : { from: beside(model.from) }) },
     steps: overrides.steps ?? steps,

@@ -10,23 +10,36 @@ import { textFiles } from "@heddle/train/node";
 import type { ResolvedConfig } from "./read-config.js";
 import type { RunTokenizer } from "./run-tokenizer.js";
 
-/** The texts of a run, split into those to train on and those held out. */
+/** The texts of a run: those to train on, and those that are held out. */
 export interface RunTexts {
-  readonly source: TextSource;
-  isHeldOut(text: string): boolean;
+  readonly training: HalfOfTexts;
+  readonly heldOut: HalfOfTexts;
 }
 
+interface HalfOfTexts {
+  readonly source: TextSource;
+  readonly accepts: (text: string) => boolean;
+}
+
+/** Held-out texts come from files of their own, or are a part of the training files. */
 export function openRunTexts({ text, seed }: ResolvedConfig): RunTexts {
-  const { files, separator, heldOut } = text;
+  const { files, heldOutFiles, separator, heldOut } = text;
+  const open = (paths: readonly string[]) => textFiles(paths, separator === undefined ? {} : { separator });
+  const source = open(files);
+  if (heldOutFiles.length > 0) {
+    const all = () => true;
+    return { training: { source, accepts: all }, heldOut: { source: open(heldOutFiles), accepts: all } };
+  }
+  const isHeldOut = createHeldOut({ fraction: heldOut, seed });
   return {
-    source: textFiles(files, separator === undefined ? {} : { separator }),
-    isHeldOut: createHeldOut({ fraction: heldOut, seed }),
+    training: { source, accepts: (one) => !isHeldOut(one) },
+    heldOut: { source, accepts: isHeldOut },
   };
 }
 
 /** The texts to train on, in order, once. */
-export async function* trainingTexts({ source, isHeldOut }: RunTexts): AsyncGenerator<string> {
-  for await (const { text } of source.documents()) if (!isHeldOut(text)) yield text;
+export async function* trainingTexts({ training }: RunTexts): AsyncGenerator<string> {
+  for await (const { text } of training.source.documents()) if (training.accepts(text)) yield text;
 }
 
 /** Batches to train on: shuffled, packed, without end. */
@@ -36,10 +49,9 @@ export function trainingBatches(
   tokenizer: RunTokenizer,
 ): BatchSource {
   const documents = createDocumentStream({
-    source: texts.source,
+    ...texts.training,
     shuffleBuffer: config.text.shuffleBuffer,
     seed: config.seed,
-    accepts: (text) => !texts.isHeldOut(text),
   });
   return createPackedBatches({ documents, ...packing(config, tokenizer) });
 }
@@ -51,10 +63,9 @@ export async function* heldOutBatches(
   tokenizer: RunTokenizer,
 ): AsyncGenerator<HostBatch> {
   const documents = createDocumentStream({
-    source: texts.source,
+    ...texts.heldOut,
     shuffleBuffer: 1,
     epochs: 1,
-    accepts: (text) => texts.isHeldOut(text),
   });
   const batches = createPackedBatches({ documents, ...packing(config, tokenizer) });
   for (let taken = 0; taken < config.evaluate.batches; taken++) {

@@ -92,7 +92,12 @@ function trainModel(config: ResolvedConfig, parts: TrainingParts): Promise<Train
   const texts = openRunTexts(config);
   return train({
     weights: model.weights,
-    objective: causalLm((weights, ids) => decoderLogits(model.config, weights, { ids })),
+    objective: causalLm((weights: RunModel["weights"], ids, { key }) =>
+      decoderLogits(model.config, weights, {
+        ids,
+        ...(key === undefined ? {} : { dropout: { rate: config.dropout, key } }),
+      }),
+    ),
     optimizer: createOptimizer(config),
     data: trainingBatches(texts, config, tokenizer),
     steps: config.steps,
@@ -103,10 +108,13 @@ function trainModel(config: ResolvedConfig, parts: TrainingParts): Promise<Train
     weighting: config.batch.weighting,
     seed: config.seed,
     logEvery: config.logEvery,
-    ...(config.text.heldOut > 0
+    ...(config.text.heldOut > 0 || config.text.heldOutFiles.length > 0
       ? {
           evaluation: {
             every: config.evaluate.every,
+            objective: causalLm((weights: RunModel["weights"], ids) =>
+              decoderLogits(model.config, weights, { ids }),
+            ),
             batches: () => heldOutBatches(texts, config, tokenizer),
           },
         }
