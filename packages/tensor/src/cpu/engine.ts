@@ -28,34 +28,39 @@ export function nodeBuiltin<Name extends keyof NodeBuiltins>(name: Name): NodeBu
   return process.getBuiltinModule?.(name) as NodeBuiltins[Name] | undefined;
 }
 
+/** V8's version from which it knows every flag below; an unknown one would be printed on stderr. */
+const MIN_V8_MAJOR = 12;
+
 /**
- * Lets V8 join pairs of 128-bit operations into 256-bit ones in modules compiled from now on (Node only).
- * @returns whether a flag was set; whether it has an effect depends on the engine and the processor
+ * Flags under which Heddle's modules are compiled, and those that undo them.
+ *
+ * - Optimised before the first run: V8 would else start in the baseline compiler and stay there for the first half second.
+ *   Kernels are so small that this takes about a millisecond.
+ * - Pairs of 128-bit operations become one of 256 bits where the processor has AVX2.
  */
-export function switchOnRevectorization(): boolean {
-  const v8 = nodeBuiltin("node:v8");
-  v8?.setFlagsFromString("--experimental-wasm-revectorize");
-  return v8 !== undefined;
+const flags = [
+  ["--no-liftoff", "--liftoff"],
+  ["--no-wasm-lazy-compilation", "--wasm-lazy-compilation"],
+  ["--experimental-wasm-revectorize", "--no-experimental-wasm-revectorize"],
+] as const;
+
+/** Whether this engine takes the flags: Node, unless whoever started it tuned its WebAssembly compilers already. */
+function takesFlags(): boolean {
+  const { process } = globalThis as { process?: NodeProcess };
+  const isTuned = process?.execArgv?.some((flag) => /liftoff|wasm/.test(flag)) ?? false;
+  return !isTuned && Number.parseInt(process?.versions?.v8 ?? "0", 10) >= MIN_V8_MAJOR;
 }
 
-const optimizeAtOnce = ["--no-liftoff", "--no-wasm-lazy-compilation"];
-const optimizeLater = ["--liftoff", "--wasm-lazy-compilation"];
-
 /**
- * Compiles a module. In Node it is optimised before its first run, where V8 would else start in the baseline compiler and
- * stay there for the first half second; kernels are so small that this takes a millisecond.
+ * Compiles a module; in Node under flags that make it as fast as the machine allows. They are set for this module alone: other
+ * WebAssembly in the process is compiled as ever.
  */
 export function compileModule(bytes: Uint8Array): WebAssembly.Module {
-  const v8 = nodeBuiltin("node:v8");
-  // Whoever started Node with flags for its WebAssembly compilers keeps them.
-  const isTuned = (globalThis as { process?: NodeProcess }).process?.execArgv?.some((flag) =>
-    /liftoff|wasm/.test(flag),
-  );
-  if (v8 === undefined || isTuned) return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
-  for (const flag of optimizeAtOnce) v8.setFlagsFromString(flag);
+  const v8 = takesFlags() ? nodeBuiltin("node:v8") : undefined;
+  for (const [on] of flags) v8?.setFlagsFromString(on);
   try {
     return new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
   } finally {
-    for (const flag of optimizeLater) v8.setFlagsFromString(flag);
+    for (const [, off] of flags) v8?.setFlagsFromString(off);
   }
 }

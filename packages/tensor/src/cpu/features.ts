@@ -1,7 +1,7 @@
 import { HeddleError } from "../error.js";
 import { assemble, type FunctionBuilder } from "../wasm/assembler.js";
 import { f32x4, i32x4, v128 } from "../wasm/simd.js";
-import { compileModule, nodeBuiltin, switchOnRevectorization } from "./engine.js";
+import { compileModule, nodeBuiltin } from "./engine.js";
 import type { CpuFeatures } from "./kernel.js";
 
 export interface FeatureOptions {
@@ -14,8 +14,6 @@ const DEFAULT_MAX_THREADS = 16;
 
 /**
  * Finds out what this engine and processor offer to kernels, by validating and timing tiny modules.
- *
- * On Node it also switches 256-bit revectorisation on, which counts for modules compiled afterwards.
  * @throws HeddleError "unsupported" where WebAssembly has no 128-bit SIMD
  * @throws HeddleError "config" for a number of threads outside 1..64
  */
@@ -29,9 +27,10 @@ export function detectFeatures(options: FeatureOptions = {}): CpuFeatures {
   }
   const sharedMemory = canShareMemory();
   const relaxedSimd = hasRelaxedSimd();
+  const isNode = nodeBuiltin("node:v8") !== undefined;
   return {
     relaxedSimd,
-    revectorized: switchOnRevectorization() && joinsVectors(relaxedSimd),
+    revectorized: isNode && joinsVectors(relaxedSimd),
     sharedMemory,
     threads: sharedMemory ? threadsFor(options.threads) : 1,
   };
