@@ -47,9 +47,12 @@ const laneStores = { 8: 88, 16: 89, 32: 90, 64: 91 } as const;
  * append code in the order in which they are called. Parameters come before other locals.
  */
 export class FunctionBuilder {
-  readonly #code = new Code();
+  readonly #constants = new Map<string, { readonly index: number; readonly bytes: readonly number[] }>();
+  readonly #code = new Code((bytes) => this.#nameConstant(bytes));
   readonly #params: ValueType[] = [];
   readonly #locals: ValueType[] = [];
+  /** Vectors named by `let` in the innermost counting loop so far. */
+  readonly #roundVectors: number[] = [];
   #depth = 0;
 
   /** Declares the next parameter of `run`. */
@@ -65,9 +68,10 @@ export class FunctionBuilder {
     return local(type, this.#params.length + this.#locals.length - 1);
   }
 
-  /** Computes the value here, once, and names it. */
+  /** Computes the value here, once, and names it. Inside the body of a counting loop the name holds for that round only. */
   let<T extends ValueType>(value: Value<T>): Local<T> {
     const result = this.local(value.type);
+    if (value.type === "v128") this.#roundVectors.push(result.index);
     value.emit(this.#code);
     this.#code.byte(0x21).unsigned(result.index);
     return result;
@@ -172,10 +176,24 @@ export class FunctionBuilder {
   while(condition: Value<"i32">, body: () => void): void {
     this.if(condition, () =>
       this.loop((again) => {
-        body();
+        this.#eachRound(body);
         this.branchIf(again, condition);
       }),
     );
+  }
+
+  /**
+   * Forgets the vectors that a round has named. A local set in a loop is a value that the next round might read; V8 does not
+   * join vector operations into 256-bit ones whose results are alive so long.
+   */
+  #eachRound(body: () => void): void {
+    const outerVectors = this.#roundVectors.splice(0);
+    body();
+    const zero = this.#roundVectors.length > 0 ? this.#nameConstant(new Array<number>(16).fill(0)) : 0;
+    for (const index of this.#roundVectors) {
+      this.#code.byte(0x20).unsigned(zero).byte(0x21).unsigned(index);
+    }
+    this.#roundVectors.splice(0, Number.POSITIVE_INFINITY, ...outerVectors);
   }
 
   /** Counts an existing variable up: `for (; i < limit; i += step)`. It ends at the first value >= limit (signed). */
@@ -209,11 +227,22 @@ export class FunctionBuilder {
     this.#code.byte(0x0b);
   }
 
+  /** The local that holds a vector constant from the function's start on. */
+  #nameConstant(bytes: readonly number[]): number {
+    const key = bytes.join();
+    const known = this.#constants.get(key);
+    if (known) return known.index;
+    const { index } = this.local("v128");
+    this.#constants.set(key, { index, bytes });
+    return index;
+  }
+
   #body(): Uint8Array {
     const body = new Code();
     const runs = runLengths(this.#locals);
     body.unsigned(runs.length);
     for (const { type, count } of runs) body.unsigned(count).byte(typeCode(type));
+    for (const { index, bytes } of this.#constants.values()) body.vector(bytes).byte(0x21).unsigned(index);
     return body.bytes(this.#code.finish()).byte(0x0b).finish();
   }
 }

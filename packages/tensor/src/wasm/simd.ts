@@ -27,9 +27,10 @@ function simd<T extends ValueType>(
   return instruction(type, [0xfd, ...unsignedLeb(opcode), ...immediates], operands);
 }
 
-/** The constant whose 16 bytes are those of the array. */
+/** The constant whose 16 bytes are those of the array. A function builds each of its constants once, at its start. */
 function constant(lanes: ArrayBufferView): Value<"v128"> {
-  return simd("v128", 12, [], [...new Uint8Array(lanes.buffer, lanes.byteOffset, 16)]);
+  const bytes = [...new Uint8Array(lanes.buffer, lanes.byteOffset, 16)];
+  return { type: "v128", emit: (code) => code.vector(bytes) };
 }
 
 type Lift = (operand: V128) => Value<"v128">;

@@ -36,6 +36,19 @@ export type F64 = Value<"f64"> | number;
 export class Code {
   #bytes = new Uint8Array(256);
   #length = 0;
+  readonly #nameConstant: ((bytes: readonly number[]) => number) | undefined;
+
+  /** `nameConstant` gives the local that holds a vector constant; without it constants are written where they are used. */
+  constructor(nameConstant?: (bytes: readonly number[]) => number) {
+    this.#nameConstant = nameConstant;
+  }
+
+  /** A constant vector. Engines build one anew at each use, which costs more than the use: so it is kept in a local. */
+  vector(bytes: readonly number[]): this {
+    const isCheap = bytes.every((byte) => byte === bytes[0] && (byte === 0 || byte === 255));
+    if (isCheap || !this.#nameConstant) return this.bytes([0xfd, 12, ...bytes]);
+    return this.byte(0x20).unsigned(this.#nameConstant(bytes));
+  }
 
   byte(value: number): this {
     if (this.#length === this.#bytes.length) {

@@ -135,19 +135,18 @@ interface Pass {
 function emitPass(f: FunctionBuilder, program: RowProgram, { i, vectors, width }: Pass): void {
   const { math, expression, inputRows, outputRows, constantLanes } = program;
   const skips = Array.from({ length: vectors }, (_, k) => 4 * k);
+  const addressed = (rows: readonly OperandRow[]) =>
+    rows.map((row) => ({ row, address: f.let(rowAddress(row, i)) }));
+  const inputs = addressed(inputRows);
   const results = skips.map((skip) => {
-    const inputs = inputRows.map((row) => loadRow(f, row, i, { width, skip }));
-    return expressionLanes(f, math, expression, { inputs, constants: constantLanes });
+    const lanes = inputs.map(({ row, address }) => loadRow(f, row, address, { width, skip }));
+    return expressionLanes(f, math, expression, { inputs: lanes, constants: constantLanes });
   });
-  outputRows.forEach((row, j) => {
+  addressed(outputRows).forEach(({ row, address }, j) => {
     skips.forEach((skip, k) => {
       const value = results[k]?.[j];
       invariant(value, "every output has a value");
-      storeLanes(f, row.dtype, rowAddress(row, i), {
-        value,
-        width,
-        byteOffset: skip << byteShift(row.dtype),
-      });
+      storeLanes(f, row.dtype, address, { value, width, byteOffset: skip << byteShift(row.dtype) });
     });
   });
 }

@@ -69,7 +69,8 @@ export function storeLanes(
 ): void {
   const bits = encode(f, dtype, value);
   const shift = byteShift(dtype);
-  if (width === 1) f.storeLane(shift === 2 ? 32 : shift === 1 ? 16 : 8, address, bits, { lane: 0, byteOffset });
+  if (width === 1)
+    f.storeLane(shift === 2 ? 32 : shift === 1 ? 16 : 8, address, bits, { lane: 0, byteOffset });
   else if (shift === 2) f.store("v128", address, bits, byteOffset);
   else if (shift === 1) f.storeLane(64, address, i16x8.narrowI32x4U(bits, bits), { lane: 0, byteOffset });
   else {

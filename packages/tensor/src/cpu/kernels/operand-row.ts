@@ -40,15 +40,17 @@ export function rowAddress({ dtype, mode, pointer, stride }: OperandRow, i: Valu
   return i32.add(pointer, mode === "strided" ? i32.mul(i, stride) : i32.shl(i, byteShift(dtype)));
 }
 
-/** Loads elements i + skip .. i + skip + width - 1. */
+/**
+ * Loads elements skip .. skip + width - 1 from `address` (of `rowAddress`) on. Neighbouring vectors must share the address:
+ * only then can the engine join them.
+ */
 export function loadRow(
   f: FunctionBuilder,
   row: OperandRow,
-  i: Value<"i32">,
+  address: Local<"i32">,
   { width, skip = 0 }: { width: LaneWidth; skip?: number },
 ): Local<"v128"> {
   if (row.repeated) return row.repeated;
-  const address = rowAddress(row, i);
   if (row.mode === "strided" && width === 4) {
     return gatherLanes(f, row.dtype, i32.add(address, i32.mul(row.stride, skip)), row.stride);
   }

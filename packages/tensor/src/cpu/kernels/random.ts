@@ -51,7 +51,9 @@ export function randomKernel(
             values.forEach((value, k) => {
               for (let lane = 0; lane < 4; lane++) {
                 const isInside = i32.ltS(i32.add(first, 4 * k + lane), limit);
-                f.if(isInside, () => f.storeLane(32, address, value, { lane, byteOffset: 16 * k + 4 * lane }));
+                f.if(isInside, () =>
+                  f.storeLane(32, address, value, { lane, byteOffset: 16 * k + 4 * lane }),
+                );
               }
             }),
         );

@@ -8,7 +8,7 @@ import type { CpuFeatures, KernelStep } from "../kernel.js";
 import { constantArguments, expressionKey, expressionLanes, splatConstants } from "./expression-lanes.js";
 import { foldKind, laneFold } from "./fold.js";
 import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
-import { byteShift, type LaneWidth } from "./lanes.js";
+import { byteShift, type LaneWidth, loadLanes, storeLanes } from "./lanes.js";
 import { innerMode, loadRow, type OperandRow, openRow, rowAddress } from "./operand-row.js";
 import {
   countedLoop,
@@ -27,13 +27,16 @@ import {
 
 /** Rows that one unit adds up in f32; fixed, so that results do not depend on the number of threads. */
 const chunkRows = 64;
-/** Columns of one unit, and of one pass over its rows (eight vectors stay in registers). */
+/** Rows read side by side: as many streams as the processor's prefetcher follows. */
+const blockRows = 8;
+/** Columns of one unit, and of one pass over a block of rows (eight vectors stay in registers). */
 const stripColumns = 1024;
 const passVectors = 8;
 
 /**
  * Reduces outer axes while the innermost one is kept: vectors run along the columns. A unit folds up to 64 rows of a strip of
- * columns; where there are more rows, a second step joins the partial rows (sums in float64).
+ * columns into scratch memory, eight at a time; a second step joins the partial rows (sums in float64). Up to eight rows are
+ * folded straight into the output.
  */
 export function reduceColumns(plan: ReductionPlan, features: CpuFeatures): LoweredKernel {
   const columns = splitLastAxis(plan.kept);
@@ -49,7 +52,7 @@ export function reduceColumns(plan: ReductionPlan, features: CpuFeatures): Lower
   };
   const loop = partialRowsLoop([columns.outer, chunks, strips], columns.extent);
   const numPartials = sizeOf(chunks.shape);
-  const isWhole = numPartials === 1;
+  const isWhole = numPartials === 1 && rows.extent <= blockRows;
   const first = foldStep(plan, {
     loop,
     numRows: rows.extent,
@@ -135,12 +138,10 @@ function foldStep(plan: ReductionPlan, fold: FoldLoop): KernelStep {
           ),
         );
         const target = offsets.at(-1) ?? output;
-        const store = (column: Local<"i32">, totals: Local<"v128">, width: LaneWidth) => {
+        const partials = f.let(i32.add(output, i32.shl(target, 2)));
+        const finishAt = (column: Local<"i32">, totals: Local<"v128">, width: LaneWidth) => {
           const position = i32.add(target, column);
-          if (isWhole)
-            storeFinished(f, plan, totals, { output, position, math, constants: epilogueConstants, width });
-          else if (width === 4) f.store("v128", i32.add(output, i32.shl(position, 2)), totals);
-          else f.storeLane(32, i32.add(output, i32.shl(position, 2)), totals, { lane: 0 });
+          storeFinished(f, plan, totals, { output, position, math, constants: epilogueConstants, width });
         };
         foldStrip(f, plan, {
           rows,
@@ -149,7 +150,7 @@ function foldStep(plan: ReductionPlan, fold: FoldLoop): KernelStep {
           numColumns: left(numColumns, indices.at(-1), stripColumns),
           math,
           constants: prologueConstants,
-          store,
+          ...(isWhole ? { finishAt } : { partials }),
         });
       });
     },
@@ -163,55 +164,82 @@ interface Strip {
   readonly numColumns: Local<"i32">;
   readonly math: LaneMath;
   readonly constants: readonly Local<"v128">[];
-  readonly store: (column: Local<"i32">, totals: Local<"v128">, width: LaneWidth) => void;
+  /** Where the folded rows go: to the output, or joined to what scratch memory holds. */
+  readonly finishAt?: (column: Local<"i32">, totals: Local<"v128">, width: LaneWidth) => void;
+  readonly partials?: Local<"i32">;
 }
 
-/** Folds the rows of a strip: 32 columns at a time, then 4, then 1. */
+/** Folds the rows of a strip, a block of them at a time. */
 function foldStrip(f: FunctionBuilder, plan: ReductionPlan, strip: Strip): void {
-  const { numColumns } = strip;
-  const column = f.let(i32.const(0));
-  const pass = (vectors: number, width: LaneWidth) => () =>
-    foldPass(f, plan, strip, { column, vectors, width });
-  f.advance(column, i32.sub(numColumns, 4 * passVectors - 1), 4 * passVectors, pass(passVectors, 4));
-  f.advance(column, i32.sub(numColumns, 3), 4, pass(1, 4));
-  f.advance(column, numColumns, 1, pass(1, 1));
+  const { rows, rowBytes, numRows, partials } = strip;
+  if (!partials) {
+    foldBlock(f, plan, strip);
+    return;
+  }
+  eachColumn(f, strip.numColumns, ({ column, vectors, width }) => {
+    const address = f.let(i32.add(partials, i32.shl(column, 2)));
+    for (let k = 0; k < vectors; k++) {
+      const start = laneFold(plan.combine, foldKind(plan.valueDtype)).start;
+      storeLanes(f, "f32", address, { value: start, width, byteOffset: 16 * k });
+    }
+  });
+  f.for(0, numRows, blockRows, (first) => {
+    const count = f.let(i32.sub(numRows, first));
+    f.if(i32.gtS(count, blockRows), () => f.set(count, blockRows));
+    foldBlock(f, plan, { ...strip, numRows: count });
+    rows.forEach((row, k) => {
+      f.increase(row.pointer, i32.mul(rowBytes[k] ?? 0, blockRows));
+    });
+  });
 }
 
-interface Pass {
+interface Columns {
   readonly column: Local<"i32">;
   readonly vectors: number;
   readonly width: LaneWidth;
 }
 
-function foldPass(
-  f: FunctionBuilder,
-  plan: ReductionPlan,
-  strip: Strip,
-  { column, vectors, width }: Pass,
-): void {
-  const { rows, rowBytes, numRows, math, constants, store } = strip;
+/** Visits columns: 32 at a time, then 4, then 1. */
+function eachColumn(f: FunctionBuilder, numColumns: Local<"i32">, body: (at: Columns) => void): void {
+  const column = f.let(i32.const(0));
+  const pass = (vectors: number, width: LaneWidth) => () => body({ column, vectors, width });
+  f.advance(column, i32.sub(numColumns, 4 * passVectors - 1), 4 * passVectors, pass(passVectors, 4));
+  f.advance(column, i32.sub(numColumns, 3), 4, pass(1, 4));
+  f.advance(column, numColumns, 1, pass(1, 1));
+}
+
+/** Folds a few rows of every column. */
+function foldBlock(f: FunctionBuilder, plan: ReductionPlan, strip: Strip): void {
+  const { rows, rowBytes, numRows, numColumns, math, constants, finishAt, partials } = strip;
   const fold = laneFold(plan.combine, foldKind(plan.valueDtype));
-  const totals = Array.from({ length: vectors }, () => f.let(fold.start));
-  const zero = i32.const(0);
-  const lines = rows.map((row) => ({
-    ...row,
-    pointer: f.let(rowAddress(row, row.mode === "repeated" ? zero : column)),
-  }));
-  f.for(0, numRows, 1, () => {
-    const held = lines.map((line) =>
-      line.mode === "repeated" ? loadRow(f, line, zero, { width: 1 }) : undefined,
+  eachColumn(f, numColumns, ({ column, vectors, width }) => {
+    const target = f.let(i32.add(partials ?? 0, i32.shl(column, 2)));
+    const totals = Array.from({ length: vectors }, (_, k) =>
+      partials ? loadLanes(f, "f32", target, { width, byteOffset: 16 * k }) : f.let(fold.start),
     );
+    const lines = rows.map((row) => ({
+      row,
+      address: f.let(rowAddress(row, row.mode === "repeated" ? i32.const(0) : column)),
+    }));
+    f.for(0, numRows, 1, () => {
+      const held = lines.map(({ row, address }) =>
+        row.mode === "repeated" ? loadRow(f, row, address, { width: 1 }) : undefined,
+      );
+      totals.forEach((total, k) => {
+        const inputs = lines.map(
+          ({ row, address }, j) => held[j] ?? loadRow(f, row, address, { width, skip: 4 * k }),
+        );
+        const [value] = expressionLanes(f, math, plan.reduction.prologue, { inputs, constants });
+        if (value) f.set(total, fold.join(total, value));
+      });
+      lines.forEach(({ address }, j) => {
+        f.increase(address, rowBytes[j] ?? 0);
+      });
+    });
     totals.forEach((total, k) => {
-      const inputs = lines.map((line, j) => held[j] ?? loadRow(f, line, zero, { width, skip: 4 * k }));
-      const [value] = expressionLanes(f, math, plan.reduction.prologue, { inputs, constants });
-      if (value) f.set(total, fold.join(total, value));
+      if (partials) storeLanes(f, "f32", target, { value: total, width, byteOffset: 16 * k });
+      else finishAt?.(k === 0 ? column : f.let(i32.add(column, 4 * k)), total, width);
     });
-    lines.forEach((line, j) => {
-      f.increase(line.pointer, rowBytes[j] ?? 0);
-    });
-  });
-  totals.forEach((total, k) => {
-    store(k === 0 ? column : f.let(i32.add(column, 4 * k)), total, width);
   });
 }
 

@@ -8,7 +8,7 @@ import type { CpuFeatures, KernelArgument, KernelStep } from "../kernel.js";
 import { constantArguments, expressionKey, expressionLanes, splatConstants } from "./expression-lanes.js";
 import { foldKind, joinTotals, laneFold, partialShift, startTotal } from "./fold.js";
 import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
-import { innerMode, loadRow, openRow } from "./operand-row.js";
+import { innerMode, loadRow, openRow, rowAddress } from "./operand-row.js";
 import {
   countedLoop,
   epilogueArguments,
@@ -110,7 +110,7 @@ function partialStep(
         );
         const total = foldRow(f, plan, count, (i, width) => {
           const operands = {
-            inputs: rows.map((row) => loadRow(f, row, i, { width })),
+            inputs: rows.map((row) => loadRow(f, row, f.let(rowAddress(row, i)), { width })),
             constants: prologueConstants,
           };
           return expressionLanes(f, math, reduction.prologue, operands)[0] ?? i32x4.splat(0);
