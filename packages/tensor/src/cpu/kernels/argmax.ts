@@ -8,6 +8,7 @@ import { foldKind, laneFold } from "./fold.js";
 import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
 import { elementAddress, type LaneWidth, loadLanes } from "./lanes.js";
 import { foldTerm } from "./row.js";
+import { laneRange, positionAddress } from "./row-kernel.js";
 
 /** Columns of one unit. */
 const stripColumns = 64;
@@ -36,11 +37,15 @@ function rowStep(which: "max" | "min", { outer, extent, dtype }: AxisShape, feat
     (f, [source, target, count], { begin, end }) => {
       f.for(begin, end, 1, (row) => {
         const line = f.let(elementAddress(source, i32.mul(row, count), dtype));
-        const load = (i: Value<"i32">, width: LaneWidth) =>
-          loadLanes(f, dtype, elementAddress(line, i, dtype), { width });
-        const folded = foldTerm(f, count, load, laneFold(which, kind));
+        const loop = { count, isPaired: false };
+        const folded = foldTerm(f, loop, laneFold(which, kind), (at) =>
+          loadLanes(f, dtype, positionAddress(at, line, dtype), laneRange(at, dtype)),
+        );
         const extreme = f.let(i32x4.splat(i32x4.extract(folded, 0)));
-        const place = findFirst(f, count, (i, width) => isExtreme(load(i, width), extreme, kind === "float"));
+        const place = findFirst(f, count, (i, width) => {
+          const value = loadLanes(f, dtype, elementAddress(line, i, dtype), { width });
+          return isExtreme(value, extreme, kind === "float");
+        });
         f.store("i32", elementAddress(target, row, "i32"), place);
       });
     },

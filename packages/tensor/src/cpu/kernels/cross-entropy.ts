@@ -5,7 +5,7 @@ import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
 import { argument, type LoweredKernel } from "./kernel-step.js";
 import type { LaneDType } from "./lanes.js";
-import { eachElement, sumTerm } from "./row.js";
+import { eachVector, sumTerm } from "./row.js";
 import { type RowAccess, type RowBuffer, type RowShape, rowStep } from "./row-kernel.js";
 import { logSumExp } from "./softmax.js";
 
@@ -20,9 +20,9 @@ const rowsOf = (dtype: LaneDType): RowBuffer => ({ layout: "rows", dtype });
 const scalarsOf = (dtype: LaneDType): RowBuffer => ({ layout: "scalars", dtype });
 
 /** The class wanted in this row, and whether the row counts; a class outside of the row counts, and gives NaN. */
-function readTarget(f: FunctionBuilder, { count, loadScalar }: RowAccess, ignoreIndex: Local<"i32">) {
+function readTarget(f: FunctionBuilder, { loop, loadScalar }: RowAccess, ignoreIndex: Local<"i32">) {
   const target = f.let(i32x4.extract(loadScalar(1), 0));
-  return { target, counts: i32.ne(target, ignoreIndex), isInside: i32.ltU(target, count) };
+  return { target, counts: i32.ne(target, ignoreIndex), isInside: i32.ltU(target, loop.count) };
 }
 
 /**
@@ -42,7 +42,7 @@ export function crossEntropyKernel(shape: CrossEntropyShape, features: CpuFeatur
       features,
     },
     (f, row, [ignored, smoothing]) => {
-      const { count, load, storeScalar } = row;
+      const { loop, length, load, loadElement, storeScalar } = row;
       const total = logSumExp(f, row);
       storeScalar(3, f32x4.splat(total));
       const { target, counts, isInside } = readTarget(f, row, ignored as Local<"i32">);
@@ -50,13 +50,13 @@ export function crossEntropyKernel(shape: CrossEntropyShape, features: CpuFeatur
       f.if(counts, () => {
         f.set(loss, Number.NaN);
         f.if(isInside, () => {
-          const picked = f32x4.extract(load(0, target, 1), 0);
+          const picked = f32x4.extract(loadElement(0, target), 0);
           f.set(loss, f32.sub(total, picked));
           if (!isSmooth) return;
           // (1 - s)(total - picked) + s (total - mean)
           const s = smoothing as Local<"f32">;
-          const sum = sumTerm(f, count, (i, width) => load(0, i, width));
-          const mean = f32.demoteF64(f64.div(sum, f64.convertI32S(count)));
+          const sum = sumTerm(f, loop, (at) => load(0, at));
+          const mean = f32.demoteF64(f64.div(sum, length));
           f.set(loss, f32.add(f32.mul(loss, f32.sub(1, s)), f32.mul(f32.sub(total, mean), s)));
         });
       });
@@ -87,7 +87,7 @@ export function crossEntropyGradKernel(shape: CrossEntropyShape, features: CpuFe
       features,
     },
     (f, row, [ignored, confidence, floor]) => {
-      const { math, count, load, loadScalar, store } = row;
+      const { math, loop, load, loadScalar, store } = row;
       const { target, counts } = readTarget(f, row, ignored as Local<"i32">);
       f.if(
         counts,
@@ -97,17 +97,20 @@ export function crossEntropyGradKernel(shape: CrossEntropyShape, features: CpuFe
           const spread = f.let(f32x4.splat(floor as Local<"f32">));
           const wanted = f.let(f32x4.splat(confidence as Local<"f32">));
           const targetLanes = f.let(i32x4.splat(target));
-          eachElement(f, count, (i, width) => {
-            const probability = math.expNonPositive(f32x4.sub(load(0, i, width), total));
-            const classes = i32x4.add(i32x4.splat(i), v128.const(new Int32Array([0, 1, 2, 3])));
-            const isTarget = i32x4.eq(classes, targetLanes);
+          eachVector(f, loop, (at) => {
+            const probability = math.expNonPositive(f32x4.sub(load(0, at), total));
+            const isTarget = i32x4.eq(i32x4.add(i32x4.splat(at.i), classesFrom(at.skip)), targetLanes);
             const rest = f32x4.sub(f32x4.sub(probability, spread), v128.and(isTarget, wanted));
-            store(4, i, { value: f32x4.mul(rest, gradient), width });
+            const value = f.let(f32x4.mul(rest, gradient));
+            return [() => store(4, at, value)];
           });
         },
-        () => eachElement(f, count, (i, width) => store(4, i, { value: f32x4.splat(0), width })),
+        () => eachVector(f, loop, (at) => [() => store(4, at, f32x4.splat(0))]),
       );
     },
   );
   return { steps: [step], scratchBytes: 0 };
 }
+
+/** The numbers of four neighbouring classes. */
+const classesFrom = (first: number) => v128.const(new Int32Array([first, first + 1, first + 2, first + 3]));

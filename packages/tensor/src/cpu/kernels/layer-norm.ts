@@ -5,7 +5,7 @@ import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
 import { argument, type LoweredKernel } from "./kernel-step.js";
 import { normGradKernel } from "./norm-grad.js";
-import { eachElement, sumTerm, sumTerms } from "./row.js";
+import { eachVector, type Position, sumTerm, sumTerms } from "./row.js";
 import { type RowAccess, type RowBuffer, type RowShape, rowStep } from "./row-kernel.js";
 
 export interface LayerNormShape extends RowShape {
@@ -16,24 +16,15 @@ export interface LayerNormShape extends RowShape {
 }
 
 /** Mean and 1 / sqrt(variance + eps) of the row in buffer 0, in every lane. Two passes: exact also far from 0. */
-function rowMoments(f: FunctionBuilder, { count, load }: RowAccess, eps: Local) {
-  const length = f.let(f64.convertI32S(count));
-  const mean = f.let(
-    f32x4.splat(
-      f32.demoteF64(
-        f64.div(
-          sumTerm(f, count, (i, width) => load(0, i, width)),
-          length,
-        ),
-      ),
-    ),
-  );
-  const squares = sumTerm(f, count, (i, width) => {
-    const centred = f.let(f32x4.sub(load(0, i, width), mean));
+function rowMoments(f: FunctionBuilder, { loop, length, load }: RowAccess, eps: Local) {
+  const sum = sumTerm(f, loop, (at) => load(0, at));
+  const mean = f.let(f32x4.splat(f32.demoteF64(f64.div(sum, length))));
+  const squares = sumTerm(f, loop, (at) => {
+    const centred = f.let(f32x4.sub(load(0, at), mean));
     return f32x4.mul(centred, centred);
   });
   const variance = f64.add(f64.div(squares, length), f64.promoteF32(eps as Local<"f32">));
-  return { mean, inverse: f.let(f32x4.splat(f32.demoteF64(f64.div(1, f64.sqrt(variance))))), length };
+  return { mean, inverse: f.let(f32x4.splat(f32.demoteF64(f64.div(1, f64.sqrt(variance))))) };
 }
 
 /**
@@ -51,12 +42,13 @@ export function layerNormKernel(shape: LayerNormShape, features: CpuFeatures): L
   const step = rowStep(
     { ...shape, name, buffers, extra: [argument.f32(eps)], features },
     (f, row, [epsilon]) => {
-      const { count, load, store } = row;
+      const { loop, load, store } = row;
       const { mean, inverse } = rowMoments(f, row, epsilon as Local);
-      eachElement(f, count, (i, width) => {
-        const normal = f32x4.mul(f32x4.sub(load(0, i, width), mean), inverse);
-        const scaled = hasWeight ? f32x4.mul(normal, load(weight, i, width)) : normal;
-        store(output, i, { value: hasBias ? f32x4.add(scaled, load(bias, i, width)) : scaled, width });
+      eachVector(f, loop, (at) => {
+        const normal = f32x4.mul(f32x4.sub(load(0, at), mean), inverse);
+        const scaled = hasWeight ? f32x4.mul(normal, load(weight, at)) : normal;
+        const value = f.let(hasBias ? f32x4.add(scaled, load(bias, at)) : scaled);
+        return [() => store(output, at, value)];
       });
     },
   );
@@ -89,30 +81,31 @@ export function layerNormGradKernel(shape: LayerNormShape, features: CpuFeatures
     extra: [argument.f32(eps)],
   };
   return normGradKernel(spec, features, (f, row, { add, extra: [epsilon] }) => {
-    const { count, load, store } = row;
-    const { mean, inverse, length } = rowMoments(f, row, epsilon as Local);
-    const at = (i: Local<"i32">, width: 1 | 4) => {
-      const gradient = load(dy, i, width);
-      const normal = f.let(f32x4.mul(f32x4.sub(load(0, i, width), mean), inverse));
-      const scaled = hasWeight ? f.let(f32x4.mul(gradient, load(1, i, width))) : gradient;
+    const { loop, length, load, store } = row;
+    const { mean, inverse } = rowMoments(f, row, epsilon as Local);
+    const read = (at: Position) => {
+      const gradient = load(dy, at);
+      const normal = f.let(f32x4.mul(f32x4.sub(load(0, at), mean), inverse));
+      const scaled = hasWeight ? f.let(f32x4.mul(gradient, load(1, at))) : gradient;
       return { gradient, normal, scaled };
     };
-    const means = sumTerms(
-      f,
-      count,
-      (i, width) => {
-        const { normal, scaled } = at(i, width);
-        return [scaled, f.let(f32x4.mul(scaled, normal))];
-      },
-      2,
-    ).map((sum) => f.let(f32x4.splat(f32.demoteF64(f64.div(sum, length)))));
-    const [meanScaled = mean, meanAlong = mean] = means;
-    eachElement(f, count, (i, width) => {
-      const { gradient, normal, scaled } = at(i, width);
-      if (hasWeight) add(0, i, { value: f32x4.mul(gradient, normal), width });
-      if (hasBias) add(hasWeight ? 1 : 0, i, { value: gradient, width });
+    const sumsOfRow = sumTerms(f, loop, 2, (at) => {
+      const { normal, scaled } = read(at);
+      return { terms: [scaled, f32x4.mul(scaled, normal)] };
+    });
+    const [meanScaled = mean, meanAlong = mean] = sumsOfRow.map((sum) =>
+      f.let(f32x4.splat(f32.demoteF64(f64.div(sum, length)))),
+    );
+    eachVector(f, loop, (at) => {
+      const { gradient, normal, scaled } = read(at);
       const along = f32x4.sub(f32x4.sub(scaled, meanScaled), f32x4.mul(normal, meanAlong));
-      store(dx, i, { value: f32x4.mul(along, inverse), width });
+      const value = f.let(f32x4.mul(along, inverse));
+      const dweight = f.let(f32x4.mul(gradient, normal));
+      return [
+        () => store(dx, at, value),
+        ...(hasWeight ? [() => add(0, at, dweight)] : []),
+        ...(hasBias ? [() => add(hasWeight ? 1 : 0, at, gradient)] : []),
+      ];
     });
   });
 }

@@ -1,20 +1,25 @@
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
-import { f32x4, v128 } from "../../wasm/simd.js";
+import { f32x4 } from "../../wasm/simd.js";
 import { laneMath } from "../../wasm/simd-math.js";
 import type { Local, Value } from "../../wasm/value.js";
 import type { CpuFeatures, KernelArgument } from "../kernel.js";
 import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
-import { elementAddress, type LaneWidth } from "./lanes.js";
+import { loadLanes, storeLanes } from "./lanes.js";
 import { sumPartialRowsStep } from "./partial-rows.js";
-import { bufferKey, openRowAccess, type RowAccess, type RowBuffer, type RowShape } from "./row-kernel.js";
+import type { Position } from "./row.js";
+import {
+  bufferKey,
+  laneRange,
+  openRowAccess,
+  positionAddress,
+  type RowAccess,
+  type RowBuffer,
+  type RowShape,
+} from "./row-kernel.js";
 
 /** Adds to the chunk's partial sums: `sum` counts the parameters (0 = first). */
-export type AddPartial = (
-  sum: number,
-  i: Value<"i32">,
-  at: { value: Value<"v128">; width: LaneWidth },
-) => void;
+export type AddPartial = (sum: number, at: Position, value: Value<"v128">) => void;
 
 export interface NormGradSpec extends RowShape {
   readonly name: string;
@@ -59,6 +64,7 @@ export function normGradKernel(
       const pointers = parameters.slice(0, buffers.length) as Local<"i32">[];
       const [scratch, count, numRows, perChunk, chunks, ...rest] = parameters.slice(buffers.length);
       const [partials = begin, width = begin] = [scratch, count] as Local<"i32">[];
+      const loop = { count: width, isPaired: features.revectorized };
       const math = laneMath(f, features);
       const bytes = f.let(i32.shl(width, 2));
       f.for(begin, end, 1, (chunk) => {
@@ -68,17 +74,18 @@ export function normGradKernel(
           f.fillMemory(line, 0, bytes);
           return line;
         });
-        const add: AddPartial = (s, i, { value, width: lanes }) => {
-          const address = f.let(elementAddress(lines[s] ?? partials, i, "f32"));
-          if (lanes === 4) f.store("v128", address, f32x4.add(v128.load(address), value));
-          else f.storeLane(32, address, f32x4.add(v128.load32Splat(address), value), { lane: 0 });
+        const add: AddPartial = (sum, at, value) => {
+          const address = positionAddress(at, lines[sum] ?? partials, "f32");
+          const range = laneRange(at, "f32");
+          const before = loadLanes(f, "f32", address, range);
+          storeLanes(f, "f32", address, { value: f32x4.add(before, value), ...range });
         };
         const first = f.let(i32.mul(chunk, (perChunk ?? begin) as Local<"i32">));
         const last = f.let(i32.add(first, (perChunk ?? begin) as Local<"i32">));
         const total = (numRows ?? begin) as Local<"i32">;
         f.if(i32.gtS(last, total), () => f.set(last, total));
         f.for(first, last, 1, (row) => {
-          body(f, openRowAccess(f, { buffers, pointers, count: width, row, math }), { add, extra: rest });
+          body(f, openRowAccess(f, { buffers, pointers, loop, row, math }), { add, extra: rest });
         });
       });
     },

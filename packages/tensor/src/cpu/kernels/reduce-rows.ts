@@ -8,6 +8,7 @@ import type { CpuFeatures, KernelArgument, KernelStep } from "../kernel.js";
 import { constantArguments, expressionKey, expressionLanes, splatConstants } from "./expression-lanes.js";
 import { foldKind, joinTotals, laneFold, partialShift, startTotal } from "./fold.js";
 import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
+import type { Lanes } from "./lanes.js";
 import { innerMode, loadRow, openRow, rowAddress } from "./operand-row.js";
 import {
   countedLoop,
@@ -17,7 +18,7 @@ import {
   type ReductionPlan,
   storeFinished,
 } from "./reduction-plan.js";
-import { foldTerm, sumTerm } from "./row.js";
+import { foldTerm, type Position, type RowLoop, sumTerm } from "./row.js";
 import {
   type StridedShape,
   splitLastAxis,
@@ -108,9 +109,16 @@ function partialStep(
             { base: pointers[k] ?? output, offset: offsets[k] ?? output, innerStride: strides[k] ?? output },
           ),
         );
-        const total = foldRow(f, plan, count, (i, width) => {
+        const total = foldRow(f, plan, { count, isPaired: features.revectorized }, (at) => {
           const operands = {
-            inputs: rows.map((row) => loadRow(f, row, f.let(rowAddress(row, i)), { width })),
+            inputs: rows.map((row, k) =>
+              loadRow(
+                f,
+                row,
+                at.once(`${k}`, () => rowAddress(row, at.i)),
+                at,
+              ),
+            ),
             constants: prologueConstants,
           };
           return expressionLanes(f, math, reduction.prologue, operands)[0] ?? i32x4.splat(0);
@@ -127,17 +135,15 @@ function partialStep(
   );
 }
 
-type Term = Parameters<typeof foldTerm>[2];
-
 function foldRow(
   f: FunctionBuilder,
   { combine, valueDtype }: ReductionPlan,
-  count: Local<"i32">,
-  term: Term,
+  loop: RowLoop,
+  term: (at: Position) => Lanes,
 ): Total {
   const kind = foldKind(valueDtype);
-  if (kind === "float" && combine === "sum") return sumTerm(f, count, term);
-  const lanes = foldTerm(f, count, term, laneFold(combine, kind));
+  if (kind === "float" && combine === "sum") return sumTerm(f, loop, term);
+  const lanes = foldTerm(f, loop, laneFold(combine, kind), term);
   if (kind === "float") return f.let(f64.promoteF32(f32x4.extract(lanes, 0)));
   return f.let(i32x4.extract(lanes, 0));
 }

@@ -4,9 +4,8 @@ import { f32x4 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
 import { argument, type LoweredKernel } from "./kernel-step.js";
-import type { LaneWidth } from "./lanes.js";
 import { normGradKernel } from "./norm-grad.js";
-import { eachElement, sumTerm } from "./row.js";
+import { eachVector, type Position, sumTerm } from "./row.js";
 import { type RowAccess, type RowBuffer, type RowShape, rowStep } from "./row-kernel.js";
 
 export interface RmsNormShape extends RowShape {
@@ -17,12 +16,12 @@ export interface RmsNormShape extends RowShape {
 }
 
 /** 1 / sqrt(mean(x^2) + eps) of the row in buffer 0, in float64. */
-function inverseRms(f: FunctionBuilder, { count, load }: RowAccess, eps: Local): Local<"f64"> {
-  const squares = sumTerm(f, count, (i, width) => {
-    const x = load(0, i, width);
+function inverseRms(f: FunctionBuilder, { loop, length, load }: RowAccess, eps: Local): Local<"f64"> {
+  const squares = sumTerm(f, loop, (at) => {
+    const x = load(0, at);
     return f32x4.mul(x, x);
   });
-  const mean = f64.div(squares, f64.convertI32S(count));
+  const mean = f64.div(squares, length);
   return f.let(f64.div(1, f64.sqrt(f64.add(mean, f64.promoteF32(eps as Local<"f32">)))));
 }
 
@@ -31,14 +30,11 @@ const splat = (f: FunctionBuilder, x: Value<"f64">) => f.let(f32x4.splat(f32.dem
 /** weight + offset, where there is an offset. */
 function scaleReader(
   f: FunctionBuilder,
-  row: RowAccess,
+  { load }: RowAccess,
   { offset, hasOffset }: { offset: Local; hasOffset: boolean },
-) {
+): (at: Position) => Value<"v128"> {
   const lanes = f.let(f32x4.splat(offset as Local<"f32">));
-  return (i: Local<"i32">, width: LaneWidth): Value<"v128"> => {
-    const weight = row.load(1, i, width);
-    return hasOffset ? f32x4.add(weight, lanes) : weight;
-  };
+  return (at) => (hasOffset ? f32x4.add(load(1, at), lanes) : load(1, at));
 }
 
 /**
@@ -59,11 +55,12 @@ export function rmsNormKernel(shape: RmsNormShape, features: CpuFeatures): Lower
     { ...shape, name: `rmsNorm/${hasOffset}`, buffers, extra, features },
     (f, row, parameters) => {
       const [epsilon, shift] = parameters as [Local, Local];
-      const { count, load, store } = row;
+      const { loop, load, store } = row;
       const inverse = splat(f, inverseRms(f, row, epsilon));
       const scale = scaleReader(f, row, { offset: shift, hasOffset });
-      eachElement(f, count, (i, width) => {
-        store(2, i, { value: f32x4.mul(f32x4.mul(load(0, i, width), inverse), scale(i, width)), width });
+      eachVector(f, loop, (at) => {
+        const value = f.let(f32x4.mul(f32x4.mul(load(0, at), inverse), scale(at)));
+        return [() => store(2, at, value)];
       });
     },
   );
@@ -85,23 +82,24 @@ export function rmsNormGradKernel(shape: RmsNormShape, features: CpuFeatures): L
   const spec = { ...shape, name: `rmsNormGrad/${hasOffset}`, buffers, sums: [buffers.length], extra };
   return normGradKernel(spec, features, (f, row, { add, extra: parameters }) => {
     const [epsilon, shift] = parameters as [Local, Local];
-    const { count, load, store } = row;
+    const { loop, length, load, store } = row;
     const inverse = splat(f, inverseRms(f, row, epsilon));
     const scale = scaleReader(f, row, { offset: shift, hasOffset });
-    const at = (i: Local<"i32">, width: LaneWidth) => {
-      const gradient = load(2, i, width);
-      const normal = f.let(f32x4.mul(load(0, i, width), inverse));
-      return { gradient, normal, scaled: f.let(f32x4.mul(gradient, scale(i, width))) };
+    const read = (at: Position) => {
+      const gradient = load(2, at);
+      const normal = f.let(f32x4.mul(load(0, at), inverse));
+      return { gradient, normal, scaled: f.let(f32x4.mul(gradient, scale(at))) };
     };
-    const along = sumTerm(f, count, (i, width) => {
-      const { normal, scaled } = at(i, width);
+    const along = sumTerm(f, loop, (at) => {
+      const { normal, scaled } = read(at);
       return f32x4.mul(normal, scaled);
     });
-    const mean = splat(f, f64.div(along, f64.convertI32S(count)));
-    eachElement(f, count, (i, width) => {
-      const { gradient, normal, scaled } = at(i, width);
-      add(0, i, { value: f32x4.mul(gradient, normal), width });
-      store(3, i, { value: f32x4.mul(f32x4.sub(scaled, f32x4.mul(normal, mean)), inverse), width });
+    const mean = splat(f, f64.div(along, length));
+    eachVector(f, loop, (at) => {
+      const { gradient, normal, scaled } = read(at);
+      const dx = f.let(f32x4.mul(f32x4.sub(scaled, f32x4.mul(normal, mean)), inverse));
+      const dweight = f.let(f32x4.mul(gradient, normal));
+      return [() => store(3, at, dx), () => add(0, at, dweight)];
     });
   });
 }

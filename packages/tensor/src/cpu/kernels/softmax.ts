@@ -4,8 +4,7 @@ import { f32x4 } from "../../wasm/simd.js";
 import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures } from "../kernel.js";
 import type { LoweredKernel } from "./kernel-step.js";
-import type { LaneWidth } from "./lanes.js";
-import { eachElement, maxTerm, sumTerm } from "./row.js";
+import { eachVector, foldTerm, maxTerm, type Position, sumTerm, sumTerms } from "./row.js";
 import { type RowAccess, type RowShape, rowStep } from "./row-kernel.js";
 
 /** A kernel over rows of one dtype, as many buffers as `layouts` has letters: r = rows, s = one number per row. */
@@ -29,31 +28,32 @@ function rowKernel(
  */
 export function softmaxKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
   const keepsPowers = shape.dtype === "f32"; // else their rounding would count twice
-  return rowKernel("softmax", { ...shape, layouts: "rr" }, features, (f, { math, count, load, store }) => {
-    const max = f.let(f32x4.splat(maxTerm(f, count, (i, width) => load(0, i, width))));
-    const power = (i: Local<"i32">, width: LaneWidth) =>
-      math.expNonPositive(f32x4.sub(load(0, i, width), max));
-    const sum = sumTerm(f, count, (i, width) => {
-      const value = power(i, width);
-      if (keepsPowers) store(1, i, { value, width });
-      return value;
+  return rowKernel("softmax", { ...shape, layouts: "rr" }, features, (f, { math, loop, load, store }) => {
+    const max = f.let(f32x4.splat(maxTerm(f, loop, (at) => load(0, at))));
+    const power = (at: Position) => math.expNonPositive(f32x4.sub(load(0, at), max));
+    const [sum = f.local("f64")] = sumTerms(f, loop, 1, (at) => {
+      const value = power(at);
+      return { terms: [value], writes: keepsPowers ? [() => store(1, at, value)] : [] };
     });
     const scale = f.let(f32x4.splat(f32.demoteF64(f64.div(1, sum))));
-    eachElement(f, count, (i, width) => {
-      const value = keepsPowers ? load(1, i, width) : power(i, width);
-      store(1, i, { value: f32x4.mul(value, scale), width });
+    eachVector(f, loop, (at) => {
+      const value = f.let(f32x4.mul(keepsPowers ? load(1, at) : power(at), scale));
+      return [() => store(1, at, value)];
     });
   });
 }
 
 /** max x + log sum exp(x - max x) of the row in buffer 0; -infinity for a row of -infinity, +infinity where an element is. */
-export function logSumExp(f: FunctionBuilder, { math, count, load }: RowAccess): Local<"f32"> {
-  const max = maxTerm(f, count, (i, width) => load(0, i, width));
+export function logSumExp(f: FunctionBuilder, { math, loop, load }: RowAccess): Local<"f32"> {
+  const max = maxTerm(f, loop, (at) => load(0, at));
   const maxLanes = f.let(f32x4.splat(max));
-  const sum = sumTerm(f, count, (i, width) => math.expNonPositive(f32x4.sub(load(0, i, width), maxLanes)));
+  const sum = sumTerm(f, loop, (at) => math.expNonPositive(f32x4.sub(load(0, at), maxLanes)));
   const log = math.log(f32x4.splat(f32.demoteF64(sum)));
   const result = f.let(f32.add(max, f32x4.extract(log, 0)));
-  f.if(f32.eq(f32.abs(max), Number.POSITIVE_INFINITY), () => f.set(result, max));
+  f.if(f32.eq(f32.abs(max), Number.POSITIVE_INFINITY), () => {
+    const exact = foldTerm(f, loop, { start: f32x4.splat(max), join: f32x4.max }, (at) => load(0, at)); // meets a NaN
+    f.set(result, f32x4.extract(exact, 0));
+  });
   return result;
 }
 
@@ -64,9 +64,12 @@ export function logSumExp(f: FunctionBuilder, { math, count, load }: RowAccess):
  */
 export function logSoftmaxKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
   return rowKernel("logSoftmax", { ...shape, layouts: "rr" }, features, (f, row) => {
-    const { count, load, store } = row;
+    const { loop, load, store } = row;
     const total = f.let(f32x4.splat(logSumExp(f, row)));
-    eachElement(f, count, (i, width) => store(1, i, { value: f32x4.sub(load(0, i, width), total), width }));
+    eachVector(f, loop, (at) => {
+      const value = f.let(f32x4.sub(load(0, at), total));
+      return [() => store(1, at, value)];
+    });
   });
 }
 
@@ -87,12 +90,12 @@ export function logSumExpKernel(shape: RowShape, features: CpuFeatures): Lowered
  * Buffers: y, dy, dx [rows, columns]; dx may be dy or y.
  */
 export function softmaxGradKernel(shape: RowShape, features: CpuFeatures): LoweredKernel {
-  return rowKernel("softmaxGrad", { ...shape, layouts: "rrr" }, features, (f, { count, load, store }) => {
-    const dot = sumTerm(f, count, (i, width) => f32x4.mul(load(0, i, width), load(1, i, width)));
+  return rowKernel("softmaxGrad", { ...shape, layouts: "rrr" }, features, (f, { loop, load, store }) => {
+    const dot = sumTerm(f, loop, (at) => f32x4.mul(load(0, at), load(1, at)));
     const shared = f.let(f32x4.splat(f32.demoteF64(dot)));
-    eachElement(f, count, (i, width) => {
-      const value = f32x4.mul(load(0, i, width), f32x4.sub(load(1, i, width), shared));
-      store(2, i, { value, width });
+    eachVector(f, loop, (at) => {
+      const value = f.let(f32x4.mul(load(0, at), f32x4.sub(load(1, at), shared)));
+      return [() => store(2, at, value)];
     });
   });
 }
@@ -107,11 +110,12 @@ export function logSoftmaxGradKernel(shape: RowShape, features: CpuFeatures): Lo
     "logSoftmaxGrad",
     { ...shape, layouts: "rrr" },
     features,
-    (f, { math, count, load, store }) => {
-      const total = f.let(f32x4.splat(f32.demoteF64(sumTerm(f, count, (i, width) => load(1, i, width)))));
-      eachElement(f, count, (i, width) => {
-        const probability = math.exp(load(0, i, width));
-        store(2, i, { value: f32x4.sub(load(1, i, width), f32x4.mul(probability, total)), width });
+    (f, { math, loop, load, store }) => {
+      const total = f.let(f32x4.splat(f32.demoteF64(sumTerm(f, loop, (at) => load(1, at)))));
+      eachVector(f, loop, (at) => {
+        const probability = math.expNonPositive(load(0, at));
+        const value = f.let(f32x4.sub(load(1, at), f32x4.mul(probability, total)));
+        return [() => store(2, at, value)];
       });
     },
   );
