@@ -20,8 +20,8 @@ import {
 import { attention, cachedAttention, causal, createKvCache, type KvCacheLayer } from "../src/index.js";
 
 const [numHeads, numKvHeads, headDim] = [32, 8, 64];
-const rounds = Number(process.env.ROUNDS ?? 7);
-const length = Number(process.env.LENGTH ?? 2048);
+const rounds = 7;
+const length = 2048;
 
 interface Contestant {
   readonly name: string;
@@ -54,9 +54,16 @@ function contestants(device: CpuDevice): Contestant[] {
     flops("forward, causal", forwardWork / 2, () => attention(q, k, v, { mask: causal() })),
     flops("forward + backward, full", 3.5 * forwardWork, () => both.full({ q, k, v })),
     flops("forward + backward, causal", 1.75 * forwardWork, () => both.causal({ q, k, v })),
+    reading(device),
     decoding(device, 1),
     decoding(device, 4),
   ];
+}
+
+/** Reads as many bytes as a decoding step of one row: a plain sum. */
+function reading(device: CpuDevice): Contestant {
+  const x = randn(device, [2 * 4096 * numKvHeads * headDim], { seed: 6 });
+  return { name: "sum of as many floats", work: x.byteLength / 1e9, unit: "GB/s", run: () => x.sum() };
 }
 
 /** A decoding step over a full cache of 4096 tokens a slot. */

@@ -1,4 +1,4 @@
-import { type Device, randn, tensor, valueAndGrad } from "@heddle/tensor";
+import { compile, type Device, randn, tensor, valueAndGrad } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
 import { goldenArray, readGolden } from "../test/golden/read.js";
@@ -82,6 +82,21 @@ describe.each(devices)("rotary on $name", ({ create, tolerance }) => {
     expect(out.dtype).toBe("bf16");
     const wide = rotary(x.cast("f32"), { positions }).cast("bf16");
     expect(out.dataSync()).toEqual(wide.dataSync());
+  });
+
+  test("one compiled function takes new positions at every run", () => {
+    const x = randn(device, [2, 2, 3, 8], { seed: 9 });
+    const step = compile((input: typeof x, positions: typeof x) => rotary(input, { positions }));
+    for (const first of [0, 77, 4000]) {
+      const positions = tensor(
+        device,
+        Int32Array.from({ length: 6 }, (_, i) => first + 7 * i),
+        { shape: [2, 3] },
+      );
+      expect(step(x, positions).dataSync()).toEqual(rotary(x, { positions }).dataSync());
+    }
+    expect(step.plans()).toHaveLength(1);
+    step.dispose();
   });
 
   test("leaks nothing", () => {

@@ -6,6 +6,7 @@ import { decodeKernel } from "./decode.wasm.js";
 import {
   emitForward,
   type ForwardSources,
+  forwardGrain,
   forwardPlan,
   forwardUnits,
   planKey,
@@ -64,7 +65,7 @@ export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (ca
         module: { key: `cached-attention slots ${numSlots} ${planKey(plan)}`, emit },
         args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }],
         units: forwardUnits(plan),
-        grain: 1,
+        grain: forwardGrain(plan),
       },
     ],
     scratchBytes: plan.slots.totalBytes,

@@ -68,10 +68,16 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
       : ({ kind: "scratch", byteOffset: statsBytes } as const);
   const main: KernelStep = {
     module: {
-      key: `decode ${JSON.stringify([shape, numSlots, params, features, splits])}`,
+      key: `decode ${JSON.stringify([{ ...shape, batch: undefined }, numSlots, params, features, splits])}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)),
     },
-    args: [...cacheArguments(), stats, parts, { kind: "scratch", byteOffset: statsBytes + partsBytes }],
+    args: [
+      ...cacheArguments(),
+      stats,
+      parts,
+      { kind: "scratch", byteOffset: statsBytes + partsBytes },
+      { kind: "i32", value: batch * queryLen },
+    ],
     units: groupRows * splits,
     grain: Math.max(1, Math.ceil(65_536 / work)),
   };
@@ -109,16 +115,17 @@ interface DecodeUnit {
 /** Emits the loop over units: kv head by kv head, so that rows of one slot find its keys in the cache. */
 function emitDecode(f: FunctionBuilder, plan: DecodePlan): void {
   const { shape, numSlots, features, group, splits } = plan;
-  const { batch, queryLen, numHeads, headDim, valueDim } = shape;
+  const { queryLen, numHeads, headDim, valueDim } = shape;
   const buffers = declareCacheBuffers(f);
   const next = () => f.param("i32");
-  const [stats, parts, scratch, begin, end] = [next(), next(), next(), next(), next()];
+  const [stats, parts, scratch, tokens] = [next(), next(), next(), next()];
+  const [begin, end] = [next(), next()];
   const registers = matmulRegisters(f, features);
   f.for(begin, end, 1, (unit) => {
     const row = f.let(i32.divU(unit, splits));
     const split = f.let(i32.sub(unit, i32.mul(row, splits)));
-    const kvHead = f.let(i32.divU(row, batch * queryLen));
-    const token = f.let(i32.sub(row, i32.mul(kvHead, batch * queryLen))); // of all tokens of the batch
+    const kvHead = f.let(i32.divU(row, tokens));
+    const token = f.let(i32.sub(row, i32.mul(kvHead, tokens))); // of all tokens of the batch
     const batchRow = f.let(i32.divU(token, queryLen));
     const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
     const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
@@ -219,16 +226,19 @@ function emitStream(
       depth: numKeys,
       columns: valueDim,
       accumulates: true,
-      blocks: decodeBlocks(group),
+      blocks: decodeBlocks(group, unit.registers),
     });
   });
 }
 
 /** Register blocks for `group` rows: as many sums at once as hide the latency of an addition. */
-function decodeBlocks(group: number): { rows: readonly number[]; columns: readonly number[] } {
+function decodeBlocks(
+  group: number,
+  { maxColumns }: MatmulRegisters,
+): { rows: readonly number[]; columns: readonly number[] } {
   if (group === 1) return { rows: [1], columns: [32, 16, 8, 4, 1] };
-  const rows = [4, 3, 2, 1].filter((count) => count <= group);
-  return { rows, columns: [8, 4, 1] };
+  const rows = group <= 6 ? [group] : [6, group % 6 || 1];
+  return { rows, columns: maxColumns === 16 ? [16, 8, 4, 1] : [8, 4, 1] };
 }
 
 /** Emits scores of up to 64 keys for every head of the group; four keys at a time, lanes along the features. */
@@ -246,7 +256,7 @@ function emitKeyScores(
   const sink = f.let(i32.const(0));
   const scoreAt = f.let(scores);
   f.for(0, numKeys, 4, (first) => {
-    emitTouch(f, keyAt, { from: keysAhead * headDim * 4, numBytes: 4 * headDim * 4, sink });
+    emitTouch(f, keyAt, { from: aheadBytes, numBytes: 4 * headDim * 4, sink });
     emitTouch(f, valueAt, { from: 0, numBytes: 4 * valueDim * 4, sink });
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
@@ -270,8 +280,8 @@ function emitKeyScores(
   f.store("i32", scores, sink, group * tileKeys * 4);
 }
 
-/** How far ahead of the products keys are touched. */
-const keysAhead = 16;
+/** How far ahead of the products keys are touched: a page, but not past the guard behind the last buffer. */
+const aheadBytes = 4096;
 const lineBytes = 64;
 
 /**

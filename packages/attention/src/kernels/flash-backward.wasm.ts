@@ -97,7 +97,10 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
     },
     args: [...inputs, dKeyArg, dValueArg, ...biasOut, { kind: "scratch", byteOffset: 0 }],
     units: (batch * numHeads) / headsPerUnit,
-    grain: 1,
+    grain: Math.max(
+      1,
+      Math.ceil(100_000 / (headsPerUnit * shape.queryLen * keyLen * (3 * headDim + 2 * valueDim))),
+    ),
   };
   const sums = [
     { width: headDim, from: dKeyArg, to: buffer(numInputs + 1) },

@@ -83,9 +83,17 @@ export function forwardUnits({ shape, tile }: ForwardPlan): number {
   return shape.batch * shape.numHeads * Math.ceil(shape.queryLen / tile.queries);
 }
 
-/** Text that names the code of a plan. */
+/** Fewest units worth a thread: about a hundred thousand multiplications. */
+export function forwardGrain({ shape, tile, params }: ForwardPlan): number {
+  const { keyLen, headDim, valueDim, queryLen } = shape;
+  const reach = params.left === undefined ? keyLen : Math.min(keyLen, params.left + tile.queries);
+  const perUnit = Math.min(tile.queries, queryLen) * reach * (headDim + valueDim);
+  return Math.max(1, Math.ceil(100_000 / perUnit));
+}
+
+/** Text that names the code of a plan. The batch size is no part of it: one module serves every batch. */
 export function planKey({ shape, params, tile, features, slots }: ForwardPlan): string {
-  return JSON.stringify([shape, params, tile, features, slots]);
+  return JSON.stringify([{ ...shape, batch: undefined }, params, tile, features, slots]);
 }
 
 /** Buffers and views that differ between plain and cached attention. */
@@ -142,7 +150,7 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
         module: { key: `flash-forward ${planKey(plan)} bias ${biasShape}`, emit },
         args: [...args, { kind: "scratch", byteOffset: 0 }],
         units: forwardUnits(plan),
-        grain: 1,
+        grain: forwardGrain(plan),
       },
     ],
     scratchBytes: plan.slots.totalBytes,
