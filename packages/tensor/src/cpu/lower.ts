@@ -1,4 +1,5 @@
 import type { OpCall } from "../device.js";
+import type { TensorType } from "../shape.js";
 import { generatedKernel } from "./generated-kernel.js";
 import type { CpuFeatures, CpuKernel } from "./kernel.js";
 
@@ -22,27 +23,50 @@ export function lowerCall(call: OpCall, features: CpuFeatures): CpuKernel | unde
   return { kind: "host", executedOn: "javascript", name: op.name, call };
 }
 
-/** Equal keys mean equal kernels of one op; undefined where the params are not plain data. */
+/**
+ * Equal keys mean equal kernels of one op; undefined where the params are not plain data.
+ * Runs at every eager op, so it builds its text by hand.
+ */
 export function callKey({ inputs, outputs, params }: OpCall): string | undefined {
-  const types = [...inputs, ...outputs].map(({ dtype, shape }) => `${dtype}[${shape}]`).join(" ");
   const text = plainText(params);
-  return text === undefined ? undefined : `${inputs.length} ${types} ${text}`;
+  if (text === undefined) return undefined;
+  let key = text;
+  for (const type of inputs) key += typeText(type);
+  key += ">";
+  for (const type of outputs) key += typeText(type);
+  return key;
+}
+
+function typeText({ dtype, shape }: TensorType): string {
+  let text = ` ${dtype}`;
+  for (const extent of shape) text += `,${extent}`;
+  return text;
 }
 
 function plainText(value: unknown): string | undefined {
-  if (Object.is(value, -0)) return "-0";
-  if (value === null || typeof value === "number" || typeof value === "boolean" || value === undefined) {
-    return String(value);
+  switch (typeof value) {
+    case "number":
+      return Object.is(value, -0) ? "-0" : `${value}`;
+    case "boolean":
+    case "undefined":
+      return `${value}`;
+    case "string":
+      return JSON.stringify(value);
+    case "object":
+      return value === null ? "null" : plainObjectText(value as Readonly<Record<string, unknown>>);
+    default:
+      return undefined;
   }
-  if (typeof value === "string") return JSON.stringify(value);
-  if (typeof value !== "object") return undefined;
-  const isPlain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
-  if (!isPlain) return undefined;
-  const parts: string[] = [];
-  for (const [key, child] of Object.entries(value)) {
-    const text = plainText(child);
-    if (text === undefined) return undefined;
-    parts.push(`${JSON.stringify(key)}:${text}`);
+}
+
+function plainObjectText(value: Readonly<Record<string, unknown>>): string | undefined {
+  const isList = Array.isArray(value);
+  if (!isList && Object.getPrototypeOf(value) !== Object.prototype) return undefined;
+  let text = isList ? "[" : "{";
+  for (const name in value) {
+    const part = plainText(value[name]);
+    if (part === undefined) return undefined;
+    text += isList ? `${part},` : `${name}:${part},`;
   }
-  return Array.isArray(value) ? `[${parts.join(",")}]` : `{${parts.join(",")}}`;
+  return isList ? `${text}]` : `${text}}`;
 }
