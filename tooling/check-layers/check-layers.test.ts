@@ -100,6 +100,10 @@ describe("house style", () => {
     expect(rulesOf(path, text)).toEqual([rule]);
   });
 
+  test("the lines of a template text do not make a function long", () => {
+    expect(rulesOf("src/a.ts", `const f = () => \`${"\n".repeat(90)}\`;`)).toEqual([]);
+  });
+
   test("errors may extend, and a function may await", () => {
     expect(
       rulesOf("src/a.ts", "export class A extends TypeError {}\nexport async function f() { await 0; }"),

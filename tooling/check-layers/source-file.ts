@@ -4,7 +4,7 @@ import { parseSync } from "vite";
 export interface SourceFile {
   /** From the root, with forward slashes. */
   readonly path: string;
-  /** Part of what the package ships: under `src` and not a test. */
+  /** Part of what the package ships: under `src`, and no test nor in a folder `testing`. */
   readonly isShipped: boolean;
   readonly numLines: number;
   readonly imports: readonly SourceImport[];
@@ -26,6 +26,7 @@ export interface SourceImport {
 export interface SourceFunction {
   readonly name: string;
   readonly line: number;
+  /** Without the inner lines of template texts, which are programs of their own. */
   readonly numLines: number;
   readonly numParameters: number;
 }
@@ -47,7 +48,7 @@ export function readSource(path: string, text: string): SourceFile {
   const lineOf = lineFinder(text);
   const file = {
     path,
-    isShipped: path.includes("/src/") && !/\.test\.tsx?$/.test(path),
+    isShipped: path.includes("/src/") && !/\/testing\/|\.test\.tsx?$/.test(path),
     numLines: text.trimEnd().split("\n").length,
     imports: [] as SourceImport[],
     functions: [] as SourceFunction[],
@@ -107,12 +108,19 @@ function describeFunction(
   lineOf: (offset: number) => number,
 ): SourceFunction {
   const line = lineOf(node.start);
+  const numTextLines = templatesIn(node).map((template) => lineOf(template.end) - lineOf(template.start));
   return {
     name: nameOf(node.id) ?? nameOf(parent?.id) ?? nameOf(parent?.key) ?? "(anonymous)",
     line,
-    numLines: lineOf(node.end) - line + 1,
+    numLines: lineOf(node.end) - line + 1 - numTextLines.reduce((sum, lines) => sum + lines, 0),
     numParameters: (node.params as Node[]).length,
   };
+}
+
+/** The outermost template texts inside a node. */
+function templatesIn(node: Node): Node[] {
+  if (node.type === "TemplateLiteral") return [node];
+  return Object.values(node).flat().filter(isNode).flatMap(templatesIn);
 }
 
 function nameOf(value: unknown): string | undefined {
