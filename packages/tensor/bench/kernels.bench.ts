@@ -23,12 +23,20 @@ import { topKKernel } from "../src/cpu/kernels/top-k.js";
 import type { Expression, ExpressionNode } from "../src/expression.js";
 import type { Combine } from "../src/op.js";
 
-const features = { ...detectFeatures(), sharedMemory: false, ...(process.env.NARROW ? { revectorized: false } : process.env.WIDE ? { revectorized: true } : {}) };
+const features = {
+  ...detectFeatures(),
+  sharedMemory: false,
+  ...(process.env.NARROW ? { revectorized: false } : process.env.WIDE ? { revectorized: true } : {}),
+};
 const dtype = "f32" as const;
 /** The big size spills every cache, the small one stays in the second level. */
-const sizes = { memory: [8192, 2048], cache: [48, 1024] } as const;
+const sizes = { memory: [4096, 2048], cache: [48, 1024] } as const;
 const memory = new WebAssembly.Memory({ initial: 4096 });
-const slotBytes = 80 * 2 ** 20;
+/** Each buffer has a slot of its own, not a multiple of 4 KiB apart, so that caches treat them as strangers. */
+const slotBytes = 33 * 2 ** 20 + 4160;
+const firstSlot = 65536;
+const scratchSlot = 6;
+const slot = (index: number) => firstSlot + index * slotBytes;
 
 interface Case {
   readonly name: string;
@@ -42,8 +50,20 @@ const call = (op: string, ...args: number[]) => ({ op, args, dtype }) as Express
 const constant = (value: number): ExpressionNode => ({ op: "constant", value, dtype });
 const program = (...nodes: ExpressionNode[]): Expression => ({ nodes, outputs: [nodes.length - 1] });
 const gelu = program(
-  input(0), call("square", 0), constant(0.044715), call("mul", 1, 2), constant(1), call("add", 3, 4), call("mul", 0, 5),
-  constant(0.79788456), call("mul", 6, 7), call("tanh", 8), call("add", 9, 4), call("mul", 0, 10), constant(0.5), call("mul", 11, 12),
+  input(0),
+  call("square", 0),
+  constant(0.044715),
+  call("mul", 1, 2),
+  constant(1),
+  call("add", 3, 4),
+  call("mul", 0, 5),
+  constant(0.79788456),
+  call("mul", 6, 7),
+  call("tanh", 8),
+  call("add", 9, 4),
+  call("mul", 0, 10),
+  constant(0.5),
+  call("mul", 11, 12),
 );
 
 function casesOf([rows, columns]: readonly [number, number]): Case[] {
@@ -53,7 +73,11 @@ function casesOf([rows, columns]: readonly [number, number]): Case[] {
   const x = { dtype, shape };
   const elementwise = (name: string, expression: Expression, others: readonly number[][] = []): Case => ({
     name,
-    kernel: elementwiseKernel(expression, { inputs: [x, ...others.map((s) => ({ dtype, shape: s }))], shape }, features),
+    kernel: elementwiseKernel(
+      expression,
+      { inputs: [x, ...others.map((s) => ({ dtype, shape: s }))], shape },
+      features,
+    ),
     bytes: full * (2 + others.filter((s) => s.length === 2 && s[1] === columns).length),
   });
   const reduce = (combine: Combine, axes: number[]): Case => ({
@@ -61,7 +85,14 @@ function casesOf([rows, columns]: readonly [number, number]): Case[] {
     kernel: reduceKernel({ prologue: program(input(0)), combine, axes }, [x], features),
     bytes: full,
   });
-  const transposed = { input: 0, shape: [columns, rows], inputOffset: 0, inputStrides: [1, columns], outputOffset: 0, outputStrides: [rows, 1] };
+  const transposed = {
+    input: 0,
+    shape: [columns, rows],
+    inputOffset: 0,
+    inputStrides: [1, columns],
+    outputOffset: 0,
+    outputStrides: [rows, 1],
+  };
   const norm = { ...rowShape, eps: 1e-5, hasWeight: true, hasBias: true, offset: 0 };
   const loss = { ...rowShape, ignoreIndex: -100, labelSmoothing: 0 };
   const table = { outer: 1, extent: rows, inner: columns, count: rows, dtype };
@@ -69,11 +100,29 @@ function casesOf([rows, columns]: readonly [number, number]): Case[] {
     elementwise("x + y", program(input(0), input(1), call("add", 0, 1)), [shape]),
     elementwise("x + row", program(input(0), input(1), call("add", 0, 1)), [[columns]]),
     elementwise("x + column", program(input(0), input(1), call("add", 0, 1)), [[rows, 1]]),
-    ...["exp", "tanh", "erf", "log", "sigmoid", "sin"].map((op) => elementwise(op, program(input(0), call(op, 0)))),
+    ...["exp", "tanh", "erf", "log", "sigmoid", "sin"].map((op) =>
+      elementwise(op, program(input(0), call(op, 0))),
+    ),
     elementwise("gelu", gelu),
-    reduce("sum", [0, 1]), reduce("sum", [1]), reduce("sum", [0]), reduce("max", [1]), reduce("max", [0]),
-    { name: "argmax", kernel: argmaxKernel("max", { outer: rows, extent: columns, inner: 1, dtype }, features), bytes: full },
-    { name: "transpose", kernel: copyKernel({ regions: [transposed] }, { dtype, inputs: 1, outputElements: rows * columns }, features), bytes: 2 * full },
+    reduce("sum", [0, 1]),
+    reduce("sum", [1]),
+    reduce("sum", [0]),
+    reduce("max", [1]),
+    reduce("max", [0]),
+    {
+      name: "argmax",
+      kernel: argmaxKernel("max", { outer: rows, extent: columns, inner: 1, dtype }, features),
+      bytes: full,
+    },
+    {
+      name: "transpose",
+      kernel: copyKernel(
+        { regions: [transposed] },
+        { dtype, inputs: 1, outputElements: rows * columns },
+        features,
+      ),
+      bytes: 2 * full,
+    },
     { name: "softmax", kernel: softmaxKernel(rowShape, features), bytes: 2 * full },
     { name: "softmaxGrad", kernel: softmaxGradKernel(rowShape, features), bytes: 3 * full },
     { name: "layerNorm", kernel: layerNormKernel(norm, features), bytes: 2 * full },
@@ -84,7 +133,11 @@ function casesOf([rows, columns]: readonly [number, number]): Case[] {
     { name: "take rows", kernel: takeKernel(table, features), bytes: 2 * full },
     { name: "take gradient", kernel: takeGradKernel(table, features), bytes: 3 * full },
     { name: "top 50", kernel: topKKernel({ ...rowShape, k: 50, largest: true }, features), bytes: full },
-    { name: "uniform", kernel: randomKernel({ elements: rows * columns, stream: 0, kind: "uniform" }, features), bytes: full },
+    {
+      name: "uniform",
+      kernel: randomKernel({ elements: rows * columns, stream: 0, kind: "uniform" }, features),
+      bytes: full,
+    },
   ];
 }
 
@@ -93,7 +146,11 @@ function launcher({ kernel }: Case): () => void {
   const calls = (kernel?.steps ?? []).map((step) => {
     const { run } = new WebAssembly.Instance(compileModule(step.module.emit()), { env: { memory } }).exports;
     const args = step.args.map((arg) =>
-      arg.kind === "buffer" ? 65536 + arg.index * 64 * 2 ** 20 + arg.index * 4160 : arg.kind === "scratch" ? 2 ** 28 - 2 ** 23 + arg.byteOffset : arg.value,
+      arg.kind === "buffer"
+        ? slot(arg.index)
+        : arg.kind === "scratch"
+          ? slot(scratchSlot) + arg.byteOffset
+          : arg.value,
     );
     return () => (run as (...args: number[]) => void)(...args, 0, step.units);
   });
@@ -116,18 +173,25 @@ function seconds(run: () => void, minSeconds: number): number {
 
 const only = process.argv[2];
 console.log(`${cpus()[0]?.model}, load ${loadavg()[0]?.toFixed(2)}, Node ${process.version}`, features);
-void slotBytes;
 const floats = new Float32Array(memory.buffer);
 for (const [where, size] of Object.entries(sizes)) {
   for (let i = 0; i < floats.length; i++) floats[i] = ((i * 7919) % 4001) / 1000 - 2;
   const bytes = size[0] * size[1] * 4;
   const heap = new Uint8Array(memory.buffer);
-  const copy = () => heap.copyWithin(65536 + 64 * 2 ** 20, 65536, 65536 + bytes);
-  console.log(`\n${where}: ${size.join(" x ")} f32, copy ${((2 * bytes) / seconds(copy, 0.3) / 1e9).toFixed(1)} GB/s`);
+  const copy = () => heap.copyWithin(slot(1), slot(0), slot(0) + bytes);
+  console.log(
+    `\n${where}: ${size.join(" x ")} f32, copy ${((2 * bytes) / seconds(copy, 0.3) / 1e9).toFixed(1)} GB/s`,
+  );
   for (const item of casesOf(size)) {
     if (only && !item.name.includes(only)) continue;
-    if (/take|crossEntropy/.test(item.name)) new Int32Array(memory.buffer, 65536 + 64 * 2 ** 20 + 4160, size[0]).forEach((_, i, a) => { a[i] = (i * 31) % size[1 - 1]; });
+    if (/take|crossEntropy/.test(item.name)) {
+      new Int32Array(memory.buffer, slot(1), size[0]).forEach((_, i, indices) => {
+        indices[i] = (i * 31) % Math.min(...size);
+      });
+    }
     const time = seconds(launcher(item), 0.15);
-    console.log(`${item.name.padEnd(18)} ${(item.bytes / time / 1e9).toFixed(1).padStart(6)} GB/s ${((time / (size[0] * size[1])) * 1e9).toFixed(3)} ns/element`);
+    console.log(
+      `${item.name.padEnd(18)} ${(item.bytes / time / 1e9).toFixed(1).padStart(6)} GB/s ${((time / (size[0] * size[1])) * 1e9).toFixed(3)} ns/element`,
+    );
   }
 }
