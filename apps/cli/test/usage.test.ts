@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildCli, type Cli } from "./cli.js";
+
+const place: { cli?: Cli } = {};
+const run = (args: readonly string[], input?: string) => {
+  if (place.cli === undefined) throw new Error("the program was not built");
+  return place.cli.run(args, input);
+};
+
+beforeAll(async () => {
+  place.cli = await buildCli();
+});
+afterAll(() => place.cli?.dispose());
+
+const commands = ["tokenize", "logits", "generate", "serve", "train", "eval", "bench", "doctor"];
+
+describe("help", () => {
+  test("lists every command", async () => {
+    const { code, out, errors } = await run(["--help"]);
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    for (const command of commands) expect(out).toMatch(new RegExp(`^ +${command} `, "m"));
+  });
+
+  test.each(commands)("%s --help", async (command) => {
+    const { code, out, errors } = await run([command, "--help"]);
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    expect(out).toContain(`Usage: heddle ${command}`);
+    expect(out).toContain("--json");
+  });
+
+  test("the version", async () => {
+    expect(await run(["--version"])).toEqual({ code: 0, out: "0.0.0-test\n", errors: "" });
+  });
+});
+
+describe("bad usage ends with 2, says what is wrong, and prints no results", () => {
+  test.each([
+    [[], "Usage: heddle"],
+    [["tokenise"], "unknown command 'tokenise'"],
+    [["tokenize"], "required option '--tokenizer <path>' not specified"],
+    [["tokenize", "--tokenizer", "x", "--offsets", "bytes"], "Allowed choices are utf16, codepoints"],
+    [["logits", "--model", "x", "--ids", "[[1, 2"], "It must be JSON"],
+    [["logits", "--model", "x", "--ids", '[["a"]]'], "rows of whole numbers"],
+    [["generate", "--model", "x"], "required option '--prompt <text>' not specified"],
+    [["generate", "--model", "x", "--prompt", "y", "--max-tokens", "-1"], "whole number >= 0"],
+    [["generate", "--model", "x", "--prompt", "y", "--temperature", "warm"], "It must be a number"],
+    [["generate", "--model", "x", "--prompt", "y", "--device", "tpu"], "Allowed choices are cpu, reference"],
+    [["serve", "--port", "99999"], "port from 0 to 65535"],
+    [["train", "--config", "x", "--confg", "y"], "unknown option '--confg'"],
+    [["eval", "--model", "x"], "required option '--text <file>' not specified"],
+    [["bench", "--repeats", "0"], "whole number >= 1"],
+    [["doctor", "--jsn"], "unknown option '--jsn'"],
+  ])("%j", async (args, message) => {
+    const { code, out, errors } = await run(args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(errors).toContain(message);
+  });
+});
+
+describe("what cannot be done ends with 1 and one line", () => {
+  test.each([
+    [
+      ["tokenize", "--tokenizer", "missing.json"],
+      'openTokenizer: the path must exist; got "missing.json". Check its spelling.',
+    ],
+    [
+      ["logits", "--model", "missing", "--ids", "[[1]]"],
+      'FileSource: the file must exist; got "missing/config.json"',
+    ],
+    [
+      ["generate", "--model", "missing", "--prompt", "x"],
+      'FileSource: the file must exist; got "missing/config.json"',
+    ],
+    [
+      ["serve", "--model", "missing", "--port", "0"],
+      'FileSource: the file must exist; got "missing/config.json"',
+    ],
+    [["train", "--config", "missing.json"], 'train: the configuration must be readable; got "missing.json"'],
+    [
+      ["eval", "--model", "missing", "--text", "x"],
+      'FileSource: the file must exist; got "missing/config.json"',
+    ],
+  ])("%j", async (args, message) => {
+    const { code, out, errors } = await run(args);
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(errors).toMatch(/^heddle: .*\n$/);
+    expect(errors).toContain(message);
+  });
+});
+
+test("doctor tells what there is, for people and for machines", async () => {
+  const text = await run(["doctor"]);
+  expect(text.code).toBe(0);
+  expect(text.out).toMatch(/^threads: +\d+$/m);
+  expect(text.out).toMatch(/^GPU adapters: +unknown/m);
+  const { code, out } = await run(["doctor", "--json"]);
+  expect(code).toBe(0);
+  const found = JSON.parse(out);
+  expect(found).toMatchObject({ node: process.version, gpu: { adapters: "unknown" } });
+  expect(found.cpuDevice.threads).toBeGreaterThanOrEqual(1);
+});
