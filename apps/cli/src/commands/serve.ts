@@ -97,7 +97,7 @@ async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
 
 /** The built studio page: inside the published program, or beside it in the repository. */
 function findPage(): string | undefined {
-  const folders = ["page", "../page", "../../studio/dist", "../../../studio/dist"].map((path) =>
+  const folders = ["page", "../../studio/dist", "../../../studio/dist"].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );
   return folders.find((folder) => existsSync(`${folder}/index.html`));
