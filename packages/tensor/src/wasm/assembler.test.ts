@@ -111,6 +111,34 @@ describe("assemble", () => {
     expect(Array.from(ints.slice(0, 6))).toEqual([40, 5, 8, 40, 1, 0]);
   });
 
+  test("builds a vector constant once, before the loops that use it", () => {
+    const uses = (count: number) =>
+      assemble({ sharedMemory: false }, (f) => {
+        f.for(0, 16 * count, 16, (p) => {
+          for (let k = 0; k < count; k++) f.store("v128", p, f32x4.mul(v128.load(p), 0.1));
+        });
+      });
+    const tenth = new Uint8Array(new Float32Array(4).fill(0.1).buffer).join();
+    const occurrences = (bytes: Uint8Array) => bytes.join().split(tenth).length - 1;
+    expect([uses(1), uses(5)].map(occurrences)).toEqual([1, 1]);
+  });
+
+  test("names a vector for one round of a loop", () => {
+    const { run, floats } = instantiate((f) => {
+      const last = f.local("v128");
+      f.for(0, 48, 16, (p) => {
+        const doubled = f.let(f32x4.add(v128.load(p), v128.load(p)));
+        f.set(last, f32x4.add(doubled, last));
+        f.store("v128", p, doubled, 64);
+      });
+      f.store("v128", 128, last);
+    });
+    floats.set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    run();
+    expect(Array.from(floats.slice(16, 28))).toEqual([2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]);
+    expect(Array.from(floats.slice(32, 36))).toEqual([30, 36, 42, 48]);
+  });
+
   test("rejects a parameter after a local", () => {
     expect(() =>
       assemble({ sharedMemory: false }, (f) => {
