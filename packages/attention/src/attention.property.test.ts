@@ -6,10 +6,10 @@ import { attention, attentionWithLse } from "./attention.js";
 import { allOf, causal, type Mask, padding, slidingWindow } from "./masks.js";
 
 const shapes = fc.record({
-  batch: fc.integer({ min: 1, max: 2 }),
+  batch: fc.integer({ min: 1, max: 4 }),
   kvHeads: fc.integer({ min: 1, max: 3 }),
   group: fc.integer({ min: 1, max: 3 }),
-  queryLen: fc.integer({ min: 1, max: 70 }),
+  queryLen: fc.integer({ min: 1, max: 60 }),
   keyLen: fc.integer({ min: 1, max: 120 }),
   headDim: fc.integer({ min: 1, max: 40 }),
   valueDim: fc.integer({ min: 1, max: 40 }),

@@ -69,8 +69,8 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
   law("tokens of one slot may be rows of one batch", (device, near) => {
     checkRowsOfOneSlot(device, cache, near);
   });
-  law("the order of the rows of a batch does not matter", (device, near) => {
-    checkPermutation(device, cache, near);
+  law("a row's numbers depend on nothing else in the batch, to the last bit", (device) => {
+    checkNeighbours(device, cache);
   });
   law("a slot is used again from the start without a trace", (device, near) => {
     checkReuse(device, cache, near);
@@ -82,7 +82,7 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
 
 type Near = (actual: Tensor, expected: Tensor) => void;
 
-const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 520, numKvHeads: 2, headDim: 21, valueDim: 13 };
+const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 2100, numKvHeads: 2, headDim: 21, valueDim: 13 };
 
 function sequence(
   device: Device,
@@ -194,10 +194,9 @@ function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>,
   disposeTree([layer, { ...seq, slot: undefined }]);
 }
 
-function checkPermutation<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+function checkNeighbours<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
   const lengths = [3, 90, 17];
-  const order = [2, 0, 1];
-  const run = (permutation: readonly number[]) => {
+  const run = (picked: readonly number[]): number[][] => {
     const layer = cache.create(device, sizes);
     const sequences = lengths.map((length, slot) =>
       sequence(device, { slot, length: length + 1, group: 2, seed: 30 + 3 * slot }),
@@ -205,17 +204,16 @@ function checkPermutation<Layer>(device: Device, cache: CacheUnderTest<Layer>, n
     for (const [i, seq] of sequences.entries()) {
       step(cache, layer, { seq, from: 0, to: lengths[i] ?? 0 }).dispose();
     }
-    const picks = permutation.map((i) => ({ seq: sequences[i] as Sequence, at: lengths[i] ?? 0 }));
+    const picks = picked.map((i) => ({ seq: sequences[i] as Sequence, at: lengths[i] ?? 0 }));
     const out = batchStep(cache, layer, picks);
-    disposeTree([layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
-    return out;
+    const values = Array.from(out.dataSync());
+    const width = values.length / picked.length;
+    disposeTree([out, layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
+    return picked.map((_, row) => values.slice(row * width, (row + 1) * width));
   };
-  const straight = run([0, 1, 2]);
-  const permuted = run(order);
-  const rows = order.map((i) => straight.narrow(0, i, i + 1));
-  const expected = joinRows(rows);
-  near(permuted, expected);
-  disposeTree([straight, permuted, expected, rows]);
+  const [a, b, c] = run([0, 1, 2]);
+  expect(run([2, 0, 1])).toEqual([c, a, b]);
+  expect(run([1])).toEqual([b]);
 }
 
 function checkReuse<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {

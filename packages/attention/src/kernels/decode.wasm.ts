@@ -30,7 +30,9 @@ export interface DecodeCall {
 }
 
 /** Keys that are scored before their values are read: both tiles stay in the first-level cache. */
-const tileKeys = 64;
+const tileKeys = 32;
+/** Capacity from which on the keys of a row are cut into parts. */
+const keysPerSplit = 1024;
 const lowest = -3e38;
 
 interface DecodePlan extends DecodeCall {
@@ -54,8 +56,8 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
   const { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim } = shape;
   const group = numHeads / numKvHeads;
   const groupRows = batch * queryLen * numKvHeads;
-  const wanted = features.threads === 1 ? 1 : Math.ceil((4 * features.threads) / groupRows);
-  const splits = Math.max(1, Math.min(wanted, Math.ceil(keyLen / 256)));
+  // By the capacity alone: a row's numbers depend neither on its neighbours nor on the number of threads.
+  const splits = Math.min(8, Math.ceil(keyLen / keysPerSplit));
   const plan: DecodePlan = { ...call, group, splits };
   const work = (group * (headDim + valueDim) * keyLen) / (2 * splits);
   const rows = batch * numHeads * queryLen;
@@ -241,7 +243,7 @@ function decodeBlocks(
   return { rows, columns: maxColumns === 16 ? [16, 8, 4, 1] : [8, 4, 1] };
 }
 
-/** Emits scores of up to 64 keys for every head of the group; four keys at a time, lanes along the features. */
+/** Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features. */
 function emitKeyScores(
   f: FunctionBuilder,
   unit: DecodeUnit,
@@ -257,7 +259,7 @@ function emitKeyScores(
   const scoreAt = f.let(scores);
   f.for(0, numKeys, 4, (first) => {
     emitTouch(f, keyAt, { from: aheadBytes, numBytes: 4 * headDim * 4, sink });
-    emitTouch(f, valueAt, { from: 0, numBytes: 4 * valueDim * 4, sink });
+    emitTouch(f, valueAt, { from: aheadBytes, numBytes: 4 * valueDim * 4, sink });
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
       const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
@@ -280,8 +282,8 @@ function emitKeyScores(
   f.store("i32", scores, sink, group * tileKeys * 4);
 }
 
-/** How far ahead of the products keys are touched: a page, but not past the guard behind the last buffer. */
-const aheadBytes = 4096;
+/** How far ahead of the products keys and values are touched; less than the guard behind the last buffer. */
+const aheadBytes = 2048;
 const lineBytes = 64;
 
 /**

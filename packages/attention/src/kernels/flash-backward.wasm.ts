@@ -118,7 +118,8 @@ function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: C
   const tiles = call.params.softcap === undefined ? 2 : 3;
   const floats = tile.queries * (2 + shape.headDim + shape.valueDim + tiles * tile.keys);
   const group = shape.numHeads / shape.numKvHeads;
-  const hasManyGroups = shape.batch * shape.numKvHeads >= 2 * features.threads;
+  // Not by the number of threads: the same call gives the same bits everywhere.
+  const hasManyGroups = shape.batch * shape.numKvHeads >= 8;
   const { bias } = flashInputs(call.params);
   return {
     shape,
@@ -127,7 +128,7 @@ function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: C
     features,
     slots: scratchSlots(features, floats * 4),
     biasShape: bias === undefined ? undefined : call.inputs[bias]?.shape,
-    headsPerUnit: hasManyGroups || features.threads === 1 ? group : 1,
+    headsPerUnit: hasManyGroups ? group : 1,
   };
 }
 
