@@ -95,6 +95,7 @@ describe("topK", () => {
         [2, 200, 7],
         [2, 65, 65],
         [1, 500, 499],
+        [2, 3, 0],
       ] as const) {
         const x = randomArray([rows, columns], dtype, { seed: columns });
         for (let i = 0; i + 5 < sizeOf(x.shape); i += 5) x.data[i + 5] = x.data[i] ?? 0; // ties

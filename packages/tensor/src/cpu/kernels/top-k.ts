@@ -10,7 +10,7 @@ import { elementAddress, type LaneDType, loadLanes, storeLanes } from "./lanes.j
 export interface TopKShape {
   readonly rows: number;
   readonly columns: number;
-  /** At least 1, at most `columns`; equal to it for a full sort. */
+  /** At most `columns`; equal to it for a full sort. */
   readonly k: number;
   readonly largest: boolean;
   readonly dtype: LaneDType;
@@ -28,6 +28,7 @@ export function topKKernel(
   { rows, columns, k, largest, dtype }: TopKShape,
   features: CpuFeatures,
 ): LoweredKernel {
+  if (k === 0) return { steps: [], scratchBytes: 0 };
   const step = kernelStep(
     {
       key: `topK/${dtype}/${largest}`,
