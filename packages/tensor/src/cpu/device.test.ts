@@ -214,6 +214,21 @@ describe("cpu", () => {
     );
   });
 
+  test("refuses a memory that is too small or too large", () => {
+    for (const maxBytes of [0, 1.5, 2 ** 33]) {
+      expect(() => cpu({ maxBytes })).toThrow(
+        `cpu: maxBytes must be a whole number in 2097152..4294967296; got maxBytes ${maxBytes}. Leave it out for 4 GiB.`,
+      );
+    }
+  });
+
+  test("says so when the memory is full", () => {
+    const device = setUp({ threads: 1, maxBytes: 2 ** 22 });
+    expect(() => device.alloc(2 ** 22)).toThrow(
+      /alloc: the memory of the cpu device must hold all of its tensors/,
+    );
+  });
+
   test("supports every dtype but f64", () => {
     const device = setUp({ threads: 1, disable: { relaxedSimd: true, revectorized: true } });
     expect(device.supports("bf16")).toBe(true);

@@ -20,7 +20,7 @@ import { Pool, type PoolPlan } from "./pool.js";
 export interface CpuOptions {
   /** Threads, the calling one included: 1..64; default one for each core, at most 16. 1 where memory cannot be shared. */
   readonly threads?: number;
-  /** Most bytes that all tensors together may take; default and most 4 GiB. */
+  /** Most bytes that all tensors together may take: 2 MiB..4 GiB; default 4 GiB. */
   readonly maxBytes?: number;
   /** Switches off what the machine offers, to compare or to test. */
   readonly disable?: { readonly relaxedSimd?: boolean; readonly revectorized?: boolean };
@@ -40,6 +40,9 @@ interface CpuBuffer extends DeviceBuffer {
   isAlive: boolean;
 }
 
+const MIN_BYTES = 2 ** 21;
+const MAX_BYTES = 2 ** 32;
+
 /** Kernels of one op that are kept; beyond it (shapes that change all the time) they are made anew. */
 const MAX_KERNELS_PER_OP = 1024;
 
@@ -57,6 +60,14 @@ export function cpu(options: CpuOptions = {}): CpuDevice {
       "config",
       `cpu: options are threads, maxBytes and disable; got ${unknown}. Remove it or mend its spelling.`,
       { option: unknown },
+    );
+  }
+  const { maxBytes = MAX_BYTES } = options;
+  if (!(Number.isInteger(maxBytes) && maxBytes >= MIN_BYTES && maxBytes <= MAX_BYTES)) {
+    throw new HeddleError(
+      "config",
+      `cpu: maxBytes must be a whole number in ${MIN_BYTES}..${MAX_BYTES}; got maxBytes ${maxBytes}. Leave it out for 4 GiB.`,
+      { maxBytes },
     );
   }
   const found = detectFeatures(options.threads === undefined ? {} : { threads: options.threads });

@@ -16,7 +16,7 @@ export interface NodeWorker {
 }
 
 interface NodeProcess {
-  readonly versions?: { readonly node?: string; readonly v8?: string };
+  readonly versions?: Readonly<Record<string, string | undefined>>;
   readonly execArgv?: readonly string[];
   getBuiltinModule?(name: string): unknown;
 }
@@ -44,9 +44,10 @@ const flags = [
   ["--experimental-wasm-revectorize", "--no-experimental-wasm-revectorize"],
 ] as const;
 
-/** Whether this engine takes the flags: Node, unless whoever started it tuned its WebAssembly compilers already. */
+/** Whether this engine takes the flags: Node itself, unless whoever started it tuned its WebAssembly compilers already. */
 function takesFlags(): boolean {
   const { process } = globalThis as { process?: NodeProcess };
+  if (process?.versions?.bun !== undefined || process?.versions?.deno !== undefined) return false;
   const isTuned = process?.execArgv?.some((flag) => /liftoff|wasm/.test(flag)) ?? false;
   return !isTuned && Number.parseInt(process?.versions?.v8 ?? "0", 10) >= MIN_V8_MAJOR;
 }
