@@ -12,9 +12,10 @@ import {
   type WorkerMessage,
   controlWords as words,
 } from "./control.js";
-import { compileModule, nodeBuiltin } from "./engine.js";
+import { compileModule } from "./engine.js";
 import type { KernelModule } from "./kernel.js";
 import type { LinearMemory } from "./memory.js";
+import { startThread, type Thread } from "./thread.js";
 import { workerSource } from "./worker-source.js";
 
 /** An argument whose value is known, or that lies `byteOffset` past a slot's address. */
@@ -44,12 +45,6 @@ export interface PoolOptions {
   readonly spinMs?: number;
   /** After how long without progress a worker counts as dead, in milliseconds; default 60 000. */
   readonly stallTimeoutMs?: number;
-}
-
-/** A worker thread of Node or of a page. */
-interface Thread {
-  post(message: WorkerMessage): void;
-  end(): void;
 }
 
 interface CompiledModule {
@@ -348,36 +343,4 @@ function canBlock(ints: Int32Array): boolean {
   } catch {
     return false;
   }
-}
-
-interface PageWorker {
-  postMessage(message: unknown): void;
-  terminate(): void;
-  onerror: ((event: unknown) => void) | null;
-}
-
-/** Starts a worker thread from source text. `onLoss` is called if it ends by itself. */
-function startThread(source: string, onLoss: () => void): Thread {
-  const node = nodeBuiltin("node:worker_threads");
-  if (node !== undefined) {
-    // No flags and no environment of the host program: its loaders have no business here.
-    const worker = new node.Worker(source, { eval: true, name: "heddle", execArgv: [], env: {} });
-    worker.unref();
-    worker.on("error", onLoss);
-    worker.on("exit", onLoss);
-    return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() };
-  }
-  const { Worker: Page } = globalThis as unknown as {
-    Worker: new (url: string, options: object) => PageWorker;
-  };
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  const worker = new Page(url, { name: "heddle" });
-  worker.onerror = onLoss;
-  return {
-    post: (message) => worker.postMessage(message),
-    end: () => {
-      worker.terminate();
-      URL.revokeObjectURL(url);
-    },
-  };
 }
