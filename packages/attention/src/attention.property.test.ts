@@ -1,3 +1,4 @@
+import { rotary } from "@heddle/positional-encodings";
 import { cpu, type Device, randn, reference, scope, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -128,6 +129,19 @@ describe.each(devices)("laws on $name", ({ create, tolerance }) => {
     const weight = (lse: Tensor) => lse.exp().div(total).reshape([1, 4, 20, 1]);
     near(a.out.mul(weight(a.lse)).add(b.out.mul(weight(b.lse))), whole.out);
     near(total.log(), whole.lse);
+  });
+
+  test("with rotary positions, a shift of all positions changes nothing", () => {
+    const q = randn(device, [1, 2, 10, 8], { seed: 1 });
+    const k = randn(device, [1, 2, 10, 8], { seed: 2 });
+    const at = (first: number) => {
+      const positions = tensor(
+        device,
+        Int32Array.from({ length: 10 }, (_, i) => first + i),
+      );
+      return attention(rotary(q, { positions }), rotary(k, { positions }), k, { mask: causal() });
+    };
+    near(at(700_000), at(0));
   });
 
   test("without positions, permuted keys change nothing", () => {

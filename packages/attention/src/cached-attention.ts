@@ -2,8 +2,8 @@ import {
   arange,
   defineOp,
   HeddleError,
+  isFloat,
   type Op,
-  scope,
   type Tensor,
   type TensorType,
   take,
@@ -36,7 +36,7 @@ export interface CachedAttentionParams {
  * Shapes: query [B, H, T, D], layer as of `createKvCache`, slots and starts [B] int32 -> [B, H, T, Dv]. A decoding step has
  * T = 1; a chunk of a prompt is [1, T], or T rows of one slot with T = 1 each. Lengths are read from memory at each run, so
  * that one compiled step serves every length. Rows outside of the cache give zeros. Not differentiable.
- * @returns a new tensor; the caller disposes it
+ * @returns a new tensor of the query's dtype (computed in f32, also over a half-precision cache); the caller disposes it
  * @throws HeddleError "shape", "dtype" or "config" if the tensors or options do not fit
  * @see Pope et al. 2022, arXiv:2211.05102, section 3 (caching); Dao et al. 2023, Flash-Decoding. Twin: naive.ts
  */
@@ -88,10 +88,10 @@ function inferCachedAttention(inputs: readonly TensorType[]): readonly TensorTyp
       { query: query.shape, key: key.shape },
     );
   }
-  if (query.dtype !== key.dtype) {
+  if (!isFloat(query.dtype)) {
     throw new HeddleError(
       "dtype",
-      `cachedAttention: query must have the cache's dtype ${key.dtype}; got ${query.dtype}. Cast it, or create the cache with { dtype: "${query.dtype}" }.`,
+      `cachedAttention: query must be a float; got ${query.dtype}. Cast it to ${key.dtype} first.`,
       { query: query.dtype, key: key.dtype },
     );
   }
@@ -114,7 +114,8 @@ function cachedAttentionReference(
   const past = keyPosition.lessEqual(position);
   const sees =
     params.left === undefined ? past : past.logicalAnd(keyPosition.greaterEqual(position.sub(params.left)));
-  const key = take(keys, slots, { axis: 0 });
-  const value = take(values, slots, { axis: 0 });
-  return [scope(device, () => naiveAttention(query, { key, value, sees }, params)).out];
+  const compute = device.defaultFloat;
+  const key = take(keys, slots, { axis: 0 }).cast(compute);
+  const value = take(values, slots, { axis: 0 }).cast(compute);
+  return [naiveAttention(query.cast(compute), { key, value, sees }, params).out.cast(query.dtype)];
 }

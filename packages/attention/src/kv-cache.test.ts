@@ -68,6 +68,14 @@ test("errors name the rule, the values and the cure", () => {
   expect(() => appendKv(layer, x([2, 2, 1, 4]), x([2, 2, 1, 4]), rows)).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: appendKv: slots must be i32 [2], one number per batch row; got slots i32[1]. Create it from an Int32Array of length 2.]`,
   );
+  expect(() =>
+    appendKv(layer, x([1, 2, 1, 4]).cast("i32"), x([1, 2, 1, 4]), rows),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: appendKv: key must be a float; got i32. Cast it to f64 first.]`,
+  );
+  expect(() => cachedAttention(x([1, 2, 1, 4]).cast("i32"), layer, rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: query must be a float; got i32. Cast it to f64 first.]`,
+  );
   expect(() => cachedAttention(x([1, 3, 1, 4]), layer, rows)).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: cachedAttention: query must be [batch, heads, seq, 4] with heads a multiple of 2; got query [1, 3, 1, 4], cached key [3, 2, 8, 4]. Create the cache with the model's numKvHeads and headDim.]`,
   );
@@ -135,5 +143,30 @@ test("window and softcap apply to cached attention as to full attention", () => 
     const one = cachedAttention(q.narrow(2, 79, 80), layer, { ...last, window: 20, softcap: 2 });
     expect(worstExcess(one.dataSync(), expected.narrow(2, 79, 80).dataSync(), 1e-4)).toBeLessThan(1e-5);
   }
+  device.dispose();
+});
+
+test("a bf16 cache rounds what it stores and computes in f32", () => {
+  const device = cpu({ threads: 1 });
+  const sizes = {
+    numLayers: 1,
+    numSlots: 2,
+    maxSeqLen: 20,
+    numKvHeads: 1,
+    headDim: 8,
+    dtype: "bf16",
+  } as const;
+  const layer = createKvCache(device, sizes).layers[0] as KvCacheLayer;
+  expect(layer.key.dtype).toBe("bf16");
+  const q = randn(device, [1, 2, 9, 8], { seed: 1 });
+  const kv = randn(device, [1, 1, 9, 8], { seed: 2 });
+  const rows = { slots: tensor(device, Int32Array.of(1)), starts: tensor(device, Int32Array.of(0)) };
+  const before = device.memory().buffers;
+  appendKv(layer, kv, kv, rows);
+  const out = cachedAttention(q, layer, rows);
+  expect(device.memory().buffers).toBe(before + 1);
+  const rounded = kv.cast("bf16").cast("f32");
+  const expected = attention(q, rounded, rounded, { mask: causal() });
+  expect(worstExcess(out.dataSync(), expected.dataSync(), 1e-4)).toBeLessThan(1e-5);
   device.dispose();
 });

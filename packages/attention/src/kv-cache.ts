@@ -3,7 +3,9 @@ import {
   defineOp,
   type FloatDType,
   HeddleError,
+  isFloat,
   type Op,
+  scope,
   type Tensor,
   type TensorType,
   zeros,
@@ -77,13 +79,20 @@ export interface CacheRows {
 /**
  * Writes new keys and values into a cache layer, in place: row b, token t goes to slot slots[b], position starts[b] + t.
  *
- * Shapes: key [B, G, T, D], value [B, G, T, Dv], slots and starts [B] int32. Not differentiable.
+ * Shapes: key [B, G, T, D], value [B, G, T, Dv], slots and starts [B] int32. Not differentiable. Floats of another dtype
+ * than the cache's are rounded to it.
  * Rows whose slot or positions lie outside of the cache are not written (`checkCacheRows` finds them on the host); no two
  * rows may name the same position of one slot.
  * @throws HeddleError "shape" or "dtype" if the tensors do not fit the layer
  */
 export function appendKv(layer: KvCacheLayer, key: Tensor, value: Tensor, rows: CacheRows): void {
-  appendKvOp.apply([layer.key, layer.value, key, value, rows.slots, rows.starts], {});
+  const { slots, starts } = rows;
+  const rounded = (x: Tensor, { dtype }: Tensor) =>
+    x.dtype === dtype || !isFloat(x.dtype) ? x : x.cast(dtype);
+  scope(key.device, () => {
+    const fresh = [rounded(key, layer.key), rounded(value, layer.value)];
+    return appendKvOp.apply([layer.key, layer.value, ...fresh, slots, starts], {});
+  });
 }
 
 /**
@@ -163,10 +172,10 @@ function checkAppend([keys, values, key, value, slots, starts]: AppendTypes): vo
         { [name]: fresh.shape, cache: stored.shape },
       );
     }
-    if (fresh.dtype !== stored.dtype) {
+    if (!isFloat(fresh.dtype)) {
       throw new HeddleError(
         "dtype",
-        `appendKv: ${name} must have the cache's dtype ${stored.dtype}; got ${fresh.dtype}. Cast it, or create the cache with { dtype: "${fresh.dtype}" }.`,
+        `appendKv: ${name} must be a float; got ${fresh.dtype}. Cast it to ${stored.dtype} first.`,
         { [name]: fresh.dtype, cache: stored.dtype },
       );
     }

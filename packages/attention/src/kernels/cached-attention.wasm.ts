@@ -23,7 +23,7 @@ const minTiledQueries = 12;
  */
 export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (call, features) => {
   const [query, key, value] = call.inputs;
-  if (query?.dtype !== "f32" || key === undefined || value === undefined) return undefined;
+  if (query?.dtype !== "f32" || key?.dtype !== "f32" || value?.dtype !== "f32") return undefined;
   const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
   const [numSlots = 0, numKvHeads = 0, keyLen = 0] = key.shape;
   const shape: FlashShape = {
