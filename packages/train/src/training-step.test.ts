@@ -2,7 +2,17 @@ import { openSafetensors } from "@heddle/checkpoints";
 import { directorySource } from "@heddle/checkpoints/node";
 import { type DecoderConfig, type DecoderWeights, decoderLogits, loadWeights } from "@heddle/models";
 import { openModel } from "@heddle/models/node";
-import { type Device, disposeTree, flattenTree, randomKey, type Tensor, tensor } from "@heddle/tensor";
+import {
+  type Device,
+  disposeTree,
+  flattenTree,
+  randomKey,
+  reference,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  zeros,
+} from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
 import { goldenPath, readGolden, readGoldenJson } from "../test/golden/read.js";
@@ -123,6 +133,23 @@ async function follow(device: Device, run: string, isCompiled: boolean): Promise
 }
 
 describe.each(devices)("on %s", (_, makeDevice) => {
+  test.each(["llama", "gpt2"])("first gradients of %s are the golden ones", async (family) => {
+    const device = makeDevice();
+    const model = await openModel(goldenPath(`training/${family}/init`), { device });
+    const objective = causalLm<DecoderWeights>((weights, ids) =>
+      decoderLogits(model.config, weights, { ids }),
+    );
+    const { data } = readGolden(`training/${family}/run.safetensors`).get("input_ids");
+    const tokens = tensor(device, Int32Array.from(data.subarray(0, 4 * 16)), { shape: [4, 16] });
+    const { grad } = valueAndGrad((weights: DecoderWeights) => {
+      const { total, count } = objective(weights, { tokens }, { key: tokens });
+      return total.div(count);
+    })(model.weights);
+    const wanted = await goldenTree(device, model.config, `training/${family}/grads_step0`);
+    expectTreesClose(grad, wanted, { abs: 1e-4, rel: 1e-3 });
+    device.dispose();
+  });
+
   describe.each(["llama", "gpt2"])("%s", (family) => {
     test.each([
       ["", "compiled"],
@@ -137,4 +164,17 @@ describe.each(devices)("on %s", (_, makeDevice) => {
       device.dispose();
     });
   });
+});
+
+test("another number of batches than configured is refused", () => {
+  const device = reference();
+  const weights = { w: zeros(device, [2]) };
+  const step = createTrainingStep<typeof weights, TokenBatch>({
+    objective: () => ({ total: zeros(device, []), count: zeros(device, []) }),
+    optimizer: adamW(),
+    microBatches: 2,
+  });
+  const state = step.init(weights);
+  const learningRate = tensor(device, 0.1);
+  expect(() => step.run(state, [], { learningRate, keys: [] })).toThrowErrorMatchingInlineSnapshot(`[HeddleError: TrainingStep.run: a step takes 2 batches and as many keys; got 0 batches, 0 keys. Set microBatches.]`);
 });
