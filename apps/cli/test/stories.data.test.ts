@@ -35,15 +35,14 @@ test("generate gives the golden greedy text of a real model for 200 tokens", asy
   expect(golden.startsWith(text)).toBe(true);
 });
 
-test("eval gives a real model the perplexity of one that knows such stories, and another text a far higher one", async () => {
+test("eval gives a real model the loss that its makers give, and another text a far higher one", async () => {
   const evaluate = async (file: string) => {
-    const text = ["--text", join(data, "text", file), "--max-tokens", "4000"];
-    return JSON.parse(await run(["eval", "--model", join(stories, "hf"), ...text, "--json"]))
-      .perplexity as number;
+    const text = ["--text", join(data, "text", file), "--separator", "<|endoftext|>", "--max-tokens", "4000"];
+    return JSON.parse(await run(["eval", "--model", join(stories, "hf"), ...text, "--json"])).loss as number;
   };
-  // 512 tokens in the vocabulary: a token is a few letters. The model's makers saw a loss of 1.2968, perplexity 3.7.
-  expect(await evaluate("tinystories/v2_train_head_2MiB.txt")).toBeLessThan(6);
-  expect(await evaluate("tinyshakespeare.txt")).toBeGreaterThan(15);
+  // The model's makers give a validation loss of 1.2968.
+  expect(Math.abs((await evaluate("tinystories/v2_train_head_2MiB.txt")) - 1.3)).toBeLessThan(0.15);
+  expect(await evaluate("tinyshakespeare.txt")).toBeGreaterThan(3);
 });
 
 test("train makes real text more likely, from scratch", async () => {
@@ -66,6 +65,6 @@ test("train makes real text more likely, from scratch", async () => {
   await run(["train", "--config", join(place.directory, "train.json"), "--text", text, "--output", output]);
   const log = readFileSync(join(output, "loss.jsonl"), "utf8").trim().split("\n");
   const evaluations = log.map((line) => JSON.parse(line)).filter(({ kind }) => kind === "evaluation");
-  expect(evaluations[0].perplexity).toBeLessThan(120);
-  expect(evaluations[1].perplexity).toBeLessThan(40);
+  expect(evaluations[0].perplexity).toBeLessThan(220);
+  expect(evaluations[1].perplexity).toBeLessThan(evaluations[0].perplexity * 0.7);
 });

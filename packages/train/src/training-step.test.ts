@@ -176,5 +176,7 @@ test("another number of batches than configured is refused", () => {
   });
   const state = step.init(weights);
   const learningRate = tensor(device, 0.1);
-  expect(() => step.run(state, [], { learningRate, keys: [] })).toThrowErrorMatchingInlineSnapshot(`[HeddleError: TrainingStep.run: a step takes 2 batches and as many keys; got 0 batches, 0 keys. Set microBatches.]`);
+  expect(() => step.run(state, [], { learningRate, keys: [] })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: TrainingStep.run: a step takes 2 batches and as many keys; got 0 batches, 0 keys. Set microBatches.]`,
+  );
 });

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { HeddleError } from "@heddle/tensor";
+import type { Tokenizer } from "@heddle/tokenizers";
 import { perplexity } from "@heddle/train";
 import type { Command } from "commander";
 import { openNamedModel } from "../named-model.js";
@@ -17,6 +18,7 @@ import type { Terminal } from "../terminal.js";
 interface EvalOptions extends DeviceOptions, OutputOptions {
   readonly model?: string;
   readonly text: string;
+  readonly separator?: string;
   readonly window?: number;
   readonly stride?: number;
   readonly rows: number;
@@ -31,6 +33,7 @@ export function addEval(program: Command, terminal: Terminal): void {
     )
     .option("--model <directory>", "a Hugging Face model directory (default: the embedded model)")
     .requiredOption("--text <file>", "a UTF-8 text file")
+    .option("--separator <text>", "what stands between two documents: each is encoded by itself")
     .option(
       "--window <n>",
       "most tokens that a prediction sees (default: the model's longest sequence)",
@@ -50,7 +53,7 @@ export function addEval(program: Command, terminal: Terminal): void {
         throw new HeddleError("config", message);
       }
       const text = await readFile(options.text, "utf8");
-      const ids = tokenizer.encodeIds(text).subarray(0, options.maxTokens);
+      const ids = encodeDocuments(tokenizer, text, options.separator).slice(0, options.maxTokens);
       const window = Math.min(
         options.window ?? model.config.maxSeqLen,
         model.config.maxSeqLen,
@@ -82,4 +85,15 @@ export function addEval(program: Command, terminal: Terminal): void {
       device.dispose();
     }
   });
+}
+
+/** Ids of a text; of several documents, each with the special tokens that the tokenizer adds, or with its end token. */
+function encodeDocuments(tokenizer: Tokenizer, text: string, separator: string | undefined): number[] {
+  if (separator === undefined) return [...tokenizer.encodeIds(text)];
+  const marksDocuments = tokenizer.countTokens("") > 0;
+  const end = marksDocuments || tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
+  const documents = text.split(separator).map((document) => document.trim());
+  return documents
+    .filter((document) => document !== "")
+    .flatMap((document) => [...tokenizer.encodeIds(document), ...end]);
 }
