@@ -1,7 +1,7 @@
 /** Where a command reads and writes: the process's streams, or those of a test. */
 export interface Terminal {
   readonly input: AsyncIterable<Uint8Array>;
-  /** Results. Resolves when the stream takes more. */
+  /** Results. Resolves when the stream takes more, in a later turn of the event loop: so signals are heard in between. */
   print(text: string): Promise<void>;
   /** Messages for people. */
   note(text: string): void;
@@ -18,11 +18,13 @@ export function createTerminal(): Terminal {
       abort.abort(new DOMException(`The command was ended by ${name}.`, "AbortError")),
     );
   }
+  // A reader that has seen enough, such as `head`: the write that failed reports it.
+  process.stdout.on("error", () => undefined);
   return {
     input: process.stdin,
     print: (text) =>
       new Promise((resolve, reject) => {
-        process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+        process.stdout.write(text, (error) => (error ? reject(error) : setImmediate(resolve)));
       }),
     note: (text) => {
       process.stderr.write(`${text}\n`);

@@ -196,6 +196,16 @@ describe("tokenize", () => {
     expect(offsets.at(-1)).toEqual([11, 12]);
   });
 
+  test("a reader that has seen enough ends the command quietly", async () => {
+    const { child, finished } = cli().start(["tokenize", "--tokenizer", path("run", "model")]);
+    child.stdout?.once("data", () => child.stdout?.destroy());
+    child.stdin?.on("error", () => undefined);
+    for (let line = 0; line < 20_000; line++) child.stdin?.write("the cat sat on the mat\n");
+    child.stdin?.end();
+    const { code, errors } = await finished;
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  });
+
   test("lines that are not what they should be", async () => {
     const tokenizer = ["tokenize", "--tokenizer", path("run", "tokenizer", "tokenizer.json")];
     expect(await run([...tokenizer, "--decode"], "[1]\n[x]\n")).toMatchObject({

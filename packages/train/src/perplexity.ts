@@ -1,5 +1,6 @@
 import { compile, crossEntropy, type Device, HeddleError, scope, type Tensor, tensor } from "@heddle/tensor";
 import type { Evaluation } from "./evaluate.js";
+import { nextTurn } from "./turn.js";
 
 export interface PerplexityOptions {
   readonly device: Device;
@@ -59,6 +60,7 @@ export async function perplexity(
   const windows: PerplexityWindow[] = [];
   try {
     for (const group of groups(planned, rows)) {
+      await nextTurn();
       signal?.throwIfAborted();
       const sums = scope(device, () => plan(...windowTensors(device, ids, group)));
       const values = await sums.data();

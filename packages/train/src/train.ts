@@ -17,6 +17,7 @@ import { type RunCheckpoint, restoreRun, runContent, type SavedRun } from "./run
 import { type Schedule, scheduleFactor } from "./schedules.js";
 import type { TrainingEvent } from "./training-events.js";
 import { createTrainingStep, disposeState, type TrainingState, type TrainingStep } from "./training-step.js";
+import { nextTurn } from "./turn.js";
 
 export interface TrainOptions<Weights> {
   /** Trained in place; stay the caller's. */
@@ -139,6 +140,7 @@ class Run<Weights> {
     let report: Promise<void> = Promise.resolve();
     let last: Evaluation | undefined;
     while (this.#done < steps) {
+      await nextTurn();
       if (signal?.aborted) {
         await report;
         await this.#save();

@@ -25,6 +25,7 @@ export async function measure(work: Work, options: MeasureOptions): Promise<Timi
     for (let warmUp = 0; warmUp < 3; warmUp++) await running.step();
     const times: number[] = [];
     while (times.length < repeats) {
+      await new Promise((resolve) => setImmediate(resolve));
       signal.throwIfAborted();
       const startedAt = performance.now();
       await running.step();

@@ -70,7 +70,7 @@ async function stream(
     ids.push(token.id);
     text += token.text;
     finishReason = token.finishReason ?? null;
-    if (!options.json) await terminal.print(token.text);
+    await terminal.print(options.json ? "" : token.text);
   }
   const seconds = (performance.now() - startedAt) / 1000;
   const result = { text, ids, finishReason, tokensPerSecond: ids.length / seconds };

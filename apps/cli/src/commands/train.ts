@@ -64,7 +64,8 @@ interface RunView {
 /** Every event as a line of JSON on stdout. */
 function createJsonView(terminal: Terminal): RunView {
   return {
-    show: (event) => void terminal.print(`${JSON.stringify(event)}\n`),
+    // A reader that went away does not end the run.
+    show: (event) => void terminal.print(`${JSON.stringify(event)}\n`).catch(() => undefined),
     stop: () => undefined,
   };
 }
@@ -72,11 +73,17 @@ function createJsonView(terminal: Terminal): RunView {
 /** A bar on stderr, and a line for each evaluation and phase where the bar is shown. */
 function createBarView(terminal: Terminal, config: ResolvedConfig, isForced: boolean): RunView {
   const isShown = terminal.stderr.isTTY || isForced;
-  const state: { bar: Progress | undefined; heldOut: string } = { bar: undefined, heldOut: "" };
+  const state: { bar: Progress | undefined; heldOut: string; hasTokenizerNote: boolean } = {
+    bar: undefined,
+    heldOut: "",
+    hasTokenizerNote: false,
+  };
   return {
     show: (event) => {
       switch (event.kind) {
         case "tokenizer":
+          if (isShown && !state.hasTokenizerNote) terminal.note("training the tokenizer");
+          state.hasTokenizerNote = true;
           return;
         case "ready": {
           const from = event.resumedAt === 0 ? "" : `, resumed at step ${event.resumedAt}`;
