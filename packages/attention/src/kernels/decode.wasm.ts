@@ -5,10 +5,8 @@ import {
   f32,
   f32x4,
   i32,
-  i32x4,
   type KernelStep,
   type Local,
-  laneMath,
   type Value,
   v128,
   type WasmKernelFactory,
@@ -16,6 +14,7 @@ import {
 import type { CachedAttentionParams } from "../cached-attention.js";
 import type { FlashShape } from "../flash-params.js";
 import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
+import { emitKeyScores, emitTouchTile, tileKeys } from "./decode-scores.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
@@ -29,13 +28,11 @@ export interface DecodeCall {
   readonly features: CpuFeatures;
 }
 
-/** Keys that are scored before their values are read: both tiles stay in the first-level cache. */
-const tileKeys = 32;
 /** Capacity from which on the keys of a row are cut into parts. */
 const keysPerSplit = 1024;
 const lowest = -3e38;
 
-interface DecodePlan extends DecodeCall {
+export interface DecodePlan extends DecodeCall {
   /** Query heads that share a kv head. */
   readonly group: number;
   /** Parts that the keys of a row are cut into, so that every thread has work. */
@@ -99,7 +96,7 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
 }
 
 /** What one unit works on: the queries of a group's heads at one token, and a range of keys. */
-interface DecodeUnit {
+export interface DecodeUnit {
   readonly plan: DecodePlan;
   readonly registers: MatmulRegisters;
   /** Query of the group's first head; heads are `queryLen * headDim` floats apart. */
@@ -218,6 +215,7 @@ function emitStream(
   const groupRows = f.let(i32.const(group));
   f.for(from, to, tileKeys, (firstKey) => {
     const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
+    emitTouchTile(f, unit, { firstKey, numKeys });
     emitKeyScores(f, unit, { firstKey, numKeys });
     emitRowSoftmax(f, unit, numKeys);
     emitTileMatmul(f, unit.registers, {
@@ -241,112 +239,6 @@ function decodeBlocks(
   if (group === 1) return { rows: [1], columns: [32, 16, 8, 4, 1] };
   const rows = group <= 6 ? [group] : [6, group % 6 || 1];
   return { rows, columns: maxColumns === 16 ? [16, 8, 4, 1] : [8, 4, 1] };
-}
-
-/** Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features. */
-function emitKeyScores(
-  f: FunctionBuilder,
-  unit: DecodeUnit,
-  { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
-): void {
-  const { plan, query, key, value, scores } = unit;
-  const { shape, group, params, features } = plan;
-  const { headDim, valueDim, queryLen } = shape;
-  const math = laneMath(f, features);
-  const keyAt = f.let(i32.add(key, i32.mul(firstKey, headDim * 4)));
-  const valueAt = f.let(i32.add(value, i32.mul(firstKey, valueDim * 4)));
-  const sink = f.let(i32.const(0));
-  const scoreAt = f.let(scores);
-  f.for(0, numKeys, 4, (first) => {
-    emitTouch(f, keyAt, { from: aheadBytes, numBytes: 4 * headDim * 4, sink });
-    emitTouch(f, valueAt, { from: aheadBytes, numBytes: 4 * valueDim * 4, sink });
-    for (let head = 0; head < group; head += 2) {
-      const heads = head + 1 < group ? [head, head + 1] : [head];
-      const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
-      for (const [i, sum] of sums.entries()) {
-        const scaled = f32x4.mul(sum, params.scale);
-        const capped =
-          params.softcap === undefined
-            ? scaled
-            : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / params.softcap)), params.softcap);
-        const lane = i32x4.add(i32x4.splat(first), v128.const(Int32Array.of(0, 1, 2, 3)));
-        const seen = i32x4.ltS(lane, i32x4.splat(numKeys));
-        const masked = v128.bitselect(capped, f32x4.splat(Number.NEGATIVE_INFINITY), seen);
-        f.store("v128", scoreAt, masked, (heads[i] ?? 0) * tileKeys * 4);
-      }
-    }
-    f.increase(keyAt, 4 * headDim * 4);
-    f.increase(valueAt, 4 * valueDim * 4);
-    f.increase(scoreAt, 16);
-  });
-  f.store("i32", scores, sink, group * tileKeys * 4);
-}
-
-/** How far ahead of the products keys and values are touched; less than the guard behind the last buffer. */
-const aheadBytes = 2048;
-const lineBytes = 64;
-
-/**
- * Emits a read of one word of each cache line, in order: the machine fetches ahead of a plain stream, but not of the
- * products, which walk several rows at once. Reads past the buffer fall on other tensors or on the guard behind the last.
- */
-function emitTouch(
-  f: FunctionBuilder,
-  address: Address,
-  { from, numBytes, sink }: { from: number; numBytes: number; sink: Local<"i32"> },
-): void {
-  for (let offset = 0; offset < numBytes; offset += lineBytes)
-    f.set(sink, i32.or(sink, i32.load(address, from + offset)));
-}
-
-/**
- * Emits, for each of one or two heads, the products of its query with four keys, as lanes. The last group of a tile may read
- * up to three rows past the keys: rows of the cache or the guard behind it, never used.
- */
-function emitFourDots(
-  f: FunctionBuilder,
-  {
-    query,
-    key,
-    heads,
-    headBytes,
-    plan,
-  }: { query: Address; key: Address; heads: readonly number[]; headBytes: number; plan: DecodePlan },
-): Local<"v128">[] {
-  const { headDim } = plan.shape;
-  const madd = multiplyAddFor(plan.features);
-  const sums = heads.map(() => [0, 1, 2, 3].map(() => f.let(f32x4.splat(0))));
-  const step = (load: typeof v128.load, offset: number, at: { query: Address; key: Address }) => {
-    const keys = [0, 1, 2, 3].map((row) => f.let(load(at.key, row * headDim * 4 + offset)));
-    for (const [i, head] of heads.entries()) {
-      const features = f.let(load(at.query, head * headBytes + offset));
-      for (const [row, sum] of (sums[i] ?? []).entries())
-        f.set(sum, madd(features, keys[row] ?? features, sum));
-    }
-  };
-  const at = { query: f.let(query), key: f.let(key) };
-  const unroll = 4;
-  const rounds = Math.floor(headDim / (4 * unroll));
-  f.for(0, rounds, 1, () => {
-    for (let i = 0; i < unroll; i++) step(v128.load, i * 16, at);
-    f.increase(at.query, unroll * 16);
-    f.increase(at.key, unroll * 16);
-  });
-  const left = headDim - rounds * 4 * unroll;
-  for (let i = 0; i + 4 <= left; i += 4) step(v128.load, i * 4, at);
-  for (let i = left - (left % 4); i < left; i++) step(v128.load32Zero, i * 4, at);
-  return sums.map((four) => emitLaneSums(f, four));
-}
-
-/** Emits the sums of the lanes of four vectors, as one vector. */
-function emitLaneSums(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128"> {
-  const pair = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined) =>
-    f.let(
-      f32x4.add(i32x4.shuffle(x ?? 0, y ?? 0, [0, 4, 1, 5]), i32x4.shuffle(x ?? 0, y ?? 0, [2, 6, 3, 7])),
-    );
-  const ab = pair(a, b);
-  const cd = pair(c, d);
-  return f.let(f32x4.add(i32x4.shuffle(ab, cd, [0, 1, 4, 5]), i32x4.shuffle(ab, cd, [2, 3, 6, 7])));
 }
 
 /** Emits the softmax step of each head's row of scores: weights in place, statistics, values corrected. */
