@@ -48,7 +48,10 @@ function onOrphaned(callback) {
 const npmNoise =
   /^npm_(package_|lifecycle_|command$|execpath$|node_execpath$|config_(local_prefix|prefix|global_prefix|user_agent|omit|include|production|only|dry_run|json|workspace|workspaces|global|yes)$)/i;
 
-/** This process's environment, cleaned, with the repository's programs (Node 24 first) on the path. */
+/**
+ * This process's environment, cleaned, with the repository's programs (Node 24 first) on the path.
+ * @returns {Record<string, string | undefined>}
+ */
 export function childEnvironment(extra = {}) {
   const entries = Object.entries(process.env).filter(([key]) => !npmNoise.test(key));
   const env = { ...Object.fromEntries(entries), TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", ...extra };
