@@ -1,6 +1,6 @@
 import { createDecoder, decoderLogits, type LoadedModel } from "@heddle/models";
 import { disposeTree, randomKey, tensor } from "@heddle/tensor";
-import { adamW, causalLm, createTrainingStep, disposeState, type Optimizer } from "@heddle/train";
+import { adamW, causalLm, createTrainingStep, disposeState } from "@heddle/train";
 
 export interface WorkSize {
   readonly batch: number;
@@ -68,7 +68,7 @@ export const trainingWork: Work = {
     const { device, config } = model;
     const training = createTrainingStep({
       objective: causalLm((weights: LoadedModel["weights"], ids) => decoderLogits(config, weights, { ids })),
-      optimizer: adamW() as Optimizer,
+      optimizer: adamW(),
       clipNorm: 1,
     });
     const state = training.init(model.weights);

@@ -53,29 +53,6 @@ export function addBench(program: Command, terminal: Terminal): void {
     const device = createDevice(options);
     try {
       const model = await openBenchModel(options, device);
-      const works = [decodeWork, prefillWork, trainingWork].filter(
-        ({ name }) => options.only === undefined || name === options.only,
-      );
-      const progress = createProgress(terminal, {
-        format: "bench {bar} {value}/{total} steps",
-        total: works.length * options.repeats,
-        isForced: options.progress ?? false,
-      });
-      const timings: Timing[] = [];
-      for (const work of works) {
-        const { repeats, batch, context } = options;
-        timings.push(
-          await measure(work, {
-            model,
-            repeats,
-            batch,
-            context,
-            signal: terminal.signal,
-            onStep: (done) => progress.update(timings.length * repeats + done),
-          }),
-        );
-      }
-      progress.stop();
       const report = {
         model: options.model ?? options.shape,
         weights: countWeights(model.weights),
@@ -83,14 +60,32 @@ export function addBench(program: Command, terminal: Terminal): void {
         threads: device.limits.threads,
         batch: options.batch,
         context: options.context,
-        results: timings,
+        results: await measureAll(model, options, terminal),
       };
       await terminal.print(options.json ? `${JSON.stringify(report)}\n` : describe(report));
-      model.dispose();
     } finally {
       device.dispose();
     }
   });
+}
+
+async function measureAll(model: LoadedModel, options: BenchOptions, terminal: Terminal): Promise<Timing[]> {
+  const { only, repeats, batch, context, progress: isForced = false } = options;
+  const works = [decodeWork, prefillWork, trainingWork].filter(
+    ({ name }) => only === undefined || name === only,
+  );
+  const total = works.length * repeats;
+  const progress = createProgress(terminal, { format: "bench {bar} {value}/{total} steps", total, isForced });
+  const timings: Timing[] = [];
+  try {
+    for (const work of works) {
+      const onStep = (done: number) => progress.update(timings.length * repeats + done);
+      timings.push(await measure(work, { model, repeats, batch, context, signal: terminal.signal, onStep }));
+    }
+    return timings;
+  } finally {
+    progress.stop();
+  }
 }
 
 async function openBenchModel({ model, shape, context }: BenchOptions, device: Device): Promise<LoadedModel> {

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { LoadedModel } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import { perplexity } from "@heddle/train";
@@ -46,45 +47,57 @@ export function addEval(program: Command, terminal: Terminal): void {
     const device = createDevice(options);
     try {
       const { model } = await openNamedModel(options.model, device);
-      const { tokenizer } = model;
-      if (tokenizer === undefined) {
-        const message =
-          "eval: the model must have a tokenizer; got a directory without one. Put tokenizer.json beside it.";
-        throw new HeddleError("config", message);
-      }
-      const text = await readFile(options.text, "utf8");
-      const ids = encodeDocuments(tokenizer, text, options.separator).slice(0, options.maxTokens);
-      const window = Math.min(
-        options.window ?? model.config.maxSeqLen,
-        model.config.maxSeqLen,
-        Math.max(2, ids.length),
-      );
-      const stride = Math.min(options.stride ?? Math.max(1, Math.floor(window / 2)), window);
-      const progress = createProgress(terminal, {
-        format: "eval {bar} {value}/{total} windows",
-        total: Math.ceil(ids.length / stride),
-        isForced: options.progress ?? false,
-      });
-      const result = await perplexity((tokens) => model.forward({ ids: tokens }), ids, {
-        device,
-        window,
-        stride,
-        rows: options.rows,
-        signal: terminal.signal,
-        onProgress: ({ done }) => progress.update(done),
-      });
-      progress.stop();
-      const { loss, perplexity: value, tokens } = result;
-      const summary = { perplexity: value, loss, tokens, window, stride };
-      await terminal.print(
-        options.json
-          ? `${JSON.stringify(summary)}\n`
-          : `perplexity ${value.toFixed(4)} (${loss.toFixed(4)} nats a token over ${tokens} tokens; window ${window}, stride ${stride})\n`,
-      );
+      const summary = await evaluate(model, options, terminal);
+      await terminal.print(options.json ? `${JSON.stringify(summary)}\n` : describe(summary));
     } finally {
       device.dispose();
     }
   });
+}
+
+interface EvalSummary {
+  readonly perplexity: number;
+  /** In nats a token. */
+  readonly loss: number;
+  readonly tokens: number;
+  readonly window: number;
+  readonly stride: number;
+}
+
+async function evaluate(model: LoadedModel, options: EvalOptions, terminal: Terminal): Promise<EvalSummary> {
+  const { tokenizer, config, device } = model;
+  if (tokenizer === undefined) {
+    const message =
+      "eval: the model must have a tokenizer; got a directory without one. Put tokenizer.json beside it.";
+    throw new HeddleError("config", message);
+  }
+  const text = await readFile(options.text, "utf8");
+  const ids = encodeDocuments(tokenizer, text, options.separator).slice(0, options.maxTokens);
+  const { window: asked = config.maxSeqLen, rows } = options;
+  const window = Math.min(asked, config.maxSeqLen, Math.max(2, ids.length));
+  const stride = Math.min(options.stride ?? Math.max(1, Math.floor(window / 2)), window);
+  const progress = createProgress(terminal, {
+    format: "eval {bar} {value}/{total} windows",
+    total: Math.ceil(Math.max(0, ids.length - window) / stride) + 1,
+    isForced: options.progress ?? false,
+  });
+  try {
+    const { signal } = terminal;
+    const onProgress = ({ done }: { readonly done: number }) => progress.update(done);
+    const limits = { device, window, stride, rows, signal, onProgress };
+    const {
+      perplexity: value,
+      loss,
+      tokens,
+    } = await perplexity((batch) => model.forward({ ids: batch }), ids, limits);
+    return { perplexity: value, loss, tokens, window, stride };
+  } finally {
+    progress.stop();
+  }
+}
+
+function describe({ perplexity: value, loss, tokens, window, stride }: EvalSummary): string {
+  return `perplexity ${value.toFixed(4)} (${loss.toFixed(4)} nats a token over ${tokens} tokens; window ${window}, stride ${stride})\n`;
 }
 
 /** Ids of a text; of several documents, each with the special tokens that the tokenizer adds, or with its end token. */

@@ -138,11 +138,11 @@ function createOptimizer({ optimizer }: ResolvedConfig): Optimizer {
         eps,
         weightDecay,
         ...(decays === "matrices" ? { decays: decayMatrices } : {}),
-      }) as Optimizer;
+      });
     }
     case "sgd": {
       const { kind: _, ...options } = optimizer;
-      return sgd(options) as Optimizer;
+      return sgd(options);
     }
     default:
       return optimizer satisfies never;

@@ -16,7 +16,7 @@ interface Trace {
 }
 
 const traces: Record<string, Trace> = {
-  sgd: { optimizer: sgd() as Optimizer, rate: 0.1 },
+  sgd: { optimizer: sgd(), rate: 0.1 },
   sgd_momentum: { optimizer: sgd({ momentum: 0.9 }), rate: 0.05 },
   sgd_momentum_dampening_wd: {
     optimizer: sgd({ momentum: 0.8, dampening: 0.3, weightDecay: 0.01 }),
