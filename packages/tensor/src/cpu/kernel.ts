@@ -1,5 +1,4 @@
-import type { Kernel } from "../device.js";
-import type { OpCall } from "../device.js";
+import type { Kernel, OpCall } from "../device.js";
 
 /** An argument of a WebAssembly kernel function, resolved to a number just before the call. */
 export type KernelArgument =

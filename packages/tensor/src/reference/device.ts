@@ -63,7 +63,9 @@ export function reference(): Device {
     read: async (buffer, byteOffset, byteLength) => readSync(buffer, byteOffset, byteLength),
     readSync,
     lower: (call) =>
-      call.op.evaluate ? ({ name: call.op.name, call } satisfies ReferenceKernel) : undefined,
+      call.op.evaluate
+        ? ({ name: call.op.name, executedOn: "javascript", call } satisfies ReferenceKernel)
+        : undefined,
     launch: (kernel, buffers) => run(kernel as ReferenceKernel, buffers),
     plan: (program) => planOf(device, program),
     sync: async () => {},
