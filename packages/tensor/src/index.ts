@@ -30,35 +30,53 @@ export { byteWidth, type DType, dtypes, type FloatDType, isFloat } from "./dtype
 export { HeddleError, type HeddleErrorCode, invariant } from "./error.js";
 export type { Expression, ExpressionNode, ScalarOp } from "./expression.js";
 export {
+  abs,
   add,
-  concat,
-  cumsum,
+  argmax,
+  argmin,
+  broadcastTo,
+  cast,
+  clamp,
+  cos,
   div,
   embedding,
   equal,
-  expandDims,
-  gather,
+  erf,
+  exp,
+  floor,
   greater,
   greaterEqual,
   less,
   lessEqual,
-  logsumexp,
+  log,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  max,
   maximum,
+  mean,
+  min,
   minimum,
   mul,
+  narrow,
+  neg,
   notEqual,
   oneHot,
-  pad,
   pow,
-  type Ranked,
-  scatterAdd,
-  sort,
-  split,
-  squeeze,
-  stack,
+  prod,
+  reciprocal,
+  reshape,
+  rsqrt,
+  sigmoid,
+  sign,
+  sin,
+  slice,
+  sqrt,
+  square,
   sub,
-  take,
-  topK,
+  sum,
+  tanh,
+  transpose,
   tril,
   triu,
   where,
@@ -75,16 +93,19 @@ export {
   type Reduction,
   type VjpContext,
 } from "./op.js";
+export { cumsum, logsumexp } from "./ops/accumulate.js";
 export { type GeluOptions, gelu, relu, silu, swiGLU } from "./ops/activation.js";
 export type { TensorOrNumber } from "./ops/elementwise.js";
 export { fillLike } from "./ops/fill.js";
 export { writeInto } from "./ops/indexing.js";
+export { concat, expandDims, pad, split, squeeze, stack } from "./ops/join.js";
 export { type LinearWeight, linear } from "./ops/linear.js";
 export { type CrossEntropyOptions, crossEntropy } from "./ops/loss.js";
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { type LayerNormOptions, layerNorm, rmsNorm } from "./ops/norm.js";
 export { dropout, foldIn, splitKey } from "./ops/random.js";
 export type { ReduceOptions } from "./ops/reduce.js";
+export { gather, type Ranked, scatterAdd, sort, take, topK } from "./ops/select.js";
 export { type AxisOption, logSoftmax, softmax } from "./ops/softmax.js";
 export { philox } from "./philox.js";
 export { reference } from "./reference/device.js";

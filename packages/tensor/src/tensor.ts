@@ -1,7 +1,9 @@
 import type { Device } from "./device.js";
 import { byteWidth, type DType } from "./dtype.js";
 import { HeddleError } from "./error.js";
+import { cumsum, logsumexp } from "./ops/accumulate.js";
 import { castOp, elementwise, type TensorOrNumber, whereOp } from "./ops/elementwise.js";
+import { expandDims, pad, split, squeeze } from "./ops/join.js";
 import type { LinearWeight } from "./ops/linear.js";
 import { type MatmulOptions, matmul } from "./ops/matmul.js";
 import { broadcastOp, reshapeOp, sliceAxis, sliceOp, transposeOp } from "./ops/movement.js";
@@ -16,6 +18,7 @@ import {
   reduceParams,
   sumOp,
 } from "./ops/reduce.js";
+import { gather, type Ranked, scatterAdd, sort, take, topK } from "./ops/select.js";
 import { type AxisOption, logSoftmax, softmax } from "./ops/softmax.js";
 import { decode, encode, type HostData, hostArray } from "./reference/host-array.js";
 import { adopt, scope } from "./scope.js";
@@ -329,6 +332,12 @@ export class Tensor implements LinearWeight {
     const axis = normalizeAxis("argmin", options.axis ?? -1, this.rank);
     return argminOp.call([this], { axis, keepDims: options.keepDims ?? false });
   }
+  logsumexp(options: ReduceOptions = {}): Tensor {
+    return logsumexp(this, options);
+  }
+  cumsum(options: AxisOption = {}): Tensor {
+    return cumsum(this, options);
+  }
   softmax(options: AxisOption = {}): Tensor {
     return softmax(this, options);
   }
@@ -367,5 +376,34 @@ export class Tensor implements LinearWeight {
   /** Repeats axes of extent 1, and adds leading ones. */
   broadcastTo(shape: Shape): Tensor {
     return broadcastOp.call([this], { shape });
+  }
+  split(sizes: number | readonly number[], options: AxisOption = {}): Tensor[] {
+    return split(this, sizes, options);
+  }
+  pad(amounts: readonly (readonly [number, number])[], options: { readonly value?: number } = {}): Tensor {
+    return pad(this, amounts, options);
+  }
+  expandDims(axis: number): Tensor {
+    return expandDims(this, axis);
+  }
+  squeeze(axes?: readonly number[]): Tensor {
+    return squeeze(this, axes);
+  }
+
+  // Selection.
+  take(indices: Tensor, options: AxisOption = {}): Tensor {
+    return take(this, indices, options);
+  }
+  gather(indices: Tensor, options: AxisOption = {}): Tensor {
+    return gather(this, indices, options);
+  }
+  scatterAdd(indices: Tensor, updates: Tensor, options: AxisOption = {}): Tensor {
+    return scatterAdd(this, indices, updates, options);
+  }
+  topK(k: number, options: AxisOption & { readonly largest?: boolean } = {}): Ranked {
+    return topK(this, k, options);
+  }
+  sort(options: AxisOption & { readonly descending?: boolean } = {}): Ranked {
+    return sort(this, options);
   }
 }

@@ -1,11 +1,13 @@
 import { randn, tensor } from "./create.js";
 import type { Device } from "./device.js";
-import { logsumexp, take, where } from "./functions.js";
+import { where } from "./functions.js";
 import { tensorsOf, valueAndGrad } from "./grad/value-and-grad.js";
+import { logsumexp } from "./ops/accumulate.js";
 import { gelu, swiGLU } from "./ops/activation.js";
 import { crossEntropy } from "./ops/loss.js";
 import { matmul } from "./ops/matmul.js";
 import { layerNorm, rmsNorm } from "./ops/norm.js";
+import { take } from "./ops/select.js";
 import { softmax } from "./ops/softmax.js";
 import { reference } from "./reference/device.js";
 import { scope } from "./scope.js";

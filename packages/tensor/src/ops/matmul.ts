@@ -1,4 +1,4 @@
-import { gemm } from "../cpu/kernels/gemm.js";
+import { matmulKernel } from "../cpu/kernels/gemm.js";
 import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
@@ -113,22 +113,24 @@ export const matmulOp: Op<MatmulParams> = defineOp({
       transposeB
         ? product(g, a, { transposeA: true, transposeB: transposeA })
         : product(a, g, { transposeA: !transposeA, transposeB: false });
-    const wide = b.dtype === g.dtype ? b : b.cast(g.dtype);
+    // Only a second operand may be narrower than the first.
+    const right = transposeA && b.dtype !== g.dtype ? b.cast(g.dtype) : b;
     return [
-      needed[0] ? sumTo(da(wide), a.shape) : undefined,
+      needed[0] ? sumTo(da(right), a.shape) : undefined,
       needed[1] ? sumTo(db(), b.shape).cast(b.dtype) : undefined,
     ];
   },
+  // Devices have kernels for one batch axis at the least: the broadcast is written out and its axes are joined.
   reference([a, b], params) {
     if (!a || !b) return [];
-    const product32 = product(a.cast("f32"), b.cast("f32"), params);
-    return [product32.cast(a.dtype)];
+    const { M, N, batch } = matmulExtents(a, b, params);
+    const joined = (x: Tensor) => {
+      const matrix = x.shape.slice(-2);
+      return x.broadcastTo([...batch, ...matrix]).reshape([sizeOf(batch), ...matrix]);
+    };
+    return [product(joined(a), joined(b), params).reshape([...batch, M, N])];
   },
-  kernels: {
-    wasm({ inputs: [a, b], outputs: [c], params }, features) {
-      return a && b && c?.dtype === "f32" ? gemm({ a, b, ...params }, features) : undefined;
-    },
-  },
+  kernels: { wasm: matmulKernel },
 });
 
 const product = (a: Tensor, b: Tensor, params: MatmulParams): Tensor => matmulOp.call([a, b], params);
@@ -142,7 +144,8 @@ export interface MatmulOptions {
  * Multiplies matrices over the last two axes: c = a b.
  *
  * Shapes: a [.., M, K], b [.., K, N] -> [.., M, N]; leading axes broadcast. With `transposeA` a is [.., K, M], with
- * `transposeB` b is [.., N, K]; no copy is made. Both operands have one float dtype.
+ * `transposeB` b is [.., N, K]; no copy is made. Both operands have one float dtype, or a is f32 and b a half float; c has
+ * a's dtype. Half floats are multiplied and added in f32 and rounded once.
  * @returns a new tensor that the caller owns
  * @throws HeddleError "shape" if the inner extents differ, "dtype" if the dtypes differ or are not floats
  */
