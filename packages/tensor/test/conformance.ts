@@ -153,6 +153,10 @@ const products: ConformanceCase[] = [
     [4, 0],
     [0, 3],
   ],
+  [
+    [2, 1, 2, 1, 3, 4],
+    [1, 3, 1, 2, 4, 5],
+  ],
 ].map(([a = [], b = []]) => two(`matmul [${a}] [${b}]`, a, b, (x, y) => matmul(x, y)));
 
 const flip = (shape: readonly number[]) => [...shape.slice(0, -2), ...shape.slice(-2).reverse()];
