@@ -44,9 +44,10 @@ export interface CpuFeatures {
   readonly threads: number;
 }
 
-/** What a kernel factory returns; the device adds the op's name. */
+/** What a kernel function returns: parallel loops in order. */
 export interface LoweredKernel {
   readonly steps: readonly KernelStep[];
+  /** Scratch memory that the steps share; default 0. */
   readonly scratchBytes?: number;
 }
 

@@ -5,11 +5,11 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { i8x16, i16x8, i32x4, v128 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
-import type { CpuFeatures, KernelStep } from "../kernel.js";
+import type { CpuFeatures, KernelStep, LoweredKernel } from "../kernel.js";
 import { copyElement, type ElementBytes, loadElement, type RegionContext } from "./copy-element.js";
 import { copyByTiles } from "./copy-transpose.js";
 import { fillStep } from "./fill.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
+import { argument, kernelStep } from "./kernel-step.js";
 import type { LaneDType } from "./lanes.js";
 import {
   collapseAxes,

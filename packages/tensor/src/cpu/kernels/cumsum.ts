@@ -2,9 +2,9 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { f32x4, f64x2, i32x4, i64x2 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
-import type { CpuFeatures } from "../kernel.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import type { AxisShape } from "./axis-shape.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
+import { argument, kernelStep } from "./kernel-step.js";
 import {
   elementAddress,
   isFloatLane,

@@ -5,7 +5,7 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { type LaneMath, laneMath } from "../../wasm/simd-math.js";
 import type { Local } from "../../wasm/value.js";
-import type { CpuFeatures } from "../kernel.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import {
   canEvaluateLanes,
   constantArguments,
@@ -13,7 +13,7 @@ import {
   expressionLanes,
   splatConstants,
 } from "./expression-lanes.js";
-import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
+import { argument, kernelStep, takeFrom } from "./kernel-step.js";
 import { byteShift, isFloatLane, type LaneDType, type LaneWidth, storeLanes } from "./lanes.js";
 import { innerMode, loadRow, type OperandRow, openRow, rowAddress } from "./operand-row.js";
 import { collapseAxes, splitLastAxis, stridedLoop, stridedParameters, stridedSizes } from "./strided-loop.js";

@@ -3,12 +3,6 @@ import { i32 } from "../../wasm/scalar.js";
 import type { Local } from "../../wasm/value.js";
 import type { CpuFeatures, KernelArgument, KernelStep } from "../kernel.js";
 
-/** What a kernel function returns: parallel loops in order, and the scratch bytes that they share. */
-export interface LoweredKernel {
-  readonly steps: readonly KernelStep[];
-  readonly scratchBytes: number;
-}
-
 /** Makers of launch arguments. */
 export const argument = {
   buffer: (index: number) => ({ kind: "buffer", index }) as const,

@@ -2,8 +2,8 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { f32x4, i32x4, i64x2, v128 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
-import type { CpuFeatures } from "../kernel.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
+import { argument, kernelStep } from "./kernel-step.js";
 import { elementAddress } from "./lanes.js";
 
 type Lanes = Value<"v128">;

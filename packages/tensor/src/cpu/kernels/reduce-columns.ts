@@ -4,10 +4,10 @@ import { i32 } from "../../wasm/scalar.js";
 import { f32x4, f64x2, i32x4, i64x2, v128 } from "../../wasm/simd.js";
 import { type LaneMath, laneMath } from "../../wasm/simd-math.js";
 import type { Local, Value } from "../../wasm/value.js";
-import type { CpuFeatures, KernelStep } from "../kernel.js";
+import type { CpuFeatures, KernelStep, LoweredKernel } from "../kernel.js";
 import { constantArguments, expressionKey, expressionLanes, splatConstants } from "./expression-lanes.js";
 import { foldKind, laneFold } from "./fold.js";
-import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
+import { argument, kernelStep, takeFrom } from "./kernel-step.js";
 import { byteShift, type LaneWidth, loadLanes, storeLanes } from "./lanes.js";
 import { innerMode, loadRow, type OperandRow, openRow, rowAddress } from "./operand-row.js";
 import {

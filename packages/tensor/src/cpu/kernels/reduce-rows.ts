@@ -4,10 +4,10 @@ import { f32, f64, i32 } from "../../wasm/scalar.js";
 import { f32x4, i32x4 } from "../../wasm/simd.js";
 import { laneMath } from "../../wasm/simd-math.js";
 import type { Local } from "../../wasm/value.js";
-import type { CpuFeatures, KernelArgument, KernelStep } from "../kernel.js";
+import type { CpuFeatures, KernelArgument, KernelStep, LoweredKernel } from "../kernel.js";
 import { constantArguments, expressionKey, expressionLanes, splatConstants } from "./expression-lanes.js";
 import { foldKind, joinTotals, laneFold, partialShift, startTotal } from "./fold.js";
-import { argument, kernelStep, type LoweredKernel, takeFrom } from "./kernel-step.js";
+import { argument, kernelStep, takeFrom } from "./kernel-step.js";
 import type { Lanes } from "./lanes.js";
 import { innerMode, loadRow, openRow, rowAddress } from "./operand-row.js";
 import {

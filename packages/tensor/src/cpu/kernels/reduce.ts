@@ -1,9 +1,8 @@
 import { invariant } from "../../error.js";
 import type { Reduction } from "../../op.js";
 import { broadcastShapes, broadcastStrides, type Shape } from "../../shape.js";
-import type { CpuFeatures } from "../kernel.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import { canEvaluateLanes } from "./expression-lanes.js";
-import type { LoweredKernel } from "./kernel-step.js";
 import type { LaneDType } from "./lanes.js";
 import { reduceColumns } from "./reduce-columns.js";
 import { reduceRows } from "./reduce-rows.js";

@@ -2,8 +2,7 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { f32, f64 } from "../../wasm/scalar.js";
 import { f32x4 } from "../../wasm/simd.js";
 import type { Local } from "../../wasm/value.js";
-import type { CpuFeatures } from "../kernel.js";
-import type { LoweredKernel } from "./kernel-step.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import { eachVector, foldTerm, maxTerm, type Position, sumTerm, sumTerms } from "./row.js";
 import { type RowAccess, type RowShape, rowStep } from "./row-kernel.js";
 

@@ -2,12 +2,12 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { f32x4, i32x4 } from "../../wasm/simd.js";
 import type { Local } from "../../wasm/value.js";
-import type { CpuFeatures, KernelStep } from "../kernel.js";
+import type { CpuFeatures, KernelStep, LoweredKernel } from "../kernel.js";
 import type { AxisShape } from "./axis-shape.js";
 import { copyRun } from "./copy.js";
 import { copyElement } from "./copy-element.js";
 import { fillStep } from "./fill.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
+import { argument, kernelStep } from "./kernel-step.js";
 import {
   byteShift,
   elementAddress,

@@ -2,9 +2,9 @@ import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32, i64 } from "../../wasm/scalar.js";
 import { f32x4, i32x4 } from "../../wasm/simd.js";
 import { type Local, select, type Value } from "../../wasm/value.js";
-import type { CpuFeatures } from "../kernel.js";
+import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import { foldKind } from "./fold.js";
-import { argument, kernelStep, type LoweredKernel } from "./kernel-step.js";
+import { argument, kernelStep } from "./kernel-step.js";
 import { elementAddress, type LaneDType, loadLanes, storeLanes } from "./lanes.js";
 
 export interface TopKShape {

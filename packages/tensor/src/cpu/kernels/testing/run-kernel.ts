@@ -2,8 +2,7 @@ import { roundTo } from "../../../dtype.js";
 import { invariant } from "../../../error.js";
 import { byteLengthOf, decode, encode, type HostArray, hostArray } from "../../../reference/host-array.js";
 import type { Shape, TensorType } from "../../../shape.js";
-import type { CpuFeatures, KernelArgument, KernelStep } from "../../kernel.js";
-import type { LoweredKernel } from "../kernel-step.js";
+import type { CpuFeatures, KernelArgument, KernelStep, LoweredKernel } from "../../kernel.js";
 import type { LaneDType } from "../lanes.js";
 
 // A device on one page of code: lays buffers out in a WebAssembly memory and runs every step of a kernel.
@@ -37,12 +36,13 @@ export function runKernel(
   { ranges = 1, inPlace = {} }: RunOptions = {},
 ): HostArray[] {
   invariant(kernel, "there is a kernel to run");
+  const { scratchBytes = 0 } = kernel;
   const layout = layOut([...inputs, ...outputs].map(byteLengthOf));
   outputs.forEach((_, j) => {
     const shared = inPlace[j];
     if (shared !== undefined) layout.addresses[inputs.length + j] = layout.addresses[shared] ?? 0;
   });
-  const memory = makeMemory(layout.end + kernel.scratchBytes + guardBytes, kernel);
+  const memory = makeMemory(layout.end + scratchBytes + guardBytes, kernel);
   const bytes = new Uint8Array(memory.buffer).fill(guardByte);
   inputs.forEach((input, i) => {
     bytes.set(encode(input), layout.addresses[i]);
@@ -56,7 +56,7 @@ export function runKernel(
     bytes.set(before.subarray(address, address + byteLengthOf(type)), address);
     return result;
   });
-  bytes.set(before.subarray(layout.end, layout.end + kernel.scratchBytes), layout.end);
+  bytes.set(before.subarray(layout.end, layout.end + scratchBytes), layout.end);
   invariant(
     bytes.every((byte, i) => byte === before[i]),
     "a kernel wrote outside of its outputs",
