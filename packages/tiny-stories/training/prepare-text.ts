@@ -27,7 +27,12 @@ function tidy(text: string): string {
 }
 
 /** Whole stories of a cased file; the last one may be cut off and is left out. */
-const storiesOf = (text: string) => text.split(separator).slice(0, -1).map(tidy).filter((story) => story.length > 100);
+const storiesOf = (text: string) =>
+  text
+    .split(separator)
+    .slice(0, -1)
+    .map(tidy)
+    .filter((story) => story.length > 100);
 
 /** Words that stand in the middle of a sentence with a capital more often than without. */
 function namesIn(texts: readonly string[]): Set<string> {
@@ -41,14 +46,19 @@ function namesIn(texts: readonly string[]): Set<string> {
       counts.set(key, count);
     }
   }
-  return new Set([...counts].flatMap(([word, { upper, lower }]) => (upper > 1 && upper > lower ? [word] : [])));
+  return new Set(
+    [...counts].flatMap(([word, { upper, lower }]) => (upper > 1 && upper > lower ? [word] : [])),
+  );
 }
 
 /** Puts capitals at the beginning of sentences and speeches, on names and on "I". */
 function withCapitals(text: string, names: ReadonlySet<string>): string {
   return text
     .replace(/[a-z]+/g, (word) => (names.has(word) ? (word[0] ?? "").toUpperCase() + word.slice(1) : word))
-    .replace(/(^|\n|[.!?]"? "?|(?:^|[ \n])")([a-z])/g, (_, before: string, letter: string) => before + letter.toUpperCase())
+    .replace(
+      /(^|\n|[.!?]"? "?|(?:^|[ \n])")([a-z])/g,
+      (_, before: string, letter: string) => before + letter.toUpperCase(),
+    )
     .replace(/\bi\b/g, "I");
 }
 
@@ -59,14 +69,19 @@ const beginsStory =
 function lowerCaseStories(text: string, cased: readonly string[], names: ReadonlySet<string>): string[] {
   const lastKnown = (cased.at(-1) ?? "").toLowerCase().slice(-60);
   const paragraphs = text.replace(/\n+/g, "\n").split("\n");
-  const known = paragraphs.findLastIndex((paragraph) => paragraph.length > 20 && lastKnown.endsWith(paragraph.slice(-20)));
+  const known = paragraphs.findLastIndex(
+    (paragraph) => paragraph.length > 20 && lastKnown.endsWith(paragraph.slice(-20)),
+  );
   if (known < 0) throw new Error("the lower-case file does not continue the cased one");
   const stories: string[][] = [];
   for (const paragraph of paragraphs.slice(known + 1)) {
     if (beginsStory.test(paragraph) || stories.length === 0) stories.push([]);
     stories.at(-1)?.push(paragraph);
   }
-  return stories.slice(1, -1).map((story) => withCapitals(tidy(story.join("\n")), names)).filter((story) => story.length > 200);
+  return stories
+    .slice(1, -1)
+    .map((story) => withCapitals(tidy(story.join("\n")), names))
+    .filter((story) => story.length > 200);
 }
 
 const second = storiesOf(read("v2_train_head_2MiB.txt"));
@@ -81,4 +96,6 @@ const training = [...cased.filter((_, i) => i % 50 !== 49), ...third];
 mkdirSync(out, { recursive: true });
 writeFileSync(join(out, "train.txt"), training.join(`\n${separator}\n`));
 writeFileSync(join(out, "held-out.txt"), heldOut.join(`\n${separator}\n`));
-console.log(`${training.length} stories to train on (${third.length} of them with restored capitals), ${heldOut.length} held out`);
+console.log(
+  `${training.length} stories to train on (${third.length} of them with restored capitals), ${heldOut.length} held out`,
+);
