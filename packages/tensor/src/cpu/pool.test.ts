@@ -83,12 +83,17 @@ describe("Pool", () => {
     for (let i = 0; i < 3; i++) pool.run(grow, [a]);
     memory.alloc(100_000_000);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    const count = pool.prepare([{ module: slow, args: [slot(1), value(1000)], units: 1000, grain: 1 }], 2);
+    // Where other processes hold the cores, a worker comes in time only for a longer run: each is twice as long.
+    const countFor = (rounds: number) =>
+      pool.prepare([{ module: slow, args: [slot(1), value(rounds)], units: 1000, grain: 1 }], 2);
+    const count = countFor(1000);
     let runs = 0;
+    for (; runs < 20; runs++) pool.run(count, [a, b]);
     const deadline = performance.now() + 20_000;
-    while (runs < 20 || (pool.workerChunks === 0 && performance.now() < deadline)) {
-      pool.run(count, [a, b]);
-      runs++;
+    for (let rounds = 2000; pool.workerChunks === 0 && performance.now() < deadline; runs++) {
+      pool.run(countFor(rounds), [a, b]);
+      rounds = Math.min(rounds * 2, 256_000);
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
     pool.run(grow, [a]);
     expect(floats(memory, a, 10)).toEqual(Float32Array.of(0, 0, 0, 0, 15, 15, 15, 15, 15, 15));
