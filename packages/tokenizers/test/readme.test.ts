@@ -5,7 +5,7 @@ import * as tokenizers from "../src/index.js";
 
 it("the README's first screen runs and prints what it says", async () => {
   const readme = readFileSync(join(import.meta.dirname, "../README.md"), "utf8");
-  const code = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  const code = /```ts run\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
   const names = /import \{([^}]*)\}/.exec(code)?.[1] ?? "";
   const body = code.replace(/^import.*$/m, "").replaceAll("console.log", "log");
   const log = vi.fn();
