@@ -52,7 +52,8 @@ interface StepInputs {
 }
 
 /**
- * Makes a decoder whose steps are compiled: one plan for each number of rows and outputs, rounded up to a power of two.
+ * Makes a decoder whose steps are compiled: one plan for each number of rows, rounded up to a power of two, with one output
+ * and with as many as there are slots. So few plans serve all batches, and a run over every size makes them all.
  * Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
  *
  * Rotary scalings that depend on the length of a text (dynamic, longrope) are those of `maxSeqLen` from the first token on.
@@ -156,13 +157,14 @@ function stepLogits(
   return unembed(weights, take(last.reshape([-1, config.modelDim]), outputs_O));
 }
 
-/** Uploads a piece, filled up to a power of two of rows and of outputs. */
+/** Uploads a piece, filled up to a power of two of rows, and to one output or as many as the slots can ask for. */
 function stepInputs(
   device: Device,
   { tokens, positions, slots, outputs }: DecoderBatch,
   noSlot: number,
 ): StepInputs {
   const numRows = powerOfTwo(tokens.length);
+  const mostOutputs = Math.max(powerOfTwo(outputs.length), Math.min(numRows, powerOfTwo(noSlot)));
   const filled = (values: Int32Array, length: number, filler: number) => {
     const whole = new Int32Array(length).fill(filler);
     whole.set(values);
@@ -172,7 +174,7 @@ function stepInputs(
     tokens_R: filled(tokens, numRows, 0),
     positions_R: filled(positions, numRows, 0),
     slots_R: filled(slots, numRows, noSlot),
-    outputs_O: filled(outputs, powerOfTwo(outputs.length), 0),
+    outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
   };
 }
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { createApp } from "../src/http/app.js";
 import { createPrometheusMetrics, type HttpServer, listen } from "../src/node/index.js";
 import { createFakeEngine, fakeModel } from "./fake-model.js";
+import { sendRequests } from "./load.js";
 
 const { engine, decoder } = createFakeEngine({ numSlots: 16 });
 let server: HttpServer;
@@ -17,39 +18,6 @@ afterAll(() => server.close({ timeoutMs: 100 }));
 setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = runInNewContext("gc");
 
-/** Sends short requests from 32 workers: whole, streamed, cancelled in the middle, and wrong ones in turn. */
-async function sendRequests(count: number): Promise<Record<string, number>> {
-  const outcomes: Record<string, number> = {};
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (let i = next++; i < count; i = next++) {
-      const outcome = await sendOne(i);
-      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-    }
-  };
-  await Promise.all(Array.from({ length: 32 }, worker));
-  return outcomes;
-}
-
-async function sendOne(i: number): Promise<string> {
-  const kind = ["whole", "streamed", "cancelled", "wrong"][i % 4] ?? "whole";
-  const controller = new AbortController();
-  const response = await fetch(`${server.url}/v1/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ prompt: kind === "wrong" ? 5 : `p${i}`, max_tokens: 4, stream: kind !== "whole" }),
-    signal: controller.signal,
-  });
-  if (kind === "cancelled") {
-    await response.body?.getReader().read();
-    controller.abort();
-    return kind;
-  }
-  const text = await response.text();
-  if (kind === "streamed" && !text.endsWith("data: [DONE]\n\n")) return "cut off";
-  return response.status === (kind === "wrong" ? 400 : 200) ? kind : `status ${response.status}`;
-}
-
 /** Heap in use after garbage collection, and what keeps the process alive. */
 async function measure(): Promise<{ heapBytes: number; resources: number }> {
   await expect.poll(() => engine.stats().running + engine.stats().queued).toBe(0);
@@ -61,10 +29,10 @@ async function measure(): Promise<{ heapBytes: number; resources: number }> {
 it("ends 2,000 short requests with the memory, slots and handles it began with", {
   timeout: 120_000,
 }, async () => {
-  await sendRequests(600); // compiled code, connections and buffers of steady work
+  await sendRequests(server.url, 600); // compiled code, connections and buffers of steady work
   decoder.steps.length = 0;
   const before = await measure();
-  const outcomes = await sendRequests(2000);
+  const outcomes = await sendRequests(server.url, 2000);
   decoder.steps.length = 0;
   expect(outcomes).toEqual({ whole: 500, streamed: 500, cancelled: 500, wrong: 500 });
   expect(engine.stats()).toMatchObject({

@@ -87,17 +87,13 @@ function formatCount(count: number): string {
   return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(count);
 }
 
-/** A prompt of every size, then one token of 1, 2, 4 ... sequences: the row counts for which plans are compiled. */
+/** Rows of every size for which plans are compiled, asking for one output and for several. */
 async function runEverySize(decoder: Decoder): Promise<void> {
-  const { numSlots, maxSeqLen } = decoder;
-  for (let rows = 1; rows < 2 * numSlots; rows *= 2) {
-    const slots = Int32Array.from({ length: Math.min(rows, numSlots) }, (_, slot) => slot);
-    const zeros = new Int32Array(slots.length);
-    await decoder.step({ tokens: zeros, positions: zeros, slots, outputs: slots });
-  }
-  for (let rows = 2; rows <= Math.min(64, maxSeqLen); rows *= 2) {
+  for (let rows = 1; rows <= Math.min(64, decoder.maxSeqLen); rows *= 2) {
     const positions = Int32Array.from({ length: rows }, (_, position) => position);
     const zeros = new Int32Array(rows);
-    await decoder.step({ tokens: zeros, positions, slots: zeros, outputs: Int32Array.of(rows - 1) });
+    for (const outputs of rows === 1 ? [[0]] : [[rows - 1], [0, rows - 1]]) {
+      await decoder.step({ tokens: zeros, positions, slots: zeros, outputs: Int32Array.from(outputs) });
+    }
   }
 }
