@@ -30,7 +30,7 @@ export function publishedPackages(): PublishedPackage[] {
     const manifest: Manifest = JSON.parse(readFileSync(join(root, path), "utf8"));
     if (manifest.private) return [];
     const { name, version, exports = {} } = manifest;
-    const doors = Object.keys(exports).filter((door) => !door.endsWith(".json"));
+    const doors = Object.keys(exports).filter((door) => !door.endsWith(".json") && !door.includes("*"));
     return {
       name,
       folder: join(root, dirname(path)),
