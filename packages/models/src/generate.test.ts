@@ -77,7 +77,10 @@ describe("aborting", () => {
     const controller = new AbortController();
     let count = 0;
     const text = (async () => {
-      for await (const _ of generate(use().model, use().prompt, { signal: controller.signal, ignoreEos: true })) {
+      for await (const _ of generate(use().model, use().prompt, {
+        signal: controller.signal,
+        ignoreEos: true,
+      })) {
         if (++count === 3) controller.abort(new Error("enough"));
       }
     })();
