@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { LoadedModel } from "@heddle/models";
 import { openModel } from "@heddle/models/node";
 import { type Device, HeddleError } from "@heddle/tensor";
+import { modelFiles } from "@heddle/tiny-stories";
 
 export interface NamedModel {
   readonly model: LoadedModel;
@@ -19,16 +20,16 @@ export async function openNamedModel(directory: string | undefined, device: Devi
   return { model: await openModel(path, { device }), name, directory: path };
 }
 
-/** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where that is not installed */
+/** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where a file of it is missing */
 function embeddedModel(): string {
   try {
     const manifest = fileURLToPath(import.meta.resolve("@heddle/tiny-stories/package.json"));
     const directory = join(dirname(manifest), "model");
-    if (existsSync(join(directory, "config.json"))) return directory;
+    if (modelFiles.every((file) => existsSync(join(directory, file)))) return directory;
   } catch {
-    // Not installed: the error below says what to do.
+    // Not there: the error below says what to do.
   }
   const message =
-    "heddle: a model must be named; got none, and the embedded one is not installed. Pass --model DIRECTORY, or install @heddle/tiny-stories.";
+    "heddle: a model must be named; got none, and the embedded one is not complete. Pass --model DIRECTORY, or install @heddle/tiny-stories again.";
   throw new HeddleError("config", message);
 }
