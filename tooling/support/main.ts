@@ -1,9 +1,9 @@
 // Writes SUPPORT.md from the reports that the last `.ci/run` left; with --check, finds claims that no longer hold.
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { resultsFolder, root } from "../checks/command.ts";
 import { readReport } from "../checks/suite-report.ts";
-import { staleLines, supportTable } from "./table.ts";
+import { gapOf, staleLines, supportTable } from "./table.ts";
 
 const suites = ["unit", "data", "browser"];
 const path = join(root, "SUPPORT.md");
@@ -14,7 +14,13 @@ const reports = suites.map((suite) => {
     throw new Error(`support: every suite must have run; got no ${suite} report. Run .ci/run.`);
   return report;
 });
-const fresh = supportTable(reports, root);
+const gaps = new Map(
+  globSync("{packages,apps}/*/README.md", { cwd: root }).flatMap((file): [string, string][] => {
+    const gap = gapOf(readFileSync(join(root, file), "utf8"));
+    return gap === undefined ? [] : [[basename(dirname(file)), gap]];
+  }),
+);
+const fresh = supportTable(reports, root, gaps);
 const stored = readFileSync(path, "utf8");
 
 if (process.argv.includes("--check")) {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { SuiteReport } from "../checks/suite-report.ts";
-import { staleLines, supportTable } from "./table.ts";
+import { gapOf, staleLines, supportTable } from "./table.ts";
 
 function report(files: Record<string, string[]>): SuiteReport {
   const testResults = Object.entries(files).map(([name, statuses]) => ({
@@ -44,4 +44,14 @@ test("a claim is stale when its row is gone, not when its number changed", () =>
   const fresh = supportTable(reports, "/repo");
   expect(staleLines(fresh.replace("| leak | 1,", "| leak | 7,"), fresh)).toEqual([]);
   expect(staleLines(`${fresh}| gone | 1 |  |  |  |\n`, fresh)).toEqual(["| gone | 1 |  |  |  |"]);
+});
+
+test("what a README says is not there yet stands under its area, and is no claim", () => {
+  const gap = gapOf("# A\n\nNot there yet: paged caches,\nkernels for GPUs.\n\n## B\n");
+  expect(gap).toBe("Not there yet: paged caches, kernels for GPUs.");
+  expect(gapOf("# A\n\nNot there yet: all.\n")).toBe("Not there yet: all.");
+  expect(gapOf("# A\n")).toBeUndefined();
+  const table = supportTable(reports, "/repo", new Map([["cli", gap ?? ""]]));
+  expect(table).toContain(`\n## cli\n\n${gap}\n\n| concept |`);
+  expect(staleLines(table.replace("paged caches", "caches"), table)).toEqual([]);
 });

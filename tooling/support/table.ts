@@ -15,11 +15,20 @@ const introduction = `# What works
 
 Generated from the results of the tests by \`npm run support\`; a number is how many tests of that kind passed.
 *Unit* tests compare with values worked out by hand and with golden data of other libraries, *property* tests try
-random inputs, *data* tests run real models and texts, *browser* tests run in Chromium.
+random inputs, *data* tests run real models and texts, *browser* tests run in Chromium. What is not there yet is taken
+from the README of each package.
 `;
 
-/** Writes the support table: a section for each package or app, a row for each concept that it tests. */
-export function supportTable(reports: readonly SuiteReport[], root: string): string {
+/**
+ * Writes the support table: a section for each package or app, a row for each concept that it tests.
+ *
+ * @param gaps  what an area does not do yet, by its name
+ */
+export function supportTable(
+  reports: readonly SuiteReport[],
+  root: string,
+  gaps: ReadonlyMap<string, string> = new Map(),
+): string {
   const areas = new Map<string, Map<string, Map<Kind, Tally>>>();
   for (const { name, assertionResults } of reports.flatMap(({ testResults }) => testResults)) {
     const { area, concept, kind } = classify(relative(root, name));
@@ -35,8 +44,10 @@ export function supportTable(reports: readonly SuiteReport[], root: string): str
     const rows = [...concepts].sort(byName).map(([concept, tallies]) => {
       return `| ${concept} | ${kinds.map((kind) => cell(tallies.get(kind))).join(" | ")} |`;
     });
+    const gap = gaps.get(area);
     return [
       `\n## ${area}\n`,
+      ...(gap === undefined ? [] : [`${gap}\n`]),
       `| concept | ${kinds.join(" | ")} |`,
       `|---|${"---:|".repeat(kinds.length)}`,
       ...rows,
@@ -45,11 +56,19 @@ export function supportTable(reports: readonly SuiteReport[], root: string): str
   return `${introduction}${sections.join("\n")}\n`;
 }
 
-/** Lines of a stored table that the fresh one no longer bears out, numbers aside. */
+/** The paragraph of a README that begins with "Not there yet", on one line. */
+export function gapOf(readme: string): string | undefined {
+  const paragraph = readme.split(/\n{2,}/).find((text) => text.startsWith("Not there yet"));
+  return paragraph?.trim().replace(/\n/g, " ");
+}
+
+/** Lines of a stored table that the fresh one no longer bears out, numbers and gaps aside. */
 export function staleLines(stored: string, fresh: string): string[] {
   const withoutNumbers = (line: string) => line.replace(/\d+/g, "n");
   const known = new Set(fresh.split("\n").map(withoutNumbers));
-  return stored.split("\n").filter((line) => !known.has(withoutNumbers(line)));
+  return stored
+    .split("\n")
+    .filter((line) => !known.has(withoutNumbers(line)) && !line.startsWith("Not there yet"));
 }
 
 /** `packages/attention/src/masks.property.test.ts` is area attention, concept masks, kind property. */
