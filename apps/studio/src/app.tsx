@@ -65,7 +65,7 @@ function Mark() {
 type Mode = "complete" | "chat";
 
 function Playground({ client, model }: { client: Client; model: ModelInfo }) {
-  const [mode, setMode] = useState<Mode>(model.hasChat ? "chat" : "complete");
+  const [mode, setMode] = useState<Mode>(model.prefersChat ? "chat" : "complete");
   const [sampling, setSampling] = useState(() => initialSampling(model));
   const fields = requestFields(sampling);
   return (

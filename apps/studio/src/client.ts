@@ -6,6 +6,8 @@ export interface ModelInfo {
   readonly vocabSize: number;
   readonly maxSeqLen: number;
   readonly hasChat: boolean;
+  /** Its chat template knows roles: the model was taught to answer rather than to continue. */
+  readonly prefersChat: boolean;
   readonly defaults: { readonly temperature?: number; readonly topP?: number };
   readonly facts: Readonly<Record<string, string | number>>;
 }

@@ -1,7 +1,15 @@
 import { expect, it } from "vitest";
 import { initialSampling, requestFields } from "./sampling.js";
 
-const model = { id: "m", vocabSize: 9, maxSeqLen: 128, hasChat: false, defaults: {}, facts: {} };
+const model = {
+  id: "m",
+  vocabSize: 9,
+  maxSeqLen: 128,
+  hasChat: false,
+  prefersChat: false,
+  defaults: {},
+  facts: {},
+};
 
 it("leaves out what is off", () => {
   const sampling = { ...initialSampling(model), topP: 1 };

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { appOver, asJson, refusal, says } from "../../test/fake-app.js";
+import { createFakeEngine, fakeModel } from "../../test/fake-model.js";
+import { createApp } from "./app.js";
 
 describe("what the studio needs", () => {
   it("tokenizes", async () => {
@@ -26,9 +28,18 @@ describe("what the studio needs", () => {
       vocabSize: 258,
       maxSeqLen: 256,
       hasChat: true,
+      prefersChat: true,
       defaults: { temperature: 0 },
       facts: { family: "fake" },
     });
+  });
+
+  it("prefers to continue texts where the chat template knows no roles", async () => {
+    const template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
+    const { engine } = createFakeEngine();
+    const app = createApp({ engine, model: { ...fakeModel, chat: { template } } });
+    const { json } = await asJson(app.request("/heddle/model"));
+    expect(json).toMatchObject({ hasChat: true, prefersChat: false });
   });
 
   it("streams the engine's statistics and ends when the client goes", async () => {

@@ -19,6 +19,8 @@ export function describeModel(engine: Engine, model: ServedModel): Response {
     vocabSize: engine.vocabSize,
     maxSeqLen: engine.maxSeqLen,
     hasChat: model.chat !== undefined,
+    // A template without roles only joins the messages: such a model continues texts.
+    prefersChat: model.chat !== undefined && /\brole\b/.test(model.chat.template),
     defaults: model.defaults ?? {},
     facts: model.facts ?? {},
   });
