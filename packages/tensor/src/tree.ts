@@ -6,7 +6,10 @@ export type Tree<Leaf> = Leaf | readonly Tree<Leaf>[] | { readonly [key: string]
 /** A class instance that is a branch of trees, such as a quantised weight, has a method under this symbol. */
 export const treeNode: unique symbol = Symbol.for("heddle.treeNode") as never;
 
-/** What a branch tells of itself: its children, and how to make a copy around other children. */
+/**
+ * What a branch tells of itself: its children, and how to make a copy around other children. Whatever its results depend on
+ * besides tensors (a scale, a block size) must be among the children too, so that `compile` sees when it differs.
+ */
 export interface TreeNode {
   [treeNode](): {
     readonly children: Readonly<Record<string, unknown>>;
@@ -23,6 +26,8 @@ export interface FlatTree<Leaf, Whole> {
 }
 
 type Branch = {
+  /** What makes it: Array, the class of a `TreeNode`, or nothing for a plain object. */
+  readonly maker?: unknown;
   readonly keys: readonly string[];
   children(): unknown[];
   rebuild(children: readonly unknown[]): unknown;
@@ -31,6 +36,7 @@ type Branch = {
 function branchOf(value: unknown): Branch | undefined {
   if (Array.isArray(value)) {
     return {
+      maker: Array,
       keys: value.map((_, i) => String(i)),
       children: () => value,
       rebuild: (children) => [...children],
@@ -41,6 +47,7 @@ function branchOf(value: unknown): Branch | undefined {
     const node = (value as TreeNode)[treeNode]();
     const keys = Object.keys(node.children);
     return {
+      maker: value.constructor,
       keys,
       children: () => keys.map((key) => node.children[key]),
       rebuild: (children) => node.rebuild(Object.fromEntries(keys.map((key, i) => [key, children[i]]))),
@@ -91,6 +98,23 @@ export function flattenTree<Leaf = unknown, Whole = unknown>(tree: Whole): FlatT
       return mapTree<Leaf, Whole>(tree, () => others[next++] as Leaf);
     },
   };
+}
+
+/** What the parts of a tree look like in `formOf`. */
+export interface FormText {
+  leaf(value: unknown): string;
+  /** Text of a class whose instances are branches. */
+  maker(maker: unknown): string;
+}
+
+/** Text of a whole tree: equal for trees of one form whose leaves have equal texts, and for no others. */
+export function formOf(tree: unknown, text: FormText): string {
+  const branch = branchOf(tree);
+  if (branch === undefined) return text.leaf(tree);
+  const parts = branch.children().map((child) => formOf(child, text));
+  if (branch.maker === Array) return `[${parts.join(",")}]`;
+  const named = parts.map((part, i) => `${JSON.stringify(branch.keys[i])}:${part}`).join(",");
+  return branch.maker === undefined ? `{${named}}` : `${text.maker(branch.maker)}(${named})`;
 }
 
 /** Frees every leaf that has a `dispose` method. */

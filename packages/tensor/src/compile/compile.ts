@@ -2,11 +2,11 @@ import type { BufferRef, Device, DeviceBuffer, Plan } from "../device.js";
 import { HeddleError, invariant } from "../error.js";
 import { deviceOfTree, tensorsOf } from "../grad/value-and-grad.js";
 import { byteLengthOf } from "../reference/host-array.js";
-import { scope } from "../scope.js";
+import { runtimeOf, scope } from "../scope.js";
 import { formatType, type TensorType } from "../shape.js";
 import { Storage } from "../storage.js";
 import { Tensor } from "../tensor.js";
-import { flattenTree } from "../tree.js";
+import { flattenTree, formOf } from "../tree.js";
 import { fuse, type Step } from "./fuse.js";
 import { dropUnused, Graph } from "./graph.js";
 import { planMemory } from "./plan-memory.js";
@@ -50,11 +50,14 @@ interface CompiledPlan {
 /**
  * Makes a function that traces `fn` once per signature of its arguments and afterwards replays a flat list of launches.
  *
- * The signature is the form of the argument trees, the shape and dtype of each tensor, which tensors share memory, and the
- * value of every other leaf. `fn` must be synchronous and depend on nothing else; tensors that it catches from outside or
- * creates become constants. `writeInto` is replayed in order, so a training step can update weights in place. Results are
- * those of `fn` run directly. Inside `valueAndGrad` or another `compile` the function is traced as part of it.
+ * The signature is the device, the form of the argument trees, the shape and dtype of each tensor, which tensors share
+ * memory, and every other leaf: numbers, strings and booleans by value, objects and functions by identity. `fn` must be
+ * synchronous and depend on nothing else; tensors that it catches from outside or creates become constants. `writeInto` is
+ * replayed in order, so a training step can update weights in place. Results are those of `fn` run directly. Inside
+ * `valueAndGrad` or another `compile` the function is traced as part of it.
  * @returns `fn` with `plans()` and `dispose()`; the caller owns the tensors that a call returns
+ * @throws HeddleError "config" if no argument holds a tensor, "device" if they live on several devices, "unsupported" if `fn`
+ * reads values or writes into a constant; what `fn` throws. No call that throws leaves memory behind
  */
 export function compile<Args extends readonly unknown[], Result>(
   fn: (...args: Args) => Result,
@@ -65,8 +68,9 @@ export function compile<Args extends readonly unknown[], Result>(
     const tensors = tensorsOf(args);
     if (tensors.some((x) => x.source.kind !== "storage")) return fn(...args);
     const device = deviceOfTree("compile", args);
+    checkOneDevice(tensors, device);
     const slots = [...new Set(tensors.map((x) => x.storage("compile")))];
-    const signature = signatureOf(args, slots, identities);
+    const signature = signatureOf([device, ...args], slots, identities);
     let plan = plans.get(signature);
     if (plan === undefined) {
       const graph = new Graph(device);
@@ -92,22 +96,36 @@ export function compile<Args extends readonly unknown[], Result>(
   });
 }
 
+/** Text that is equal for calls which may share a plan. */
 function signatureOf(
   args: readonly unknown[],
   slots: readonly Storage[],
   identities: Map<unknown, number>,
 ): string {
-  const { leaves, paths } = flattenTree(args);
-  return leaves
-    .map((leaf, i) => {
-      if (leaf instanceof Tensor)
-        return `${paths[i]}=${formatType(leaf)}@${slots.indexOf(leaf.storage("compile"))}`;
-      if (typeof leaf !== "object" && typeof leaf !== "function")
-        return `${paths[i]}=${typeof leaf}:${String(leaf)}`;
-      if (!identities.has(leaf)) identities.set(leaf, identities.size);
-      return `${paths[i]}=#${identities.get(leaf)}`;
-    })
-    .join(";");
+  const identity = (value: unknown): string => {
+    if (!identities.has(value)) identities.set(value, identities.size);
+    return `#${identities.get(value)}`;
+  };
+  const leaf = (value: unknown): string => {
+    if (value instanceof Tensor) return `${formatType(value)}@${slots.indexOf(value.storage("compile"))}`;
+    if (typeof value === "string") return JSON.stringify(value);
+    if (Object.is(value, -0)) return "-0";
+    if (typeof value === "bigint") return `${value}n`;
+    const isIdentified =
+      typeof value === "symbol" || typeof value === "function" || typeof value === "object";
+    return isIdentified && value !== null ? identity(value) : String(value);
+  };
+  return args.map((arg) => formOf(arg, { leaf, maker: identity })).join(";");
+}
+
+function checkOneDevice(tensors: readonly Tensor[], device: Device): void {
+  const other = tensors.find((x) => x.device !== device);
+  if (other === undefined) return;
+  throw new HeddleError(
+    "device",
+    `compile: all tensors must live on one device; got ${device.kind} and ${other.device.kind}. Move one with \`await tensor.to(device)\`.`,
+    { devices: [device.kind, other.device.kind] },
+  );
 }
 
 interface TraceInput<Args> {
@@ -130,7 +148,12 @@ function trace<Args extends readonly unknown[]>(
   // The constants that `fn` makes are kept by the graph; the scope frees the rest.
   const result = scope(graph.device, () => {
     const tree = flattenTree<unknown, unknown>(fn(...traced));
-    const values = tree.leaves.map((leaf) => (leaf instanceof Tensor ? graph.valueOf(leaf) : undefined));
+    const made = runtimeOf(graph.device).scopes.at(-1);
+    const values = tree.leaves.map((leaf) => {
+      if (!(leaf instanceof Tensor)) return undefined;
+      // Each call returns its own copy of what `fn` makes anew at each call.
+      return graph.valueOf(leaf.source.kind === "storage" && made?.has(leaf) ? graph.copy(leaf) : leaf);
+    });
     return {
       values,
       statics: tree.leaves.map((leaf) => (leaf instanceof Tensor ? undefined : leaf)),
@@ -254,11 +277,17 @@ function buildPlan(
 }
 
 function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): unknown {
-  const outputs = compiled.outputs.map((type) => Storage.allocate(device, byteLengthOf(type)));
-  const buffers: DeviceBuffer[] = [...slots, ...outputs, ...compiled.constants].map(
-    (storage) => storage.buffer,
-  );
-  compiled.plan.run(buffers);
+  const outputs: Storage[] = [];
+  try {
+    for (const type of compiled.outputs) outputs.push(Storage.allocate(device, byteLengthOf(type)));
+    const buffers: DeviceBuffer[] = [...slots, ...outputs, ...compiled.constants].map(
+      (storage) => storage.buffer,
+    );
+    compiled.plan.run(buffers);
+  } catch (error) {
+    for (const storage of outputs) storage.release();
+    throw error;
+  }
   const used = new Set<Storage>();
   /** The first tensor of a fresh output owns it; further views, and views of arguments, count as more owners. */
   const own = (storage: Storage, fresh: boolean): Storage => {

@@ -5,7 +5,7 @@ import { broadcastShapes, type Shape, sameShape, type TensorType } from "../shap
 import { ExpressionBuilder, fusedReduceSpec, fusedSpec } from "./fused-ops.js";
 import type { Graph, GraphNode } from "./graph.js";
 
-/** One launch to be: an op over memories. `writes[i]` names the memory of output i, which may be an argument's. */
+/** One launch to be: an op over memories. That of an output may be an argument's, which it then replaces. */
 export interface Step {
   readonly spec: OpSpec;
   readonly params: unknown;
@@ -146,7 +146,8 @@ class Fuser {
       return;
     }
     this.#open.delete(group);
-    const prologue = group.builder.build([group.builder.nodeOf.get(input) ?? 0]);
+    const nodes = group.builder.append(reduction.prologue, node.inputs, (value) => this.#type(value));
+    const prologue = group.builder.build(nodes);
     const output = node.outputs[0] ?? -1;
     this.#emit({
       spec: fusedReduceSpec as OpSpec,
@@ -188,6 +189,8 @@ class Fuser {
     const memory = this.#memory(target);
     const whole = sameShape(this.#type(target).shape, this.#type(value).shape);
     if (!group || !whole || this.#readsLeft(value) !== 1 || group.writeBack.has(value)) return false;
+    // Members that join later could not tell what the group computed there from what it writes there.
+    if (this.#writes(group).includes(memory)) return false;
     // The group may read the target only at the element that it writes.
     const aligned = group.builder.inputs.every(
       (input) => this.#memory(input) !== memory || sameShape(this.#type(input).shape, group.shape),

@@ -1,6 +1,7 @@
 import type { Device } from "../device.js";
 import { HeddleError, invariant } from "../error.js";
 import { type OpSpec, typeOf } from "../op.js";
+import { broadcastOp } from "../ops/movement.js";
 import { formatType, sameShape, type TensorType } from "../shape.js";
 import type { Trace } from "../source.js";
 import type { Storage } from "../storage.js";
@@ -33,6 +34,8 @@ export class Graph implements Trace {
   readonly homes: Home[] = [];
   readonly nodes: GraphNode[] = [];
   readonly #constants = new Map<Storage, number>();
+  /** Values of each constant, one per shape. */
+  readonly #constantValues = new Map<number, number[]>();
 
   constructor(device: Device) {
     this.device = device;
@@ -61,7 +64,12 @@ export class Graph implements Trace {
       memory = this.#addMemory({ kind: "constant", storage: source.storage.retain() });
       this.#constants.set(source.storage, memory);
     }
-    return this.#addValue(typeOf(tensor), memory);
+    const values = this.#constantValues.get(memory) ?? [];
+    const known = values.find((value) => sameShape(this.values[value]?.type.shape ?? [], tensor.shape));
+    if (known !== undefined) return known;
+    const value = this.#addValue(typeOf(tensor), memory);
+    this.#constantValues.set(memory, [...values, value]);
+    return value;
   }
 
   apply(spec: OpSpec, inputs: readonly Tensor[], params: unknown): readonly Tensor[] {
@@ -69,6 +77,7 @@ export class Graph implements Trace {
     invariant(first, `op ${spec.name} was traced without a tensor`);
     const ids = inputs.map((input) => this.valueOf(input));
     const types = spec.infer(inputs, params);
+    for (const index of spec.mutates ?? []) this.#checkWritable(spec.name, inputs[index]);
     if (spec.alias) return [this.#view(first, ids[0] ?? 0, types[0] ?? first)];
     const call = { op: spec, params, inputs: inputs.map(typeOf), outputs: types };
     if (this.device.lower(call) === undefined) {
@@ -86,6 +95,23 @@ export class Graph implements Trace {
     const outputs = types.map((type) => this.#addValue(type, this.#addMemory({ kind: "computed" })));
     this.nodes.push({ spec, params, inputs: ids, outputs });
     return outputs.map((id) => this.#tensor(first, id));
+  }
+
+  /** Records a copy of a tensor. */
+  copy(tensor: Tensor): Tensor {
+    const [copied] = this.apply(broadcastOp.spec as OpSpec, [tensor], { shape: tensor.shape });
+    invariant(copied, "a copy has one output");
+    return copied;
+  }
+
+  /** A constant is computed with while tracing, so that later reads could not see what a replay writes. */
+  #checkWritable(caller: string, target: Tensor | undefined): void {
+    if (target?.source.kind !== "storage") return;
+    throw new HeddleError(
+      "unsupported",
+      `${caller}: inside compile only an argument, or what was computed from one, may be written to; got ${formatType(target)} that the function made or caught. Pass it as an argument.`,
+      { op: caller, shape: target.shape, dtype: target.dtype },
+    );
   }
 
   /** Frees the captured constants. */
