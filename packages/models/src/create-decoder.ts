@@ -75,8 +75,11 @@ export function createDecoder(
     headDim: config.headDim,
     dtype: floatDType(weights.embedding),
   });
-  // Weights and cache are caught from outside, so that a step need not look through their trees.
-  const run = compile((inputs: StepInputs) => stepLogits(config, { weights, cache, maxSeqLen }, inputs));
+  // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
+  const step = compile((cache: KvCache, inputs: StepInputs) =>
+    stepLogits(config, { weights, cache, maxSeqLen }, inputs),
+  );
+  const run = (inputs: StepInputs) => step(cache, inputs);
   const state = { isStepping: false, isDisposed: false };
   return {
     numSlots,
@@ -101,7 +104,7 @@ export function createDecoder(
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
-      run.dispose();
+      step.dispose();
       disposeTree(cache);
     },
   };
