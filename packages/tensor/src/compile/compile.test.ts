@@ -1,7 +1,8 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   compile,
   crossEntropy,
+  full,
   gelu,
   mapTree,
   randn,
@@ -73,4 +74,138 @@ test("results may be arguments, constants and shared", () => {
   expect([...b.dataSync(), ...again.dataSync(), ...c.dataSync(), n]).toEqual([11, 22, 11, 22, 7, 2]);
   expect(fn.plans().length).toBe(2);
   expect(before.buffers).toBe(1);
+});
+
+describe("results", () => {
+  const device = reference();
+
+  test("that alias arguments share their memory and count as owners of it", () => {
+    const fn = compile((a: Tensor) => {
+      writeInto(a, a.add(1));
+      return { same: a, view: a.reshape([2, 1]), copy: a.mul(1) };
+    });
+    const a = tensor(device, [1, 2]);
+    const { same, view, copy } = fn(a);
+    writeInto(a, tensor(device, [8, 9]));
+    expect([...same.dataSync(), ...view.dataSync(), ...copy.dataSync()]).toEqual([8, 9, 8, 9, 2, 3]);
+    a.dispose();
+    expect([...same.dataSync()]).toEqual([8, 9]);
+    same.dispose();
+    expect([...view.dataSync()]).toEqual([8, 9]);
+    fn.dispose();
+  });
+
+  test("that the function makes anew are the caller's own; caught ones are the caught", () => {
+    const caught = tensor(device, [5, 6]);
+    const fn = compile((a: Tensor) => ({ sum: a.sum(), made: full(device, [2], 7), caught }));
+    const a = tensor(device, [1, 2]);
+    const first = fn(a);
+    writeInto(first.made, a);
+    writeInto(first.caught, a);
+    const second = fn(a);
+    expect([...first.made.dataSync(), ...second.made.dataSync()]).toEqual([1, 2, 7, 7]);
+    expect([...second.caught.dataSync(), ...caught.dataSync()]).toEqual([1, 2, 1, 2]);
+  });
+});
+
+describe("errors", () => {
+  test("thrown while tracing leave no buffers, and the next call traces again", () => {
+    const device = reference();
+    const a = tensor(device, [1, 2]);
+    let isBroken = true;
+    const fn = compile((x: Tensor) => {
+      const shifted = x.add(full(device, [2], 3));
+      const { grad } = valueAndGrad((w: Tensor) => w.mul(shifted).sum())(x);
+      if (isBroken) throw new Error("not today");
+      return grad;
+    });
+    const before = device.memory().buffers;
+    expect(() => fn(a)).toThrow("not today");
+    expect(() => fn(a)).toThrow("not today");
+    expect(device.memory().buffers).toBe(before);
+    isBroken = false;
+    const result = fn(a);
+    expect([...result.dataSync()]).toEqual([4, 5]);
+    result.dispose();
+    fn.dispose();
+    expect(device.memory().buffers).toBe(before);
+  });
+
+  test("of a run leave no buffers", () => {
+    const device = reference();
+    const a = tensor(device, [1, 2]);
+    const fn = compile((x: Tensor) => [x.add(1), x.sum()]);
+    for (const result of fn(a)) result.dispose();
+    const before = device.memory().buffers;
+    const { alloc } = device;
+    let calls = 0;
+    device.alloc = (byteLength) => {
+      if (++calls === 2) throw new Error("no room");
+      return alloc(byteLength);
+    };
+    expect(() => fn(a)).toThrow("no room");
+    expect(device.memory().buffers).toBe(before);
+  });
+
+  test("name what a traced function may not do", () => {
+    const device = reference();
+    const a = tensor(device, [1, 2]);
+    const caught = zeros(device, [2]);
+    expect(() => compile((x: Tensor) => writeInto(caught, x))(a)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: writeInto: inside compile only an argument, or what was computed from one, may be written to; got f64[2] that the function made or caught. Pass it as an argument.]`,
+    );
+    expect(() => compile((x: Tensor) => x.dataSync())(a)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: dataSync: a tensor has no values while compile traces it; got f64[2]. Return it from the compiled function and read it there.]`,
+    );
+    expect(() => compile((x: number) => x)(1)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: compile: at least one argument must hold a tensor; got none. Pass the weights as a tree of tensors.]`,
+    );
+    const other = tensor(reference(), [1, 2]);
+    expect(() => compile((x: Tensor, _y: Tensor) => x.neg())(a, other)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: compile: all tensors must live on one device; got reference and reference. Move one with \`await tensor.to(device)\`.]`,
+    );
+    let leaked: Tensor | undefined;
+    compile((x: Tensor) => {
+      leaked = x;
+      return x.neg();
+    })(a);
+    expect(() => compile((x: Tensor) => x.add(leaked as Tensor))(a)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: compile: a traced tensor may not leave its trace; got f64[2] of another trace. Pass it as an argument.]`,
+    );
+  });
+});
+
+describe("a compiled function", () => {
+  const device = reference();
+  const w = tensor(device, [1, -2, 3]);
+  const x = tensor(device, [4, 5, 6]);
+  const loss = (weight: Tensor, input: Tensor) => gelu(weight.mul(input)).square().sum();
+
+  test("inside valueAndGrad is part of the gradient", () => {
+    const inner = compile(loss);
+    const [plain, traced] = [loss, inner].map((fn) => valueAndGrad(fn)(w, x));
+    expect([...(traced?.grad.dataSync() ?? [])]).toEqual([...(plain?.grad.dataSync() ?? [])]);
+    expect(inner.plans()).toHaveLength(0);
+  });
+
+  test("inside another is part of its plan", () => {
+    const inner = compile((a: Tensor, b: Tensor) => a.mul(b).neg());
+    const outer = compile((a: Tensor, b: Tensor) => inner(a, b).add(b));
+    expect([...outer(w, x).dataSync()]).toEqual([0, 15, -12]);
+    expect(outer.plans()[0]?.launches.map(({ name }) => name)).toEqual(["fused"]);
+    expect(inner.plans()).toHaveLength(0);
+    expect([...inner(w, x).dataSync()]).toEqual([-4, 10, -18]);
+    expect(inner.plans()).toHaveLength(1);
+  });
+
+  test("around a gradient of another", () => {
+    const inner = compile(loss);
+    const outer = compile((a: Tensor, b: Tensor) => valueAndGrad(inner)(a, b));
+    const direct = valueAndGrad(loss)(w, x);
+    const { value, grad } = outer(w, x);
+    expect([...value.dataSync(), ...grad.dataSync()]).toEqual([
+      ...direct.value.dataSync(),
+      ...direct.grad.dataSync(),
+    ]);
+  });
 });

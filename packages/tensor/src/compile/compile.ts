@@ -70,7 +70,7 @@ export function compile<Args extends readonly unknown[], Result>(
     const device = deviceOfTree("compile", args);
     checkOneDevice(tensors, device);
     const slots = [...new Set(tensors.map((x) => x.storage("compile")))];
-    const signature = signatureOf([device, ...args], slots, identities);
+    const signature = signatureOf(args, { device, slots, identities });
     let plan = plans.get(signature);
     if (plan === undefined) {
       const graph = new Graph(device);
@@ -99,8 +99,15 @@ export function compile<Args extends readonly unknown[], Result>(
 /** Text that is equal for calls which may share a plan. */
 function signatureOf(
   args: readonly unknown[],
-  slots: readonly Storage[],
-  identities: Map<unknown, number>,
+  {
+    device,
+    slots,
+    identities,
+  }: {
+    readonly device: Device;
+    readonly slots: readonly Storage[];
+    readonly identities: Map<unknown, number>;
+  },
 ): string {
   const identity = (value: unknown): string => {
     if (!identities.has(value)) identities.set(value, identities.size);
@@ -115,7 +122,8 @@ function signatureOf(
       typeof value === "symbol" || typeof value === "function" || typeof value === "object";
     return isIdentified && value !== null ? identity(value) : String(value);
   };
-  return args.map((arg) => formOf(arg, { leaf, maker: identity })).join(";");
+  const forms = args.map((arg) => formOf(arg, { leaf, maker: identity }));
+  return [`${device.kind}${identity(device)}`, ...forms].join(";");
 }
 
 function checkOneDevice(tensors: readonly Tensor[], device: Device): void {
