@@ -22,6 +22,8 @@ export interface RatedToken {
 /** A generated token and its likeliest alternatives. */
 export interface GeneratedToken extends RatedToken {
   readonly top: readonly RatedToken[];
+  /** It ended the answer and is no part of its text. */
+  readonly isEnd?: boolean;
 }
 
 /** One step of a stream. */
@@ -146,6 +148,8 @@ async function* pieces(response: Response): AsyncGenerator<Piece> {
     const [choice] = choices;
     if (choice === undefined) continue;
     const text = choice.text ?? choice.delta?.content ?? "";
-    yield { text, tokens: choice.tokens ?? [], finishReason: choice.finish_reason };
+    const { tokens = [], finish_reason: finishReason } = choice;
+    const isEnd = finishReason === "stop" && text === "";
+    yield { text, tokens: isEnd ? tokens.map((token) => ({ ...token, isEnd })) : tokens, finishReason };
   }
 }

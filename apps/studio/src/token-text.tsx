@@ -123,7 +123,7 @@ function Token({ index, token, view, current }: TokenProps) {
       data-index={index}
       style={{ "--surprise": surprise }}
     >
-      {view === "text" ? token.token : visibleToken(token.token)}
+      {view === "text" ? (token.isEnd ? " ∎" : token.token) : visibleToken(token.token)}
       {view === "tokens" && <small>{token.id}</small>}
     </span>
   );
