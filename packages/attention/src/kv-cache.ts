@@ -27,7 +27,7 @@ export interface KvCache {
 
 export interface KvCacheOptions {
   readonly numLayers: number;
-  /** Sequences that it holds at once; add one as a scratch slot if batches are padded. */
+  /** Sequences that it holds at once. Rows that pad a batch name a slot outside of the cache, such as `numSlots`. */
   readonly numSlots: number;
   /** Positions of each slot, in tokens. */
   readonly maxSeqLen: number;

@@ -27,7 +27,7 @@ interface Diagnosis {
 export function addDoctor(program: Command, terminal: Terminal): void {
   program
     .command("doctor")
-    .description("Tell what this machine offers: threads, SIMD, memory, GPU adapters.")
+    .description("Tell what this machine offers: processor, memory, SIMD level, threads.")
     .option("--json", "print results as JSON")
     .action(async ({ json }: { readonly json?: boolean }) => {
       const diagnosis = examine();

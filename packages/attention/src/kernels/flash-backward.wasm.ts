@@ -71,7 +71,7 @@ interface BackwardBuffers {
  * log-sum-exp.
  *
  * A unit is one head (or one group of heads), so that no two threads add to one gradient.
- * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 2. Twin: the gradient of `attentionReference`.
+ * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 2. Twin: `reference` of `flashAttentionBackward`.
  * Differs from the paper: queries are the outer loop, because one thread owns a head.
  */
 export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, features) => {

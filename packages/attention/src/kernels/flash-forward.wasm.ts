@@ -110,7 +110,7 @@ export interface ForwardSources {
  * WebAssembly kernel of `flashAttention` for f32: tiles of queries and keys, running softmax, no score matrix.
  *
  * A unit is a tile of queries of one head; keys outside of the band and tiles of masked keys are skipped.
- * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1. Twin: `attentionReference`.
+ * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1. Twin: `naiveAttention`.
  */
 export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features) => {
   if (call.inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32")) return undefined;
