@@ -32,4 +32,7 @@ export {
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
 export type { TrainingProgress } from "./training/progress.js";
+export { type TrainUnigramOptions, trainUnigram } from "./training/unigram-trainer.js";
+export { type TrainWordLevelOptions, trainWordLevel } from "./training/word-level-trainer.js";
+export { type TrainWordPieceOptions, trainWordPiece } from "./training/word-piece-trainer.js";
 export type { Truncation } from "./truncation.js";

@@ -1,6 +1,7 @@
 import { byteOfUnit } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { PairTable } from "../pair-table.js";
+import { type AlphabetOptions, collectAlphabet, compareCodePoints } from "./alphabet.js";
 import { type MergeCandidate, type MergeOrder, MergeQueue } from "./merge-queue.js";
 import { createPacer, type TrainingControl } from "./progress.js";
 
@@ -12,15 +13,17 @@ export interface TrainedBpe {
   readonly merges: readonly (readonly [string, string])[];
 }
 
-export interface BpeTrainerOptions extends TrainingControl {
+export interface BpeTrainerOptions extends AlphabetOptions, TrainingControl {
   /** Tokens in all: special tokens, alphabet and merged ones. */
   readonly vocabSize: number;
   /** A pair that occurs less often is not merged; default 2. */
   readonly minFrequency?: number;
   /** Get the first ids. */
   readonly specialTokens?: readonly string[];
-  /** Characters that are in the alphabet whether or not they occur. */
-  readonly initialAlphabet?: readonly string[];
+  /** Put before each character inside a word (WordPiece's "##"); default none. */
+  readonly continuingSubwordPrefix?: string;
+  /** Put behind the last character of a word; default none. */
+  readonly endOfWordSuffix?: string;
   /** Longest merged token in characters; default unlimited. */
   readonly maxTokenLength?: number;
   /**
@@ -60,7 +63,7 @@ class BpeTraining {
   private readonly queue: MergeQueue;
   /** Symbols of each distinct word; merges shorten them in place. */
   private readonly words: Int32Array[] = [];
-  private readonly counts: number[] = [];
+  private readonly counts: readonly number[];
   /** Pair -> index into pairCounts. */
   private readonly pairs = new PairTable(1 << 12);
   private readonly pairCounts: number[] = [];
@@ -76,7 +79,11 @@ class BpeTraining {
     this.minFrequency = Math.max(1, options.minFrequency ?? 2);
     this.maxTokenLength = options.maxTokenLength ?? Number.POSITIVE_INFINITY;
     for (const token of options.specialTokens ?? []) this.addToken(token);
-    for (const char of sortedAlphabet(wordCounts.keys(), options.initialAlphabet ?? [])) this.addToken(char);
+    const alphabet = collectAlphabet(wordCounts, options);
+    for (const char of alphabet) this.addToken(char, 1);
+    const known = new Set(alphabet);
+    const spelled = Array.from(wordCounts.keys(), (word) => this.spell(word, known));
+    for (const symbol of [...new Set(spelled.flat())].sort(compareCodePoints)) this.addToken(symbol, 1);
     if (this.tokens.length > options.vocabSize) {
       throw new HeddleError(
         "config",
@@ -84,10 +91,9 @@ class BpeTraining {
         { vocabSize: options.vocabSize, needed: this.tokens.length },
       );
     }
-    for (const [word, count] of wordCounts) {
-      this.words.push(Int32Array.from(word, (char) => this.ids.get(char) as number));
-      this.counts.push(count);
-    }
+    for (const symbols of spelled)
+      this.words.push(Int32Array.from(symbols, (symbol) => this.ids.get(symbol) as number));
+    this.counts = [...wordCounts.values()];
     this.queue = new MergeQueue(options.ties === "bytes" ? this.orderByBytes() : orderByIds);
     this.countPairs();
   }
@@ -121,13 +127,26 @@ class BpeTraining {
     }
   }
 
-  private addToken(token: string): number {
+  /** Cuts a word into its first symbols: known characters with prefix and suffix. */
+  private spell(word: string, alphabet: ReadonlySet<string>): string[] {
+    const { continuingSubwordPrefix: prefix = "", endOfWordSuffix: suffix = "" } = this.options;
+    const chars = [...word];
+    const symbols: string[] = [];
+    for (const [i, char] of chars.entries()) {
+      if (!alphabet.has(char)) continue;
+      symbols.push((i > 0 ? prefix : "") + char + (i === chars.length - 1 ? suffix : ""));
+    }
+    return symbols;
+  }
+
+  /** @param length  in characters, prefix and suffix left out; default that of the text */
+  private addToken(token: string, length = [...token].length): number {
     const known = this.ids.get(token);
     if (known !== undefined) return known;
     const id = this.tokens.length;
     this.tokens.push(token);
     this.ids.set(token, id);
-    this.lengths.push([...token].length);
+    this.lengths.push(length);
     return id;
   }
 
@@ -147,7 +166,11 @@ class BpeTraining {
 
   private merge({ left, right, words }: MergeCandidate): void {
     this.merges.push([this.tokens[left] as string, this.tokens[right] as string]);
-    const id = this.addToken((this.tokens[left] as string) + (this.tokens[right] as string));
+    const prefix = this.options.continuingSubwordPrefix ?? "";
+    const tail = this.tokens[right] as string;
+    const joined =
+      (this.tokens[left] as string) + (tail.startsWith(prefix) ? tail.slice(prefix.length) : tail);
+    const id = this.addToken(joined, (this.lengths[left] as number) + (this.lengths[right] as number));
     const updates: Updates = new Map();
     for (const w of words) this.mergeInWord(w, { left, right, id }, updates);
     this.enqueue(updates);
@@ -238,10 +261,4 @@ function compareBytes(a: string, b: string): number {
     if (difference !== 0) return difference;
   }
   return a.length - b.length;
-}
-
-function sortedAlphabet(words: Iterable<string>, initial: readonly string[]): string[] {
-  const alphabet = new Set(initial);
-  for (const word of words) for (const char of word) alphabet.add(char);
-  return [...alphabet].sort((a, b) => (a.codePointAt(0) as number) - (b.codePointAt(0) as number));
 }

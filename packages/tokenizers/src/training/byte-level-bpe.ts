@@ -1,20 +1,11 @@
 import type { AddedToken } from "../added-tokens.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
-import type { Normalizer } from "../normalizers/normalizer.js";
 import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { type BpeTrainerOptions, type TrainedBpe, trainBpeOnWords } from "./bpe-trainer.js";
-import { countWords } from "./word-counts.js";
+import { countCorpusWords, type WordOptions } from "./word-counts.js";
 
-export interface TrainBpeOptions extends BpeTrainerOptions {
-  readonly normalizer?: Normalizer | null;
-  readonly preTokenizer?: PreTokenizer | null;
-  /**
-   * Special tokens inside the corpus end a word and are not counted; default true. False counts them as text, as
-   * Hugging Face `tokenizers` does.
-   */
-  readonly separateSpecialTokens?: boolean;
-}
+export interface TrainBpeOptions extends BpeTrainerOptions, Omit<WordOptions, "specialTokens"> {}
 
 /**
  * Learns byte-pair merges from text, over characters or, with a pre-tokenizer that ends in ByteLevel, over bytes.
@@ -25,14 +16,7 @@ export async function trainBpe(
   texts: Iterable<string> | AsyncIterable<string>,
   options: TrainBpeOptions,
 ): Promise<TrainedBpe> {
-  const {
-    normalizer = null,
-    preTokenizer = null,
-    separateSpecialTokens = true,
-    specialTokens = [],
-  } = options;
-  const separators = separateSpecialTokens ? specialTokens : [];
-  const words = await countWords(texts, { normalizer, preTokenizer, separators }, options);
+  const words = await countCorpusWords(texts, options);
   return trainBpeOnWords(words, options);
 }
 

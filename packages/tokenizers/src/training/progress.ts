@@ -1,6 +1,6 @@
 /** How far training has come. */
 export interface TrainingProgress {
-  /** "count": reading the corpus, in UTF-16 units; "merge": making tokens. */
+  /** "count": reading the corpus, in UTF-16 units; "merge": making tokens (unigram: dropping pieces). */
   readonly phase: "count" | "merge";
   readonly done: number;
   /** null while the end is not known. */

@@ -13,6 +13,34 @@ export interface WordSource {
   readonly separators: readonly string[];
 }
 
+/** What every trainer asks about the way from text to words. */
+export interface WordOptions {
+  readonly normalizer?: Normalizer | null;
+  readonly preTokenizer?: PreTokenizer | null;
+  /** Get the first ids. */
+  readonly specialTokens?: readonly string[];
+  /**
+   * Special tokens inside the corpus end a word and are not counted; default true. False counts them as text, as
+   * Hugging Face `tokenizers` does.
+   */
+  readonly separateSpecialTokens?: boolean;
+}
+
+/** Counts the words of a corpus as the options of a trainer ask for it. */
+export function countCorpusWords(
+  texts: Iterable<string> | AsyncIterable<string>,
+  options: WordOptions & TrainingControl,
+): Promise<Map<string, number>> {
+  const {
+    normalizer = null,
+    preTokenizer = null,
+    separateSpecialTokens = true,
+    specialTokens = [],
+  } = options;
+  const separators = separateSpecialTokens ? specialTokens : [];
+  return countWords(texts, { normalizer, preTokenizer, separators }, options);
+}
+
 /**
  * Counts the words of a corpus. Only distinct words are kept, so the corpus may be larger than memory.
  *
