@@ -1,3 +1,18 @@
+export { type AlibiOptions, type AlibiOrder, alibi, alibiSlopes } from "./alibi.js";
+export type { Alignment } from "./alignment.js";
+export { learned } from "./learned.js";
+export {
+  type AddEncoding,
+  type ApplyPositionsOptions,
+  addPositions,
+  applyPositions,
+  type BiasEncoding,
+  noPositions,
+  type PositionEncoding,
+  type PositionedHeads,
+  type RotateEncoding,
+  type ScoresEncoding,
+} from "./position-encoding.js";
 export { type RopeFrequencies, type RopeFrequencyOptions, ropeFrequencies } from "./rope-frequencies.js";
 export type {
   DefaultScaling,
@@ -11,3 +26,5 @@ export type {
 } from "./rope-scaling.js";
 export { type RotaryOptions, rotary } from "./rotary.js";
 export type { RotaryLayout } from "./rotary-params.js";
+export { type SinusoidalLayout, type SinusoidalOptions, sinusoidal, sinusoidalTable } from "./sinusoidal.js";
+export { type T5BucketOptions, t5Bias, t5Bucket } from "./t5-bias.js";
