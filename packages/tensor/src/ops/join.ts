@@ -5,12 +5,24 @@ import type { Tensor } from "../tensor.js";
 import { concatOp, padOp } from "./movement.js";
 import type { AxisOption } from "./softmax.js";
 
-/** Joins tensors along one axis (default 0). They agree in dtype and in all other extents. */
+/**
+ * Joins tensors along one axis (default 0).
+ *
+ * Shapes: [.., n1, ..], [.., n2, ..], .. -> [.., n1 + n2 + .., ..]; all other extents and the dtype agree.
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "shape" if they disagree or the axis is out of range
+ */
 export function concat(tensors: readonly Tensor[], options: AxisOption = {}): Tensor {
   return concatOp.call(tensors, { axis: normalizeAxis("concat", options.axis ?? 0, tensors[0]?.rank ?? 0) });
 }
 
-/** Joins tensors of one shape along a new axis (default 0). */
+/**
+ * Joins tensors of one shape along a new axis (default 0).
+ *
+ * Shapes: n times [A.., B..] -> [A.., n, B..].
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "shape" if the shapes or dtypes differ
+ */
 export function stack(tensors: readonly Tensor[], options: AxisOption = {}): Tensor {
   const axis = normalizeAxis("stack", options.axis ?? 0, (tensors[0]?.rank ?? 0) + 1);
   const join = () =>
@@ -21,7 +33,13 @@ export function stack(tensors: readonly Tensor[], options: AxisOption = {}): Ten
   return tensors[0] ? scope(tensors[0].device, join) : join();
 }
 
-/** Cuts a tensor along one axis (default 0) into pieces of the given sizes, or into that many equal parts. */
+/**
+ * Cuts a tensor along one axis (default 0) into pieces of the given sizes, or into that many equal parts.
+ *
+ * Shapes: x [.., n, ..] -> [.., sizes[i], ..] for each i.
+ * @returns new tensors that the caller owns
+ * @throws HeddleError "shape" if the sizes do not add up to n
+ */
 export function split(x: Tensor, sizes: number | readonly number[], options: AxisOption = {}): Tensor[] {
   const axis = normalizeAxis("split", options.axis ?? 0, x.rank);
   const extent = x.shape[axis] ?? 0;
@@ -40,7 +58,14 @@ export function split(x: Tensor, sizes: number | readonly number[], options: Axi
   });
 }
 
-/** Adds `[before, after]` elements of `value` (default 0) on each axis. */
+/**
+ * Adds `[before, after]` elements on each axis.
+ *
+ * Shapes: x [n1, n2, ..] -> [before1 + n1 + after1, ..].
+ * @param options.value  of the new elements; default 0
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "shape" if there is not one pair of whole numbers >= 0 per axis
+ */
 export function pad(
   x: Tensor,
   amounts: readonly (readonly [number, number])[],
@@ -61,13 +86,25 @@ export function pad(
   });
 }
 
-/** Inserts an axis of extent 1. */
+/**
+ * Inserts an axis of extent 1.
+ *
+ * Shapes: x [A.., B..] -> [A.., 1, B..], the new axis at `axis`, negative from the end of the result.
+ * @returns a view that the caller owns
+ * @throws HeddleError "shape" if the axis is out of range
+ */
 export function expandDims(x: Tensor, axis: number): Tensor {
   const at = normalizeAxis("expandDims", axis, x.rank + 1);
   return x.reshape([...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** Removes axes of extent 1: those named, or all. */
+/**
+ * Removes axes of extent 1: those named, or all.
+ *
+ * Shapes: x [A, 1, B] -> [A, B].
+ * @returns a view that the caller owns
+ * @throws HeddleError "shape" if a named axis has another extent
+ */
 export function squeeze(x: Tensor, axes?: readonly number[]): Tensor {
   const named = axes?.map((axis) => normalizeAxis("squeeze", axis, x.rank));
   if (named?.some((axis) => x.shape[axis] !== 1)) {

@@ -88,12 +88,19 @@ export interface AxisOption {
  *
  * Shapes: x [..] -> [..], a float. A row of -infinity gives NaN, as in PyTorch.
  * @returns a new tensor that the caller owns
+ * @throws HeddleError "dtype" if x is not a float of rank 1 or more, "shape" if the axis is out of range
  */
 export function softmax(x: Tensor, options: AxisOption = {}): Tensor {
   return alongAxis("softmax", x, options.axis ?? -1, (rows) => softmaxOp.call([rows], noParams));
 }
 
-/** Logarithm of `softmax`, exact also where the softmax underflows. Shapes: x [..] -> [..]. */
+/**
+ * Takes the logarithm of `softmax`, exact also where the softmax underflows: y = x - max x - log(sum exp(x - max x)).
+ *
+ * Shapes: x [..] -> [..], a float.
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "dtype" if x is not a float of rank 1 or more, "shape" if the axis is out of range
+ */
 export function logSoftmax(x: Tensor, options: AxisOption = {}): Tensor {
   return alongAxis("logSoftmax", x, options.axis ?? -1, (rows) => logSoftmaxOp.call([rows], noParams));
 }
