@@ -1,0 +1,78 @@
+import { fromHalf, roundHalfEven, toHalf } from "../half.js";
+import { setU16, u16At } from "./block-codec.js";
+import { fitScaleAndMin, type ScaleAndMin } from "./fit-scale-and-min.js";
+import { scaleAndMin, setScaleAndMin } from "./k-scales.js";
+
+const blockBytes = 144;
+const f32 = Math.fround;
+
+/**
+ * Q4_K: x = d s q - dmin m. A block of 256 in 8 sub-blocks of 32: d f16 | dmin f16 | s and m, 12 bytes | q 128 bytes,
+ * sub-blocks 2k and 2k + 1 in the low and high halves of bytes 32k to 32k + 31. 4.5 bits per weight.
+ *
+ * @see ggml, `block_q4_K`, `dequantize_row_q4_K`
+ */
+export function decodeQ4_K(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 256, at += blockBytes) {
+    const d = fromHalf(u16At(bytes, at));
+    const dmin = fromHalf(u16At(bytes, at + 2));
+    for (let j = 0; j < 8; j++) {
+      const [scale, min] = scaleAndMin(bytes, at + 4, j);
+      for (let i = 0; i < 32; i++) {
+        const q = ((bytes[at + 16 + (j >> 1) * 32 + i] ?? 0) >> ((j & 1) * 4)) & 15;
+        out[block + j * 32 + i] = d * scale * q - dmin * min;
+      }
+    }
+  }
+}
+
+/**
+ * Q4_K: fits scale and minimum of each sub-block by weighted least squares with weights rms(x) + |x|, quantises these
+ * to 6 bits, then rounds x to the levels that remain; every step in f32.
+ *
+ * @see ggml, `quantize_row_q4_K_ref`
+ */
+export function encodeQ4_K(values: Float32Array, bytes: Uint8Array): void {
+  for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
+    const parts = Array.from({ length: 8 }, (_, j) => values.subarray(block + j * 32, block + j * 32 + 32));
+    const fits = parts.map((part) => ({ part, ...fitPart(part) }));
+    encodeScales(fits, bytes, at);
+    const d = fromHalf(u16At(bytes, at));
+    const dmin = fromHalf(u16At(bytes, at + 2));
+    for (const [j, { part, codes: fitted }] of fits.entries()) {
+      const [scale, min] = scaleAndMin(bytes, at + 4, j);
+      const codes = d * scale === 0 ? fitted : roundToLevels(part, d * scale, dmin * min);
+      const start = at + 16 + (j >> 1) * 32;
+      for (const [i, q] of codes.entries()) bytes[start + i] = (bytes[start + i] ?? 0) | (q << ((j & 1) * 4));
+    }
+  }
+}
+
+function fitPart(part: Float32Array): ScaleAndMin {
+  let squares = 0;
+  for (const x of part) squares = f32(squares + f32(x * x));
+  const rms = f32(Math.sqrt(f32(squares / 32)));
+  return fitScaleAndMin(
+    part,
+    part.map((x) => rms + Math.abs(x)),
+  );
+}
+
+function encodeScales(fits: readonly ScaleAndMin[], bytes: Uint8Array, at: number): void {
+  const maxScale = Math.max(0, ...fits.map(({ scale }) => scale));
+  const maxMin = Math.max(0, ...fits.map(({ min }) => min));
+  const inverseScale = maxScale > 0 ? f32(63 / maxScale) : 0;
+  const inverseMin = maxMin > 0 ? f32(63 / maxMin) : 0;
+  for (const [j, fit] of fits.entries()) {
+    const scale = Math.min(63, roundHalfEven(f32(inverseScale * fit.scale)));
+    const min = Math.min(63, roundHalfEven(f32(inverseMin * fit.min)));
+    setScaleAndMin(bytes, at + 4, { j, scale, min });
+  }
+  setU16(bytes, at, toHalf(f32(maxScale / 63)));
+  setU16(bytes, at + 2, toHalf(f32(maxMin / 63)));
+}
+
+/** Codes of the nearest levels step q - offset. */
+function roundToLevels(part: Float32Array, step: number, offset: number): Uint8Array {
+  return Uint8Array.from(part, (x) => Math.max(0, Math.min(15, roundHalfEven(f32(f32(x + offset) / step)))));
+}

@@ -1,0 +1,77 @@
+import { fromHalf, toHalf } from "../half.js";
+import { i32At, inverseOf, setU16, u16At } from "./block-codec.js";
+
+/**
+ * Q4_0: x = d (q - 8). A block of 32: d f16 | 16 bytes, element i in the low half of byte i, i + 16 in the high half.
+ * 4.5 bits per weight.
+ *
+ * @see ggml, `block_q4_0`, `dequantize_row_q4_0`
+ */
+export function decodeQ4_0(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 32, at += 18) {
+    const d = fromHalf(u16At(bytes, at));
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[at + 2 + i] ?? 0;
+      out[block + i] = d * ((pair & 15) - 8);
+      out[block + i + 16] = d * ((pair >> 4) - 8);
+    }
+  }
+}
+
+/** Q4_1: x = d q + m. A block of 32: d f16 | m f16 | 16 bytes as in Q4_0. 5 bits per weight. */
+export function decodeQ4_1(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 32, at += 20) {
+    const d = fromHalf(u16At(bytes, at));
+    const m = fromHalf(u16At(bytes, at + 2));
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[at + 4 + i] ?? 0;
+      out[block + i] = d * (pair & 15) + m;
+      out[block + i + 16] = d * (pair >> 4) + m;
+    }
+  }
+}
+
+/** Q5_0: x = d (q - 16). A block of 32: d f16 | bit 4 of element i in bit i of an u32 | low bits as in Q4_0. 5.5 bits per weight. */
+export function decodeQ5_0(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 32, at += 22) {
+    const d = fromHalf(u16At(bytes, at));
+    const high = i32At(bytes, at + 2);
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[at + 6 + i] ?? 0;
+      out[block + i] = d * (((pair & 15) | (((high >> i) & 1) << 4)) - 16);
+      out[block + i + 16] = d * (((pair >> 4) | (((high >> (i + 16)) & 1) << 4)) - 16);
+    }
+  }
+}
+
+/** Q5_1: x = d q + m. A block of 32: d f16 | m f16 | fifth bits and low bits as in Q5_0. 6 bits per weight. */
+export function decodeQ5_1(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 32, at += 24) {
+    const d = fromHalf(u16At(bytes, at));
+    const m = fromHalf(u16At(bytes, at + 2));
+    const high = i32At(bytes, at + 4);
+    for (let i = 0; i < 16; i++) {
+      const pair = bytes[at + 8 + i] ?? 0;
+      out[block + i] = d * ((pair & 15) | (((high >> i) & 1) << 4)) + m;
+      out[block + i + 16] = d * ((pair >> 4) | (((high >> (i + 16)) & 1) << 4)) + m;
+    }
+  }
+}
+
+/**
+ * Q4_0: d = (the x of greatest size) / -8, q = min(15, trunc(x / d + 8.5)); every step in f32.
+ *
+ * The greatest value gets code 0 = -8, the one that has no partner of the other sign.
+ * @see ggml, `quantize_row_q4_0_ref`
+ */
+export function encodeQ4_0(values: Float32Array, bytes: Uint8Array): void {
+  for (let block = 0, at = 0; block < values.length; block += 32, at += 18) {
+    const x = values.subarray(block, block + 32);
+    const d = x.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0) / -8;
+    const inverse = inverseOf(d);
+    setU16(bytes, at, toHalf(d));
+    const code = (i: number) =>
+      Math.min(15, Math.trunc(Math.fround(Math.fround((x[i] ?? 0) * inverse) + 8.5)));
+    for (let i = 0; i < 16; i++) bytes[at + 2 + i] = code(i) | (code(i + 16) << 4);
+  }
+}

@@ -1,0 +1,75 @@
+import { fromHalf, roundHalfEven, toHalf } from "../half.js";
+import { i8At, setU16, u16At } from "./block-codec.js";
+import { fitScale } from "./fit-scale.js";
+
+const blockBytes = 210;
+const f32 = Math.fround;
+
+/**
+ * Q6_K: x = d s (q - 32). A block of 256 in 16 sub-blocks of 16: low 4 bits of q 128 bytes | upper 2 bits 64 bytes |
+ * s 16 x i8 | d f16. 6.5625 bits per weight.
+ *
+ * Of each 128 elements, element i has its low bits in byte i & 63, half i >> 6, and its upper bits in byte i & 31, pair i >> 5.
+ * @see ggml, `block_q6_K`, `dequantize_row_q6_K`
+ */
+export function decodeQ6_K(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0, at = 0; block < out.length; block += 256, at += blockBytes) {
+    const d = fromHalf(u16At(bytes, at + 208));
+    for (let i = 0; i < 256; i++) {
+      const { lowAt, lowShift, highAt, highShift } = placeOf(i);
+      const low = ((bytes[at + lowAt] ?? 0) >> lowShift) & 15;
+      const high = ((bytes[at + highAt] ?? 0) >> highShift) & 3;
+      out[block + i] = d * i8At(bytes, at + 192 + (i >> 4)) * ((low | (high << 4)) - 32);
+    }
+  }
+}
+
+/**
+ * Q6_K: fits the scale of each sub-block by least squares with weights x^2, quantises the scales to 8 bits with the
+ * greatest at -128, then rounds x to the levels that remain; every step in f32.
+ *
+ * @see ggml, `quantize_row_q6_K_ref`
+ */
+export function encodeQ6_K(values: Float32Array, bytes: Uint8Array): void {
+  for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
+    const fits = Array.from({ length: 16 }, (_, j) =>
+      fitScale(values.subarray(block + j * 16, block + j * 16 + 16)),
+    );
+    const greatest = fits.reduce((most, { scale }) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
+    if (Math.abs(greatest) < 1e-15) continue; // a block of zeros: all bytes 0
+    const inverse = f32(-128 / greatest);
+    setU16(bytes, at + 208, toHalf(f32(1 / inverse)));
+    fits.forEach(({ scale }, j) => {
+      bytes[at + 192 + j] = Math.min(127, roundHalfEven(f32(inverse * scale)));
+    });
+    const d = fromHalf(u16At(bytes, at + 208));
+    for (const [j, { codes }] of fits.entries()) {
+      const step = d * i8At(bytes, at + 192 + j);
+      for (const [k, fitted] of codes.entries()) {
+        const i = j * 16 + k;
+        const q = roundHalfEven(f32((values[block + i] ?? 0) / step));
+        const code = step === 0 ? fitted : Math.max(-32, Math.min(31, q)) + 32;
+        storeCode(bytes, { at, i, code });
+      }
+    }
+  }
+}
+
+function storeCode(
+  bytes: Uint8Array,
+  { at, i, code }: { readonly at: number; readonly i: number; readonly code: number },
+): void {
+  const { lowAt, lowShift, highAt, highShift } = placeOf(i);
+  bytes[at + lowAt] = (bytes[at + lowAt] ?? 0) | ((code & 15) << lowShift);
+  bytes[at + highAt] = (bytes[at + highAt] ?? 0) | ((code >> 4) << highShift);
+}
+
+/** Where in a block the bits of element i lie. */
+function placeOf(i: number) {
+  return {
+    lowAt: (i >> 7) * 64 + (i & 63),
+    lowShift: ((i >> 6) & 1) * 4,
+    highAt: 128 + (i >> 7) * 32 + (i & 31),
+    highShift: ((i >> 5) & 3) * 2,
+  };
+}

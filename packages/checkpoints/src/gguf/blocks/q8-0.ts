@@ -1,0 +1,35 @@
+import { fromHalf, roundHalfAway, toHalf } from "../half.js";
+import { i8At, inverseOf, setU16, u16At } from "./block-codec.js";
+
+const blockBytes = 34;
+
+/**
+ * Q8_0: x = d q. A block of 32: d f16 | q 32 x i8. 8.5 bits per weight.
+ *
+ * @see ggml, `block_q8_0`, `dequantize_row_q8_0`
+ */
+export function decodeQ8_0(bytes: Uint8Array, out: Float32Array): void {
+  for (let block = 0; block < out.length / 32; block++) {
+    const at = block * blockBytes;
+    const d = fromHalf(u16At(bytes, at));
+    for (let i = 0; i < 32; i++) out[block * 32 + i] = d * i8At(bytes, at + 2 + i);
+  }
+}
+
+/**
+ * Q8_0: d = max|x| / 127, q = round(x / d), ties away from zero; every step in f32.
+ *
+ * @see ggml, `quantize_row_q8_0_ref`
+ */
+export function encodeQ8_0(values: Float32Array, bytes: Uint8Array): void {
+  for (let block = 0; block < values.length / 32; block++) {
+    const x = values.subarray(block * 32, block * 32 + 32);
+    const at = block * blockBytes;
+    const d = Math.fround(x.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+    const inverse = inverseOf(d);
+    setU16(bytes, at, toHalf(d));
+    x.forEach((value, i) => {
+      bytes[at + 2 + i] = roundHalfAway(Math.fround(value * inverse));
+    });
+  }
+}
