@@ -14,7 +14,13 @@ export interface TensorOptions {
   readonly dtype?: DType;
 }
 
-/** Makes a tensor of raw little-endian bytes of the type's dtype. Copies them. */
+/**
+ * Makes a tensor of raw little-endian bytes of the type's dtype. Copies them.
+ *
+ * Shapes: -> type.shape.
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "shape" if the number of bytes is not that of the type, "dtype" if the device does not hold it
+ */
 export function fromBytes(device: Device, type: TensorType, bytes: Uint8Array): Tensor {
   checkShape("fromBytes", type.shape);
   checkDType("fromBytes", device, type.dtype);
@@ -112,7 +118,14 @@ function firstLeaf(data: NestedNumbers): number | boolean | undefined {
   return leaf;
 }
 
-/** A tensor filled with one value; dtype defaults to the device's float. The caller owns it. */
+/**
+ * Makes a tensor filled with one value.
+ *
+ * Shapes: -> shape.
+ * @param options.dtype  default the device's float
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "shape" if an extent is not a whole number >= 0
+ */
 export function full(
   device: Device,
   shape: Shape,
@@ -124,17 +137,40 @@ export function full(
   return fromNumbers(device, { shape, dtype }, new Float64Array(sizeOf(shape)).fill(value));
 }
 
-/** A tensor of zeros. */
+/**
+ * Makes a tensor of zeros.
+ *
+ * Shapes: -> shape.
+ * @param options.dtype  default the device's float
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "shape" if an extent is not a whole number >= 0
+ */
 export function zeros(device: Device, shape: Shape, options: { readonly dtype?: DType } = {}): Tensor {
   return full(device, shape, 0, options);
 }
 
-/** A tensor of ones. */
+/**
+ * Makes a tensor of ones.
+ *
+ * Shapes: -> shape.
+ * @param options.dtype  default the device's float
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "shape" if an extent is not a whole number >= 0
+ */
 export function ones(device: Device, shape: Shape, options: { readonly dtype?: DType } = {}): Tensor {
   return full(device, shape, 1, options);
 }
 
-/** The numbers 0, 1, .. stop-1 (or start, start + step, .. below stop); dtype defaults to i32. Shape [n]. */
+/**
+ * Counts: 0, 1, .. stop-1, or start, start + step, .. below stop.
+ *
+ * Shapes: -> [n], n = ceil((stop - start) / step).
+ * @param range.start  default 0
+ * @param range.step   default 1
+ * @param options.dtype  default i32
+ * @returns a tensor that the caller owns
+ * @throws HeddleError "config" if the step is 0
+ */
 export function arange(
   device: Device,
   range: number | { readonly start?: number; readonly stop: number; readonly step?: number },
@@ -154,7 +190,14 @@ export interface RandomOptions {
   readonly dtype?: DType;
 }
 
-/** Uniform numbers in [0, 1). */
+/**
+ * Draws uniform numbers in [0, 1).
+ *
+ * Shapes: -> shape.
+ * @param options.dtype  default the device's float
+ * @returns a tensor that the caller owns; the same numbers for a seed on every device
+ * @throws HeddleError "shape" if an extent is not a whole number >= 0
+ */
 export function rand(device: Device, shape: Shape, options: RandomOptions): Tensor {
   checkShape("rand", shape);
   const words = randomWords(seedToKey(options.seed), sizeOf(shape), stream.values);
@@ -165,7 +208,15 @@ export function rand(device: Device, shape: Shape, options: RandomOptions): Tens
   );
 }
 
-/** Normal numbers with mean 0 and variance 1, by Box and Muller's method on the host. */
+/**
+ * Draws normal numbers with mean 0 and variance 1, by Box and Muller's method on the host.
+ *
+ * Shapes: -> shape.
+ * @param options.dtype  default the device's float
+ * @returns a tensor that the caller owns; the same numbers for a seed on every device
+ * @throws HeddleError "shape" if an extent is not a whole number >= 0
+ * @see Box and Muller 1958, A Note on the Generation of Random Normal Deviates
+ */
 export function randn(device: Device, shape: Shape, options: RandomOptions): Tensor {
   checkShape("randn", shape);
   const values = new Float64Array(sizeOf(shape));
@@ -181,7 +232,13 @@ export function randn(device: Device, shape: Shape, options: RandomOptions): Ten
   return fromNumbers(device, { shape, dtype: options.dtype ?? device.defaultFloat }, values);
 }
 
-/** A random key, u32 [2], for `dropout`, `splitKey` and `foldIn`: a tensor, so that compiled steps can take a new one. */
+/**
+ * Makes a random key for `dropout`, `splitKey` and `foldIn`: a tensor, so that compiled steps can take a new one.
+ *
+ * Shapes: -> u32 [2].
+ * @param seed  whole number >= 0
+ * @returns a tensor that the caller owns
+ */
 export function randomKey(device: Device, seed: number): Tensor {
   return fromNumbers(device, { shape: [2], dtype: "u32" }, seedToKey(seed));
 }

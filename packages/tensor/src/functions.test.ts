@@ -84,3 +84,9 @@ test.each(Object.entries(twins))("%s is a function and a method", (name, args) =
   expect(numbersOf(asFunction?.(x, ...args))).toEqual(numbersOf(asMethod?.call(x, ...args)));
   expect(numbersOf(asFunction?.(x, ...args)).flat().length).toBeGreaterThan(0);
 });
+
+test("mean refuses whole numbers, whose mean is none", () => {
+  expect(() => ids.mean()).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: mean: a float tensor is needed; got i32[2]. Convert it with \`.cast("f32")\`.]`,
+  );
+});

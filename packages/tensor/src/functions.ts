@@ -291,7 +291,7 @@ export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => x.sum(opt
  *
  * Shapes: x [..] -> x's without `axes`, or with extent 1 there under `keepDims`; `axes` defaults to all.
  * @returns a new tensor of x's dtype that the caller owns
- * @throws HeddleError "shape" if an axis is out of range or named twice, "dtype" if x is bool
+ * @throws HeddleError "shape" if an axis is out of range or named twice, "dtype" if x is not a float
  */
 export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => x.mean(options);
 

@@ -1,5 +1,5 @@
 import type { Device } from "./device.js";
-import { byteWidth, type DType } from "./dtype.js";
+import { byteWidth, type DType, isFloat } from "./dtype.js";
 import { HeddleError } from "./error.js";
 import { cumsum, logsumexp } from "./ops/accumulate.js";
 import { castOp, elementwise, type TensorOrNumber, whereOp } from "./ops/elementwise.js";
@@ -311,7 +311,23 @@ export class Tensor implements LinearWeight {
   mean(options: ReduceOptions = {}): Tensor {
     const params = reduceParams("mean", this, options);
     const count = this.size / Math.max(sizeOf(reducedShape(this.shape, params)), 1);
-    return scope(this.device, () => sumOp.call([this], params).mul(1 / count));
+    if (!isFloat(this.dtype)) {
+      throw new HeddleError(
+        "dtype",
+        `mean: a float tensor is needed; got ${formatType(this)}. Convert it with \`.cast("f32")\`.`,
+        { dtype: this.dtype },
+      );
+    }
+    // The sum of half floats may exceed their range where the mean does not.
+    const isHalf = this.dtype === "f16" || this.dtype === "bf16";
+    return scope(this.device, () =>
+      isHalf
+        ? sumOp
+            .call([this.cast("f32")], params)
+            .mul(1 / count)
+            .cast(this.dtype)
+        : sumOp.call([this], params).mul(1 / count),
+    );
   }
   max(options: ReduceOptions = {}): Tensor {
     return maxOp.call([this], reduceParams("max", this, options));

@@ -122,6 +122,11 @@ const floatCases: readonly DTypeCase[] = [
   })),
   { name: "cast to i32", shapes: [[37]], run: (x) => x(0).cast("i32") },
   { name: "mean", shapes: [[7, 300]], run: (x) => x(0).mean({ axes: -1 }) },
+  {
+    name: "mean whose sum leaves the range of f16",
+    shapes: [[7, 300]],
+    run: (x) => x(0).abs().add(1000).mean({ axes: -1 }),
+  },
   { name: "cumsum", shapes: [[3, 17]], run: (x) => cumsum(x(0)) },
   { name: "softmax", shapes: [[5, 70]], run: (x) => softmax(x(0)) },
   { name: "softmax of axis 0", shapes: [[5, 7]], run: (x) => softmax(x(0), { axis: 0 }) },

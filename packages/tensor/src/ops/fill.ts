@@ -14,7 +14,12 @@ const fillOp = defineOp<{ readonly shape: Shape; readonly dtype: DType; readonly
   vjp: () => [],
 });
 
-/** A constant with the device and trace of `like`; shape and dtype default to its own. */
+/**
+ * Makes a tensor of one value with the device and trace of `like`, whose values are not read.
+ *
+ * Shapes: like [..] -> type.shape, default that of `like`; dtype likewise.
+ * @returns a new tensor that the caller owns
+ */
 export function fillLike(like: Tensor, value: number, type: { shape?: Shape; dtype?: DType } = {}): Tensor {
   return fillOp.call([like], { shape: type.shape ?? like.shape, dtype: type.dtype ?? like.dtype, value });
 }

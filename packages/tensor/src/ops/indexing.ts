@@ -325,7 +325,8 @@ export const writeIntoOp: Op<{ readonly starts: readonly number[] }> = defineOp(
  *
  * Shapes: target [..], value of the same rank and dtype; `starts[i]` is where it begins on axis i, in elements, default 0.
  * Not differentiable: a traced target or value is an error under `valueAndGrad`.
- * @throws HeddleError "shape" if the value does not fit
+ * @throws HeddleError "shape" if the value does not fit or has another dtype, "unsupported" if the target is a constant of a
+ * function that compile traces
  */
 export function writeInto(
   target: Tensor,

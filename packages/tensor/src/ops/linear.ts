@@ -13,10 +13,11 @@ export interface LinearWeight {
 }
 
 /**
- * y = x W^T + b for any kind of weight.
+ * Applies a weight of any kind, and a bias where given: y = x W^T + b.
  *
  * Shapes: x [.., in], weight in -> out (a dense one is [out, in]), bias [out] -> [.., out].
  * @returns a new tensor that the caller owns
+ * @throws HeddleError "shape" if x does not end in the weight's inFeatures
  */
 export function linear(x: Tensor, weight: LinearWeight, bias?: Tensor): Tensor {
   return bias === undefined ? weight.apply(x) : scope(x.device, () => weight.apply(x).add(bias));

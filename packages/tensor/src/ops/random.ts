@@ -70,7 +70,12 @@ export const foldInOp: Op<Readonly<Record<never, never>>> = defineOp({
   },
 });
 
-/** Splits a key into independent ones: u32 [2] -> n keys u32 [2]. The caller owns them. */
+/**
+ * Splits a key into independent ones.
+ *
+ * Shapes: key u32 [2] -> `count` keys u32 [2].
+ * @returns new tensors that the caller owns
+ */
 export function splitKey(key: Tensor, count: number): Tensor[] {
   return scope(key.device, () => {
     const keys = splitKeyOp.call([key], { count });
@@ -78,7 +83,12 @@ export function splitKey(key: Tensor, count: number): Tensor[] {
   });
 }
 
-/** A key for use number `number` (a u32 tensor of one element) of `key`: a new key each step without new seeds. */
+/**
+ * Makes the key for use number `number` of `key`: a new key each step without new seeds.
+ *
+ * Shapes: key u32 [2], number u32 of one element -> u32 [2].
+ * @returns a new tensor that the caller owns
+ */
 export function foldIn(key: Tensor, number: Tensor): Tensor {
   return foldInOp.call([key, number], {});
 }
@@ -88,6 +98,8 @@ export function foldIn(key: Tensor, number: Tensor): Tensor {
  *
  * Shapes: x [..], key u32 [2] -> [..]. `rate` is the probability of zero, 0 <= rate < 1; with rate 0 x comes back unchanged.
  * The same key drops the same elements on every device.
+ * @returns a new tensor that the caller owns
+ * @throws HeddleError "config" if the rate is not in 0 <= rate < 1
  * @see Srivastava et al. 2014, Dropout
  */
 export function dropout(x: Tensor, options: { readonly rate: number; readonly key: Tensor }): Tensor {
