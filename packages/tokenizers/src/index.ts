@@ -9,16 +9,19 @@ export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentence
 export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
 export type { Model } from "./models/model.js";
+export { createNBestEncoder, type Segmentation } from "./n-best.js";
 export type { Normalizer } from "./normalizers/normalizer.js";
 export type { Padding } from "./padding.js";
 export type { PostProcessor } from "./post-processors/post-processor.js";
 export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 export {
+  createSamplingTokenizer,
   createTokenizer,
   type DecodeOptions,
   type EncodeBatchOptions,
   type EncodeIdsOptions,
   type EncodeOptions,
+  type SamplingOptions,
   type StreamDecodeOptions,
   type Tokenizer,
   type TokenizerConfig,

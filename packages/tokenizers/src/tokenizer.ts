@@ -6,6 +6,7 @@ import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
 import { Encoding } from "./encoding.js";
 import { HeddleError } from "./error.js";
 import { compileModel, type Model } from "./models/model.js";
+import { createRandom, type Sampling } from "./models/sampling.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
 import { type Padding, padEncodings } from "./padding.js";
 import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
@@ -118,6 +119,39 @@ export function createTokenizer(config: TokenizerConfig): Tokenizer {
   return new Pipeline(config);
 }
 
+export interface SamplingOptions {
+  /** Starts the sequence of random numbers; the same seed gives the same tokens, call for call. */
+  readonly seed: number;
+  /** Unigram: exponent of a segmentation's probability; default 0.1. 1: as the model has it; 0: all alike. */
+  readonly alpha?: number;
+  /** BPE: probability that a possible merge is passed over; default 0.1. 0: none; 1: characters or bytes only. */
+  readonly dropout?: number;
+}
+
+/**
+ * Creates a tokenizer that draws a new segmentation at each call, so that a model in training sees many.
+ *
+ * - Unigram models draw from all segmentations with probability proportional to P^alpha (Kudo 2018, Subword
+ *   Regularization, arXiv:1804.10959, section 3).
+ * - BPE models pass over each possible merge with probability `dropout` (Provilkov et al. 2020, arXiv:1910.13267).
+ *
+ * Decoding does not change. Encoding advances the random numbers: `encode` and `countTokens` of one text may differ.
+ *
+ * @param config  the parts, for example `tokenizer.config` of a loaded tokenizer
+ * @throws HeddleError "unsupported" for models with one segmentation only, "config" if alpha or dropout is out of range
+ */
+export function createSamplingTokenizer(config: TokenizerConfig, options: SamplingOptions): Tokenizer {
+  const { seed, alpha = 0.1, dropout = 0.1 } = options;
+  if (!(alpha >= 0 && Number.isFinite(alpha) && dropout >= 0 && dropout <= 1)) {
+    throw new HeddleError(
+      "config",
+      `createSamplingTokenizer: alpha must be at least 0 and dropout from 0 to 1; got alpha ${alpha}, dropout ${dropout}. Correct them; 0.1 is usual for both.`,
+      { alpha, dropout },
+    );
+  }
+  return new Pipeline(config, { alpha, dropout, random: createRandom(seed) });
+}
+
 class Pipeline implements Tokenizer {
   private readonly names: TokenNames;
   private readonly normalizer;
@@ -128,13 +162,19 @@ class Pipeline implements Tokenizer {
   private readonly buffer = new TokenBuffer();
   private readonly byteDecoder = new ByteLevelDecoder((id) => this.requireToken(id));
 
-  constructor(readonly config: TokenizerConfig) {
-    const model = compileModel(config.model);
+  constructor(
+    readonly config: TokenizerConfig,
+    sampling: Sampling | null = null,
+  ) {
+    const model = compileModel(config.model, sampling);
     this.names = createTokenNames(model.vocabulary, config.addedTokens);
     this.normalizer = config.normalizer === null ? null : compileNormalizer(config.normalizer);
     this.preTokenizer = compilePreTokenizer(config.preTokenizer);
     this.finder = createAddedTokenFinder(this.names.addedTokens, this.normalizer);
-    this.tokenizeWord = createWordTokenizer(model, this.preTokenizer.endsInBytes);
+    this.tokenizeWord = createWordTokenizer(model, {
+      isByteLevel: this.preTokenizer.endsInBytes,
+      isRandom: sampling !== null,
+    });
     this.frame = singleFrame(config.postProcessor);
   }
 

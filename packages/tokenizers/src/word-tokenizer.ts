@@ -18,15 +18,16 @@ const CACHE_BYTES = 16 * 1024 * 1024;
  */
 export function createWordTokenizer(
   model: CompiledModel,
-  isByteLevel: boolean,
+  options: { readonly isByteLevel: boolean; readonly isRandom: boolean },
 ): (word: string, out: TokenBuffer) => void {
+  const { isByteLevel, isRandom } = options;
   const cache = new WordCache<readonly number[]>(CACHE_BYTES);
   const scratch = new TokenBuffer();
   const tokenizeBytes = createByteTokenizer(model);
   const compute = (word: string): void =>
     isByteLevel ? tokenizeBytes(word, scratch) : model.tokenize(word, scratch);
   const tokenizePart = (word: string, out: TokenBuffer): void => {
-    const isShort = word.length <= MAX_CACHED_UNITS;
+    const isShort = word.length <= MAX_CACHED_UNITS && !isRandom;
     const cached = isShort ? cache.get(word) : undefined;
     if (cached !== undefined) {
       appendPacked(cached, out);

@@ -8,6 +8,7 @@ import { createWordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
 import { Merger, type MergeTable } from "./merge.js";
 import type { CompiledModel } from "./model.js";
+import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding over the characters of a word. */
 export interface BpeModel {
@@ -32,9 +33,10 @@ export interface BpeModel {
  *
  * @throws HeddleError "format" if a merge or its result is not in the vocabulary, or the unknown token is not
  */
-export function compileBpe(model: BpeModel): CompiledModel {
+export function compileBpe(model: BpeModel, sampling: Sampling | null = null): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
-  const merger = new Merger(buildMergeTable(model, vocabulary));
+  const merger = new Merger(buildMergeTable(model, vocabulary), sampling);
+  const takesWhole = model.ignoreMerges && sampling === null;
   const symbols = new SymbolReader(model, vocabulary);
   /** Takes the word whole if it may; true if it did. */
   const takeWhole = (word: string, length: number, out: TokenBuffer): boolean => {
@@ -45,7 +47,7 @@ export function compileBpe(model: BpeModel): CompiledModel {
   const tokenizeBytes =
     (byteSymbols: Int32Array) =>
     (bytes: Uint8Array, length: number, out: TokenBuffer): void => {
-      if (model.ignoreMerges && takeWhole(byteLevelText(bytes, length), length, out)) return;
+      if (takesWhole && takeWhole(byteLevelText(bytes, length), length, out)) return;
       merger.clear();
       for (let at = 0; at < length; at++) merger.add(byteSymbols[bytes[at] as number] as number, at, at + 1);
       merger.merge(out);
@@ -53,9 +55,10 @@ export function compileBpe(model: BpeModel): CompiledModel {
   return {
     vocabulary,
     tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
-    createCuts: symbols.isPlain ? () => createWordCuts(model.vocab.map(([token]) => token)) : null,
+    createCuts:
+      symbols.isPlain && sampling === null ? () => createWordCuts(model.vocab.map(([token]) => token)) : null,
     tokenize(word, out) {
-      if (model.ignoreMerges && takeWhole(word, word.length, out)) return;
+      if (takesWhole && takeWhole(word, word.length, out)) return;
       merger.clear();
       symbols.read(word, merger);
       merger.merge(out);

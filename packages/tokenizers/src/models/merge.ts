@@ -1,5 +1,6 @@
 import type { PairTable } from "../pair-table.js";
 import type { TokenBuffer } from "../token-buffer.js";
+import type { Sampling } from "./sampling.js";
 
 /** Which neighbours merge: (left, right) -> rank (lower first), and rank -> id of the result. */
 export interface MergeTable {
@@ -21,6 +22,7 @@ const NO_RANK = 0x7fffffff;
  * Short words are scanned; longer ones use a linked list and a binary heap: O(n log n) for any word.
  *
  * @see Sennrich et al. 2016, Neural Machine Translation of Rare Words with Subword Units, arXiv:1508.07909.
+ * Merges may be passed over by chance: Provilkov et al. 2020, BPE-Dropout, arXiv:1910.13267, algorithm 1.
  * Twin: test/reference-bpe.ts
  */
 export class Merger {
@@ -34,7 +36,11 @@ export class Merger {
   private readonly heap = new MergeHeap();
   private count = 0;
 
-  constructor(private readonly table: MergeTable) {}
+  /** @param sampling  passes over possible merges by chance; null: never */
+  constructor(
+    private readonly table: MergeTable,
+    private readonly sampling: Pick<Sampling, "dropout" | "random"> | null = null,
+  ) {}
 
   clear(): void {
     this.count = 0;
@@ -52,7 +58,7 @@ export class Merger {
   /** Runs the merges and appends what is left to `out`. */
   merge(out: TokenBuffer): void {
     const { count } = this;
-    if (count > SHORT_WORD) this.mergeByHeap();
+    if (count > SHORT_WORD || (count > 1 && this.sampling !== null)) this.mergeByHeap();
     else if (count > 1) this.mergeByScan();
     const remaining = this.count;
     for (let i = 0; i < remaining; i++) {
@@ -104,8 +110,10 @@ export class Merger {
   }
 
   private mergeByHeap(): void {
-    const { ids, ends, previous, next, pairs, heap, count } = this;
+    const { ids, ends, previous, next, pairs, heap, count, sampling } = this;
     const { results } = this.table;
+    /** Places whose merge was dropped at this step; the next step may take them again. */
+    const passedOver: number[] = [];
     for (let i = 0; i < count; i++) {
       previous[i] = i - 1;
       next[i] = i + 1 < count ? i + 1 : -1;
@@ -115,6 +123,11 @@ export class Merger {
       const at = heap.position;
       const merge = pairs[at] as number;
       if (merge < 0 || this.rankOf(merge) !== heap.rank) continue;
+      if (sampling !== null && sampling.random() < sampling.dropout) {
+        passedOver.push(at);
+        continue;
+      }
+      for (const place of passedOver.splice(0)) this.queuePair(place);
       const right = next[at] as number;
       ids[at] = results[merge] as number;
       ends[at] = ends[right] as number;
@@ -131,6 +144,7 @@ export class Merger {
   }
 
   private queuePair(at: number): void {
+    if ((this.ids[at] as number) < 0) return;
     const right = this.next[at] as number;
     const merge = right < 0 ? -1 : this.table.ranks.get(this.ids[at] as number, this.ids[right] as number);
     this.pairs[at] = merge;

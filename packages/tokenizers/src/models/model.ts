@@ -2,6 +2,7 @@ import type { TokenBuffer } from "../token-buffer.js";
 import type { Vocabulary } from "../vocabulary.js";
 import type { WordCuts } from "../word-cuts.js";
 import { type BpeModel, compileBpe } from "./bpe.js";
+import { cannotSample, type Sampling } from "./sampling.js";
 import { compileSentencePieceModel } from "./sentencepiece.js";
 import type { SentencePieceModel } from "./sentencepiece-pieces.js";
 import { compileTiktoken, type TiktokenModel } from "./tiktoken.js";
@@ -18,6 +19,12 @@ export type Model =
   | SentencePieceModel
   | TiktokenModel;
 
+/** Tokens of one segmentation and its log probability. */
+export interface ScoredTokens {
+  readonly tokens: TokenBuffer;
+  readonly score: number;
+}
+
 /** A model ready to run. */
 export interface CompiledModel {
   readonly vocabulary: Vocabulary;
@@ -27,23 +34,31 @@ export interface CompiledModel {
   tokenize(word: string, out: TokenBuffer): void;
   /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */
   readonly tokenizeBytes: ((bytes: Uint8Array, length: number, out: TokenBuffer) => void) | null;
+  /** The best segmentations of one word, best first; absent if the model knows only one. */
+  readonly nBest?: (word: string, size: number) => ScoredTokens[];
 }
 
-/** Prepares a model: vocabulary, merge table, trie. */
-export function compileModel(model: Model): CompiledModel {
+/**
+ * Prepares a model: vocabulary, merge table, trie.
+ *
+ * @param sampling  draw segmentations; null: take the best
+ */
+export function compileModel(model: Model, sampling: Sampling | null = null): CompiledModel {
   switch (model.type) {
     case "BPE":
-      return compileBpe(model);
+      return compileBpe(model, sampling);
     case "Unigram":
-      return compileUnigram(model);
+      return compileUnigram(model, sampling);
     case "WordPiece":
+      if (sampling !== null) throw cannotSample(model.type);
       return compileWordPiece(model);
     case "WordLevel":
+      if (sampling !== null) throw cannotSample(model.type);
       return compileWordLevel(model);
     case "SentencePiece":
-      return compileSentencePieceModel(model);
+      return compileSentencePieceModel(model, sampling);
     case "Tiktoken":
-      return compileTiktoken(model);
+      return compileTiktoken(model, sampling);
     default:
       return model satisfies never;
   }

@@ -2,6 +2,7 @@ import { codePointLength } from "../aligned-text.js";
 import { PairTable } from "../pair-table.js";
 import { TokenBuffer } from "../token-buffer.js";
 import { Merger } from "./merge.js";
+import type { Sampling } from "./sampling.js";
 import {
   type Piece,
   type Segmenter,
@@ -17,9 +18,12 @@ import type { PathPiece } from "./unigram.js";
  *
  * @see sentencepiece/src/bpe_model.cc
  */
-export function compileSentencePieceBpe(model: SentencePieceModel): Segmenter {
+export function compileSentencePieceBpe(
+  model: SentencePieceModel,
+  sampling: Sampling | null = null,
+): Segmenter {
   const symbols = new SymbolTable(model.pieces);
-  const merger = new Merger(symbols.mergeTable());
+  const merger = new Merger(symbols.mergeTable(), sampling);
   const userDefined = userDefinedTrie(model.pieces);
   const tokens = new TokenBuffer();
   return (text) => {

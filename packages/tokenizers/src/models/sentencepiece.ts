@@ -4,7 +4,8 @@ import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
 import { createWordCuts } from "../word-cuts.js";
 import { byteTokenName } from "./byte-fallback.js";
-import type { CompiledModel } from "./model.js";
+import type { CompiledModel, ScoredTokens } from "./model.js";
+import { cannotSample, type Sampling } from "./sampling.js";
 import { compileSentencePieceBpe } from "./sentencepiece-bpe.js";
 import {
   type Piece,
@@ -12,7 +13,8 @@ import {
   type SentencePieceModel,
   userDefinedTrie,
 } from "./sentencepiece-pieces.js";
-import { BestPath, type PathPiece, UNKNOWN_PENALTY } from "./unigram.js";
+import { createSegmenter, nBestTokens, type PathPiece, UNKNOWN_PENALTY } from "./unigram.js";
+import { type LatticeOptions, UnigramLattice } from "./unigram-lattice.js";
 
 /**
  * Prepares a SentencePiece model.
@@ -22,38 +24,49 @@ import { BestPath, type PathPiece, UNKNOWN_PENALTY } from "./unigram.js";
  *
  * @see Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226; sentencepiece_processor.cc
  */
-export function compileSentencePieceModel(model: SentencePieceModel): CompiledModel {
+export function compileSentencePieceModel(
+  model: SentencePieceModel,
+  sampling: Sampling | null = null,
+): CompiledModel {
   const vocabulary = createVocabulary(uniquePieces(model.pieces));
-  const segment = compileSegmenter(model);
+  const segment = compileSegmenter(model, sampling);
   const byteIds = Array.from(
     { length: 256 },
     (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId,
   );
+  const emit = (text: string, path: readonly PathPiece[], out: TokenBuffer): void => {
+    let unknownFrom = -1;
+    let unknownTo = -1;
+    const flush = (): void => {
+      if (unknownFrom < 0) return;
+      out.pushSurface(model.unkId, [unknownFrom, unknownTo], text.slice(unknownFrom, unknownTo));
+      unknownFrom = -1;
+    };
+    for (const { id, start, end } of path) {
+      if (id >= 0 && id !== model.unkId) {
+        flush();
+        out.push(id, start, end);
+      } else if (model.byteFallback) {
+        pushBytes(out, { text, start, end, byteIds });
+      } else {
+        if (unknownFrom < 0) unknownFrom = start;
+        unknownTo = end;
+      }
+    }
+    flush();
+  };
+  let lattice: UnigramLattice | null = null;
+  const nBest = (word: string, size: number): ScoredTokens[] => {
+    lattice ??= new UnigramLattice(latticeOptions(model));
+    return nBestTokens({ word, size, emit }, lattice);
+  };
+  const canCut = model.algorithm === "bpe" && sampling === null;
   return {
     vocabulary,
     tokenizeBytes: null,
-    createCuts: model.algorithm === "bpe" ? () => createWordCuts(mergedPieces(model.pieces)) : null,
-    tokenize(text, out) {
-      let unknownFrom = -1;
-      let unknownTo = -1;
-      const flush = (): void => {
-        if (unknownFrom < 0) return;
-        out.pushSurface(model.unkId, [unknownFrom, unknownTo], text.slice(unknownFrom, unknownTo));
-        unknownFrom = -1;
-      };
-      for (const { id, start, end } of segment(text)) {
-        if (id >= 0 && id !== model.unkId) {
-          flush();
-          out.push(id, start, end);
-        } else if (model.byteFallback) {
-          pushBytes(out, { text, start, end, byteIds });
-        } else {
-          if (unknownFrom < 0) unknownFrom = start;
-          unknownTo = end;
-        }
-      }
-      flush();
-    },
+    createCuts: canCut ? () => createWordCuts(mergedPieces(model.pieces)) : null,
+    tokenize: (text, out) => emit(text, segment(text), out),
+    ...(model.algorithm === "unigram" ? { nBest } : {}),
   };
 }
 
@@ -85,15 +98,17 @@ function pushBytes(
   }
 }
 
-function compileSegmenter(model: SentencePieceModel): Segmenter {
+function compileSegmenter(model: SentencePieceModel, sampling: Sampling | null): Segmenter {
   switch (model.algorithm) {
     case "unigram":
-      return compileUnigramSegmenter(model);
+      return createSegmenter({ ...latticeOptions(model), round: Math.fround }, sampling);
     case "bpe":
-      return compileSentencePieceBpe(model);
+      return compileSentencePieceBpe(model, sampling);
     case "char":
+      if (sampling !== null) throw cannotSample(model.algorithm);
       return compileCharSegmenter(model);
     case "word":
+      if (sampling !== null) throw cannotSample(model.algorithm);
       return compileWordSegmenter(model);
     default:
       return model.algorithm satisfies never;
@@ -102,7 +117,7 @@ function compileSegmenter(model: SentencePieceModel): Segmenter {
 
 const textLength = (piece: string): number => encoder.encode(piece).length;
 
-function compileUnigramSegmenter(model: SentencePieceModel): Segmenter {
+function latticeOptions(model: SentencePieceModel): LatticeOptions {
   const normal = model.pieces.filter(({ kind }) => kind === "normal").map(({ score }) => score);
   const least = normal.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const greatest = normal.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
@@ -110,13 +125,11 @@ function compileUnigramSegmenter(model: SentencePieceModel): Segmenter {
     kind === "userDefined" ? Math.fround(textLength(piece) * greatest - 0.1) : score,
   );
   const pieces = model.pieces.map(({ piece, kind }, id) => ({ piece, id, kind }));
-  const path = new BestPath({
+  return {
     pieces: pieces.filter(({ kind }) => kind === "normal" || kind === "userDefined"),
-    scoreOf: (id) => scores[id] as number,
+    scoreOf: (id: number) => scores[id] as number,
     unknownScore: Math.fround(least - UNKNOWN_PENALTY),
-    round: Math.fround,
-  });
-  return (text) => path.find(text);
+  };
 }
 
 function compileCharSegmenter(model: SentencePieceModel): Segmenter {

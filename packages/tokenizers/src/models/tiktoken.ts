@@ -3,6 +3,7 @@ import { PairTable } from "../pair-table.js";
 import { createVocabulary } from "../vocabulary.js";
 import { Merger } from "./merge.js";
 import type { CompiledModel } from "./model.js";
+import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding by ranks: any two neighbours merge whose joined bytes are a token; its rank is its id. */
 export interface TiktokenModel {
@@ -16,7 +17,7 @@ export interface TiktokenModel {
  *
  * @see tiktoken, src/lib.rs `byte_pair_merge`
  */
-export function compileTiktoken(model: TiktokenModel): CompiledModel {
+export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
   const ranks = new PairTable(model.vocab.length * 2);
   const results: number[] = [];
@@ -30,14 +31,14 @@ export function compileTiktoken(model: TiktokenModel): CompiledModel {
     }
   }
   const order = Int32Array.from(results);
-  const merger = new Merger({ ranks, results: order, order });
+  const merger = new Merger({ ranks, results: order, order }, sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {
     vocabulary,
     createCuts: null,
     tokenizeBytes(bytes, length, out) {
       const whole = vocabulary.idOf(byteLevelText(bytes, length));
-      if (whole !== undefined) {
+      if (whole !== undefined && sampling === null) {
         out.push(whole, 0, length);
         return;
       }
@@ -47,7 +48,7 @@ export function compileTiktoken(model: TiktokenModel): CompiledModel {
     },
     tokenize(word, out) {
       const whole = vocabulary.idOf(word);
-      if (whole !== undefined) {
+      if (whole !== undefined && sampling === null) {
         out.push(whole, 0, word.length);
         return;
       }

@@ -1,8 +1,8 @@
 import { HeddleError } from "../error.js";
-import type { UnigramModel } from "../models/unigram.js";
+import { UNKNOWN_PENALTY, type UnigramModel } from "../models/unigram.js";
+import { UnigramLattice } from "../models/unigram-lattice.js";
 import { compareCodePoints } from "./alphabet.js";
 import { createPacer, type TrainingControl } from "./progress.js";
-import { UnigramLattice } from "./unigram-lattice.js";
 import { type ScoredPiece, seedPieces } from "./unigram-seed.js";
 import { countCorpusWords, type WordOptions } from "./word-counts.js";
 
@@ -89,7 +89,7 @@ export class UnigramTraining {
     }
     const { seedSize = 1_000_000, maxPieceLength = 16 } = options;
     this.pieces = seedPieces(wordCounts, { seedSize, maxPieceLength });
-    this.lattice = new UnigramLattice(this.pieces);
+    this.lattice = latticeOf(this.pieces);
   }
 
   /**
@@ -166,7 +166,7 @@ export class UnigramTraining {
 
   private replace(pieces: ScoredPiece[]): void {
     this.pieces = pieces;
-    this.lattice = new UnigramLattice(pieces);
+    this.lattice = latticeOf(pieces);
   }
 
   /**
@@ -215,6 +215,15 @@ export class UnigramTraining {
     }
     return { kept, losses };
   }
+}
+
+function latticeOf(pieces: readonly ScoredPiece[]): UnigramLattice {
+  const least = pieces.reduce((min, [, score]) => Math.min(min, score), 0);
+  return new UnigramLattice({
+    pieces: pieces.map(([piece], id) => ({ piece, id })),
+    scoreOf: (id) => (pieces[id] as ScoredPiece)[1],
+    unknownScore: least - UNKNOWN_PENALTY,
+  });
 }
 
 /** The derivative of the logarithm of the gamma function, for x > 0. */

@@ -1,7 +1,19 @@
 import { codePointLength } from "../aligned-text.js";
-import { UNKNOWN_PENALTY } from "../models/unigram.js";
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
-import type { ScoredPiece } from "./unigram-seed.js";
+import type { PathPiece } from "./unigram.js";
+
+/** A segmentation and its log probability. */
+export interface ScoredPath {
+  readonly path: readonly PathPiece[];
+  readonly score: number;
+}
+
+export interface LatticeOptions {
+  readonly pieces: Iterable<{ readonly piece: string; readonly id: number }>;
+  readonly scoreOf: (id: number) => number;
+  /** Log probability of a character that is no piece. */
+  readonly unknownScore: number;
+}
 
 /**
  * All segmentations of a word into pieces: arcs from place to place, each with a piece and its log probability. A
@@ -9,18 +21,14 @@ import type { ScoredPiece } from "./unigram-seed.js";
  */
 export class UnigramLattice {
   private readonly trie = new PieceTrie();
-  private readonly scores: Float64Array;
-  private readonly unknownScore: number;
   private length = 0;
   private starts: number[] = [];
   private ends: number[] = [];
   private ids: number[] = [];
   private arcScores: number[] = [];
 
-  constructor(pieces: readonly ScoredPiece[]) {
-    this.scores = Float64Array.from(pieces, ([, score]) => score);
-    this.unknownScore = this.scores.reduce((a, b) => Math.min(a, b), 0) - UNKNOWN_PENALTY;
-    for (const [id, [piece]] of pieces.entries()) this.trie.add(piece, id);
+  constructor(private readonly options: LatticeOptions) {
+    for (const { piece, id } of options.pieces) if (piece !== "") this.trie.add(piece, id);
   }
 
   /** Sets the word that the other methods look at; arcs come in order of their starts. */
@@ -111,11 +119,81 @@ export class UnigramLattice {
     return { ids: path.reverse(), score: best[length] as number };
   }
 
+  /**
+   * Draws a segmentation with probability proportional to P(segmentation)^alpha: sums forward, draws backward.
+   *
+   * @param alpha  1: as the model has it; towards 0 all segmentations become equally likely
+   * @param random  gives numbers in [0, 1)
+   * @see Kudo 2018, arXiv:1804.10959, section 3.3 (with l = infinity)
+   */
+  sample(alpha: number, random: () => number): PathPiece[] {
+    const { length, starts, ends, arcScores } = this;
+    const forward = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
+    forward[0] = 0;
+    for (let a = 0; a < starts.length; a++) {
+      const end = ends[a] as number;
+      const score = (forward[starts[a] as number] as number) + alpha * (arcScores[a] as number);
+      forward[end] = logAdd(forward[end] as number, score);
+    }
+    const into = this.arcsByEnd();
+    const path: PathPiece[] = [];
+    for (let end = length; end > 0; ) {
+      const arcs = into[end] as number[];
+      let left = random();
+      let drawn = arcs[0] as number;
+      for (const arc of arcs) {
+        drawn = arc;
+        const score = (forward[starts[arc] as number] as number) + alpha * (arcScores[arc] as number);
+        left -= Math.exp(score - (forward[end] as number));
+        if (left < 0) break;
+      }
+      path.push(this.pieceAt(drawn));
+      end = starts[drawn] as number;
+    }
+    return path.reverse();
+  }
+
+  /**
+   * Finds the `size` best segmentations, best first: each place keeps its `size` best ways to get there.
+   *
+   * @see Kudo 2018, arXiv:1804.10959, section 3.3 (forward dynamic programming in place of backward A*: same result)
+   */
+  nBest(size: number): ScoredPath[] {
+    const { length, starts, arcScores } = this;
+    const into = this.arcsByEnd();
+    const ways: Way[][] = [[{ score: 0, arc: -1, before: null }]];
+    for (let end = 1; end <= length; end++) {
+      const found: Way[] = [];
+      for (const arc of into[end] ?? []) {
+        for (const before of ways[starts[arc] as number] ?? []) {
+          found.push({ score: before.score + (arcScores[arc] as number), arc, before });
+        }
+      }
+      ways[end] = found.sort((a, b) => b.score - a.score).slice(0, size);
+    }
+    return (ways[length] as Way[]).map((way) => {
+      const path: PathPiece[] = [];
+      for (let at: Way | null = way; at !== null && at.arc >= 0; at = at.before)
+        path.push(this.pieceAt(at.arc));
+      return { path: path.reverse(), score: way.score };
+    });
+  }
+
+  private pieceAt(arc: number): PathPiece {
+    return { id: this.ids[arc] as number, start: this.starts[arc] as number, end: this.ends[arc] as number };
+  }
+
+  private arcsByEnd(): number[][] {
+    const into: number[][] = Array.from({ length: this.length + 1 }, () => []);
+    for (let a = 0; a < this.ends.length; a++) (into[this.ends[a] as number] as number[]).push(a);
+    return into;
+  }
+
   private addArc(start: number, end: number, id: number): void {
     this.starts.push(start);
     this.ends.push(end);
     this.ids.push(id);
-    this.arcScores.push(id < 0 ? this.unknownScore : (this.scores[id] as number));
+    this.arcScores.push(id < 0 ? this.options.unknownScore : this.options.scoreOf(id));
   }
 }
 
@@ -123,4 +201,11 @@ function logAdd(a: number, b: number): number {
   if (a === Number.NEGATIVE_INFINITY) return b;
   const greater = Math.max(a, b);
   return greater + Math.log1p(Math.exp(Math.min(a, b) - greater));
+}
+
+/** One way to a place: its last arc and the way to where that begins. */
+interface Way {
+  readonly score: number;
+  readonly arc: number;
+  readonly before: Way | null;
 }

@@ -1,0 +1,53 @@
+import { alignOriginal } from "./aligned-text.js";
+import { HeddleError } from "./error.js";
+import { compileModel } from "./models/model.js";
+import { compileNormalizer } from "./normalizers/normalizer.js";
+import { compilePreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import type { TokenizerConfig } from "./tokenizer.js";
+
+/** One segmentation of a text. */
+export interface Segmentation {
+  readonly ids: Int32Array;
+  /** Log probability under the unigram model, in nats. */
+  readonly score: number;
+}
+
+/**
+ * Prepares the search for the best segmentations of texts by a unigram model.
+ *
+ * score = sum of the pieces' log probabilities. Names of added tokens are text here, and nothing is put around.
+ *
+ * @returns a function from a text and a number of segmentations to at most that many, best first
+ * @throws HeddleError "unsupported" if the model is not a unigram model
+ * @see Kudo 2018, Subword Regularization, arXiv:1804.10959, section 3.3
+ */
+export function createNBestEncoder(config: TokenizerConfig): (text: string, size: number) => Segmentation[] {
+  const { nBest } = compileModel(config.model);
+  if (nBest === undefined) {
+    throw new HeddleError(
+      "unsupported",
+      `createNBestEncoder: only unigram models weigh segmentations; got model type ${JSON.stringify(config.model.type)}. Use encodeIds.`,
+      { type: config.model.type },
+    );
+  }
+  const normalizer = config.normalizer === null ? null : compileNormalizer(config.normalizer);
+  const preTokenizer = compilePreTokenizer(config.preTokenizer);
+  return (text, size) => {
+    const words: ReturnType<typeof alignOriginal>[] = [];
+    preTokenizer.split(alignOriginal(normalizer?.apply(text) ?? text), words);
+    let best: { ids: number[]; score: number }[] = [{ ids: [], score: 0 }];
+    for (const { text: word } of words) {
+      const found = nBest(word, size);
+      best = best
+        .flatMap((head) =>
+          found.map(({ tokens, score }) => ({
+            ids: [...head.ids, ...tokens.ids.subarray(0, tokens.length)],
+            score: head.score + score,
+          })),
+        )
+        .sort((a, b) => b.score - a.score)
+        .slice(0, size);
+    }
+    return best.map(({ ids, score }) => ({ ids: Int32Array.from(ids), score }));
+  };
+}
