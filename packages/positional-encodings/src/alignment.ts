@@ -67,3 +67,24 @@ export function biasByDistance(table: Tensor, { queryLen }: Required<Alignment>)
     relativeShift(table.reshape([1, heads, 1, columns]).broadcastTo([1, heads, queryLen, columns])),
   );
 }
+
+/**
+ * Turns columns by key into columns by relative position, zeros elsewhere: the adjoint of `relativeShift`.
+ *
+ * Shapes: x [.., T, S] -> [.., T, T + S - 1].
+ * @returns a new tensor that the caller disposes
+ */
+export function relativeUnshift(x: Tensor): Tensor {
+  const [T = 1, S = 1] = x.shape.slice(-2);
+  const lead = x.shape.slice(0, -2);
+  if (T === 1) return x.reshape(x.shape);
+  const columns = T + S - 1;
+  const none = lead.map(() => [0, 0] as const);
+  return scope(x.device, () =>
+    x
+      .pad([...none, [0, 0], [0, T - 2]])
+      .reshape([...lead, T * (columns - 1)])
+      .pad([...none, [T - 1, 1]])
+      .reshape([...lead, T, columns]),
+  );
+}

@@ -1,5 +1,6 @@
 export { type AlibiOptions, type AlibiOrder, alibi, alibiSlopes } from "./alibi.js";
 export type { Alignment } from "./alignment.js";
+export { type DebertaOptions, type DebertaWeights, deberta, debertaRow } from "./deberta.js";
 export { learned } from "./learned.js";
 export {
   type AddEncoding,
@@ -28,3 +29,6 @@ export { type RotaryOptions, rotary } from "./rotary.js";
 export type { RotaryLayout } from "./rotary-params.js";
 export { type SinusoidalLayout, type SinusoidalOptions, sinusoidal, sinusoidalTable } from "./sinusoidal.js";
 export { type T5BucketOptions, t5Bias, t5Bucket } from "./t5-bias.js";
+export { type TransformerXlWeights, transformerXl } from "./transformer-xl.js";
+export { type TupeWeights, tupe } from "./tupe.js";
+export { type XlnetInput, type XlnetWeights, xlnet } from "./xlnet.js";
