@@ -25,7 +25,7 @@ export interface TupeWeights {
  * @returns an encoding of kind "scores" that borrows the weights
  * @throws HeddleError "shape" if weights and heads do not fit, "config" if one theta is missing,
  * "capacity" if a position has no vector
- * @see Ke et al. 2021, Rethinking Positional Encoding in Language Pre-training, arXiv:2006.15595, equations 7 to 10
+ * @see Ke et al. 2021, Rethinking Positional Encoding in Language Pre-training, arXiv:2006.15595, section 3
  * Departures: none
  */
 export function tupe(
