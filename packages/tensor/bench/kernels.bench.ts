@@ -21,7 +21,7 @@ import { softmaxGradKernel, softmaxKernel } from "../src/cpu/kernels/softmax.js"
 import { takeGradKernel, takeKernel } from "../src/cpu/kernels/take.js";
 import { topKKernel } from "../src/cpu/kernels/top-k.js";
 import type { Expression, ExpressionNode } from "../src/expression.js";
-import type { Combine } from "../src/op.js";
+import type { Combine } from "../src/op-forms.js";
 
 const features = {
   ...detectFeatures(),

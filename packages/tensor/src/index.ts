@@ -83,16 +83,8 @@ export {
 } from "./functions.js";
 export { checkpoint } from "./grad/checkpoint.js";
 export { type ValueAndGrad, type ValueGradAndAux, valueAndGrad } from "./grad/value-and-grad.js";
-export {
-  type Combine,
-  type Copies,
-  type CopyRegion,
-  defineOp,
-  type Op,
-  type OpSpec,
-  type Reduction,
-  type VjpContext,
-} from "./op.js";
+export { defineOp, type Op, type OpSpec, type VjpContext } from "./op.js";
+export type { Combine, Copies, CopyRegion, Reduction } from "./op-forms.js";
 export { cumsum, logsumexp } from "./ops/accumulate.js";
 export { type GeluOptions, gelu, relu, silu, swiGLU } from "./ops/activation.js";
 export type { TensorOrNumber } from "./ops/elementwise.js";

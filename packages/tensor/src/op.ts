@@ -1,41 +1,14 @@
-import type { WasmKernelFactory } from "./cpu/kernel.js";
+import type { WasmKernelFactory } from "./cpu/kernel-factory.js";
 import type { Device, OpCall } from "./device.js";
 import { HeddleError, invariant } from "./error.js";
 import type { Expression } from "./expression.js";
+import type { Copies, Reduction } from "./op-forms.js";
 import type { HostArray } from "./reference/host-array.js";
 import { byteLengthOf } from "./reference/host-array.js";
 import { scope } from "./scope.js";
 import { formatType, type TensorType } from "./shape.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
-
-/** Part of a data-moving op: copies a strided box of input `input` to a strided box of the output. In elements. */
-export interface CopyRegion {
-  readonly input: number;
-  readonly shape: readonly number[];
-  readonly inputOffset: number;
-  readonly inputStrides: readonly number[];
-  readonly outputOffset: number;
-  readonly outputStrides: readonly number[];
-}
-
-/** A data-moving op as data: the output is filled with `fill` where given, then the regions are copied. */
-export interface Copies {
-  readonly regions: readonly CopyRegion[];
-  readonly fill?: number;
-}
-
-export type Combine = "sum" | "max" | "min" | "prod";
-
-/** A reduction as data: `combine` over `axes` of the prologue's values, then the epilogue on each result. */
-export interface Reduction {
-  readonly prologue: Expression;
-  readonly combine: Combine;
-  /** Axes of the broadcast input shape, ascending. */
-  readonly axes: readonly number[];
-  /** Over input 0 = the reduced value. */
-  readonly epilogue?: Expression;
-}
 
 /** What a gradient rule is given. */
 export interface VjpContext<Params> {

@@ -1,5 +1,6 @@
 import type { Expression, ExpressionNode } from "../expression.js";
-import type { OpSpec, Reduction } from "../op.js";
+import type { OpSpec } from "../op.js";
+import type { Reduction } from "../op-forms.js";
 import { evaluateElementwise } from "../ops/elementwise.js";
 import { evaluateReduction } from "../ops/reduce.js";
 import type { TensorType } from "../shape.js";

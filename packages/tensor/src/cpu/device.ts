@@ -11,7 +11,8 @@ import type {
 import type { DType } from "../dtype.js";
 import { HeddleError, invariant } from "../error.js";
 import { detectFeatures } from "./features.js";
-import type { CpuFeatures, CpuKernel } from "./kernel.js";
+import type { CpuFeatures } from "./kernel.js";
+import type { CpuKernel } from "./kernel-factory.js";
 import { callKey, lowerCall } from "./lower.js";
 import { LinearMemory } from "./memory.js";
 import { bindSteps, type PlanHost, planProgram, runHost, type WasmKernel } from "./plan.js";

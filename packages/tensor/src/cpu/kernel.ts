@@ -1,5 +1,3 @@
-import type { Kernel, OpCall } from "../device.js";
-
 /** An argument of a WebAssembly kernel function, resolved to a number just before the call. */
 export type KernelArgument =
   /** Byte address of the launch's buffer `index` (inputs first, then outputs). */
@@ -28,11 +26,6 @@ export interface KernelStep {
   readonly grain: number;
 }
 
-/** A lowered op on the CPU device: parallel WebAssembly loops, or a JavaScript loop where no kernel exists yet. */
-export type CpuKernel =
-  | (Kernel & { readonly kind: "wasm"; readonly steps: readonly KernelStep[]; readonly scratchBytes: number })
-  | (Kernel & { readonly kind: "host"; readonly call: OpCall });
-
 /** What the machine offers to kernel emitters. */
 export interface CpuFeatures {
   /** `relaxed_madd` and the int8 dot product are available. */
@@ -50,9 +43,3 @@ export interface LoweredKernel {
   /** Scratch memory that the steps share; default 0. */
   readonly scratchBytes?: number;
 }
-
-/** Makes the kernel of one op call; undefined where it has none for these types (the reference composition then runs). */
-export type WasmKernelFactory<Params = unknown> = {
-  // A method, so that factories of any params fit where the params are unknown.
-  make(call: OpCall<Params>, features: CpuFeatures): LoweredKernel | undefined;
-}["make"];

@@ -1,7 +1,8 @@
 import type { OpCall } from "../device.js";
 import type { TensorType } from "../shape.js";
 import { generatedKernel } from "./generated-kernel.js";
-import type { CpuFeatures, CpuKernel } from "./kernel.js";
+import type { CpuFeatures } from "./kernel.js";
+import type { CpuKernel } from "./kernel-factory.js";
 
 /**
  * The kernel of an op call: WebAssembly where there is one, else nothing if the op is a composition of others, else its

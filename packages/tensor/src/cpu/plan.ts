@@ -2,7 +2,7 @@ import type { BufferRef, DeviceBuffer, Plan, Program } from "../device.js";
 import { invariant } from "../error.js";
 import { byteLengthOf, decode, encode, hostArray } from "../reference/host-array.js";
 import type { TensorType } from "../shape.js";
-import type { CpuKernel } from "./kernel.js";
+import type { CpuKernel } from "./kernel-factory.js";
 import type { LinearMemory } from "./memory.js";
 import type { Pool, PoolArgument, PoolPlan, PoolStep } from "./pool.js";
 

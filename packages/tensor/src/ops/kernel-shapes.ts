@@ -1,4 +1,5 @@
-import type { CpuFeatures, LoweredKernel, WasmKernelFactory } from "../cpu/kernel.js";
+import type { CpuFeatures, LoweredKernel } from "../cpu/kernel.js";
+import type { WasmKernelFactory } from "../cpu/kernel-factory.js";
 import type { AxisShape } from "../cpu/kernels/axis-shape.js";
 import type { LaneDType } from "../cpu/kernels/lanes.js";
 import type { RowShape } from "../cpu/kernels/row-kernel.js";

@@ -1,4 +1,4 @@
-import { matmulKernel } from "../cpu/kernels/gemm.js";
+import { gemm, matrixDType } from "../cpu/kernels/gemm.js";
 import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
@@ -130,7 +130,12 @@ export const matmulOp: Op<MatmulParams> = defineOp({
     };
     return [product(joined(a), joined(b), params).reshape([...batch, M, N])];
   },
-  kernels: { wasm: matmulKernel },
+  kernels: {
+    wasm({ inputs: [a, b], params }, features) {
+      const output = a && matrixDType(a);
+      return a && b && output && gemm({ a, b, output, ...params }, features);
+    },
+  },
 });
 
 const product = (a: Tensor, b: Tensor, params: MatmulParams): Tensor => matmulOp.call([a, b], params);

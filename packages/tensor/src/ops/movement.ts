@@ -1,5 +1,6 @@
 import { HeddleError } from "../error.js";
-import { type Copies, type CopyRegion, defineOp, type Op, type OpSpec } from "../op.js";
+import { defineOp, type Op, type OpSpec } from "../op.js";
+import type { Copies, CopyRegion } from "../op-forms.js";
 import type { HostArray } from "../reference/host-array.js";
 import {
   broadcastShapes,

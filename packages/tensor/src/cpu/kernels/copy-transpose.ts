@@ -1,4 +1,4 @@
-import type { CopyRegion } from "../../op.js";
+import type { CopyRegion } from "../../op-forms.js";
 import { sizeOf } from "../../shape.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Copies, CopyRegion } from "../../op.js";
+import type { Copies, CopyRegion } from "../../op-forms.js";
 import { evaluateCopies } from "../../ops/movement.js";
 import { hostArray } from "../../reference/host-array.js";
 import { type Shape, sizeOf, stridesOf } from "../../shape.js";

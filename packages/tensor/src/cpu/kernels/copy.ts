@@ -1,5 +1,5 @@
 import { byteWidth } from "../../dtype.js";
-import type { Copies, CopyRegion } from "../../op.js";
+import type { Copies, CopyRegion } from "../../op-forms.js";
 import { sizeOf } from "../../shape.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";

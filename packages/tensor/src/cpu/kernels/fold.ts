@@ -1,4 +1,4 @@
-import type { Combine } from "../../op.js";
+import type { Combine } from "../../op-forms.js";
 import { f64 } from "../../wasm/scalar.js";
 import { f32x4, i32x4 } from "../../wasm/simd.js";
 import type { Value } from "../../wasm/value.js";

@@ -1,4 +1,3 @@
-import type { OpCall } from "../../device.js";
 import type { DType } from "../../dtype.js";
 import { invariant } from "../../error.js";
 import type { Expression } from "../../expression.js";
@@ -69,16 +68,6 @@ export function gemm(problem: GemmProblem, features: CpuFeatures): GemmSteps | u
   return { name, steps: [...steps, ...finish], scratchBytes: productBytes(plan) + scratchBytes };
 }
 
-/** The kernel of a `matmul` call, whose parameters say which operands are transposed. */
-export function matmulKernel(
-  { inputs: [a, b], params }: OpCall<{ readonly transposeA: boolean; readonly transposeB: boolean }>,
-  features: CpuFeatures,
-): GemmSteps | undefined {
-  const output = a && matrixDType(a);
-  if (a === undefined || b === undefined || output === undefined) return undefined;
-  return gemm({ a, b, output, ...params }, features);
-}
-
 /** The f32 product. Its scratch begins after the product where that lies in scratch itself. */
 function productSteps(plan: GemmPlan): { readonly steps: KernelStep[]; readonly scratchBytes: number } {
   if (plan.depth === 0) return { steps: [zeroStep(plan)], scratchBytes: 0 };
@@ -147,7 +136,7 @@ function planOf(problem: GemmProblem, features: CpuFeatures): GemmPlan | undefin
   return { ...common, rows, batch, matricesA, matricesB, matricesC: sizeOf(batchC), maxPackedBytes };
 }
 
-function matrixDType({ dtype }: TensorType): MatrixDType | undefined {
+export function matrixDType({ dtype }: TensorType): MatrixDType | undefined {
   return dtype === "f32" || dtype === "f16" || dtype === "bf16" ? dtype : undefined;
 }
 

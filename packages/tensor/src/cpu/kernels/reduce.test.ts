@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Expression } from "../../expression.js";
-import type { Combine, Reduction } from "../../op.js";
+import type { Combine, Reduction } from "../../op-forms.js";
 import { evaluateReduction } from "../../ops/reduce.js";
 import { hostArray } from "../../reference/host-array.js";
 import type { Shape } from "../../shape.js";

@@ -1,5 +1,5 @@
 import { invariant } from "../../error.js";
-import type { Reduction } from "../../op.js";
+import type { Reduction } from "../../op-forms.js";
 import { broadcastShapes, broadcastStrides, type Shape } from "../../shape.js";
 import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import { canEvaluateLanes } from "./expression-lanes.js";

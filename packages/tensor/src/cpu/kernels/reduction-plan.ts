@@ -1,4 +1,4 @@
-import type { Combine, Reduction } from "../../op.js";
+import type { Combine, Reduction } from "../../op-forms.js";
 import { stridesOf } from "../../shape.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
