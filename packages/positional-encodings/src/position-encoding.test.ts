@@ -1,8 +1,11 @@
-import { randn, reference, tensor } from "@heddle/tensor";
+import { compile, cpu, randn, reference, tensor } from "@heddle/tensor";
 import { expect, test } from "vitest";
+import { worstDifference } from "../test/compare.js";
 import { alibi } from "./alibi.js";
+import { deberta } from "./deberta.js";
 import { learned } from "./learned.js";
 import { addPositions, applyPositions, noPositions } from "./position-encoding.js";
+import { t5Bias } from "./t5-bias.js";
 
 const device = reference();
 const heads = {
@@ -41,4 +44,22 @@ test("a layer's tensors are the caller's to free", () => {
   const { query, key, bias } = applyPositions(alibi(device, { numHeads: 2 }), heads);
   for (const owned of [query, key, bias]) owned?.dispose();
   expect(device.memory().buffers).toBe(before);
+});
+
+test("a compiled layer gives what the plain one gives", () => {
+  const device = cpu({ threads: 1 });
+  const [query, key] = [randn(device, [1, 2, 3, 4], { seed: 1 }), randn(device, [1, 2, 5, 4], { seed: 2 })];
+  const [table, rows] = [randn(device, [8, 2], { seed: 3 }), randn(device, [2, 8, 4], { seed: 4 })];
+  const layer = (q: typeof query, k: typeof key, buckets: typeof table, relativeKeys: typeof rows) => {
+    const scored = applyPositions(deberta({ relativeKeys }), { query: q, key: k });
+    const biased = applyPositions(t5Bias(buckets, { numBuckets: 8 }), { query: q, key: k });
+    const products = scored.query.matmul(scored.key, { transposeB: true }).mul(scored.scale);
+    return products.add(scored.bias ?? 0).add(biased.bias ?? 0);
+  };
+  const compiled = compile(layer);
+  const values = compiled(query, key, table, rows).dataSync();
+  const plain = layer(query, key, table, rows).dataSync();
+  expect(worstDifference(values, plain)).toBeLessThan(1e-6);
+  compiled.dispose();
+  device.dispose();
 });
