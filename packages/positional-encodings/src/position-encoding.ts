@@ -1,4 +1,4 @@
-import { scope, type Tensor } from "@heddle/tensor";
+import { arange, scope, type Tensor } from "@heddle/tensor";
 import { type Alignment, alignmentOf } from "./alignment.js";
 
 /**
@@ -23,6 +23,8 @@ export interface AddEncoding {
 
 export interface RotateEncoding {
   readonly kind: "rotate";
+  /** How many positions a token has: 1, or A where positions are [A, T] or [A, B, T]. */
+  readonly numAxes: number;
   /** x [B, H, T, D] -> [B, H, T, D]; positions int32 of the shape that the encoding names. A new tensor. */
   readonly rotateQuery: (x: Tensor, positions?: Tensor) => Tensor;
   /** As `rotateQuery`, for keys: x [B, G, S, D]. */
@@ -58,9 +60,9 @@ export interface PositionedHeads {
 export interface ApplyPositionsOptions {
   /** Position of the first query, key 0 being at 0, in tokens. Default S - T: queries and keys end together. */
   readonly queryStart?: number;
-  /** For `rotate`: position of each query, int32. Default: that of the encoding, 0..T-1. */
+  /** For `rotate`: position of each query, int32. Default, where a token has one position: queryStart..queryStart+T-1. */
   readonly queryPositions?: Tensor;
-  /** For `rotate`: position of each key, int32. */
+  /** For `rotate`: position of each key, int32. Default, where a token has one position: 0..S-1. */
   readonly keyPositions?: Tensor;
 }
 
@@ -88,7 +90,10 @@ export function applyPositions(
         return { ...same(), scale };
       case "rotate":
         return {
-          query: encoding.rotateQuery(query, options.queryPositions),
+          query: encoding.rotateQuery(
+            query,
+            options.queryPositions ?? defaultPositions(encoding, query, alignment),
+          ),
           key: encoding.rotateKey(key, options.keyPositions),
           scale,
         };
@@ -104,6 +109,16 @@ export function applyPositions(
         return encoding satisfies never;
     }
   });
+}
+
+/** Positions of queries that stand at the end of the keys; none where a token has several. */
+function defaultPositions(
+  { numAxes }: RotateEncoding,
+  { device }: Tensor,
+  { queryStart, queryLen }: Required<Alignment>,
+): Tensor | undefined {
+  if (numAxes > 1) return undefined;
+  return arange(device, { start: queryStart, stop: queryStart + queryLen }, { dtype: "i32" });
 }
 
 /**

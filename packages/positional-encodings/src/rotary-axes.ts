@@ -24,7 +24,7 @@ export interface RotaryAxesOptions {
  */
 export function rotary2d(options: RotaryAxesOptions = {}): RotateEncoding {
   const { theta, layout } = options;
-  return bothWays((x, given) => {
+  return bothWays(2, (x, given) => {
     const [first, second] = axisPositions({ caller: "rotary2d", numAxes: 2 }, given, x);
     const headDim = x.shape[3] ?? 0;
     return concat(
@@ -53,7 +53,7 @@ export function multiSectionRotary(
   const { theta, layout, sections } = options;
   for (const pairs of sections) checkCount("multiSectionRotary", "sections", pairs);
   const total = sections.reduce((sum, pairs) => sum + pairs, 0);
-  return bothWays((x, given) => {
+  return bothWays(sections.length, (x, given) => {
     const rotaryDim = x.shape[3] ?? 0;
     if (2 * total !== rotaryDim) {
       throw new HeddleError(
@@ -79,9 +79,12 @@ export function multiSectionRotary(
   });
 }
 
-function bothWays(turn: (x: Tensor, positions: Tensor | undefined) => Tensor): RotateEncoding {
+function bothWays(
+  numAxes: number,
+  turn: (x: Tensor, positions: Tensor | undefined) => Tensor,
+): RotateEncoding {
   const rotate: RotateEncoding["rotateQuery"] = (x, positions) => scope(x.device, () => turn(x, positions));
-  return { kind: "rotate", rotateQuery: rotate, rotateKey: rotate };
+  return { kind: "rotate", numAxes, rotateQuery: rotate, rotateKey: rotate };
 }
 
 /** Splits positions [A, T] or [A, B, T] into A tensors [T] or [B, T]. */

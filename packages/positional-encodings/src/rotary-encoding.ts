@@ -10,5 +10,5 @@ import { type RotaryOptions, rotary } from "./rotary.js";
  */
 export function rotaryEncoding(options: Omit<RotaryOptions, "positions"> = {}): RotateEncoding {
   const rotate: RotateEncoding["rotateQuery"] = (x, positions) => rotary(x, { ...options, positions });
-  return { kind: "rotate", rotateQuery: rotate, rotateKey: rotate };
+  return { kind: "rotate", numAxes: 1, rotateQuery: rotate, rotateKey: rotate };
 }

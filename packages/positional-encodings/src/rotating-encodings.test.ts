@@ -37,6 +37,24 @@ describe.each(devices)("rotating encodings on $name", ({ create, tolerance }) =>
     expect(turned.bias).toBeUndefined();
   });
 
+  test.each([rotaryEncoding(), xpos()])(
+    "queries stand at the end of the keys unless told otherwise",
+    (encoding) => {
+      const [query, key] = [
+        randn(device, [1, 2, 3, 8], { seed: 1 }),
+        randn(device, [1, 2, 5, 8], { seed: 2 }),
+      ];
+      const queryPositions = tensor(device, Int32Array.of(2, 3, 4));
+      const keyPositions = tensor(device, Int32Array.of(0, 1, 2, 3, 4));
+      const told = applyPositions(encoding, { query, key }, { queryPositions, keyPositions });
+      const untold = applyPositions(encoding, { query, key });
+      expect(untold.query.dataSync()).toEqual(told.query.dataSync());
+      expect(untold.key.dataSync()).toEqual(told.key.dataSync());
+      const early = applyPositions(encoding, { query, key }, { queryStart: 0 }).query;
+      expect(early.dataSync()).toEqual(encoding.rotateQuery(query).dataSync());
+    },
+  );
+
   test("rotary2d turns each half by its own position", () => {
     const x = randn(device, [1, 1, 2, 8], { seed: 1 });
     const positions = tensor(device, Int32Array.of(3, 90, 7, 1), { shape: [2, 2] });

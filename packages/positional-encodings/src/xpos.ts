@@ -42,6 +42,7 @@ export function xpos(options: XposOptions = {}): RotateEncoding {
     });
   return {
     kind: "rotate",
+    numAxes: 1,
     rotateQuery: (x, positions) => turn(x, positions, 1),
     rotateKey: (x, positions) => turn(x, positions, -1),
   };
