@@ -6,8 +6,15 @@ export type { Encoding } from "./encoding.js";
 export { HeddleError, type HeddleErrorCode } from "./error.js";
 export { loadTokenizer, type TokenizerFiles } from "./formats/load.js";
 export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
+export { fromTekken, type TekkenOptions } from "./formats/tekken.js";
 export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
+export {
+  fromVocabJson,
+  fromVocabTxt,
+  type VocabJsonOptions,
+  type VocabTxtOptions,
+} from "./formats/vocabulary-files.js";
 export type { Model } from "./models/model.js";
 export { createNBestEncoder, type Segmentation } from "./n-best.js";
 export type { Normalizer } from "./normalizers/normalizer.js";

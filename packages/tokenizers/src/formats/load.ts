@@ -3,19 +3,29 @@ import { HeddleError } from "../error.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { badField, requireObject } from "./component-fields.js";
 import { fromSentencePiece } from "./sentencepiece.js";
+import { fromTekken } from "./tekken.js";
 import { fromTokenizerJson } from "./tokenizer-json.js";
+import { fromVocabJson, fromVocabTxt } from "./vocabulary-files.js";
 
 /** The files of a tokenizer by their names; the caller reads them. */
 export interface TokenizerFiles {
   readonly "tokenizer.json"?: string | undefined;
   readonly "tokenizer.model"?: Uint8Array | undefined;
+  /** Mistral's */
+  readonly "tekken.json"?: string | undefined;
+  /** BERT's */
+  readonly "vocab.txt"?: string | undefined;
+  /** GPT-2's, with merges.txt */
+  readonly "vocab.json"?: string | undefined;
+  readonly "merges.txt"?: string | undefined;
   readonly "tokenizer_config.json"?: string | undefined;
 }
 
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * Loads the tokenizer of a Hugging Face model directory from what is there: tokenizer.json, else tokenizer.model.
+ * Loads the tokenizer of a Hugging Face model directory from what is there: tokenizer.json, else tokenizer.model, else
+ * vocab.json with merges.txt (GPT-2's kind), else vocab.txt (BERT's kind), else tekken.json (Mistral's).
  *
  * tokenizer_config.json names the tokens with a role (bos_token ...) and, for tokenizer.model, further tokens and
  * whether BOS and EOS are added. Where it says nothing, BOS is added and EOS is not, as for Llama.
@@ -23,7 +33,7 @@ type Json = Readonly<Record<string, unknown>>;
  * With tokenizer.model each stretch of text between special tokens is encoded by itself, dummy prefix included (the
  * "legacy" way of Hugging Face's Llama tokenizer).
  *
- * @throws HeddleError "config" if neither file is given; "format" and "unsupported" as the loaders of the files
+ * @throws HeddleError "config" if no such file is given; "format" and "unsupported" as the loaders of the files
  */
 export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const settings = readSettings(files["tokenizer_config.json"]);
@@ -32,9 +42,11 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   if (json !== undefined) return fromTokenizerJson(json, { roles });
   const model = files["tokenizer.model"];
   if (model === undefined) {
+    const plain = fromPlainFiles(files, settings, withoutUndefined(roles));
+    if (plain !== null) return plain;
     throw new HeddleError(
       "config",
-      `loadTokenizer: tokenizer.json or tokenizer.model must be given; got ${listKeys(files)}. Read one of them from the model's directory.`,
+      `loadTokenizer: tokenizer.json, tokenizer.model, vocab.json with merges.txt, vocab.txt or tekken.json must be given; got ${listKeys(files)}. Read one of them from the model's directory.`,
       { files: Object.keys(files) },
     );
   }
@@ -47,6 +59,32 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
     roles: withoutUndefined(roles),
     addedTokens,
   });
+}
+
+/** The files from before tokenizer.json; null if they are not there. */
+function fromPlainFiles(files: TokenizerFiles, settings: Json, roles: TokenRoles): Tokenizer | null {
+  const { "vocab.txt": lines, "vocab.json": vocab, "merges.txt": merges, "tekken.json": tekken } = files;
+  if (vocab !== undefined && merges !== undefined) {
+    return fromVocabJson(vocab, merges, { addPrefixSpace: settings.add_prefix_space === true, roles });
+  }
+  if (lines === undefined) {
+    return tekken === undefined
+      ? null
+      : fromTekken(tekken, { addBosToken: settings.add_bos_token !== false, roles });
+  }
+  const lowercase = settings.do_lower_case !== false;
+  const accents = settings.strip_accents;
+  return fromVocabTxt(lines, {
+    lowercase,
+    stripAccents: typeof accents === "boolean" ? accents : null,
+    roles: { ...roles, ...bertFrame(settings) },
+  });
+}
+
+/** BERT names its frame cls_token and sep_token. */
+function bertFrame(settings: Json): TokenRoles {
+  const { cls_token: bos, sep_token: eos } = settings;
+  return { ...(typeof bos === "string" ? { bos } : {}), ...(typeof eos === "string" ? { eos } : {}) };
 }
 
 function listKeys(files: TokenizerFiles): string {

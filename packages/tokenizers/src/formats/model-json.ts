@@ -69,7 +69,8 @@ function readBpe(model: Json): BpeModel {
   };
 }
 
-function readVocab(json: unknown): (readonly [string, number])[] {
+/** Reads a vocabulary: an object from token to id. */
+export function readVocab(json: unknown): (readonly [string, number])[] {
   const entries = Object.entries(requireObject(json, "model.vocab"));
   for (const [token, id] of entries) {
     if (!Number.isInteger(id)) throw badField(`model.vocab[${JSON.stringify(token)}]`, "a whole number", id);
@@ -88,7 +89,7 @@ function readScores(json: unknown): (readonly [string, number])[] {
 }
 
 /** Merges are pairs, or in older files strings with one space. */
-function readMerges(json: unknown): (readonly [string, string])[] {
+export function readMerges(json: unknown): (readonly [string, string])[] {
   return requireArray(json, "model.merges").map((merge, i) => {
     const pair = typeof merge === "string" ? merge.split(" ") : merge;
     if (

@@ -1,0 +1,129 @@
+import { decodeBase64 } from "../base64.js";
+import { byteLevelText } from "../byte-level.js";
+import { HeddleError } from "../error.js";
+import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import { badField, requireArray, requireObject } from "./component-fields.js";
+import { specialToken } from "./vocabulary-files.js";
+
+export interface TekkenOptions {
+  /** Put "<s>" in front; default false. */
+  readonly addBosToken?: boolean;
+  /** Default: bos "<s>", eos "</s>", unk "<unk>", pad "<pad>". */
+  readonly roles?: TokenRoles;
+}
+
+/**
+ * Loads Mistral's `tekken.json`: byte ranks with their pattern, behind a block of special tokens.
+ *
+ * id = rank + default_num_special_tokens; only the first default_vocab_size ids are used. Special tokens that the file
+ * does not name are called `<SPECIAL_n>`.
+ *
+ * @throws HeddleError "format" naming a missing or malformed field
+ * @see mistral-common, tokens/tokenizers/tekken.py
+ */
+export function fromTekken(text: string, options: TekkenOptions = {}): Tokenizer {
+  const file = requireObject(parse(text), "tekken.json");
+  const config = requireObject(file.config, "tekken.json config");
+  const numSpecial = count(config, "default_num_special_tokens");
+  const pattern = config.pattern;
+  if (typeof pattern !== "string") throw badField("tekken.json config.pattern", "a string", pattern);
+  const names = specialNames(file.special_tokens, numSpecial);
+  const vocab = readRanks(file.vocab, {
+    numSpecial,
+    limit: count(config, "default_vocab_size") - numSpecial,
+  });
+  const bytes = { addPrefixSpace: false, trimOffsets: false, useRegex: false };
+  const roles = { bos: "<s>", eos: "</s>", unk: "<unk>", pad: "<pad>", ...options.roles };
+  const bosId = names.indexOf(roles.bos);
+  return createTokenizer({
+    normalizer: null,
+    preTokenizer: {
+      type: "Sequence",
+      pretokenizers: [
+        {
+          type: "Split",
+          pattern: { type: "Regex", source: pattern, dialect: "rust" },
+          behavior: "Isolated",
+          invert: false,
+        },
+        { type: "ByteLevel", ...bytes },
+      ],
+    },
+    model: { type: "Tiktoken", vocab },
+    postProcessor:
+      options.addBosToken === true && bosId >= 0
+        ? {
+            type: "TemplateProcessing",
+            single: [BOS, { type: "Sequence", id: "A", typeId: 0 }],
+            pair: [BOS, { type: "Sequence", id: "A", typeId: 0 }, { type: "Sequence", id: "B", typeId: 1 }],
+            specialTokens: { bos: { ids: [bosId], tokens: [roles.bos] } },
+          }
+        : null,
+    decoder: { type: "ByteLevel", ...bytes },
+    addedTokens: names.map(specialToken),
+    roles,
+  });
+}
+
+const BOS = { type: "SpecialToken", id: "bos", typeId: 0 } as const;
+
+/** Names of the first special tokens where the file has no list of its own. */
+const OLD_NAMES =
+  "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] <pad> [PREFIX] [MIDDLE] [SUFFIX]".split(
+    " ",
+  );
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HeddleError(
+      "format",
+      `fromTekken: tekken.json must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
+      { length: text.length },
+      cause,
+    );
+  }
+}
+
+function count(config: Readonly<Record<string, unknown>>, key: string): number {
+  const value = config[key];
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 24) return value;
+  throw badField(`tekken.json config.${key}`, "a whole number", value);
+}
+
+function specialNames(json: unknown, numSpecial: number): string[] {
+  const names = Array.from({ length: numSpecial }, (_, id) => `<SPECIAL_${id}>`);
+  if (json === undefined || json === null) {
+    return names.map((name, id) => OLD_NAMES[id] ?? name);
+  }
+  for (const [i, value] of requireArray(json, "tekken.json special_tokens").entries()) {
+    const { rank, token_str: token } = requireObject(value, `tekken.json special_tokens[${i}]`);
+    if (typeof rank !== "number" || names[rank] === undefined || typeof token !== "string") {
+      throw badField(`tekken.json special_tokens[${i}]`, `a name and a rank below ${numSpecial}`, value);
+    }
+    names[rank] = token;
+  }
+  return names;
+}
+
+function readRanks(
+  json: unknown,
+  { numSpecial, limit }: { readonly numSpecial: number; readonly limit: number },
+): (readonly [string, number])[] {
+  const vocab: (readonly [string, number])[] = [];
+  const singles = new Set<string>();
+  for (const [i, value] of requireArray(json, "tekken.json vocab").entries()) {
+    const { rank, token_bytes: encoded } = requireObject(value, `tekken.json vocab[${i}]`);
+    if (typeof rank !== "number" || !Number.isInteger(rank) || typeof encoded !== "string") {
+      throw badField(`tekken.json vocab[${i}]`, "a rank and base64 token_bytes", value);
+    }
+    if (rank >= limit) continue;
+    const bytes = decodeBase64(encoded);
+    const token = byteLevelText(bytes, bytes.length);
+    vocab.push([token, rank + numSpecial]);
+    if (token.length === 1) singles.add(token);
+  }
+  if (singles.size !== 256) throw badField("tekken.json vocab", "a list with all 256 bytes", singles.size);
+  return vocab.sort((a, b) => a[1] - b[1]);
+}
