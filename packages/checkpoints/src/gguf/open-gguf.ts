@@ -1,0 +1,143 @@
+import { HeddleError } from "@heddle/tensor";
+import { type FileSource, missingFile } from "../file-source.js";
+import { GgufCursor, PrefixTooShort } from "./gguf-cursor.js";
+import { ggufError } from "./gguf-error.js";
+import { type GgufHeader, type GgufTensor, parseGgufHeader } from "./gguf-header.js";
+import { type GgufValue, maxGgufHeaderBytes } from "./gguf-value.js";
+
+/** A GGUF model: metadata and tensor list read and checked, data still where it was. */
+export interface GgufFiles {
+  /** Fields by name in the order of the file; of a split model, those of its first part. */
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** Every tensor by name, in the order of the files. */
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** The stored bytes of one tensor, for `dequantize`. */
+  read(name: string): Promise<Uint8Array>;
+}
+
+/** Bytes fetched first; a tokenizer makes a header some megabytes long. */
+const firstPrefixBytes = 2 ** 20;
+
+const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/s;
+
+/**
+ * Opens a GGUF file (version 2 or 3) by reading its header only. Of a split model
+ * (`BASE-00001-of-0000N.gguf`, any part may be named) all parts are opened.
+ *
+ * @throws HeddleError "format" naming file, field or tensor, and byte, for anything that breaks a rule of the format
+ * @see https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ */
+export async function openGguf(source: FileSource, file: string): Promise<GgufFiles> {
+  const split = partName.exec(file);
+  if (split === null) return openOne(source, file);
+  const [, base = "", , of = ""] = split;
+  const parts: GgufHeader[] = [];
+  for (let part = 1; part <= Number(of); part++) {
+    const name = `${base}-${String(part).padStart(5, "0")}-of-${of}.gguf`;
+    const header = await readGgufHeader(source, name);
+    checkPart(header, { file: name, part, parts: Number(of) });
+    parts.push(header);
+  }
+  const [first] = parts;
+  if (first === undefined) throw missingFile(file, source.list());
+  return reader(source, file, { metadata: first.metadata, tensors: joinTensors(parts, first, file) });
+}
+
+/** Reads and checks the header of one file, fetching four times as much whenever it turns out to be longer. */
+async function readGgufHeader(source: FileSource, file: string): Promise<GgufHeader> {
+  const fileBytes = await source.size(file);
+  const most = Math.min(fileBytes, maxGgufHeaderBytes);
+  for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = Math.min(bytes * 4, most)) {
+    const prefix = await readBytes(source, { file, start: 0, end: bytes });
+    try {
+      return parseGgufHeader(new GgufCursor(prefix, file, fileBytes));
+    } catch (error) {
+      if (!(error instanceof PrefixTooShort)) throw error;
+    }
+  }
+}
+
+async function openOne(source: FileSource, file: string): Promise<GgufFiles> {
+  const header = await readGgufHeader(source, file);
+  const parts = numberIn(header, "split.count");
+  if (parts !== undefined && parts > 1) {
+    const rule = "a part of a split model must keep its name BASE-0000M-of-0000N.gguf";
+    const cure = "Rename the parts as they were.";
+    throw ggufError({ file, field: "split.count" }, { rule, got: `${parts} parts`, cure });
+  }
+  return reader(source, file, header);
+}
+
+function checkPart(
+  header: GgufHeader,
+  { file, part, parts }: { readonly file: string; readonly part: number; readonly parts: number },
+): void {
+  const expected = { "split.no": part - 1, "split.count": parts };
+  for (const [field, value] of Object.entries(expected)) {
+    const found = numberIn(header, field);
+    if (found === value) continue;
+    const rule = "name and fields of a part must agree";
+    throw ggufError({ file, field }, { rule, got: `${found ?? "no number"} where the name says ${value}` });
+  }
+}
+
+function joinTensors(
+  parts: readonly GgufHeader[],
+  first: GgufHeader,
+  file: string,
+): ReadonlyMap<string, GgufTensor> {
+  const tensors = new Map<string, GgufTensor>();
+  for (const part of parts) {
+    for (const [name, tensor] of part.tensors) {
+      if (tensors.has(name)) {
+        const place = { file: tensor.file, tensor: name, byte: tensor.byteOffset };
+        throw ggufError(place, { rule: "a tensor must occur once in all parts" });
+      }
+      tensors.set(name, tensor);
+    }
+  }
+  const field = "split.tensors.count";
+  const expected = numberIn(first, field);
+  if (expected !== undefined && expected !== tensors.size) {
+    const got = `${tensors.size} tensors where the first part says ${expected}`;
+    throw ggufError({ file, field }, { rule: "the parts must hold all tensors", got });
+  }
+  return tensors;
+}
+
+function numberIn({ metadata }: GgufHeader, field: string): number | undefined {
+  const found = metadata.get(field);
+  return typeof found?.value === "number" ? found.value : undefined;
+}
+
+function reader(
+  source: FileSource,
+  file: string,
+  { metadata, tensors }: Pick<GgufHeader, "metadata" | "tensors">,
+): GgufFiles {
+  return {
+    metadata,
+    tensors,
+    read: async (name) => {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) {
+        const message = `gguf: the tensor must exist; got file "${file}", tensor "${name}". Ask for one of \`tensors\`.`;
+        throw new HeddleError("format", message, { file, tensor: name });
+      }
+      const { byteOffset: start, byteLength } = tensor;
+      return readBytes(source, { file: tensor.file, start, end: start + byteLength, tensor: name });
+    },
+  };
+}
+
+async function readBytes(
+  source: FileSource,
+  range: { readonly file: string; readonly start: number; readonly end: number; readonly tensor?: string },
+): Promise<Uint8Array> {
+  if (range.start === range.end) return new Uint8Array();
+  const bytes = await source.read(range.file, range.start, range.end);
+  if (bytes.byteLength === range.end - range.start) return bytes;
+  const place = { file: range.file, tensor: range.tensor, byte: range.start + bytes.byteLength };
+  const got = `bytes wanted up to ${range.end}`;
+  throw ggufError(place, { rule: "a file must not end inside its data", got });
+}
