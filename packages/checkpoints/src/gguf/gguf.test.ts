@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { HeddleError, reference } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { cutSource } from "../../test/broken-source.js";
@@ -113,6 +114,34 @@ describe("reading", () => {
       [0, 2 ** 22],
     ]);
   });
+});
+
+test("a file of llama.cpp's own writer", async () => {
+  const device = reference();
+  const files = await open(
+    new Uint8Array(readFileSync(new URL("../../test/golden/gguf/sample.gguf", import.meta.url))),
+  );
+  expect(Object.fromEntries(files.metadata)).toEqual({
+    "general.architecture": { type: "string", value: "llama" },
+    "a.u32": { type: "u32", value: 7 },
+    "a.i8": { type: "i8", value: -3 },
+    "a.f32": { type: "f32", value: Math.fround(1e-5) },
+    "a.bool": { type: "bool", value: true },
+    "a.u64": { type: "u64", value: 2n ** 63n },
+    "a.f64": { type: "f64", value: 0.1 },
+    "a.text": { type: "string", value: "\ufeffgrüße" },
+    "a.words": { type: "array", itemType: "string", value: ["x", "", "▁y"] },
+    "a.scores": { type: "array", itemType: "f32", value: [0.5, -1] },
+    "a.ids": { type: "array", itemType: "i32", value: [1, 2, 3] },
+  });
+  const half = await loadGgufTensor(files, "half", { device, dtype: "f32" });
+  expect([half.shape, Array.from(await half.data())]).toEqual([
+    [2, 3],
+    [0, 1, 2, 3, 4, 5],
+  ]);
+  expect(files.tensors.get("quant")).toMatchObject({ type: "Q8_0", shape: [2, 64], byteLength: 136 });
+  const values = Float32Array.from({ length: 128 }, (_, i) => -1 + (2 * i) / 127);
+  expect(await files.read("quant")).toEqual(quantize("Q8_0", values));
 });
 
 describe("split models", () => {

@@ -1,0 +1,21 @@
+"""Writes sample.gguf with llama.cpp's own writer (PyPI gguf 0.19.0): python3 sample.py sample.gguf"""
+import sys
+import numpy as np, gguf
+w=gguf.GGUFWriter(sys.argv[1],'llama')
+w.add_uint32('a.u32',7)
+w.add_int8('a.i8',-3)
+w.add_float32('a.f32',1e-5)
+w.add_bool('a.bool',True)
+w.add_uint64('a.u64',2**63)
+w.add_float64('a.f64',0.1)
+w.add_string('a.text','\ufeffgrüße')
+w.add_array('a.words',['x','','▁y'])
+w.add_array('a.scores',[0.5,-1.0])
+w.add_array('a.ids',[1,2,3])
+w.add_tensor('half',np.arange(6,dtype=np.float16).reshape(2,3))
+q=gguf.quants.quantize(np.linspace(-1,1,128,dtype=np.float32).reshape(2,64),gguf.GGMLQuantizationType.Q8_0)
+w.add_tensor('quant',q,raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+w.write_header_to_file()
+w.write_kv_data_to_file()
+w.write_tensors_to_file()
+w.close()
