@@ -1,3 +1,5 @@
+import { codePointLength } from "./aligned-text.js";
+import { utf8Length } from "./byte-level.js";
 import type { Padding } from "./padding.js";
 import { paddingTokens, type TokenList, type TokenName } from "./token-list.js";
 
@@ -23,6 +25,7 @@ export class Encoding {
   /** Further windows of a text that was truncated with overflow. */
   readonly overflowing: readonly Encoding[];
   private tokenTexts: readonly string[] | null = null;
+  private bytePairs: readonly (readonly [number, number])[] | null = null;
   private offsetPairs: readonly (readonly [number, number])[] | null = null;
 
   constructor(
@@ -73,6 +76,16 @@ export class Encoding {
     return this.offsetPairs;
   }
 
+  /** [start, end) of each token in UTF-8 bytes of its original text; [0, 0] for added tokens. */
+  get byteOffsets(): readonly (readonly [number, number])[] {
+    this.bytePairs ??= this.lists.flatMap((list) => {
+      const bytesBefore = countBytes(list.source);
+      const at = (unit: number) => bytesBefore[unit] ?? 0;
+      return Array.from(list.starts, (start, i) => [at(start), at(list.ends[i] as number)] as const);
+    });
+    return this.bytePairs;
+  }
+
   /** Returns an encoding of at least `length` tokens. */
   padded(length: number, options: Padding): Encoding {
     const overflowing = this.overflowing.map((window) => window.padded(length, options));
@@ -82,4 +95,19 @@ export class Encoding {
     const lists = direction === "right" ? [...this.lists, ...padding] : [...padding, ...this.lists];
     return new Encoding(lists, this.nameOf, overflowing);
   }
+}
+
+/** Counts the UTF-8 bytes before each UTF-16 unit; the second unit of a pair counts as behind its character. */
+function countBytes(text: string): Int32Array {
+  const before = new Int32Array(text.length + 1);
+  let bytes = 0;
+  for (let unit = 0; unit < text.length; ) {
+    const width = codePointLength(text, unit);
+    before[unit] = bytes;
+    bytes += utf8Length(text, unit);
+    if (width === 2) before[unit + 1] = bytes;
+    unit += width;
+  }
+  before[text.length] = bytes;
+  return before;
 }

@@ -12,6 +12,8 @@ interface TokenListParts {
   /** 0 or 1: the text it came from; -1: added by the post-processor. */
   readonly sequence: number;
   readonly isPadding?: boolean;
+  /** The original text that the ranges are of; none for added tokens. */
+  readonly source?: string;
 }
 
 /** The tokens of one text (or one added special token) before they are joined; never changed in place. */
@@ -33,6 +35,11 @@ export class TokenList {
   /** True if these tokens only fill up a batch. */
   get isPadding(): boolean {
     return this.parts.isPadding === true;
+  }
+
+  /** The original text that the ranges are of; "" for added tokens. */
+  get source(): string {
+    return this.parts.source ?? "";
   }
 
   get length(): number {

@@ -303,6 +303,7 @@ class Pipeline implements Tokenizer {
       nameOf: this.names.nameOf,
       typeId: sequence,
       sequence,
+      source: text,
     });
   }
 
