@@ -40,7 +40,8 @@ const tokenizer: ServedTokenizer = {
 export const storyModel: ServedModel = {
   id: "fox-stories",
   tokenizer,
-  chat: { template: "{% for message in messages %}{{ message.content }} {% endfor %}" },
+  // It names roles, as the template of a model that was taught to chat does: the page begins with the chat.
+  chat: { template: "{% for message in messages if message.role %}{{ message.content }} {% endfor %}" },
   defaults: { temperature: 0.8 },
   createdSeconds: 1_700_000_000,
   facts: { parameters: "3.1M", vocabulary: vocabSize },
