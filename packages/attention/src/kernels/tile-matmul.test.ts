@@ -1,7 +1,14 @@
 import { assemble, type CpuFeatures, i32 } from "@heddle/tensor/kernel";
 import { describe, expect, test } from "vitest";
-import { plainFeatures } from "../../test/run-kernel.js";
 import { emitTileMatmul, matmulRegisters } from "./tile-matmul.js";
+
+/** Features that every engine with SIMD has. */
+const plainFeatures: CpuFeatures = {
+  relaxedSimd: false,
+  revectorized: false,
+  sharedMemory: false,
+  threads: 1,
+};
 
 interface Case {
   readonly rows: number;
