@@ -22,7 +22,6 @@ import {
   goldenTensor,
   longCases,
 } from "../test/golden/cases.js";
-import { goldenArray } from "../test/golden/read.js";
 import { attention, attentionWithLse } from "./attention.js";
 import { flashAttention, flashAttentionBackward } from "./flash.js";
 import { allOf, causal, padding, slidingWindow } from "./masks.js";
@@ -74,8 +73,8 @@ describe.each(devices)("goldens on $name", ({ create, tolerance }) => {
     const arrays = caseArrays(which);
     const { out, lse } = forward(device, which, arrays);
     const factor = which.name === "large_logits" ? 5 : 1;
-    near(out.dataSync(), goldenArray(arrays, "out").data, factor);
-    near(lse.dataSync(), goldenArray(arrays, "lse").data, factor);
+    near(out.dataSync(), arrays.get("out").data, factor);
+    near(lse.dataSync(), arrays.get("lse").data, factor);
   });
 
   test.each(goldenCases)("$name: gradients", (which) => {
@@ -84,20 +83,20 @@ describe.each(devices)("goldens on $name", ({ create, tolerance }) => {
     const factor = which.name === "large_logits" ? 5 : 1;
     for (const [name, gradient] of Object.entries(found)) {
       if (gradient === undefined || !arrays.has(`d_${name}`)) continue;
-      near(gradient.dataSync(), goldenArray(arrays, `d_${name}`).data, factor);
+      near(gradient.dataSync(), arrays.get(`d_${name}`).data, factor);
     }
   });
 
   test.each(longCases)("$name: values and gradients", (which) => {
     const arrays = caseArrays(which);
-    const rows = goldenArray(arrays, "rows").data;
+    const rows = arrays.get("rows").data;
     const { out, lse } = forward(device, which, arrays);
     const { q, k, v } = gradients(device, which, arrays);
-    near(lse.dataSync(), goldenArray(arrays, "lse").data, 5);
+    near(lse.dataSync(), arrays.get("lse").data, 5);
     for (const [name, found] of Object.entries({ out, d_q: q, d_k: k, d_v: v })) {
       const { data, shape } = { data: found.dataSync(), shape: found.shape };
-      near(pickRows(data, shape, rows), goldenArray(arrays, `${name}_rows`).data, 5);
-      near(sumLast(data, shape), goldenArray(arrays, `${name}_rowsum`).data, 10);
+      near(pickRows(data, shape, rows), arrays.get(`${name}_rows`).data, 5);
+      near(sumLast(data, shape), arrays.get(`${name}_rowsum`).data, 10);
     }
   });
 });

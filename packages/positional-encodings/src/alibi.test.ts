@@ -2,15 +2,15 @@ import { type Device, reference } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { worstDifference } from "../test/compare.js";
 import { devices } from "../test/devices.js";
-import { goldenArray, readGolden } from "../test/golden/read.js";
+import { readGolden } from "../test/golden/read.js";
 import { alibi, alibiSlopes } from "./alibi.js";
 
 const golden = readGolden("alibi.safetensors");
 const headCounts = [5, 8, 12, 16];
 
 test.each(headCounts)("the slopes of %i heads equal the golden, in both orders", (numHeads) => {
-  const paper = goldenArray(golden, `slopes_${numHeads}`).data;
-  const mpt = goldenArray(golden, `mpt_slopes_${numHeads}`).data;
+  const paper = golden.get(`slopes_${numHeads}`).data;
+  const mpt = golden.get(`mpt_slopes_${numHeads}`).data;
   expect(worstDifference(alibiSlopes({ numHeads }), paper)).toBeLessThan(1e-7);
   expect(worstDifference(alibiSlopes({ numHeads, order: "mpt" }), mpt)).toBeLessThan(1e-7);
 });
@@ -25,9 +25,7 @@ describe.each(devices)("alibi on $name", ({ create, tolerance }) => {
   test.each(headCounts)("the bias of %i heads equals the golden", (numHeads) => {
     const bias = alibi(device, { numHeads }).bias({ queryLen: 10, keyLen: 10 });
     expect(bias.shape).toEqual([1, numHeads, 10, 10]);
-    expect(worstDifference(bias.dataSync(), goldenArray(golden, `bias_${numHeads}`).data)).toBeLessThan(
-      tolerance,
-    );
+    expect(worstDifference(bias.dataSync(), golden.get(`bias_${numHeads}`).data)).toBeLessThan(tolerance);
   });
 
   test("a decoding step has the last row", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { goldenArray, readGolden, readGoldenIndex } from "../test/golden/read.js";
+import { readGolden, readGoldenIndex } from "../test/golden/read.js";
 import { type RopeFrequencyOptions, ropeFrequencies } from "./rope-frequencies.js";
 import type { RopeScaling } from "./rope-scaling.js";
 
@@ -81,7 +81,7 @@ function optionsOf(name: string, golden: GoldenCase): RopeFrequencyOptions {
 
 test.each(Object.entries(cases))("frequencies of %s equal transformers'", (name, golden_case) => {
   const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
-  const expected = goldenArray(golden, `${name}.inv_freq`).data;
+  const expected = golden.get(`${name}.inv_freq`).data;
   expect(inverseFrequencies.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) {
     expect(Math.abs((inverseFrequencies[i] ?? Number.NaN) - value)).toBeLessThanOrEqual(6e-8 * value);
@@ -93,9 +93,9 @@ test.each(Object.entries(cases))(
   "float64 angles of %s give the golden cos and sin tables",
   (name, golden_case) => {
     const { inverseFrequencies, attentionScale } = ropeFrequencies(optionsOf(name, golden_case));
-    const positions = goldenArray(golden, "positions").data;
-    const cos = goldenArray(golden, `${name}.cos`).data;
-    const sin = goldenArray(golden, `${name}.sin`).data;
+    const positions = golden.get("positions").data;
+    const cos = golden.get(`${name}.cos`).data;
+    const sin = golden.get(`${name}.sin`).data;
     const pairs = inverseFrequencies.length;
     let worst = 0;
     for (const [row, position] of positions.entries()) {

@@ -1,7 +1,7 @@
 import { compile, type Device, randn, tensor, valueAndGrad } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
-import { goldenArray, readGolden } from "../test/golden/read.js";
+import { readGolden } from "../test/golden/read.js";
 import { ropeFrequencies } from "./rope-frequencies.js";
 import { type RotaryOptions, rotary } from "./rotary.js";
 
@@ -23,7 +23,7 @@ describe.each(devices)("rotary on $name", ({ create, tolerance }) => {
   afterAll(() => device.dispose());
 
   const goldenTensor = (name: string) => {
-    const { shape, data } = goldenArray(golden, name);
+    const { shape, data } = golden.get(name);
     return tensor(device, data, { shape, dtype: name === "positions" ? "i32" : device.defaultFloat });
   };
 
@@ -41,10 +41,7 @@ describe.each(devices)("rotary on $name", ({ create, tolerance }) => {
       positions: goldenTensor("positions"),
       ...(frequencies && { frequencies }),
     };
-    const expected = goldenArray(
-      golden,
-      `${name}_${rotaryDim === undefined ? "" : "partial_"}${layout}`,
-    ).data;
+    const expected = golden.get(`${name}_${rotaryDim === undefined ? "" : "partial_"}${layout}`).data;
     expect(worstDifference(rotary(goldenTensor(name), options).dataSync(), expected)).toBeLessThan(tolerance);
   });
 

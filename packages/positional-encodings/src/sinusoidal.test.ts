@@ -2,7 +2,7 @@ import { type Device, reference, tensor, zeros } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { worstDifference } from "../test/compare.js";
 import { devices } from "../test/devices.js";
-import { goldenArray, readGolden } from "../test/golden/read.js";
+import { readGolden } from "../test/golden/read.js";
 import { sinusoidal, sinusoidalTable } from "./sinusoidal.js";
 
 const golden = readGolden("sinusoidal.safetensors");
@@ -20,9 +20,9 @@ describe.each(devices)("sinusoidal on $name", ({ create, tolerance }) => {
     ["concat", 16],
     ["concat", 64],
   ] as const)("%s %i equals the golden", (layout, modelDim) => {
-    const positions = goldenArray(golden, "positions").data;
+    const positions = golden.get("positions").data;
     const table = sinusoidalTable(device, positions, { modelDim, layout });
-    const expected = goldenArray(golden, `${layout}_${modelDim}`).data;
+    const expected = golden.get(`${layout}_${modelDim}`).data;
     expect(worstDifference(table.dataSync(), expected)).toBeLessThan(tolerance);
   });
 

@@ -2,7 +2,7 @@ import { type Device, randn, reference, zeros } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { goldenTensors, worstDifference, worstGradient } from "../test/compare.js";
 import { devices } from "../test/devices.js";
-import { goldenArray, readGolden } from "../test/golden/read.js";
+import { readGolden } from "../test/golden/read.js";
 import { t5Bias, t5Bucket } from "./t5-bias.js";
 
 const golden = readGolden("t5_bias.safetensors");
@@ -15,11 +15,9 @@ test.each([
   ["causal", 8, 20],
 ] as const)("buckets %s %i %i equal the golden exactly", (kind, numBuckets, maxDistance) => {
   const options = { numBuckets, maxDistance, isBidirectional: kind === "bi" };
-  const relative = goldenArray(golden, "relative_position").data;
+  const relative = golden.get("relative_position").data;
   const buckets = Array.from(relative, (n) => t5Bucket(n, options));
-  expect(buckets).toEqual(
-    Array.from(goldenArray(golden, `bucket_${kind}_${numBuckets}_${maxDistance}`).data),
-  );
+  expect(buckets).toEqual(Array.from(golden.get(`bucket_${kind}_${numBuckets}_${maxDistance}`).data));
 });
 
 describe.each(devices)("t5Bias on $name", ({ create }) => {
@@ -32,7 +30,7 @@ describe.each(devices)("t5Bias on $name", ({ create }) => {
   test.each(["bi", "causal"] as const)("%s: equals the golden exactly", (kind) => {
     const table = goldenTensors(device, golden)("bias_table");
     const bias = t5Bias(table, { ...small, isBidirectional: kind === "bi" }).bias({ queryLen: 9, keyLen: 9 });
-    expect(worstDifference(bias.dataSync(), goldenArray(golden, `bias_${kind}`).data)).toBe(0);
+    expect(worstDifference(bias.dataSync(), golden.get(`bias_${kind}`).data)).toBe(0);
   });
 });
 

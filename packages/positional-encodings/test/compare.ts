@@ -1,6 +1,6 @@
 import { type Device, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import { expect } from "vitest";
-import { type GoldenArray, goldenArray } from "./golden/read.js";
+import type { GoldenArrays } from "../../../tooling/golden/safetensors.js";
 
 /** Largest difference between two lists of one length. */
 export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -12,12 +12,9 @@ export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>): num
 }
 
 /** Finds arrays of a golden file as tensors of the device's float. */
-export function goldenTensors(
-  device: Device,
-  arrays: ReadonlyMap<string, GoldenArray>,
-): (name: string) => Tensor {
+export function goldenTensors(device: Device, arrays: GoldenArrays): (name: string) => Tensor {
   return (name) => {
-    const { shape, data } = goldenArray(arrays, name);
+    const { shape, data } = arrays.get(name);
     return tensor(device, Float64Array.from(data), { shape });
   };
 }

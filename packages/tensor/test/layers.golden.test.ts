@@ -37,7 +37,7 @@ describe.each(testDevices)("layers on $name equal PyTorch", ({ make, golden }) =
       const layer = goldenLayers[name];
       const { file = "", ...options } = cases[name] ?? {};
       if (layer === undefined) throw new Error(`no layer for golden ${name}`);
-      const arrays: Arrays = Object.fromEntries(await readGolden(device, file));
+      const arrays: Arrays = Object.fromEntries(readGolden(device, file));
       const { out, d_out: weight } = arrays;
       const run = (inputs: Arrays) => {
         const value = layer.run({ ...arrays, ...inputs }, options);
@@ -59,7 +59,7 @@ describe.each(testDevices)("layers on $name equal PyTorch", ({ make, golden }) =
 
   test.each(Object.entries(goldenActivations))("activation %s", async (name, activate) => {
     const device = make();
-    const arrays = await readGolden(device, "activations.safetensors");
+    const arrays = readGolden(device, "activations.safetensors");
     const { aux, grad } = valueAndGrad(
       (x: Tensor) => {
         const y = activate(x);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { goldenArray, readGolden } from "../../test/golden/read.js";
+import { readGolden } from "../../test/golden/read.js";
 import { plainFeatures, runKernel } from "../../test/run-kernel.js";
 import type { RotaryParams } from "../rotary-params.js";
 import { rotaryWasm } from "./rotary.wasm.js";
@@ -8,8 +8,8 @@ const golden = readGolden("rope_apply.safetensors");
 const spec = { name: "rotary", infer: () => [] };
 
 function rotate(name: "q" | "k", params: RotaryParams): Float32Array {
-  const x = goldenArray(golden, name);
-  const positions = goldenArray(golden, "positions");
+  const x = golden.get(name);
+  const positions = golden.get("positions");
   const out = new Float32Array(x.data.length);
   const type = { shape: x.shape, dtype: "f32" } as const;
   const call = {
@@ -35,15 +35,15 @@ function worstDifference(a: Float32Array, b: ArrayLike<number>): number {
 describe.each(["q", "k"] as const)("the WebAssembly kernel rotates %s", (name) => {
   const full = { inverseFrequencies: frequencies(16), attentionScale: 1, isInverse: false };
   test("in halves", () => {
-    const expected = goldenArray(golden, `${name}_half`).data;
+    const expected = golden.get(`${name}_half`).data;
     expect(worstDifference(rotate(name, { ...full, layout: "half" }), expected)).toBeLessThan(1e-6);
   });
   test("interleaved", () => {
-    const expected = goldenArray(golden, `${name}_interleaved`).data;
+    const expected = golden.get(`${name}_interleaved`).data;
     expect(worstDifference(rotate(name, { ...full, layout: "interleaved" }), expected)).toBeLessThan(1e-6);
   });
   test("in part", () => {
-    const expected = goldenArray(golden, `${name}_partial_half`).data;
+    const expected = golden.get(`${name}_partial_half`).data;
     const params = { ...full, inverseFrequencies: frequencies(8), layout: "half" } as const;
     expect(worstDifference(rotate(name, params), expected)).toBeLessThan(1e-6);
   });
