@@ -1,5 +1,5 @@
 import type { Decoder } from "@heddle/models";
-import { HeddleError } from "@heddle/tensor";
+import { HeddleError, nextTurn } from "@heddle/tensor";
 import { createRequest, type EngineTokenizer } from "./admission.js";
 import { packBatch } from "./batch.js";
 import { createMeter, type EngineEvent, type MeterReading } from "./metrics.js";
@@ -13,7 +13,6 @@ import {
 import { createScheduler, type Scheduler, type StepPart } from "./scheduler.js";
 import { createSlotPool, type SlotPool } from "./slot-pool.js";
 import type { TextPiece } from "./stream.js";
-import { nextTurn } from "./turn.js";
 
 /** What an engine drives, and its limits. */
 export interface EngineOptions {

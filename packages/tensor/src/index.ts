@@ -83,6 +83,7 @@ export {
 } from "./functions.js";
 export { checkpoint } from "./grad/checkpoint.js";
 export { type ValueAndGrad, type ValueGradAndAux, valueAndGrad } from "./grad/value-and-grad.js";
+export { nextTurn } from "./next-turn.js";
 export { defineOp, type Op, type OpSpec, type VjpContext } from "./op.js";
 export type { Combine, Copies, CopyRegion, Reduction } from "./op-forms.js";
 export { cumsum, logsumexp } from "./ops/accumulate.js";

@@ -1,6 +1,14 @@
-import { compile, crossEntropy, type Device, HeddleError, scope, type Tensor, tensor } from "@heddle/tensor";
+import {
+  compile,
+  crossEntropy,
+  type Device,
+  HeddleError,
+  nextTurn,
+  scope,
+  type Tensor,
+  tensor,
+} from "@heddle/tensor";
 import type { Evaluation } from "./evaluate.js";
-import { nextTurn } from "./turn.js";
 
 export interface PerplexityOptions {
   readonly device: Device;

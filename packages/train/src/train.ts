@@ -3,6 +3,7 @@ import {
   disposeTree,
   foldIn,
   HeddleError,
+  nextTurn,
   randomKey,
   type Tensor,
   tensor,
@@ -17,7 +18,6 @@ import { type RunCheckpoint, restoreRun, runContent, type SavedRun } from "./run
 import { type Schedule, scheduleFactor } from "./schedules.js";
 import type { TrainingEvent } from "./training-events.js";
 import { createTrainingStep, disposeState, type TrainingState, type TrainingStep } from "./training-step.js";
-import { nextTurn } from "./turn.js";
 
 export interface TrainOptions<Weights> {
   /** Trained in place; stay the caller's. */
