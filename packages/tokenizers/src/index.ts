@@ -4,6 +4,12 @@ export type { Decoder } from "./decoders/decoder.js";
 export type { StreamDecoder } from "./decoders/stream.js";
 export type { Encoding } from "./encoding.js";
 export { HeddleError, type HeddleErrorCode } from "./error.js";
+export {
+  fromGgufVocabulary,
+  type GgufTokenIds,
+  type GgufVocabulary,
+  type GgufVocabularyFlags,
+} from "./formats/gguf.js";
 export { loadTokenizer, type TokenizerFiles } from "./formats/load.js";
 export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
 export { fromTekken, type TekkenOptions } from "./formats/tekken.js";

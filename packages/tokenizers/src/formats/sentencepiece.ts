@@ -26,7 +26,11 @@ export interface SentencePieceOptions {
  * @see Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226
  */
 export function fromSentencePiece(bytes: Uint8Array, options: SentencePieceOptions = {}): Tokenizer {
-  const file = parseSentencePieceModel(bytes);
+  return tokenizerOfPieces(parseSentencePieceModel(bytes), options);
+}
+
+/** Makes the tokenizer that a SentencePiece model file describes. */
+export function tokenizerOfPieces(file: SentencePieceFile, options: SentencePieceOptions): Tokenizer {
   const textOf = (kind: string) =>
     file.pieces.filter((piece) => piece.kind === kind).map(({ piece }) => piece);
   const unkId = file.pieces.findIndex(({ kind }) => kind === "unknown");
