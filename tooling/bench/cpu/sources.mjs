@@ -1,0 +1,14 @@
+// Imports TypeScript sources of the repository with `@heddle/*` resolved to sources, so that a benchmark needs no build.
+import { fileURLToPath } from "node:url";
+import { runnerImport } from "vite";
+import { sourceAlias } from "../../vitest/source-alias.ts";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** Imports a module given by its path from this folder. */
+export async function importSource(path) {
+  const file = fileURLToPath(new URL(path, import.meta.url));
+  const config = { root, configFile: false, logLevel: "error", plugins: [sourceAlias()] };
+  const { module } = await runnerImport(file, config);
+  return module;
+}
