@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { LoadedModel } from "@heddle/models";
-import { openModel } from "@heddle/models/node";
+import type { AnyModel, LoadedModel } from "@heddle/models";
+import { openAnyModel, openModel } from "@heddle/models/node";
 import { type Device, HeddleError } from "@heddle/tensor";
 import { modelFiles } from "@heddle/tiny-stories";
 
@@ -18,6 +18,11 @@ export async function openNamedModel(directory: string | undefined, device: Devi
   const path = directory ?? embeddedModel();
   const name = directory === undefined ? "tiny-stories" : basename(resolve(directory));
   return { model: await openModel(path, { device }), name, directory: path };
+}
+
+/** Opens a model of whatever architecture from a directory, or the embedded one. The caller disposes it. */
+export async function openAnyNamedModel(directory: string | undefined, device: Device): Promise<AnyModel> {
+  return openAnyModel(directory ?? embeddedModel(), { device });
 }
 
 /** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where a file of it is missing */

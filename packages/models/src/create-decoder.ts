@@ -12,7 +12,7 @@ import {
   tensor,
 } from "@heddle/tensor";
 import { cacheAttend } from "./attend.js";
-import type { DecoderConfig } from "./config.js";
+import { type DecoderConfig, layerConfig } from "./config.js";
 import { decoderHidden, unembed } from "./decoder.js";
 import { checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
 import type { DecoderWeights } from "./weights.js";
@@ -67,14 +67,7 @@ export function createDecoder(
   const { config, weights, device } = model;
   const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 64 } = options;
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
-  const cache = createKvCache(device, {
-    numLayers: config.numLayers,
-    numSlots,
-    maxSeqLen,
-    numKvHeads: config.numKvHeads,
-    headDim: config.headDim,
-    dtype: floatDType(weights.embedding),
-  });
+  const cache = decoderCache(config, device, { numSlots, maxSeqLen, dtype: floatDType(weights.embedding) });
   // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
   const step = compile((cache: KvCache, inputs: StepInputs) =>
     stepLogits(config, { weights, cache, maxSeqLen }, inputs),
@@ -108,6 +101,27 @@ export function createDecoder(
       disposeTree(cache);
     },
   };
+}
+
+/** Keys and values of every layer, with the heads that the layer has. */
+function decoderCache(
+  config: DecoderConfig,
+  device: Device,
+  sizes: { readonly numSlots: number; readonly maxSeqLen: number; readonly dtype: FloatDType },
+): KvCache {
+  const layers = Array.from({ length: config.numLayers }, (_, layer) => {
+    const { numKvHeads, attention } = layerConfig(config, layer);
+    const { latent } = attention;
+    return createKvCache(device, {
+      ...sizes,
+      numLayers: 1,
+      // Latent attention's keys and values are written out for each head.
+      numKvHeads: latent === undefined ? numKvHeads : config.numHeads,
+      headDim: config.headDim,
+      valueDim: latent?.valueDim ?? config.headDim,
+    }).layers;
+  });
+  return { layers: layers.flat() };
 }
 
 function checkReady({
@@ -157,7 +171,7 @@ function stepLogits(
     attend: cacheAttend(cache, { slots_B: slots_R, starts_B: positions_R }),
     seqLen: maxSeqLen,
   });
-  return unembed(weights, take(last.reshape([-1, config.modelDim]), outputs_O));
+  return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
 }
 
 /** Uploads a piece, filled up to a power of two of rows, and to one output or as many as the slots can ask for. */

@@ -1,4 +1,3 @@
-import { type RopeFrequencies, ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import {
   add,
   dropout as applyDropout,
@@ -6,13 +5,17 @@ import {
   embedding,
   invariant,
   linear,
+  mul,
   scope,
   splitKey,
   type Tensor,
 } from "@heddle/tensor";
 import { type Attend, fullAttend } from "./attend.js";
-import { decoderLayer, type LayerContext, normalize } from "./blocks.js";
+import { project } from "./attention-block.js";
+import { decoderLayer, type LayerContext } from "./blocks.js";
 import type { DecoderConfig } from "./config.js";
+import { normalize } from "./norm.js";
+import { layerRotations } from "./rotation.js";
 import type { DecoderWeights } from "./weights.js";
 
 export interface DecoderInputs {
@@ -41,7 +44,9 @@ export interface HiddenStates {
  * Shapes: ids [B, T] -> logits [B, T, V]. Weights and inputs are borrowed; the caller disposes the logits.
  */
 export function decoderLogits(config: DecoderConfig, weights: DecoderWeights, inputs: DecoderInputs): Tensor {
-  return scope(inputs.ids.device, () => unembed(weights, decoderHidden(config, weights, inputs).last));
+  return scope(inputs.ids.device, () =>
+    unembed(config, weights, decoderHidden(config, weights, inputs).last),
+  );
 }
 
 /**
@@ -60,36 +65,30 @@ export function decoderHidden(
   return scope(device, () => {
     const positions_BT = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
     const drop = dropper(config, inputs.dropout);
-    const context: LayerContext = { config, attend, drop, rotate: rotation(config, positions_BT, seqLen) };
+    const rotations = layerRotations(config, { positions: positions_BT, seqLen });
+    const context: LayerContext = { config, attend, drop, rotations };
     const layers: Tensor[] = [];
-    let x_BTE = drop(embed(weights, ids, positions_BT), 0);
+    let x_BTE = drop(embed(config, weights, { ids, positions: positions_BT }), 0);
     for (const [layer, layerWeights] of weights.layers.entries()) {
       if (keepLayers) layers.push(x_BTE);
       const input = { x_BTE, layer };
       x_BTE = scope(device, () => decoderLayer(context, layerWeights, input));
     }
-    return { last: normalize(config, weights.norm, x_BTE), layers };
+    return { last: weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE), layers };
   });
 }
 
 /** Logits of hidden states: [B, T, E] -> [B, T, V], by the unembedding or, where tied, the embedding. */
-export function unembed(weights: DecoderWeights, hidden_BTE: Tensor): Tensor {
-  return linear(hidden_BTE, weights.unembedding ?? weights.embedding);
-}
-
-/** Rotation frequencies of a configuration for sequences of up to `seqLen` tokens; undefined without rotary positions. */
-export function rotationFrequencies(
-  { positions, headDim }: DecoderConfig,
-  seqLen: number,
-): RopeFrequencies | undefined {
-  if (positions.kind !== "rope") return undefined;
-  const { theta, scaling } = positions;
-  const dependsOnLength = scaling.kind === "dynamic" || scaling.kind === "longrope";
-  return ropeFrequencies({
-    rotaryDim: headDim,
-    theta,
-    scaling: dependsOnLength ? { ...scaling, seqLen } : scaling,
-  });
+export function unembed(
+  { head = {} }: DecoderConfig,
+  { embedding, unembedding, unembeddingBias, headProjection }: DecoderWeights,
+  hidden_BTE: Tensor,
+): Tensor {
+  const { scale, softcap } = head;
+  const narrow_BTE = headProjection === undefined ? hidden_BTE : project(headProjection, hidden_BTE);
+  const logits_BTV = linear(narrow_BTE, unembedding ?? embedding, unembeddingBias);
+  const scaled_BTV = scale === undefined ? logits_BTV : mul(logits_BTV, scale);
+  return softcap === undefined ? scaled_BTV : scaled_BTV.div(softcap).tanh().mul(softcap);
 }
 
 /** Dropout with a key of its own for the embedding (block 0) and each block after it. */
@@ -103,14 +102,18 @@ function dropper({ numLayers }: DecoderConfig, dropout: DecoderInputs["dropout"]
   };
 }
 
-function rotation(config: DecoderConfig, positions: Tensor, seqLen: number): (x_BHTD: Tensor) => Tensor {
-  const frequencies = rotationFrequencies(config, seqLen);
-  if (frequencies === undefined) return (x) => x;
-  return (x) => rotary(x, { positions, frequencies, layout: "half" });
-}
-
-function embed(weights: DecoderWeights, ids: Tensor, positions: Tensor): Tensor {
-  const tokens_BTE = embedding(ids, weights.embedding);
-  if (weights.positionEmbedding === undefined) return tokens_BTE;
-  return add(tokens_BTE, embedding(positions, weights.positionEmbedding));
+function embed(
+  { embedding: { scale } = {}, norm, positions: kind }: DecoderConfig,
+  weights: DecoderWeights,
+  { ids, positions }: { readonly ids: Tensor; readonly positions: Tensor },
+): Tensor {
+  const { embedding: table, embeddingNorm, embeddingProjection, positionEmbedding } = weights;
+  const tokens_BTE = embedding(ids, table);
+  const wide_BTE = embeddingProjection === undefined ? tokens_BTE : project(embeddingProjection, tokens_BTE);
+  const scaled_BTE = scale === undefined ? wide_BTE : mul(wide_BTE, scale);
+  const normed_BTE = embeddingNorm === undefined ? scaled_BTE : normalize(norm, embeddingNorm, scaled_BTE);
+  if (positionEmbedding === undefined) return normed_BTE;
+  const offset = kind.kind === "learned" ? (kind.offset ?? 0) : 0;
+  const places = offset === 0 ? positions : add(positions, offset);
+  return add(normed_BTE, embedding(places, positionEmbedding));
 }

@@ -1,6 +1,8 @@
 import { HeddleError } from "@heddle/tensor";
-import { createDecoder, type Decoder } from "./create-decoder.js";
-import type { LoadedModel } from "./load-model.js";
+import type { StartedDecoder } from "./architecture.js";
+import type { Decoder } from "./create-decoder.js";
+import { findFamily } from "./families/registry.js";
+import type { AnyModel } from "./load-model.js";
 import {
   createSampler,
   type SampledToken,
@@ -40,7 +42,7 @@ export interface GeneratedToken {
  * @throws HeddleError "capacity" for a prompt that does not fit; the signal's reason when aborted
  */
 export async function* generate(
-  model: LoadedModel,
+  model: AnyModel,
   prompt: string | ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -51,11 +53,12 @@ export async function* generate(
   const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
   const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
   if (limit === 0) return;
-  const decoder = given ?? createDecoder(model, { numSlots: 1, maxSeqLen: promptIds.length + limit });
+  const { decoder, ids } =
+    given === undefined ? await startDecoder(model, promptIds, limit) : { decoder: given, ids: promptIds };
   try {
-    const history = [...promptIds];
+    const history = [...ids];
     signal?.throwIfAborted();
-    let logits = await feed(decoder, promptIds, 0);
+    let logits = await feed(decoder, ids, 0);
     for (let count = 1; ; count++) {
       signal?.throwIfAborted();
       const token = sampler.sample(logits, history);
@@ -69,6 +72,19 @@ export async function* generate(
   } finally {
     if (given === undefined) decoder.dispose();
   }
+}
+
+/** A decoder of the model's architecture and what it is to be fed first. */
+async function startDecoder(
+  { family, config, weights, device }: AnyModel,
+  promptIds: Int32Array,
+  maxTokens: number,
+): Promise<StartedDecoder> {
+  const { architecture } = findFamily(family);
+  if (architecture.start !== undefined)
+    return architecture.start({ config, weights, device }, promptIds, { maxTokens });
+  const message = `generate: the model must be able to continue a text; got family "${family}" of architecture "${architecture.name}". Use its logits.`;
+  throw new HeddleError("unsupported", message, { family, architecture: architecture.name });
 }
 
 function finish(
@@ -90,7 +106,7 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
   return logits;
 }
 
-function promptIdsOf({ tokenizer }: LoadedModel, prompt: string | ArrayLike<number>): Int32Array {
+function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>): Int32Array {
   const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
   if (ids === undefined) {
     const message =
@@ -106,14 +122,15 @@ function promptIdsOf({ tokenizer }: LoadedModel, prompt: string | ArrayLike<numb
 }
 
 function numTokensLeft(
-  { config }: LoadedModel,
+  { config }: AnyModel,
   promptLength: number,
   {
     maxTokens,
     maxSeqLen = config.maxSeqLen,
   }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
 ): number {
-  const room = Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
+  const { roomAfter } = findFamily(config.family).architecture;
+  const room = roomAfter?.(config, promptLength) ?? Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
   if (room < 1) {
     const message = `generate: a prompt must leave room for an answer; got ${promptLength} tokens, the longest sequence has ${promptLength + room}. Shorten the prompt.`;
     throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });
@@ -127,7 +144,7 @@ function numTokensLeft(
 
 /** Turns ids into text that continues the prompt, up to a stop string. */
 function textOf(
-  { tokenizer }: LoadedModel,
+  { tokenizer }: AnyModel,
   promptIds: Int32Array,
   stops: readonly string[],
 ): { push(id: number): { text: string; stopped: boolean }; flush(): string } {

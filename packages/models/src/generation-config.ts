@@ -1,6 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import { z } from "zod";
-import type { DecoderConfig } from "./config.js";
+import type { ModelConfig } from "./config.js";
 import type { SamplingOptions } from "./sampling/sampler.js";
 
 const id = z.number().int();
@@ -30,7 +30,7 @@ export interface GenerationConfig {
  * @param json  the parsed file; undefined where there is none
  * @throws HeddleError "config" naming the keys whose values cannot be
  */
-export function parseGenerationConfig(json: unknown, config: DecoderConfig): GenerationConfig {
+export function parseGenerationConfig(json: unknown, config: ModelConfig): GenerationConfig {
   const parsed = schema.safeParse(json ?? {});
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".")} (${message})`);

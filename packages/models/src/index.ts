@@ -1,7 +1,15 @@
-export { type Attend, type AttendInputs, cacheAttend, fullAttend } from "./attend.js";
+export type { Architecture, MakeWeight, ModelParts, StartedDecoder, TokenRows } from "./architecture.js";
+export { type Attend, type AttendInputs, cacheAttend, fullAttend, type ScoreRules } from "./attend.js";
 export { batchInputs } from "./batch-inputs.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
-export type { Activation, DecoderConfig, Positions, SpecialTokenIds } from "./config.js";
+export type {
+  Activation,
+  DecoderConfig,
+  LayerConfig,
+  ModelConfig,
+  Positions,
+  SpecialTokenIds,
+} from "./config.js";
 export { createDecoder, type Decoder, type DecoderOptions } from "./create-decoder.js";
 export {
   type DecoderInputs,
@@ -10,13 +18,21 @@ export {
   type HiddenStates,
   unembed,
 } from "./decoder.js";
+export { decoder } from "./decoder-architecture.js";
 export type { DecoderBatch } from "./decoder-batch.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export type { GenerationConfig } from "./generation-config.js";
 export { initWeights } from "./init-weights.js";
-export { createModel, type LoadedModel, loadModel } from "./load-model.js";
+export {
+  type AnyModel,
+  createModel,
+  type LoadedModel,
+  loadAnyModel,
+  loadModel,
+  loadModelOf,
+} from "./load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
-export { configToJson, parseConfig } from "./parse-config.js";
+export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
 export {
   frequencyPenalty,
   type LogitsProcessor,
@@ -39,6 +55,7 @@ export { createStopMatcher, type StopMatcher } from "./stop-matcher.js";
 export type {
   AttentionWeights,
   DecoderWeights,
+  ExpertsWeights,
   LayerWeights,
   LinearWeights,
   MlpWeights,

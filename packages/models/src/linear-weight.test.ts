@@ -111,8 +111,10 @@ test("Llama's attention and feed-forward biases are loaded by name and applied a
     "self_attn.q_proj.bias",
     "self_attn.v_proj.bias",
   ]);
-  const merge = (part: LinearWeights): LinearWeights =>
-    part.bias === undefined ? part : { weight: new BiasedWeight(part.weight, part.bias) };
+  const merge = (part: LinearWeights | undefined): LinearWeights => {
+    if (part === undefined) throw new Error("the layer lacks a part");
+    return part.bias === undefined ? part : { weight: new BiasedWeight(part.weight, part.bias) };
+  };
   const merged: DecoderWeights = {
     ...weights,
     layers: weights.layers.map(({ attention, mlp, ...norms }) => ({
@@ -123,7 +125,7 @@ test("Llama's attention and feed-forward biases are loaded by name and applied a
         value: merge(attention.value),
         output: merge(attention.output),
       },
-      mlp: { ...(mlp.gate ? { gate: merge(mlp.gate) } : {}), up: merge(mlp.up), down: merge(mlp.down) },
+      mlp: { gate: merge(mlp?.gate), up: merge(mlp?.up), down: merge(mlp?.down) },
     })),
   };
   const { ids } = batchInputs(model, [[1, 5, 9, 2, 40]]);

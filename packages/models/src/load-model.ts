@@ -1,34 +1,45 @@
 import { type FileSource, openSafetensors, readJson } from "@heddle/checkpoints";
-import { type Device, disposeTree, type Tensor } from "@heddle/tensor";
+import { disposeTree, HeddleError, type Tensor } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
-import type { DecoderConfig } from "./config.js";
-import { type DecoderInputs, decoderLogits } from "./decoder.js";
+import type { Architecture, ModelParts, TokenRows } from "./architecture.js";
+import type { DecoderConfig, ModelConfig } from "./config.js";
+import type { DecoderInputs } from "./decoder.js";
+import { decoder } from "./decoder-architecture.js";
+import { findFamily } from "./families/registry.js";
 import { type GenerationConfig, parseGenerationConfig } from "./generation-config.js";
-import { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
-import { parseConfig } from "./parse-config.js";
+import { type LoadWeightsOptions, loadTree } from "./load-weights.js";
+import { parseModelConfig } from "./parse-config.js";
 import { readChatTemplate, readTokenizer } from "./read-tokenizer.js";
 import type { DecoderWeights } from "./weights.js";
 
-/** A model in memory: configuration, weights, and what belongs to them. */
-export interface LoadedModel {
+/** A model in memory, of whatever architecture: configuration, weights, and what belongs to them. */
+export interface AnyModel<Config extends ModelConfig = ModelConfig, Weights = unknown>
+  extends ModelParts<Config, Weights> {
   /** Name of the family, as config.json has it. */
   readonly family: string;
-  readonly config: DecoderConfig;
-  readonly device: Device;
-  readonly weights: DecoderWeights;
   /** Absent where the directory holds no tokenizer. */
   readonly tokenizer?: Tokenizer;
   /** Jinja source, for `renderChat`. */
   readonly chatTemplate?: string;
   readonly generationConfig: GenerationConfig;
-  /** Logits [B, T, V] of token ids [B, T]; see `decoderLogits`. */
-  forward(inputs: DecoderInputs): Tensor;
+  /** Logits of token rows on the host, [B, T, V]; the caller disposes them. */
+  logits(rows: TokenRows): Tensor;
   /** Frees the weights. */
   dispose(): void;
 }
 
+/** A model of one architecture, by default a decoder. */
+export interface LoadedModel<
+  Config extends ModelConfig = DecoderConfig,
+  Weights = DecoderWeights,
+  Inputs = DecoderInputs,
+> extends AnyModel<Config, Weights> {
+  /** Logits [B, T, V] of inputs on the device; see `decoderLogits`. */
+  forward(inputs: Inputs): Tensor;
+}
+
 /**
- * Loads a model from a Hugging Face directory: config.json, safetensors, and, where present, tokenizer, chat template
+ * Loads a decoder from a Hugging Face directory: config.json, safetensors, and, where present, tokenizer, chat template
  * and generation_config.json.
  *
  * @param options.device  where the weights go; stays the caller's
@@ -37,26 +48,67 @@ export interface LoadedModel {
  *   describes something else; nothing stays loaded then
  */
 export async function loadModel(source: FileSource, options: LoadWeightsOptions): Promise<LoadedModel> {
-  const config = parseConfig(await readJson(source, "config.json"));
-  const generationConfig = parseGenerationConfig(
-    await readOptional(source, "generation_config.json"),
-    config,
-  );
-  const tokenizer = await readTokenizer(source);
-  const chatTemplate = await readChatTemplate(source);
-  const weights = await loadWeights(config, await openSafetensors(source), options);
-  return createModel({ config, weights, device: options.device, tokenizer, chatTemplate, generationConfig });
+  return loadModelOf(decoder, source, options);
 }
 
-/** Puts a model together from its parts, for example freshly trained weights. */
-export function createModel(parts: {
-  readonly config: DecoderConfig;
-  readonly weights: DecoderWeights;
-  readonly device: Device;
+/** Loads a model of a given architecture; see `loadModel`. @throws HeddleError "unsupported" for one of another */
+export async function loadModelOf<Config extends ModelConfig, Weights, Inputs>(
+  architecture: Architecture<Config, Weights, Inputs>,
+  source: FileSource,
+  options: LoadWeightsOptions,
+): Promise<LoadedModel<Config, Weights, Inputs>> {
+  const config = parseModelConfig(await readJson(source, "config.json"));
+  const found = findFamily(config.family).architecture;
+  if (found.name !== architecture.name) {
+    const message = `loadModel: the model must be of architecture "${architecture.name}"; got model_type "${config.family}", which is of architecture "${found.name}". Use loadAnyModel.`;
+    throw new HeddleError("unsupported", message, { family: config.family, architecture: found.name });
+  }
+  return assemble(architecture, await readParts(source, config, options));
+}
+
+/** Loads a model of whatever architecture its config.json names; see `loadModel`. */
+export async function loadAnyModel(source: FileSource, options: LoadWeightsOptions): Promise<AnyModel> {
+  const config = parseModelConfig(await readJson(source, "config.json"));
+  return assemble(findFamily(config.family).architecture, await readParts(source, config, options));
+}
+
+/** Reads everything but config.json. The weights are of the kind that the family's architecture builds. */
+async function readParts<Config extends ModelConfig, Weights>(
+  source: FileSource,
+  config: ModelConfig,
+  options: LoadWeightsOptions,
+): Promise<AssembledParts<Config, Weights>> {
+  const json = await readOptional(source, "generation_config.json");
+  const generationConfig = parseGenerationConfig(json, config);
+  const tokenizer = await readTokenizer(source);
+  const chatTemplate = await readChatTemplate(source);
+  const weights = (await loadTree(config, await openSafetensors(source), options)) as Weights;
+  return {
+    config: config as Config,
+    weights,
+    device: options.device,
+    tokenizer,
+    chatTemplate,
+    generationConfig,
+  };
+}
+
+interface AssembledParts<Config extends ModelConfig, Weights> extends ModelParts<Config, Weights> {
   readonly tokenizer?: Tokenizer | undefined;
   readonly chatTemplate?: string | undefined;
   readonly generationConfig?: GenerationConfig;
-}): LoadedModel {
+}
+
+/** Puts a decoder together from its parts, for example freshly trained weights. */
+export function createModel(parts: AssembledParts<DecoderConfig, DecoderWeights>): LoadedModel {
+  return assemble(decoder, parts);
+}
+
+/** Puts a model of any architecture together from its parts. */
+export function assemble<Config extends ModelConfig, Weights, Inputs>(
+  architecture: Architecture<Config, Weights, Inputs>,
+  parts: AssembledParts<Config, Weights>,
+): LoadedModel<Config, Weights, Inputs> {
   const { config, weights, device, tokenizer, chatTemplate } = parts;
   return {
     family: config.family,
@@ -66,7 +118,8 @@ export function createModel(parts: {
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
     generationConfig: parts.generationConfig ?? parseGenerationConfig(undefined, config),
-    forward: (inputs) => decoderLogits(config, weights, inputs),
+    forward: (inputs) => architecture.forward({ config, weights, device }, inputs),
+    logits: (rows) => architecture.logits({ config, weights, device }, rows),
     dispose: () => disposeTree(weights),
   };
 }

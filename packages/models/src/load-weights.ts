@@ -1,8 +1,10 @@
 import { loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
-import { type Device, type FloatDType, invariant, scope, split, type Tensor } from "@heddle/tensor";
-import type { DecoderConfig } from "./config.js";
-import { locateWeights, type StoredWeight } from "./weight-map.js";
-import { buildWeights, type DecoderWeights } from "./weights.js";
+import { type Device, type FloatDType, invariant, stack, type Tensor } from "@heddle/tensor";
+import type { DecoderConfig, ModelConfig } from "./config.js";
+import { findFamily } from "./families/registry.js";
+import { takeApart } from "./stored-layout.js";
+import { locateWeights, type Slice, type StoredPart } from "./weight-map.js";
+import type { DecoderWeights } from "./weights.js";
 
 export interface LoadWeightsOptions {
   readonly device: Device;
@@ -12,60 +14,76 @@ export interface LoadWeightsOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Loads a decoder's weights; see `loadTree`. */
+export async function loadWeights(
+  config: DecoderConfig,
+  files: SafetensorsFiles,
+  options: LoadWeightsOptions,
+): Promise<DecoderWeights> {
+  return (await loadTree(config, files, options)) as DecoderWeights;
+}
+
 /**
  * Loads a checkpoint's tensors into the tree of a configuration, all or none.
  *
  * Names and shapes of all tensors are checked before the first is loaded.
- * @returns a tree that the caller disposes
+ * @returns a tree that the caller disposes, of the kind that the family's architecture builds
  * @throws HeddleError "format" listing every tensor that is missing, unexpected or of another shape
  */
-export async function loadWeights(
-  config: DecoderConfig,
+export async function loadTree(
+  config: ModelConfig,
   files: SafetensorsFiles,
   { device, dtype, onProgress, signal }: LoadWeightsOptions,
-): Promise<DecoderWeights> {
+): Promise<unknown> {
   const located = locateWeights(config, files.tensors);
   const sizeOf = (name: string) => {
     const { start = 0, end = 0 } = files.tensors.get(name) ?? {};
     return end - start;
   };
   const totalBytes = located.reduce((sum, { storedName }) => sum + sizeOf(storedName), 0);
-  const byPath = new Map<string, Tensor>();
+  const gathered = gatherWeights();
   let loadedBytes = 0;
   try {
     for (const weight of located) {
       signal?.throwIfAborted();
       const stored = await loadTensor(files, weight.storedName, { device, dtype });
-      for (const [at, part] of takeApart(stored, weight).entries())
-        byPath.set(weight.parts[at]?.path ?? "", part);
+      for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
       loadedBytes += sizeOf(weight.storedName);
       onProgress?.({ loadedBytes, totalBytes });
     }
   } catch (error) {
-    for (const tensor of byPath.values()) tensor.dispose();
+    gathered.dispose();
     throw error;
   }
-  return buildWeights(config, (path) => {
-    const tensor = byPath.get(path);
-    invariant(tensor, `the weight map covers ${path}`);
-    return tensor;
-  });
+  return findFamily(config.family).architecture.buildWeights(config, gathered.take);
 }
 
-/** Turns a stored tensor, which it consumes, into the weights that it holds. */
-function takeApart(stored: Tensor, { isTransposed, parts }: StoredWeight): readonly Tensor[] {
-  if (!isTransposed && parts.length === 1) return [stored];
-  try {
-    return scope(stored.device, () => {
-      const rows = isTransposed ? stored.transpose([1, 0]) : stored;
-      if (parts.length === 1) return [rows];
-      return split(
-        rows,
-        parts.map(({ shape }) => shape[0] ?? 0),
-        { axis: 0 },
-      );
-    });
-  } finally {
-    stored.dispose();
-  }
+/** Weights as they come, by path; the slices of one weight are joined as soon as all are there. */
+function gatherWeights() {
+  const whole = new Map<string, Tensor>();
+  const slices = new Map<string, Tensor[]>();
+  const addSlice = (path: string, { index, count }: Slice, tensor: Tensor) => {
+    const others = slices.get(path) ?? [];
+    others[index] = tensor;
+    slices.set(path, others);
+    if (Object.keys(others).length < count) return;
+    whole.set(path, stack(others));
+    for (const other of others) other.dispose();
+    slices.delete(path);
+  };
+  return {
+    add(part: StoredPart | undefined, tensor: Tensor): void {
+      invariant(part, "a stored tensor has no more parts than its rule says");
+      if (part.slice === undefined) whole.set(part.path, tensor);
+      else addSlice(part.path, part.slice, tensor);
+    },
+    dispose(): void {
+      for (const tensor of [...whole.values(), ...[...slices.values()].flat()]) tensor.dispose();
+    },
+    take(path: string): Tensor {
+      const tensor = whole.get(path);
+      invariant(tensor, `the weight map covers ${path}`);
+      return tensor;
+    },
+  };
 }

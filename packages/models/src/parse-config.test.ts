@@ -141,9 +141,9 @@ test("a key that is switched off, or known to have no effect, is passed over", (
     attention_dropout: 0.1,
   };
   expect(parseConfig({ ...llama, ...extra })).toEqual(parseConfig(llama));
-  const off = { scale_attn_by_inverse_layer_idx: true };
+  const off = { add_cross_attention: true };
   const gpt2 = { model_type: "gpt2", vocab_size: 8, n_embd: 8, n_layer: 1, n_head: 1 };
-  expect(messageOf({ ...gpt2, ...off })).toContain("unknown key scale_attn_by_inverse_layer_idx = true");
+  expect(messageOf({ ...gpt2, ...off })).toContain("unknown key add_cross_attention = true");
 });
 
 test("other models, impossible heads and unknown scalings", () => {
@@ -158,9 +158,9 @@ test("other models, impossible heads and unknown scalings", () => {
   ];
   expect(messages).toMatchInlineSnapshot(`
     [
-      "unsupported parseConfig: model_type must be one of llama, gpt2; got "t5". Convert the model or choose another.",
+      "unsupported parseConfig: model_type must be one of gpt2, llama; got "t5". Convert the model or choose another.",
       "config parseConfig: config.json must hold an object; got []. Pass the parsed file.",
-      "config parseConfig: hidden_size must be a multiple of num_attention_heads; got hidden_size 4096, num_attention_heads 33. Set head_dim.",
+      "config parseConfig: hidden_size must be a multiple of num_attention_heads; got hidden_size 4096, num_attention_heads 33. Check the config.json, or set head_dim where the family has it.",
       "config parseConfig: query heads must be a multiple of key heads; got num_attention_heads 32, num_key_value_heads 5. Check the config.json.",
       "config parseConfig: config.json must describe a llama model that Heddle computes; got rope_scaling.rope_type = "spiral" (Invalid discriminator value. Expected 'default' | 'linear' | 'llama3' | 'yarn' | 'dynamic' | 'longrope'). Mend these keys.",
       "config parseConfig: config.json must describe a llama model that Heddle computes; got rope_scaling.factor = missing (Invalid input: expected number, received undefined). Mend these keys.",

@@ -1,8 +1,9 @@
 import { HeddleError } from "@heddle/tensor";
 import type { z } from "zod";
-import { type DecoderConfig, freezeConfig } from "./config.js";
-import type { Family } from "./families/family.js";
-import { families } from "./families/registry.js";
+import { type DecoderConfig, freezeConfig, type ModelConfig } from "./config.js";
+import { decoder } from "./decoder-architecture.js";
+import type { AnyFamily } from "./families/family.js";
+import { findFamily } from "./families/registry.js";
 
 /** Keys that every config.json may hold and that do not change what a decoder computes. */
 const inertKeys = new Set([
@@ -62,13 +63,28 @@ const inertKeys = new Set([
 ]);
 
 /**
- * Reads a Hugging Face `config.json`, in its current and in older forms.
+ * Reads the `config.json` of a decoder, in its current and in older forms; `parseModelConfig` reads that of any architecture.
  *
  * Nothing is skipped silently: a key that is neither understood nor known to be without effect is an error, unless it is
  * null or false.
- * @throws HeddleError "unsupported" for an unknown model_type; "config" listing every problem of the file at once
+ * @throws HeddleError "unsupported" for an unknown model_type and for one that is no decoder; "config" listing every
+ *   problem of the file at once
  */
 export function parseConfig(json: unknown): DecoderConfig {
+  const config = parseModelConfig(json);
+  const { modelType, architecture } = findFamily(config.family);
+  if (isDecoderConfig(config)) return config;
+  const message = `parseConfig: the model must be a decoder; got model_type "${modelType}", which is of architecture "${architecture.name}". Use parseModelConfig, or loadAnyModel for the whole model.`;
+  throw new HeddleError("unsupported", message, { modelType, architecture: architecture.name });
+}
+
+/** Whether a configuration is that of a decoder. */
+export function isDecoderConfig(config: ModelConfig): config is DecoderConfig {
+  return findFamily(config.family).architecture.name === decoder.name;
+}
+
+/** Reads a Hugging Face `config.json` of any architecture; see `parseConfig`. */
+export function parseModelConfig(json: unknown): ModelConfig {
   const record = asRecord(json);
   const family = findFamily(record.model_type);
   const problems = unknownKeys(record, family);
@@ -82,22 +98,12 @@ export function parseConfig(json: unknown): DecoderConfig {
 }
 
 /** Writes a configuration as the `config.json` of its family. */
-export function configToJson(config: DecoderConfig): Record<string, unknown> {
+export function configToJson(config: ModelConfig): Record<string, unknown> {
   const family = findFamily(config.family);
-  return { architectures: [family.architecture], model_type: family.modelType, ...family.toJson(config) };
+  return { architectures: [family.className], model_type: family.modelType, ...family.toJson(config) };
 }
 
-/** The family of a model_type. @throws HeddleError "unsupported" naming those there are */
-export function findFamily(modelType: unknown): Family {
-  const family =
-    typeof modelType === "string" && Object.hasOwn(families, modelType) ? families[modelType] : undefined;
-  if (family !== undefined) return family;
-  const known = Object.keys(families).join(", ");
-  const message = `parseConfig: model_type must be one of ${known}; got ${JSON.stringify(modelType)}. Convert the model or choose another.`;
-  throw new HeddleError("unsupported", message, { modelType, known: Object.keys(families) });
-}
-
-function unknownKeys(record: Readonly<Record<string, unknown>>, family: Family): string[] {
+function unknownKeys(record: Readonly<Record<string, unknown>>, family: AnyFamily): string[] {
   const understood = new Set([...Object.keys(family.schema.shape), ...family.inertKeys]);
   return Object.entries(record)
     .filter(

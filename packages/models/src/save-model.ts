@@ -1,9 +1,9 @@
 import { type FileSink, saveTensors, writeText } from "@heddle/checkpoints";
-import { concat, flattenTree, HeddleError, invariant, scope, Tensor } from "@heddle/tensor";
-import type { DecoderConfig } from "./config.js";
+import { flattenTree, HeddleError, narrow, scope, Tensor } from "@heddle/tensor";
+import type { ModelConfig } from "./config.js";
 import { configToJson } from "./parse-config.js";
-import { type StoredWeight, storedWeights } from "./weight-map.js";
-import type { DecoderWeights } from "./weights.js";
+import { putTogether } from "./stored-layout.js";
+import { type StoredPart, type StoredWeight, storedWeights } from "./weight-map.js";
 
 export interface SaveModelOptions {
   /** Most data bytes of one weight file. Default: one file. */
@@ -29,19 +29,19 @@ const torchNames: Readonly<Record<string, string>> = {
  */
 export async function saveModel(
   sink: FileSink,
-  { config, weights }: { readonly config: DecoderConfig; readonly weights: DecoderWeights },
+  { config, weights }: { readonly config: ModelConfig; readonly weights: unknown },
   { maxShardBytes, files = {}, extraConfig = {} }: SaveModelOptions = {},
 ): Promise<void> {
   const byPath = denseWeights(weights);
   const own = new Set(byPath.values());
   const named: Record<string, Tensor> = {};
   try {
-    for (const stored of storedWeights(config)) named[stored.name] = putTogether(stored, byPath);
+    for (const stored of storedWeights(config)) named[stored.name] = storedTensor(stored, byPath);
     await saveTensors(sink, named, { maxShardBytes });
   } finally {
     for (const tensor of Object.values(named)) if (!own.has(tensor)) tensor.dispose();
   }
-  const dtype = torchNames[weights.embedding.dtype];
+  const dtype = torchNames[[...own][0]?.dtype ?? "f32"];
   const json = { ...configToJson(config), torch_dtype: dtype, ...extraConfig };
   await writeText(sink, "config.json", `${JSON.stringify(json, null, 2)}\n`);
   for (const [name, content] of Object.entries(files)) {
@@ -50,7 +50,7 @@ export async function saveModel(
   }
 }
 
-function denseWeights(weights: DecoderWeights): ReadonlyMap<string, Tensor> {
+function denseWeights(weights: unknown): ReadonlyMap<string, Tensor> {
   const { leaves, paths } = flattenTree(weights);
   return new Map(
     leaves.flatMap((leaf, at): [string, Tensor][] => {
@@ -64,22 +64,32 @@ function denseWeights(weights: DecoderWeights): ReadonlyMap<string, Tensor> {
 }
 
 /** The tensor as a checkpoint holds it: our own where they are the same, else a new one. */
-function putTogether(
-  { name, isTransposed, parts }: StoredWeight,
+function storedTensor(stored: StoredWeight, byPath: ReadonlyMap<string, Tensor>): Tensor {
+  const own = stored.parts.map((part) => partTensor(stored.name, part, byPath));
+  const [first] = own;
+  const isOwn = own.length === 1 && !stored.isTransposed && stored.parts[0]?.slice === undefined;
+  if (first === undefined || isOwn) return putTogether(own, stored);
+  return scope(first.device, () => {
+    const parts = own.map((tensor, at) => sliceOf(tensor, stored.parts[at]));
+    return putTogether(parts, stored);
+  });
+}
+
+function sliceOf(tensor: Tensor, part: StoredPart | undefined): Tensor {
+  if (part?.slice === undefined) return tensor;
+  const { index } = part.slice;
+  return narrow(tensor, 0, [index, index + 1]).reshape(part.shape);
+}
+
+function partTensor(
+  name: string,
+  { path, slice, shape: partShape }: StoredPart,
   byPath: ReadonlyMap<string, Tensor>,
 ): Tensor {
-  const own = parts.map(({ path, shape }) => {
-    const tensor = byPath.get(path);
-    if (tensor !== undefined && tensor.shape.join() === shape.join()) return tensor;
-    const got = tensor === undefined ? "none" : `[${tensor.shape.join(", ")}]`;
-    const message = `saveModel: the weights must fit the configuration; got ${got} for "${path}" (${name}), expected [${shape.join(", ")}]. Pass the configuration that they were made with.`;
-    throw new HeddleError("shape", message, { path, expected: shape, got: tensor?.shape });
-  });
-  const [first] = own;
-  invariant(first, `${name} has parts`);
-  if (own.length === 1 && !isTransposed) return first;
-  return scope(first.device, () => {
-    const rows = own.length === 1 ? first : concat(own, { axis: 0 });
-    return isTransposed ? rows.transpose([1, 0]) : rows;
-  });
+  const tensor = byPath.get(path);
+  const shape = slice === undefined ? partShape : [slice.count, ...partShape];
+  if (tensor !== undefined && tensor.shape.join() === shape.join()) return tensor;
+  const got = tensor === undefined ? "none" : `[${tensor.shape.join(", ")}]`;
+  const message = `saveModel: the weights must fit the configuration; got ${got} for "${path}" (${name}), expected [${shape.join(", ")}]. Pass the configuration that they were made with.`;
+  throw new HeddleError("shape", message, { path, expected: shape, got: tensor?.shape });
 }

@@ -3,8 +3,7 @@ import { HeddleError } from "@heddle/tensor";
 import { expect, test } from "vitest";
 import { goldenConfig, goldenNames, goldenSource } from "../test/golden-model.js";
 import { parseConfig } from "./parse-config.js";
-import { locateWeights, storedWeights } from "./weight-map.js";
-import { weightShapes } from "./weights.js";
+import { locateWeights, storedWeights, weightShapes } from "./weight-map.js";
 
 test.each(goldenNames)("%s: names and shapes are those that Hugging Face wrote", async (name) => {
   const config = parseConfig(goldenConfig(name));
@@ -25,6 +24,9 @@ test("GPT-2's attention weight is three of ours, transposed", () => {
     name: "transformer.h.1.attn.c_attn.weight",
     shape: [32, 96],
     isTransposed: true,
+    axis: 0,
+    groups: 1,
+    hasUnitRows: false,
     parts: ["query", "key", "value"].map((part) => ({
       path: `layers.1.attention.${part}.weight`,
       shape: [32, 32],

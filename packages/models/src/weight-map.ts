@@ -1,53 +1,103 @@
 import { HeddleError } from "@heddle/tensor";
-import type { DecoderConfig } from "./config.js";
-import type { WeightRule } from "./families/family.js";
-import { findFamily } from "./parse-config.js";
-import { weightShapes } from "./weights.js";
+import type { ModelConfig } from "./config.js";
+import type { AnyFamily, WeightRule } from "./families/family.js";
+import { findFamily } from "./families/registry.js";
 
-/** One tensor of a checkpoint and the weights of our tree that it holds, in order along the first axis. */
+/** One tensor of a checkpoint and the weights of our tree that it holds. */
 export interface StoredWeight {
   readonly name: string;
   /** As stored. */
   readonly shape: readonly number[];
-  /** Stored as [in, out]: transposed, it is the parts joined along the first axis. */
+  /** The last two axes are stored the other way round. */
   readonly isTransposed: boolean;
-  readonly parts: readonly { readonly path: string; readonly shape: readonly number[] }[];
+  /** Axis of the rows in our order of axes, and the number of equal groups that they lie in. */
+  readonly axis: number;
+  readonly groups: number;
+  readonly hasUnitRows: boolean;
+  readonly parts: readonly StoredPart[];
+}
+
+/** A weight of our tree, or one slice of it along the first axis. */
+export interface StoredPart {
+  readonly path: string;
+  readonly slice?: Slice;
+  readonly shape: readonly number[];
+}
+
+/** Slice `index` of `count`. */
+export interface Slice {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Shape of every weight, by its path. */
+export function weightShapes(config: ModelConfig): ReadonlyMap<string, readonly number[]> {
+  return shapesOf(findFamily(config.family), config);
+}
+
+function shapesOf({ architecture }: AnyFamily, config: ModelConfig): ReadonlyMap<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>();
+  // The tree itself is not used: only the leaves that are asked for.
+  architecture.buildWeights(config, (path, shape) => {
+    shapes.set(path, shape);
+    return undefined as never;
+  });
+  return shapes;
 }
 
 /** Lists every tensor that a checkpoint of this configuration holds, as its family names them. */
-export function storedWeights(config: DecoderConfig): readonly StoredWeight[] {
-  const { weights } = findFamily(config.family);
-  const shapes = weightShapes(config);
-  return weights.rules.flatMap((rule) => {
-    const isPerLayer = rule.name.includes("*");
-    const layers = isPerLayer ? Array.from({ length: config.numLayers }, (_, layer) => String(layer)) : [""];
-    return layers.flatMap((layer) => storedWeight(rule, layer, shapes));
-  });
+export function storedWeights(config: ModelConfig): readonly StoredWeight[] {
+  const family = findFamily(config.family);
+  const shapes = shapesOf(family, config);
+  return family.weights(config).rules.flatMap((rule) => expandRule(rule, shapes));
 }
 
-/** One rule in one layer; nothing where the configuration has no such weights. */
+/** A rule for every tuple of numbers that its stars stand for; nothing where the configuration has no such weights. */
+function expandRule(rule: WeightRule, shapes: ReadonlyMap<string, readonly number[]>): StoredWeight[] {
+  const patterns = rule.paths.map(patternOf);
+  const tuples = new Map<string, readonly string[]>();
+  for (const [path, shape] of shapes) {
+    for (const { matcher, isSliced } of patterns) {
+      const numbers = matcher.exec(path)?.slice(1);
+      if (numbers === undefined) continue;
+      const slices = isSliced ? Array.from({ length: shape[0] ?? 0 }, (_, slice) => [String(slice)]) : [[]];
+      for (const slice of slices) tuples.set([...numbers, ...slice].join(), [...numbers, ...slice]);
+    }
+  }
+  return [...tuples.values()].map((numbers) => storedWeight(rule, numbers, shapes));
+}
+
+function patternOf(pattern: string): { readonly matcher: RegExp; readonly isSliced: boolean } {
+  const isSliced = pattern.endsWith("[*]");
+  const base = isSliced ? pattern.slice(0, -3) : pattern;
+  const source = base.replaceAll(".", "\\.").replaceAll("*", "(\\d+)");
+  return { matcher: new RegExp(`^${source}$`), isSliced };
+}
+
 function storedWeight(
-  { paths, name, isTransposed = false }: WeightRule,
-  layer: string,
+  { paths, name, isTransposed = false, groups = 1, axis = 0, hasUnitRows = false }: WeightRule,
+  numbers: readonly string[],
   shapes: ReadonlyMap<string, readonly number[]>,
-): StoredWeight[] {
-  const parts = paths.flatMap((pattern) => {
-    const path = pattern.replace("*", layer);
-    const shape = shapes.get(path);
-    return shape === undefined ? [] : [{ path, shape }];
-  });
-  const first = parts[0];
-  if (first === undefined) return [];
-  const rows = parts.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0);
-  const joined = [rows, ...first.shape.slice(1)];
-  return [
-    {
-      name: name.replace("*", layer),
-      shape: isTransposed ? joined.toReversed() : joined,
-      isTransposed,
-      parts,
-    },
-  ];
+): StoredWeight {
+  const parts = paths.flatMap((pattern) => partOf(fill(pattern, numbers), shapes));
+  const ours = [...(parts[0]?.shape ?? [])];
+  ours[axis] = parts.reduce((sum, { shape }) => sum + (shape[axis] ?? 0), 0);
+  const shape = isTransposed ? [...ours.slice(0, -2), ...ours.slice(-2).toReversed()] : ours;
+  return { name: fill(name, numbers), shape, isTransposed, axis, groups, hasUnitRows, parts };
+}
+
+function partOf(path: string, shapes: ReadonlyMap<string, readonly number[]>): StoredPart[] {
+  const [, base = path, slice] = /^(.*)\[(\d+)\]$/.exec(path) ?? [];
+  const shape = shapes.get(base);
+  if (shape === undefined) return [];
+  if (slice === undefined) return [{ path, shape }];
+  return [{ path: base, slice: { index: Number(slice), count: shape[0] ?? 0 }, shape: shape.slice(1) }];
+}
+
+/** The pattern with its stars replaced by numbers, from left to right. */
+function fill(pattern: string, numbers: readonly string[]): string {
+  const rest = numbers.values();
+  return pattern.replaceAll("*", () => rest.next().value ?? "*");
 }
 
 /** The name under which a checkpoint holds a weight: as its family says, or without the optional prefix. */
@@ -62,11 +112,10 @@ export interface LocatedWeight extends StoredWeight {
  * @throws HeddleError "format" with one list of all tensors that are missing, unexpected or of another shape
  */
 export function locateWeights(
-  config: DecoderConfig,
+  config: ModelConfig,
   found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
 ): readonly LocatedWeight[] {
-  const { weights } = findFamily(config.family);
-  const prefix = weights.optionalPrefix ?? "";
+  const { rules, optionalPrefix: prefix = "", ignored = [] } = findFamily(config.family).weights(config);
   const hasPrefix = prefix === "" || [...found.keys()].some((name) => name.startsWith(prefix));
   const bare = (name: string) => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
   const located = storedWeights(config).map((weight) => ({
@@ -78,8 +127,7 @@ export function locateWeights(
     const full = hasPrefix ? name : prefix + name;
     // A tied checkpoint may still hold its output projection: a second copy of the embedding.
     return (
-      weights.ignored.some((pattern) => pattern.test(full)) ||
-      (config.tieEmbeddings && name === unembedding(weights.rules))
+      ignored.some((pattern) => pattern.test(full)) || (config.tieEmbeddings && name === unembedding(rules))
     );
   };
   const problems = [
@@ -102,7 +150,7 @@ function shapeProblem({ storedName, shape }: LocatedWeight, found: readonly numb
   return [`${storedName} is [${found.join(", ")}], expected [${shape.join(", ")}]`];
 }
 
-function misfit(config: DecoderConfig, problems: readonly string[]): HeddleError {
+function misfit(config: ModelConfig, problems: readonly string[]): HeddleError {
   const shown =
     problems.slice(0, 20).join("; ") + (problems.length > 20 ? `; and ${problems.length - 20} more` : "");
   const message = `loadModel: the checkpoint must hold the tensors that config.json calls for; got ${problems.length} that differ: ${shown}. Use the config.json that belongs to this checkpoint.`;

@@ -1,7 +1,7 @@
-import { type GenerateOptions, generate, type LoadedModel, renderChat } from "@heddle/models";
+import { type AnyModel, type GenerateOptions, generate, renderChat } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import type { Command } from "commander";
-import { openNamedModel } from "../named-model.js";
+import { openAnyNamedModel } from "../named-model.js";
 import {
   addDeviceOptions,
   collect,
@@ -48,7 +48,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   addDeviceOptions(command).action(async (options: GenerateCommandOptions) => {
     const device = createDevice(options);
     try {
-      const { model } = await openNamedModel(options.model, device);
+      const model = await openAnyNamedModel(options.model, device);
       await stream(model, options, terminal);
     } finally {
       device.dispose();
@@ -56,11 +56,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   });
 }
 
-async function stream(
-  model: LoadedModel,
-  options: GenerateCommandOptions,
-  terminal: Terminal,
-): Promise<void> {
+async function stream(model: AnyModel, options: GenerateCommandOptions, terminal: Terminal): Promise<void> {
   const startedAt = performance.now();
   const ids: number[] = [];
   let text = "";
@@ -78,7 +74,7 @@ async function stream(
 }
 
 /** Ids of the rendered conversation, which holds its special tokens already. */
-function chatPrompt({ chatTemplate, tokenizer }: LoadedModel, content: string): Int32Array {
+function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int32Array {
   if (chatTemplate === undefined || tokenizer === undefined) {
     const message =
       "generate: --chat needs a model with a chat template; got one without. Leave --chat out to continue plain text.";

@@ -2,8 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { saveTensors } from "@heddle/checkpoints";
 import { directorySink } from "@heddle/checkpoints/node";
-import { batchInputs } from "@heddle/models";
-import { openModel } from "@heddle/models/node";
+import { openAnyModel } from "@heddle/models/node";
 import { HeddleError, type Tensor } from "@heddle/tensor";
 import type { Command } from "commander";
 import { addDeviceOptions, createDevice, type DeviceOptions, parseRows } from "../options.js";
@@ -30,11 +29,10 @@ export function addLogits(program: Command, terminal: Terminal): void {
   addDeviceOptions(command).action(async (options: LogitsOptions) => {
     const device = createDevice(options);
     try {
-      const model = await openModel(options.model, { device });
+      const model = await openAnyModel(options.model, { device });
       checkIds(options.ids, model.config.vocabSize);
-      const inputs = batchInputs(model, options.ids, options.attentionMask);
-      using logits = model.forward(inputs);
-      inputs.dispose();
+      const { ids, attentionMask } = options;
+      using logits = model.logits({ ids, ...(attentionMask === undefined ? {} : { attentionMask }) });
       if (options.out === undefined) await terminal.print(`${JSON.stringify(await toJson(logits))}\n`);
       else await write(options.out, logits);
     } finally {

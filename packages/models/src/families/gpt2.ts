@@ -1,11 +1,10 @@
-import { HeddleError } from "@heddle/tensor";
 import { z } from "zod";
-import type { DecoderConfig } from "../config.js";
+import { decoder } from "../decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
-import type { Family, WeightRule } from "./family.js";
+import type { Family } from "./family.js";
+import { linears, norms, one } from "./names.js";
+import { count, headDimOf, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
-
-const count = z.number().int().positive();
 
 const schema = z.object({
   vocab_size: count,
@@ -15,10 +14,11 @@ const schema = z.object({
   n_inner: count.nullish(),
   n_positions: count.default(1024),
   activation_function: z.enum(activationNames).default("gelu_new"),
-  layer_norm_epsilon: z.number().positive().default(1e-5),
-  initializer_range: z.number().positive().default(0.02),
+  layer_norm_epsilon: positive.default(1e-5),
+  initializer_range: positive.default(0.02),
   tie_word_embeddings: z.boolean().default(true),
   scale_attn_weights: z.boolean().default(true),
+  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
   ...tokenKeys,
 });
 
@@ -29,7 +29,8 @@ const schema = z.object({
  */
 export const gpt2: Family<z.infer<typeof schema>> = {
   modelType: "gpt2",
-  architecture: "GPT2LMHeadModel",
+  className: "GPT2LMHeadModel",
+  architecture: decoder,
   schema,
   inertKeys: [
     "attn_pdrop",
@@ -43,12 +44,9 @@ export const gpt2: Family<z.infer<typeof schema>> = {
     "summary_type",
     "summary_use_proj",
   ],
-  toConfig(json): DecoderConfig {
-    const headDim = json.n_embd / json.n_head;
-    if (!Number.isInteger(headDim)) {
-      const message = `parseConfig: n_embd must be a multiple of n_head; got n_embd ${json.n_embd}, n_head ${json.n_head}. Check the config.json.`;
-      throw new HeddleError("config", message, { n_embd: json.n_embd, n_head: json.n_head });
-    }
+  toConfig(json) {
+    const headDim = headDimOf({ n_embd: json.n_embd, n_head: json.n_head });
+    const attention = { hasBias: true, scale: json.scale_attn_weights ? headDim ** -0.5 : 1 };
     return {
       family: "gpt2",
       vocabSize: json.vocab_size,
@@ -62,7 +60,14 @@ export const gpt2: Family<z.infer<typeof schema>> = {
       norm: { kind: "layer", eps: json.layer_norm_epsilon },
       positions: { kind: "learned" },
       mlp: { kind: "plain", activation: activationOf(json.activation_function), hasBias: true },
-      attention: { hasBias: true, scale: json.scale_attn_weights ? headDim ** -0.5 : 1 },
+      attention,
+      ...(json.scale_attn_by_inverse_layer_idx
+        ? {
+            layerOverrides: Array.from({ length: json.n_layer }, (_, layer) => ({
+              attention: { ...attention, scale: attention.scale / (layer + 1) },
+            })),
+          }
+        : {}),
       tieEmbeddings: json.tie_word_embeddings,
       initializerRange: json.initializer_range,
       tokens: tokensFromJson(json),
@@ -78,40 +83,35 @@ export const gpt2: Family<z.infer<typeof schema>> = {
     n_layer: config.numLayers,
     n_positions: config.maxSeqLen,
     scale_attn_weights: config.attention.scale !== 1 || config.headDim === 1,
+    scale_attn_by_inverse_layer_idx: config.layerOverrides !== undefined,
     tie_word_embeddings: config.tieEmbeddings,
     vocab_size: config.vocabSize,
     ...tokensToJson(config.tokens),
   }),
-  weights: {
+  weights: () => ({
     rules: [
-      { paths: ["embedding"], name: "transformer.wte.weight" },
-      { paths: ["positionEmbedding"], name: "transformer.wpe.weight" },
-      ...norm("layers.*.attentionNorm", "transformer.h.*.ln_1"),
-      ...conv1d(["attention.query", "attention.key", "attention.value"], "attn.c_attn"),
-      ...conv1d(["attention.output"], "attn.c_proj"),
-      ...norm("layers.*.mlpNorm", "transformer.h.*.ln_2"),
-      ...conv1d(["mlp.up"], "mlp.c_fc"),
-      ...conv1d(["mlp.down"], "mlp.c_proj"),
-      ...norm("norm", "transformer.ln_f"),
-      { paths: ["unembedding"], name: "lm_head.weight" },
+      one("embedding", "transformer.wte.weight"),
+      one("positionEmbedding", "transformer.wpe.weight"),
+      ...norms("layers.*", "transformer.h.*", { attentionNorm: "ln_1" }),
+      // Stored as [in, out] ("Conv1D"), and the three of attention as one.
+      ...linears(
+        "layers.*.attention",
+        "transformer.h.*.attn",
+        { "query key value": "c_attn", output: "c_proj" },
+        { isTransposed: true },
+      ),
+      ...norms("layers.*", "transformer.h.*", { mlpNorm: "ln_2" }),
+      ...linears(
+        "layers.*.mlp",
+        "transformer.h.*.mlp",
+        { up: "c_fc", down: "c_proj" },
+        { isTransposed: true },
+      ),
+      one("norm.weight", "transformer.ln_f.weight"),
+      one("norm.bias", "transformer.ln_f.bias"),
+      one("unembedding", "lm_head.weight"),
     ],
     optionalPrefix: "transformer.",
     ignored: [/^transformer\.h\.\d+\.attn\.(?:masked_)?bias$/],
-  },
+  }),
 };
-
-/** GPT-2 stores its linear weights as [in, out] ("Conv1D"), and the three of attention as one. */
-function conv1d(paths: readonly string[], name: string): WeightRule[] {
-  return [
-    {
-      paths: paths.map((path) => `layers.*.${path}.weight`),
-      name: `transformer.h.*.${name}.weight`,
-      isTransposed: true,
-    },
-    { paths: paths.map((path) => `layers.*.${path}.bias`), name: `transformer.h.*.${name}.bias` },
-  ];
-}
-
-function norm(path: string, name: string): WeightRule[] {
-  return ["weight", "bias"].map((part) => ({ paths: [`${path}.${part}`], name: `${name}.${part}` }));
-}

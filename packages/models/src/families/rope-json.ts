@@ -1,17 +1,19 @@
 import type { RopeScaling } from "@heddle/positional-encodings";
 import { z } from "zod";
+import type { DecoderConfig, Positions, RopePositions } from "../config.js";
 
 const positive = z.number().positive();
-const theta = positive.optional();
+/** Keys that every kind may have beside its own. */
+const shared = { rope_theta: positive.optional(), partial_rotary_factor: positive.max(1).optional() };
 const original = positive.int().optional();
 
 /** Rotary scaling as config.json spells it; `type` is the older name of `rope_type`. */
 const scalingJson = z.discriminatedUnion("rope_type", [
-  z.strictObject({ rope_type: z.literal("default"), rope_theta: theta }),
-  z.strictObject({ rope_type: z.literal("linear"), rope_theta: theta, factor: positive }),
+  z.strictObject({ rope_type: z.literal("default"), ...shared }),
+  z.strictObject({ rope_type: z.literal("linear"), ...shared, factor: positive }),
   z.strictObject({
     rope_type: z.literal("llama3"),
-    rope_theta: theta,
+    ...shared,
     factor: positive,
     low_freq_factor: positive,
     high_freq_factor: positive,
@@ -19,7 +21,7 @@ const scalingJson = z.discriminatedUnion("rope_type", [
   }),
   z.strictObject({
     rope_type: z.literal("yarn"),
-    rope_theta: theta,
+    ...shared,
     factor: positive,
     original_max_position_embeddings: original,
     beta_fast: positive.optional(),
@@ -31,13 +33,13 @@ const scalingJson = z.discriminatedUnion("rope_type", [
   }),
   z.strictObject({
     rope_type: z.literal("dynamic"),
-    rope_theta: theta,
+    ...shared,
     factor: positive,
     original_max_position_embeddings: original,
   }),
   z.strictObject({
     rope_type: z.literal("longrope"),
-    rope_theta: theta,
+    ...shared,
     factor: positive.optional(),
     short_factor: z.array(positive),
     long_factor: z.array(positive),
@@ -47,23 +49,51 @@ const scalingJson = z.discriminatedUnion("rope_type", [
 ]);
 
 /** `rope_parameters` (current) or `rope_scaling` (older) of a config.json. */
-export const ropeJson = z.preprocess(renameType, scalingJson).nullish();
+const ropeJson = z.preprocess(renameType, scalingJson).nullish();
+
+/** Keys of rotary positions: all in `rope_parameters`, or the base beside `rope_scaling`. */
+export const ropeKeys = {
+  rope_theta: positive.nullish(),
+  rope_scaling: ropeJson,
+  rope_parameters: ropeJson,
+  /** Some releases repeat here what longrope's parameters hold. */
+  original_max_position_embeddings: positive.int().nullish(),
+};
+
+/** The part of a head that turns, for families that turn only a part. */
+export const partialRotaryKey = { partial_rotary_factor: positive.max(1).nullish() };
 
 type RopeJson = z.infer<typeof scalingJson>;
 
-/** Reads both forms: all in `rope_parameters`, or the base beside `rope_scaling`. */
-export function ropeFromJson(json: {
-  readonly rope_parameters?: RopeJson | null;
-  readonly rope_scaling?: RopeJson | null;
-  readonly rope_theta?: number | null;
-  readonly max_position_embeddings: number;
-}): { readonly theta: number; readonly scaling: RopeScaling } {
-  const rope = json.rope_parameters ?? json.rope_scaling ?? { rope_type: "default" };
-  const theta = rope.rope_theta ?? json.rope_theta ?? 10_000;
-  return { theta, scaling: scalingFromJson(rope, json.max_position_embeddings) };
+interface RopeKeysJson {
+  readonly rope_parameters?: RopeJson | null | undefined;
+  readonly rope_scaling?: RopeJson | null | undefined;
+  readonly rope_theta?: number | null | undefined;
+  readonly original_max_position_embeddings?: number | null | undefined;
+  readonly partial_rotary_factor?: number | null | undefined;
 }
 
-function scalingFromJson(rope: RopeJson, maxSeqLen: number): RopeScaling {
+/** Reads both forms. */
+export function ropeFromJson(
+  json: RopeKeysJson,
+  { headDim, maxSeqLen, theta: usual = 10_000 }: { headDim: number; maxSeqLen: number; theta?: number },
+): RopePositions {
+  const rope = json.rope_parameters ?? json.rope_scaling ?? { rope_type: "default" };
+  const theta = rope.rope_theta ?? json.rope_theta ?? usual;
+  const fraction = rope.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
+  const original = json.original_max_position_embeddings ?? maxSeqLen;
+  return {
+    kind: "rope",
+    theta,
+    scaling: scalingFromJson(rope, { maxSeqLen, original }),
+    ...(fraction === 1 ? {} : { rotaryDim: Math.floor(headDim * fraction) }),
+  };
+}
+
+function scalingFromJson(
+  rope: RopeJson,
+  { maxSeqLen, original: usual }: { readonly maxSeqLen: number; readonly original: number },
+): RopeScaling {
   switch (rope.rope_type) {
     case "default":
       return { kind: "default" };
@@ -81,7 +111,7 @@ function scalingFromJson(rope: RopeJson, maxSeqLen: number): RopeScaling {
       return withoutUndefined({
         kind: "yarn" as const,
         factor: rope.factor,
-        originalMaxSeqLen: rope.original_max_position_embeddings ?? maxSeqLen,
+        originalMaxSeqLen: rope.original_max_position_embeddings ?? usual,
         betaFast: rope.beta_fast,
         betaSlow: rope.beta_slow,
         truncate: rope.truncate,
@@ -93,7 +123,7 @@ function scalingFromJson(rope: RopeJson, maxSeqLen: number): RopeScaling {
       // Transformers takes the length of the config, also where an original one is given.
       return { kind: "dynamic", factor: rope.factor, originalMaxSeqLen: maxSeqLen };
     case "longrope": {
-      const originalMaxSeqLen = rope.original_max_position_embeddings ?? maxSeqLen;
+      const originalMaxSeqLen = rope.original_max_position_embeddings ?? usual;
       return withoutUndefined({
         kind: "longrope" as const,
         factor: rope.factor ?? maxSeqLen / originalMaxSeqLen,
@@ -108,12 +138,17 @@ function scalingFromJson(rope: RopeJson, maxSeqLen: number): RopeScaling {
   }
 }
 
-/** The inverse: `rope_theta` and `rope_scaling`, a form that every release of transformers reads. */
-export function ropeToJson({ theta, scaling }: { readonly theta: number; readonly scaling: RopeScaling }): {
-  rope_theta: number;
-  rope_scaling: Record<string, unknown> | null;
-} {
+/** The inverse: `rope_theta` and `rope_scaling`, a form that every release of transformers reads; nothing for other positions. */
+export function ropeToJson(positions: Positions): Record<string, unknown> {
+  if (positions.kind !== "rope") return {};
+  const { theta, scaling } = positions;
   return { rope_theta: theta, rope_scaling: scaling.kind === "default" ? null : scalingToJson(scaling) };
+}
+
+/** `partial_rotary_factor`, the inverse of the part of a head that turns. */
+export function partialRotaryToJson({ positions, headDim }: DecoderConfig): Record<string, unknown> {
+  if (positions.kind !== "rope") return {};
+  return { partial_rotary_factor: (positions.rotaryDim ?? headDim) / headDim };
 }
 
 function scalingToJson(scaling: RopeScaling): Record<string, unknown> {
@@ -131,7 +166,8 @@ function scalingToJson(scaling: RopeScaling): Record<string, unknown> {
 function renameType(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   const { type, ...rest } = value as Record<string, unknown>;
-  return { rope_type: type, ...rest };
+  // "su" is the name that longrope had in the first releases of Phi-3.
+  return { rope_type: type === "su" ? "longrope" : (type ?? "default"), ...rest };
 }
 
 function withoutUndefined<T extends object>(value: T): T {

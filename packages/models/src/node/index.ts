@@ -1,1 +1,1 @@
-export { openModel, saveModelDirectory } from "./model-directory.js";
+export { openAnyModel, openModel, saveModelDirectory } from "./model-directory.js";

@@ -1,5 +1,5 @@
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
-import { type LoadedModel, loadModel } from "../load-model.js";
+import { type AnyModel, type LoadedModel, loadAnyModel, loadModel } from "../load-model.js";
 import type { LoadWeightsOptions } from "../load-weights.js";
 import { type SaveModelOptions, saveModel } from "../save-model.js";
 
@@ -8,10 +8,15 @@ export async function openModel(directory: string, options: LoadWeightsOptions):
   return loadModel(directorySource(directory), options);
 }
 
+/** Loads a model of whatever architecture from a directory on disk; see `loadAnyModel`. */
+export async function openAnyModel(directory: string, options: LoadWeightsOptions): Promise<AnyModel> {
+  return loadAnyModel(directorySource(directory), options);
+}
+
 /** Writes a model as a Hugging Face directory on disk; see `saveModel`. */
 export async function saveModelDirectory(
   directory: string,
-  model: Pick<LoadedModel, "config" | "weights">,
+  model: Pick<AnyModel, "config" | "weights">,
   options: SaveModelOptions = {},
 ): Promise<void> {
   await saveModel(directorySink(directory), model, options);

@@ -1,0 +1,55 @@
+import type { Device, Tensor } from "@heddle/tensor";
+import type { ModelConfig } from "./config.js";
+import type { Decoder } from "./create-decoder.js";
+
+/** Makes the tensor of one leaf. */
+export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;
+
+/** A model's parts that computing needs. */
+export interface ModelParts<Config extends ModelConfig = ModelConfig, Weights = unknown> {
+  readonly config: Config;
+  readonly weights: Weights;
+  readonly device: Device;
+}
+
+/** Token ids on the host, rows of one length each; what every architecture can be asked for logits with. */
+export interface TokenRows {
+  readonly ids: readonly ArrayLike<number>[];
+  /** 1 for tokens, 0 for padding. Default: no padding. */
+  readonly attentionMask?: readonly ArrayLike<number>[];
+  /** Which part of the input a token belongs to, for encoders that tell parts apart. */
+  readonly tokenTypeIds?: readonly ArrayLike<number>[];
+  /** What the decoder of an encoder-decoder has seen so far, and its mask. */
+  readonly decoderIds?: readonly ArrayLike<number>[];
+  readonly decoderAttentionMask?: readonly ArrayLike<number>[];
+}
+
+/** A decoder under way: what `generate` feeds first and where it goes on. */
+export interface StartedDecoder {
+  readonly decoder: Decoder;
+  /** Ids to feed before the first new token: the prompt, or the start token of an encoder-decoder. */
+  readonly ids: Int32Array;
+}
+
+/**
+ * A kind of model: how its tree of weights is built from a configuration, and what runs it. Families name theirs; loading,
+ * saving and the commands know this interface only.
+ */
+export interface Architecture<Config extends ModelConfig = ModelConfig, Weights = unknown, Inputs = never> {
+  /** Such as "decoder". */
+  readonly name: string;
+  /** Builds the tree that a configuration calls for, asking `make` for every leaf. */
+  buildWeights(config: Config, make: MakeWeight): Weights;
+  /** Logits of inputs on the device. Borrows everything; the caller disposes the logits. */
+  forward(model: ModelParts<Config, Weights>, inputs: Inputs): Tensor;
+  /** Logits of token rows on the host. @throws HeddleError "config" or "shape" for rows that the model cannot take */
+  logits(model: ModelParts<Config, Weights>, rows: TokenRows): Tensor;
+  /** Makes what `generate` drives. Absent where the architecture generates no text. */
+  start?(
+    model: ModelParts<Config, Weights>,
+    promptIds: Int32Array,
+    options: { readonly maxTokens: number },
+  ): Promise<StartedDecoder>;
+  /** Most tokens that can follow a prompt of this length; at most `config.maxSeqLen - length` where it is absent. */
+  roomAfter?(config: Config, promptLength: number): number;
+}

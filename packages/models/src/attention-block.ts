@@ -1,0 +1,147 @@
+import { clamp, concat, invariant, linear, type Tensor } from "@heddle/tensor";
+import type { Attend } from "./attend.js";
+import { type AttentionConfig, type DecoderConfig, type LatentConfig, layerConfig } from "./config.js";
+import { normalize } from "./norm.js";
+import { slopesOf } from "./rotation.js";
+import type { AttentionWeights, LinearWeights, NormWeights } from "./weights.js";
+
+/** Turns queries or keys [B, H, T, R] by their positions; the identity where positions are not rotary. */
+export type Rotate = (x_BHTR: Tensor) => Tensor;
+
+interface HeadsOfInput {
+  readonly query_BHTD: Tensor;
+  readonly key_BGTD: Tensor;
+  readonly value_BGTD: Tensor;
+}
+
+/**
+ * Self-attention of one layer: project to heads, norm, rotate, attend, project back.
+ *
+ * Shapes: x [B, T, E] -> [B, T, E].
+ */
+export function selfAttention(
+  {
+    config,
+    rotate,
+    attend,
+  }: { readonly config: DecoderConfig; readonly rotate: Rotate; readonly attend: Attend },
+  weights: AttentionWeights,
+  { x_BTE, layer }: { readonly x_BTE: Tensor; readonly layer: number },
+): Tensor {
+  const { attention, positions, numKvHeads } = layerConfig(config, layer);
+  const { numHeads } = config;
+  const heads =
+    attention.latent === undefined
+      ? projectHeads({ config, attention, numKvHeads, rotate }, weights, x_BTE)
+      : projectLatent({ config, latent: attention.latent, rotate }, weights, x_BTE);
+  const { scale, softcap, window } = attention;
+  const seen_BHTD = attend(layer, {
+    ...heads,
+    scale,
+    softcap,
+    window,
+    slopes: positions.kind === "alibi" ? slopesOf(positions, numHeads) : undefined,
+    sinks: weights.sinks,
+  });
+  return project(weights.output, joinHeads(seen_BHTD));
+}
+
+function projectHeads(
+  {
+    config: { numHeads, headDim },
+    attention: { clip, queryKeyNorm },
+    numKvHeads,
+    rotate,
+  }: {
+    readonly config: DecoderConfig;
+    readonly attention: AttentionConfig;
+    readonly numKvHeads: number;
+    readonly rotate: Rotate;
+  },
+  { query, key, value, queryNorm, keyNorm }: AttentionWeights,
+  x_BTE: Tensor,
+): HeadsOfInput {
+  invariant(key && value, "attention without a latent cache has key and value weights");
+  const cut = (x: Tensor) => (clip === undefined ? x : clamp(x, { min: -clip, max: clip }));
+  const heads = (part: LinearWeights, count: number, norm?: NormWeights) => {
+    const whole = project(part, x_BTE);
+    const isWhole = queryKeyNorm?.over === "all" && norm !== undefined;
+    const x = cut(isWhole ? normalize(queryKeyNorm, norm, whole) : whole);
+    const split = splitHeads(x, count, headDim);
+    if (queryKeyNorm === undefined || norm === undefined || isWhole) return split;
+    return normalize(queryKeyNorm, queryKeyNorm.over === "own" ? byHead(norm) : norm, split);
+  };
+  return {
+    query_BHTD: rotate(heads(query, numHeads, queryNorm)),
+    key_BGTD: rotate(heads(key, numKvHeads, keyNorm)),
+    value_BGTD: heads(value, numKvHeads),
+  };
+}
+
+/** Norm weights [H, D] of each head, to broadcast over tokens: [H, 1, D]. */
+function byHead({ weight, bias }: NormWeights): NormWeights {
+  return {
+    ...(weight === undefined ? {} : { weight: weight.expandDims(1) }),
+    ...(bias === undefined ? {} : { bias: bias.expandDims(1) }),
+  };
+}
+
+/** Latent attention with its keys and values written out, one of each a head. @see arXiv:2405.04434, equations 37 to 47 */
+function projectLatent(
+  {
+    config: { numHeads, headDim, norm },
+    latent: { kvRank, ropeDim, valueDim },
+    rotate,
+  }: { readonly config: DecoderConfig; readonly latent: LatentConfig; readonly rotate: Rotate },
+  weights: AttentionWeights,
+  x_BTE: Tensor,
+): HeadsOfInput {
+  const { query, queryDown, queryDownNorm, kvDown, kvDownNorm, kvUp } = weights;
+  invariant(kvDown && kvDownNorm && kvUp, "latent attention has down and up projections");
+  const isLowRank = queryDown !== undefined && queryDownNorm !== undefined;
+  const query_BTQ = isLowRank ? normalize(norm, queryDownNorm, project(queryDown, x_BTE)) : x_BTE;
+  const [plainQuery, turningQuery] = cutLast(splitHeads(project(query, query_BTQ), numHeads, headDim), [
+    headDim - ropeDim,
+    ropeDim,
+  ]);
+  const [latent_BTC, turningKey_BTR] = cutLast(project(kvDown, x_BTE), [kvRank, ropeDim]);
+  const up_BHTX = splitHeads(
+    project(kvUp, normalize(norm, kvDownNorm, latent_BTC)),
+    numHeads,
+    headDim - ropeDim + valueDim,
+  );
+  const [plainKey, value_BGTD] = cutLast(up_BHTX, [headDim - ropeDim, valueDim]);
+  const sharedKey = rotate(splitHeads(turningKey_BTR, 1, ropeDim));
+  const [numRows = 1, , length = 1] = plainKey.shape;
+  const turningKey = sharedKey.broadcastTo([numRows, numHeads, length, ropeDim]);
+  return {
+    query_BHTD: concat([plainQuery, rotate(turningQuery)], { axis: 3 }),
+    key_BGTD: concat([plainKey, turningKey], { axis: 3 }),
+    value_BGTD,
+  };
+}
+
+function cutLast(x: Tensor, sizes: readonly [number, number]): readonly [Tensor, Tensor] {
+  const [first, second] = x.split(sizes, { axis: -1 });
+  invariant(first && second, "two sizes give two parts");
+  return [first, second];
+}
+
+/** x W^T + b. */
+export function project({ weight, bias }: LinearWeights, x: Tensor): Tensor {
+  return linear(x, weight, bias);
+}
+
+/** [B, T, H D] -> [B, H, T, D]; with one token a row this moves no data. */
+export function splitHeads(x: Tensor, numHeads: number, headDim: number): Tensor {
+  const [numRows = 1, numTokens = 1] = x.shape;
+  if (numTokens === 1) return x.reshape([numRows, numHeads, 1, headDim]);
+  return x.reshape([numRows, numTokens, numHeads, headDim]).transpose([0, 2, 1, 3]);
+}
+
+/** [B, H, T, D] -> [B, T, H D]. */
+export function joinHeads(x: Tensor): Tensor {
+  const [numRows = 1, numHeads = 1, numTokens = 1, headDim = 1] = x.shape;
+  const ordered = numTokens === 1 ? x : x.transpose([0, 2, 1, 3]);
+  return ordered.reshape([numRows, numTokens, numHeads * headDim]);
+}

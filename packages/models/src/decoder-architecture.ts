@@ -1,0 +1,25 @@
+import type { Architecture } from "./architecture.js";
+import { batchInputs } from "./batch-inputs.js";
+import type { DecoderConfig } from "./config.js";
+import { createDecoder } from "./create-decoder.js";
+import { type DecoderInputs, decoderLogits } from "./decoder.js";
+import { buildWeights, type DecoderWeights } from "./weights.js";
+
+/** Decoders: embedding, layers of causal attention and feed-forward, unembedding. */
+export const decoder: Architecture<DecoderConfig, DecoderWeights, DecoderInputs> = {
+  name: "decoder",
+  buildWeights,
+  forward: ({ config, weights }, inputs) => decoderLogits(config, weights, inputs),
+  logits(model, { ids, attentionMask }) {
+    const inputs = batchInputs(model, ids, attentionMask);
+    try {
+      return decoderLogits(model.config, model.weights, inputs);
+    } finally {
+      inputs.dispose();
+    }
+  },
+  async start(model, promptIds, { maxTokens }) {
+    const maxSeqLen = promptIds.length + maxTokens;
+    return { decoder: createDecoder(model, { numSlots: 1, maxSeqLen }), ids: promptIds };
+  },
+};
