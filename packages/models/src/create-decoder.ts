@@ -3,6 +3,7 @@ import {
   compile,
   type Device,
   disposeTree,
+  type EmbeddingTable,
   type FloatDType,
   HeddleError,
   invariant,
@@ -203,7 +204,7 @@ async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[
 }
 
 /** Keys and values have the dtype of the activations, which is that of the embedding. */
-function floatDType({ dtype }: Tensor): FloatDType {
+function floatDType({ dtype }: EmbeddingTable): FloatDType {
   invariant(isFloat(dtype), "an embedding table holds floats");
   return dtype;
 }

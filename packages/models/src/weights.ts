@@ -1,4 +1,4 @@
-import type { LinearWeight, Tensor } from "@heddle/tensor";
+import type { EmbeddingTable, LinearWeight, Tensor } from "@heddle/tensor";
 import type { MakeWeight } from "./architecture.js";
 import {
   type AttentionConfig,
@@ -92,7 +92,7 @@ export interface LayerWeights {
 /** The weights of a decoder: a plain tree, whose paths (`layers.0.attention.query.weight`) name them. */
 export interface DecoderWeights {
   /** [V, E] */
-  readonly embedding: Tensor;
+  readonly embedding: EmbeddingTable;
   /** [maxSeqLen + offset, E]; only with learned positions. */
   readonly positionEmbedding?: Tensor;
   readonly embeddingNorm?: NormWeights;

@@ -2,8 +2,8 @@ import { arange } from "./create.js";
 import type { DType } from "./dtype.js";
 import { elementwise, type TensorOrNumber, whereOp } from "./ops/elementwise.js";
 import { expandDims } from "./ops/join.js";
+import type { EmbeddingTable } from "./ops/linear.js";
 import type { ReduceOptions } from "./ops/reduce.js";
-import { take } from "./ops/select.js";
 import type { AxisOption } from "./ops/softmax.js";
 import { scope } from "./scope.js";
 import type { Shape } from "./shape.js";
@@ -419,7 +419,7 @@ export function oneHot(ids: Tensor, depth: number, options: { readonly dtype?: D
 }
 
 /**
- * Looks up rows of a table: y = table[ids].
+ * Looks up rows of a table, dense or quantised: y = table[ids].
  *
  * Shapes: ids [..] i32 or u32, table [V, E] -> [.., E]; an id outside 0..V-1 gives zeros.
  * @param options.paddingIdx  id whose row is read but gets no gradient; default none
@@ -428,11 +428,11 @@ export function oneHot(ids: Tensor, depth: number, options: { readonly dtype?: D
  */
 export function embedding(
   ids: Tensor,
-  table: Tensor,
+  table: Pick<EmbeddingTable, "device" | "take">,
   options: { readonly paddingIdx?: number } = {},
 ): Tensor {
   return scope(table.device, () => {
-    const rows = take(table, ids);
+    const rows = table.take(ids);
     if (options.paddingIdx === undefined) return rows;
     // The padding row is used as it is but gets no gradient.
     return whereOp(expandDims(ids.equal(options.paddingIdx), ids.rank), rows.detach(), rows);

@@ -26,7 +26,15 @@ export type {
   Plan,
   Program,
 } from "./device.js";
-export { byteWidth, type DType, dtypes, type FloatDType, isFloat } from "./dtype.js";
+export {
+  byteWidth,
+  type DType,
+  dtypes,
+  type FloatDType,
+  f16ToNumber,
+  isFloat,
+  numberToF16,
+} from "./dtype.js";
 export { HeddleError, type HeddleErrorCode, invariant } from "./error.js";
 export type { Expression, ExpressionNode, ScalarOp } from "./expression.js";
 export {
@@ -81,6 +89,7 @@ export {
   triu,
   where,
 } from "./functions.js";
+export { type GgmlType, ggmlTypeInfo, ggmlTypeOf, ggmlTypes } from "./ggml-type.js";
 export { checkpoint } from "./grad/checkpoint.js";
 export { type ValueAndGrad, type ValueGradAndAux, valueAndGrad } from "./grad/value-and-grad.js";
 export { nextTurn } from "./next-turn.js";
@@ -92,7 +101,7 @@ export type { TensorOrNumber } from "./ops/elementwise.js";
 export { fillLike } from "./ops/fill.js";
 export { writeInto } from "./ops/indexing.js";
 export { concat, expandDims, pad, split, squeeze, stack } from "./ops/join.js";
-export { type LinearWeight, linear } from "./ops/linear.js";
+export { type EmbeddingTable, type LinearWeight, linear } from "./ops/linear.js";
 export { type CrossEntropyOptions, crossEntropy } from "./ops/loss.js";
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { type LayerNormOptions, layerNorm, rmsNorm } from "./ops/norm.js";

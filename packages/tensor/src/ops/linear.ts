@@ -1,3 +1,5 @@
+import type { Device } from "../device.js";
+import type { DType } from "../dtype.js";
 import { scope } from "../scope.js";
 import type { Tensor } from "../tensor.js";
 
@@ -10,6 +12,18 @@ export interface LinearWeight {
   readonly inFeatures: number;
   readonly outFeatures: number;
   apply(x: Tensor): Tensor;
+}
+
+/**
+ * A table of rows that can be looked up and, where the unembedding is tied to it, applied: a matrix or a quantised one.
+ *
+ * Shapes: take, ids [..] i32 or u32 -> [.., inFeatures] of `dtype`; an id outside 0..outFeatures-1 gives zeros.
+ */
+export interface EmbeddingTable extends LinearWeight {
+  readonly device: Device;
+  /** Dtype of the rows that `take` gives. */
+  readonly dtype: DType;
+  take(ids: Tensor): Tensor;
 }
 
 /**

@@ -1,0 +1,15 @@
+export {
+  BLOCK_SIZE,
+  codePieces,
+  PANEL_ROWS,
+  type PartName,
+  panelCounts,
+  partNames,
+  partTypes,
+  type QuantFormat,
+  type QuantLayout,
+} from "./quant-format.js";
+export { formatOfBlocks, quantBlockTypes, quantFromBlocks } from "./quant-from-blocks.js";
+export { type QuantParts, QuantTensor, quantFromParts } from "./quant-tensor.js";
+export { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
+export { everyMatrix, type QuantRecipe, quantizeWeights } from "./quantize-weights.js";

@@ -1,0 +1,36 @@
+import { defineOp, HeddleError, matmul, type Op, type Tensor } from "@heddle/tensor";
+import { quantLinearWasm } from "../kernels/quant-linear.wasm.js";
+import type { QuantLayout } from "../quant-format.js";
+import { dequantizeOp } from "./dequantize.js";
+
+/**
+ * y = x W^T with a quantised W.
+ *
+ * Inputs: x [.., in] f32 (f64 on the reference device), then the weight's tensors. Shapes: -> [.., out]. The CPU's kernel
+ * rounds x to int8 in blocks of 32 first; the gradient to x is that of the exact product.
+ */
+export const quantLinearOp: Op<QuantLayout> = defineOp({
+  name: "quantLinear",
+  infer([x], { inFeatures, outFeatures }) {
+    if (x === undefined) return [];
+    if (x.shape.at(-1) !== inFeatures) {
+      throw new HeddleError(
+        "shape",
+        `linear: x must end in the weight's inFeatures; got x [${x.shape.join(", ")}], a quantised weight [${outFeatures}, ${inFeatures}]. Reshape x.`,
+        { x: x.shape, inFeatures, outFeatures },
+      );
+    }
+    return [{ shape: [...x.shape.slice(0, -1), outFeatures], dtype: x.dtype }];
+  },
+  reference([x, ...parts], layout) {
+    if (x === undefined) return [];
+    return [matmul(x, widened(layout, parts, x), { transposeB: true })];
+  },
+  vjp: ({ inputs: [x, ...parts], grads: [grad], params }) =>
+    x === undefined || grad === undefined ? [] : [matmul(grad, widened(params, parts, x))],
+  kernels: { wasm: quantLinearWasm },
+});
+
+function widened(layout: QuantLayout, parts: readonly Tensor[], { dtype }: Tensor): Tensor {
+  return dequantizeOp.call(parts, { ...layout, dtype: dtype === "f64" ? "f64" : "f32" });
+}
