@@ -18,6 +18,7 @@ interface Manifest {
   readonly heddle?: { readonly layer?: number };
   readonly dependencies?: Record<string, string>;
   readonly peerDependencies?: Record<string, string>;
+  readonly peerDependenciesMeta?: Record<string, { readonly optional?: boolean }>;
   readonly optionalDependencies?: Record<string, string>;
   readonly devDependencies?: Record<string, string>;
 }
@@ -30,7 +31,10 @@ export function readWorkspace(root: string): WorkspacePackage[] {
 
 function readPackage(root: string, folder: string): WorkspacePackage {
   const manifest: Manifest = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
-  const { dependencies, peerDependencies, optionalDependencies, devDependencies } = manifest;
+  const { dependencies, peerDependencies, optionalDependencies, devDependencies, peerDependenciesMeta } =
+    manifest;
+  // An optional peer is loaded by a name in a variable, so that bundlers do not look for it.
+  const peers = Object.keys(peerDependencies ?? {}).filter((peer) => !peerDependenciesMeta?.[peer]?.optional);
   const paths = globSync(`${folder}/**/*.{ts,tsx}`, {
     cwd: root,
     exclude: (name) => name === "node_modules" || name === "dist",
@@ -39,7 +43,7 @@ function readPackage(root: string, folder: string): WorkspacePackage {
     name: manifest.name,
     folder,
     layer: manifest.heddle?.layer,
-    dependencies: Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies }),
+    dependencies: [...Object.keys({ ...dependencies, ...optionalDependencies }), ...peers],
     devDependencies: Object.keys(devDependencies ?? {}),
     files: paths.sort().map((path) => readSource(path, readFileSync(join(root, path), "utf8"))),
   };

@@ -18,7 +18,7 @@ const reporters = (suite: string) => [
   "--reporter=json",
   `--outputFile.json=${reportOf(suite)}`,
 ];
-const vitest = (suite: "data" | "browser"): Step => ({
+const vitest = (suite: "data" | "browser" | "gpu"): Step => ({
   name: `${suite} tests`,
   command: ["vitest", "run", "--config", `tooling/vitest/${suite}.config.ts`, ...reporters(suite)],
   report: reportOf(suite),
@@ -32,6 +32,7 @@ const steps: readonly Step[] = [
   { name: "build", command: ["npm", "run", "build", "--", "--output-logs=new-only"] },
   { name: "tarballs", command: ["node", "tooling/pack/main.ts"] },
   { name: "smoke project", command: ["node", "tooling/smoke/main.ts"] },
+  vitest("gpu"),
   vitest("browser"),
   vitest("data"),
   { name: "support table", command: ["node", "tooling/support/main.ts", "--check"] },

@@ -5,7 +5,7 @@ import { resultsFolder, root } from "../checks/command.ts";
 import { readReport } from "../checks/suite-report.ts";
 import { gapOf, staleLines, supportTable } from "./table.ts";
 
-const suites = ["unit", "data", "browser"];
+const suites = ["unit", "gpu", "data", "browser"];
 const path = join(root, "SUPPORT.md");
 
 const reports = suites.map((suite) => {

@@ -26,16 +26,16 @@ test("a row per concept, a column per kind", () => {
     "
     ## attention
 
-    | concept | unit | property | data | browser |
-    |---|---:|---:|---:|---:|
-    | leak | 1, 1 failed |  |  |  |
-    | masks | 2, 1 skipped | 1 |  |  |
+    | concept | unit | property | gpu | data | browser |
+    |---|---:|---:|---:|---:|---:|
+    | leak | 1, 1 failed |  |  |  |  |
+    | masks | 2, 1 skipped | 1 |  |  |  |
 
     ## cli
 
-    | concept | unit | property | data | browser |
-    |---|---:|---:|---:|---:|
-    | serve |  |  | 1 |  |
+    | concept | unit | property | gpu | data | browser |
+    |---|---:|---:|---:|---:|---:|
+    | serve |  |  |  | 1 |  |
     "
   `);
 });
@@ -43,7 +43,7 @@ test("a row per concept, a column per kind", () => {
 test("a claim is stale when its row is gone, not when its number changed", () => {
   const fresh = supportTable(reports, "/repo");
   expect(staleLines(fresh.replace("| leak | 1,", "| leak | 7,"), fresh)).toEqual([]);
-  expect(staleLines(`${fresh}| gone | 1 |  |  |  |\n`, fresh)).toEqual(["| gone | 1 |  |  |  |"]);
+  expect(staleLines(`${fresh}| gone | 1 |  |  |  |  |\n`, fresh)).toEqual(["| gone | 1 |  |  |  |  |"]);
 });
 
 test("what a README says is not there yet stands under its area, and is no claim", () => {

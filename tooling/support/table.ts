@@ -2,7 +2,7 @@ import { relative } from "node:path";
 import type { SuiteReport } from "../checks/suite-report.ts";
 
 /** How a concept is tested; the kind is in the test file's name. */
-const kinds = ["unit", "property", "data", "browser"] as const;
+const kinds = ["unit", "property", "gpu", "data", "browser"] as const;
 type Kind = (typeof kinds)[number];
 
 interface Tally {
@@ -15,7 +15,7 @@ const introduction = `# What works
 
 Generated from the results of the tests by \`npm run support\`; a number is how many tests of that kind passed.
 *Unit* tests compare with values worked out by hand and with golden data of other libraries, *property* tests try
-random inputs, *data* tests run real models and texts, *browser* tests run in Chromium. What is not there yet is taken
+random inputs, *gpu* tests run on a WebGPU adapter (in software where the machine has no GPU), *data* tests run real models and texts, *browser* tests run in Chromium. What is not there yet is taken
 from the README of each package.
 `;
 
@@ -75,8 +75,8 @@ export function staleLines(stored: string, fresh: string): string[] {
 function classify(path: string): { area: string; concept: string; kind: Kind } {
   const [, area = "", ...rest] = path.split("/");
   const file = rest.join("/").replace(/^(src|test)\//, "");
-  const found = /\.(property|data|browser)\.test\.tsx?$/.exec(file)?.[1];
-  const concept = file.replace(/(\.(property|data|browser))?\.test\.tsx?$/, "");
+  const found = /\.(property|gpu|data|browser)\.test\.tsx?$/.exec(file)?.[1];
+  const concept = file.replace(/(\.(property|gpu|data|browser))?\.test\.tsx?$/, "");
   return {
     area: path.startsWith("tooling/") ? "tooling" : area,
     concept,

@@ -3,13 +3,14 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { sourceAlias } from "./source-alias.ts";
 
 const root = join(import.meta.dirname, "../..");
-const special = ["**/*.data.test.ts", "**/*.browser.test.ts"];
+const special = ["**/*.data.test.ts", "**/*.browser.test.ts", "**/*.gpu.test.ts"];
 
 /**
- * The three suites: `unit` needs only this repository; `data` reads real models and texts from the folder
- * HEDDLE_DATA (default `../shared/data`); `browser` drives Chromium. The last two run one file at a time.
+ * The four suites: `unit` needs only this repository; `data` reads real models and texts from the folder
+ * HEDDLE_DATA (default `../shared/data`); `browser` drives Chromium; `gpu` needs an adapter. The last three run one file
+ * at a time.
  */
-export function suite(name: "unit" | "data" | "browser"): ViteUserConfig {
+export function suite(name: "unit" | "data" | "browser" | "gpu"): ViteUserConfig {
   const isUnit = name === "unit";
   const timeoutMs = isUnit ? 30_000 : 600_000;
   return defineConfig({

@@ -1,4 +1,4 @@
-import type { Device } from "./device.js";
+import type { Device, DeviceBuffer } from "./device.js";
 import type { DType } from "./dtype.js";
 import { HeddleError } from "./error.js";
 import { randomWords, seedToKey, stream, wordToUnit } from "./philox.js";
@@ -33,6 +33,27 @@ export function fromBytes(device: Device, type: TensorType, bytes: Uint8Array): 
   }
   const storage = Storage.allocate(device, bytes.byteLength);
   device.write(storage.buffer, bytes);
+  return new Tensor(device, { shape: [...type.shape], dtype: type.dtype }, { kind: "storage", storage });
+}
+
+/**
+ * Makes a tensor of a buffer that its device already has; for authors of devices. No copy is made.
+ *
+ * Shapes: -> type.shape.
+ * @returns a tensor that the caller owns; freeing it hands the buffer to `device.free`
+ * @throws HeddleError "shape" if the buffer is smaller than the type
+ */
+export function fromDeviceBuffer(device: Device, type: TensorType, buffer: DeviceBuffer): Tensor {
+  checkShape("fromDeviceBuffer", type.shape);
+  checkDType("fromDeviceBuffer", device, type.dtype);
+  if (buffer.byteLength < byteLengthOf(type)) {
+    throw new HeddleError(
+      "shape",
+      `fromDeviceBuffer: the buffer must hold ${type.dtype}${formatShape(type.shape)}, ${byteLengthOf(type)} bytes; got ${buffer.byteLength}. Check shape and dtype.`,
+      { shape: type.shape, dtype: type.dtype, byteLength: buffer.byteLength },
+    );
+  }
+  const storage = Storage.adopt(device, buffer);
   return new Tensor(device, { shape: [...type.shape], dtype: type.dtype }, { kind: "storage", storage });
 }
 

@@ -29,11 +29,21 @@ export interface MemoryReport {
 export interface DeviceLimits {
   readonly maxBufferBytes: number;
   readonly threads: number;
+  /** Most buffers that one launch may use; default: any number. */
+  readonly maxLaunchBuffers?: number;
 }
 
-/** Where a launch in a plan finds a buffer: inside the plan's arena, or handed in at each run. */
+/**
+ * Where a launch in a plan finds a buffer: inside the plan's arena, or handed in at each run. `memory` numbers the values of
+ * the arena, for devices that lay them out in another way than the offsets say.
+ */
 export type BufferRef =
-  | { readonly kind: "arena"; readonly byteOffset: number; readonly byteLength: number }
+  | {
+      readonly kind: "arena";
+      readonly memory: number;
+      readonly byteOffset: number;
+      readonly byteLength: number;
+    }
   | { readonly kind: "slot"; readonly index: number };
 
 /** A flat list of launches with every buffer decided; what `compile` hands to a device. */
@@ -48,6 +58,8 @@ export interface Program {
 export interface Plan {
   /** Runs every launch in order; `buffers[i]` stands for slot i. Borrows the buffers. */
   run(buffers: readonly DeviceBuffer[]): void;
+  /** Bytes of the arena where the device laid it out anew. */
+  readonly arenaBytes?: number;
   /** Frees the arena. */
   dispose(): void;
 }
@@ -58,6 +70,8 @@ export interface OpCall<Params = unknown> {
   readonly params: Params;
   readonly inputs: readonly TensorType[];
   readonly outputs: readonly TensorType[];
+  /** For each input the output that lies in the same memory, where one does: a fused kernel that updates in place. */
+  readonly overwrittenBy?: readonly (number | undefined)[];
 }
 
 /**

@@ -3,6 +3,7 @@ export { type CpuDevice, type CpuOptions, cpu } from "./cpu/device.js";
 export {
   arange,
   fromBytes,
+  fromDeviceBuffer,
   full,
   type NestedNumbers,
   ones,

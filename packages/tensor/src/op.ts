@@ -9,6 +9,7 @@ import { scope } from "./scope.js";
 import { formatType, type TensorType } from "./shape.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
+import type { WgslKernelFactory } from "./wgsl/kernel-factory.js";
 
 /** What a gradient rule is given. */
 export interface VjpContext<Params> {
@@ -45,7 +46,7 @@ export interface OpSpec<Params = unknown> {
   readonly alias?: boolean;
   /** Inputs that the op changes in place. */
   readonly mutates?: readonly number[];
-  readonly kernels?: { readonly wasm?: WasmKernelFactory<Params> };
+  readonly kernels?: { readonly wasm?: WasmKernelFactory<Params>; readonly wgsl?: WgslKernelFactory<Params> };
 }
 
 /** A defined op: call `apply` with tensors and parameters. */

@@ -16,6 +16,11 @@ export class Storage {
     return new Storage(device, device.alloc(byteLength));
   }
 
+  /** Takes over a buffer that the device already has. */
+  static adopt(device: Device, buffer: DeviceBuffer): Storage {
+    return new Storage(device, buffer);
+  }
+
   retain(): this {
     invariant(this.#references > 0, "a freed storage was retained");
     this.#references++;

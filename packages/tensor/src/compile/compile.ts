@@ -1,4 +1,4 @@
-import type { BufferRef, Device, DeviceBuffer, Plan } from "../device.js";
+import type { BufferRef, Device, DeviceBuffer, OpCall, Plan } from "../device.js";
 import { HeddleError, invariant } from "../error.js";
 import { deviceOfTree, tensorsOf } from "../grad/value-and-grad.js";
 import { byteLengthOf } from "../reference/host-array.js";
@@ -250,7 +250,12 @@ function buildPlan(
   const refOf = ({ type, memory }: Step["inputs"][number]): BufferRef => {
     const index = slotOf.get(memory);
     if (index !== undefined) return { kind: "slot", index };
-    return { kind: "arena", byteOffset: arenaRef.get(memory) ?? 0, byteLength: byteLengthOf(type) };
+    return {
+      kind: "arena",
+      memory: memories.indexOf(memory),
+      byteOffset: arenaRef.get(memory) ?? 0,
+      byteLength: byteLengthOf(type),
+    };
   };
   const launches = steps.map((step) => {
     const call = {
@@ -258,6 +263,7 @@ function buildPlan(
       params: step.params,
       inputs: step.inputs.map(({ type }) => type),
       outputs: step.outputs.map(({ type }) => type),
+      ...overwritten(step),
     };
     const kernel = graph.device.lower(call);
     if (kernel === undefined) {
@@ -276,12 +282,21 @@ function buildPlan(
   });
   return {
     plan,
-    arenaBytes,
+    arenaBytes: plan.arenaBytes ?? arenaBytes,
     launches: launches.map(({ kernel }) => ({
       name: kernel.name,
       executedOn: kernel.executedOn ?? graph.device.kind,
     })),
   };
+}
+
+/** Which inputs of a step lie in the memory of one of its outputs. */
+function overwritten({ inputs, outputs }: Step): Pick<OpCall, "overwrittenBy"> {
+  const overwrittenBy = inputs.map(({ memory }) => {
+    const output = outputs.findIndex((candidate) => candidate.memory === memory);
+    return output < 0 ? undefined : output;
+  });
+  return overwrittenBy.some((output) => output !== undefined) ? { overwrittenBy } : {};
 }
 
 function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): unknown {

@@ -15,8 +15,10 @@ export interface Step {
   readonly ops: number;
 }
 
-const maxInputs = 12;
 const maxNodes = 96;
+
+/** Inputs of a fused kernel: at most 12, fewer where the device binds few buffers at once (two are left for results). */
+const maxInputsOf = (graph: Graph): number => Math.min(12, (graph.device.limits.maxLaunchBuffers ?? 14) - 2);
 
 /**
  * A set of elementwise ops of one shape that will run as one kernel, as late as possible.
@@ -44,6 +46,7 @@ export function fuse(graph: Graph, nodes: readonly GraphNode[], results: readonl
 
 class Fuser {
   readonly #graph: Graph;
+  readonly #maxInputs: number;
   readonly #steps: Step[] = [];
   readonly #open = new Set<Group>();
   /** Reads still to come of each memory; results count as one that never comes. */
@@ -51,6 +54,7 @@ class Fuser {
 
   constructor(graph: Graph, nodes: readonly GraphNode[], results: readonly number[]) {
     this.#graph = graph;
+    this.#maxInputs = maxInputsOf(graph);
     for (const node of nodes) for (const input of node.inputs) this.#count(input, 1);
     for (const result of results) this.#count(result, 1);
   }
@@ -59,7 +63,8 @@ class Fuser {
     const types = node.inputs.map((input) => this.#type(input));
     const expression = node.spec.expression?.(types, node.params);
     if (this.#absorbsWrite(node)) return;
-    if (expression && node.outputs.length === 1 && types.length <= maxInputs) this.#addElementwise(node);
+    if (expression && node.outputs.length === 1 && types.length <= this.#maxInputs)
+      this.#addElementwise(node);
     else if (node.spec.reduction) this.#addReduction(node);
     else this.#addPlain(node);
     for (const input of node.inputs) this.#count(input, -1);
@@ -104,7 +109,7 @@ class Fuser {
     if (first === undefined) return undefined;
     const inputs = new Set(groups.flatMap((group) => group.builder.inputs).concat(node.inputs));
     const nodes = groups.reduce((sum, group) => sum + group.builder.nodes.length, 0);
-    if (inputs.size > maxInputs || nodes > maxNodes) {
+    if (inputs.size > this.#maxInputs || nodes > maxNodes) {
       for (const group of groups) this.#close(group);
       return undefined;
     }

@@ -153,7 +153,7 @@ describe("cpu", () => {
     const double = lower(device, callOf(twice, length));
     const bytes = length * 4;
     const inArena = (index: number) =>
-      ({ kind: "arena", byteOffset: index * 20_032, byteLength: bytes }) as const;
+      ({ kind: "arena", memory: index, byteOffset: index * 20_032, byteLength: bytes }) as const;
     const slot = (index: number) => ({ kind: "slot", index }) as const;
     const program: Program = {
       arenaBytes: 2 * 20_032,

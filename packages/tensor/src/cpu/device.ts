@@ -1,3 +1,4 @@
+import { callKey } from "../call-key.js";
 import type {
   Device,
   DeviceBuffer,
@@ -13,7 +14,7 @@ import { HeddleError, invariant } from "../error.js";
 import { detectFeatures } from "./features.js";
 import type { CpuFeatures } from "./kernel.js";
 import type { CpuKernel } from "./kernel-factory.js";
-import { callKey, lowerCall } from "./lower.js";
+import { lowerCall } from "./lower.js";
 import { LinearMemory } from "./memory.js";
 import { bindSteps, type PlanHost, planProgram, runHost, type WasmKernel } from "./plan.js";
 import { Pool, type PoolPlan } from "./pool.js";

@@ -1,4 +1,6 @@
-// The door for authors of kernels: the assembler and the types of the CPU device's launches.
+// The door for authors of kernels and devices: the assembler and the launches of the CPU device, WGSL and its steps.
+
+export { callKey } from "../call-key.js";
 export type {
   CpuFeatures,
   KernelArgument,
@@ -23,3 +25,27 @@ export {
   type Value,
   type ValueType,
 } from "../wasm/value.js";
+export { decodeBits, encodeBits, lanesOf, literal, valueType } from "../wgsl/dtype.js";
+export { type ExpressionCode, expressionCode } from "../wgsl/expression.js";
+export { libraryFor } from "../wgsl/functions.js";
+export type {
+  SubgroupMatrixShape,
+  WgslBinding,
+  WgslFeatures,
+  WgslKernel,
+  WgslMemory,
+  WgslStep,
+} from "../wgsl/kernel.js";
+export type { WgslKernelFactory } from "../wgsl/kernel-factory.js";
+export { groupJoin } from "../wgsl/kernels/cross-entropy.js";
+export { lowerWgsl } from "../wgsl/lower.js";
+export {
+  type BufferUse,
+  bufferAt,
+  gridOf,
+  type StepOptions,
+  type StepParam,
+  scratchAt,
+  wgslStep,
+} from "../wgsl/step.js";
+export { type OffsetCode, offsetCode } from "../wgsl/strides.js";

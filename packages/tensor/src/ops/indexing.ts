@@ -7,6 +7,10 @@ import { defineOp, type Op } from "../op.js";
 import type { CopyRegion } from "../op-forms.js";
 import { formatType, type Shape, sizeOf, stridesOf, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { copyWgsl } from "../wgsl/kernels/copy.js";
+import { gatherWgsl, scatterAddWgsl, takeGradWgsl, takeWgsl } from "../wgsl/kernels/take.js";
+import { topKWgsl } from "../wgsl/kernels/top-k.js";
+import { bufferAt } from "../wgsl/step.js";
 import { fillLike } from "./fill.js";
 import { axisShapeOf, laneDTypeOf } from "./kernel-shapes.js";
 
@@ -65,6 +69,10 @@ export const takeOp: Op<AxisParams> = defineOp({
       const shape = axisShapeOf(x, axis);
       return shape && indices && takeKernel({ ...shape, count: sizeOf(indices.shape) }, features);
     },
+    wgsl({ inputs: [x, indices], params: { axis } }) {
+      if (!x || !indices) return undefined;
+      return takeWgsl([x, indices], { ...splitAtAxis(x.shape, axis), count: sizeOf(indices.shape) });
+    },
   },
 });
 
@@ -94,6 +102,10 @@ export const takeGradOp: Op<AxisParams & { readonly shape: Shape }> = defineOp({
     wasm({ inputs: [g, indices], params: { axis, shape } }, features) {
       const around = g && axisShapeOf({ shape, dtype: g.dtype }, axis);
       return around && indices && takeGradKernel({ ...around, count: sizeOf(indices.shape) }, features);
+    },
+    wgsl({ inputs: [g, indices], params: { axis, shape } }) {
+      if (!g || !indices) return undefined;
+      return takeGradWgsl([g, indices], { ...splitAtAxis(shape, axis), count: sizeOf(indices.shape) });
     },
   },
 });
@@ -164,6 +176,7 @@ export const gatherOp: Op<AxisParams> = defineOp({
       if (!x || !indices || !dtype) return undefined;
       return gatherKernel({ shape: x.shape, indices: indices.shape, axis, dtype }, features);
     },
+    wgsl: ({ inputs: [x, indices], params: { axis } }) => x && indices && gatherWgsl({ x, indices, axis }),
   },
 });
 
@@ -206,6 +219,8 @@ export const scatterAddOp: Op<AxisParams> = defineOp({
       if (!x || !indices || !dtype) return undefined;
       return scatterAddKernel({ shape: x.shape, indices: indices.shape, axis, dtype }, features);
     },
+    wgsl: ({ inputs: [x, indices], params: { axis } }) =>
+      x && indices && scatterAddWgsl({ x, indices, axis }),
   },
 });
 
@@ -262,8 +277,22 @@ export const topKOp: Op<TopKParams> = defineOp({
       const columns = x.shape.at(-1) ?? 1;
       return topKKernel({ rows: sizeOf(x.shape) / columns, columns, dtype, ...params }, features);
     },
+    wgsl: ({ inputs: [x], params }) => x && topKWgsl(x, params),
   },
 });
+
+/** Where the value (input 1) goes in the target. */
+function writtenRegion(target: TensorType, value: TensorType, starts: readonly number[]): CopyRegion {
+  const outputStrides = stridesOf(target.shape);
+  return {
+    input: 1,
+    shape: value.shape,
+    inputOffset: 0,
+    inputStrides: stridesOf(value.shape),
+    outputOffset: starts.reduce((sum, start, axis) => sum + start * (outputStrides[axis] ?? 0), 0),
+    outputStrides,
+  };
+}
 
 /** Writes the values into `target` at `starts`, in place. */
 export const writeIntoOp: Op<{ readonly starts: readonly number[] }> = defineOp({
@@ -302,20 +331,19 @@ export const writeIntoOp: Op<{ readonly starts: readonly number[] }> = defineOp(
     wasm({ inputs: [target, value], params: { starts } }, features) {
       const dtype = laneDTypeOf(target);
       if (!target || !value || !dtype) return undefined;
-      const outputStrides = stridesOf(target.shape);
-      const region: CopyRegion = {
-        input: 1,
-        shape: value.shape,
-        inputOffset: 0,
-        inputStrides: stridesOf(value.shape),
-        outputOffset: starts.reduce((sum, start, axis) => sum + start * (outputStrides[axis] ?? 0), 0),
-        outputStrides,
-      };
       // Buffer 0 is the target: no inputs come before the "output".
       return copyKernel(
-        { regions: [region] },
+        { regions: [writtenRegion(target, value, starts)] },
         { dtype, inputs: 0, outputElements: sizeOf(target.shape) },
         features,
+      );
+    },
+    wgsl({ inputs: [target, value], params: { starts } }) {
+      if (!target || !value) return undefined;
+      const { dtype, shape } = target;
+      return copyWgsl(
+        { regions: [writtenRegion(target, value, starts)] },
+        { dtype, memory: bufferAt(0), elements: sizeOf(shape) },
       );
     },
   },

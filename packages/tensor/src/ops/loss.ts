@@ -4,6 +4,7 @@ import { defineOp, type Op } from "../op.js";
 import { scope } from "../scope.js";
 import { formatType, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { crossEntropyGradWgsl, crossEntropyWgsl } from "../wgsl/kernels/cross-entropy.js";
 import { elementwise } from "./elementwise.js";
 import { rowShapeOf } from "./kernel-shapes.js";
 
@@ -49,6 +50,7 @@ export const crossEntropyOp: Op<CrossEntropyParams> = defineOp({
       const rows = rowShapeOf(logits);
       return rows && crossEntropyKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [logits], params }) => logits && crossEntropyWgsl(logits, params),
   },
 });
 
@@ -74,6 +76,7 @@ export const crossEntropyGradOp: Op<CrossEntropyParams> = defineOp({
       const rows = rowShapeOf(logits);
       return rows && crossEntropyGradKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [logits], params }) => logits && crossEntropyGradWgsl(logits, params),
   },
 });
 

@@ -12,6 +12,7 @@ import {
   type TensorType,
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { matmulWgsl } from "../wgsl/kernels/matmul.js";
 import { sumTo } from "./sum-to.js";
 
 export interface MatmulParams {
@@ -134,6 +135,11 @@ export const matmulOp: Op<MatmulParams> = defineOp({
     wasm({ inputs: [a, b], params }, features) {
       const output = a && matrixDType(a);
       return a && b && output && gemm({ a, b, output, ...params }, features);
+    },
+    wgsl({ inputs: [a, b], params }) {
+      if (!a || !b) return undefined;
+      const dtypes = { a: a.dtype, b: b.dtype, c: a.dtype };
+      return matmulWgsl({ ...matmulExtents(a, b, params), ...params, dtypes });
     },
   },
 });

@@ -5,6 +5,7 @@ import { philox, randomWords, stream, wordToUnit } from "../philox.js";
 import { scope } from "../scope.js";
 import { formatType, type Shape, sizeOf, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { foldInWgsl, randomWgsl } from "../wgsl/kernels/random.js";
 import { elementwise } from "./elementwise.js";
 
 function checkKey(caller: string, key: TensorType | undefined): void {
@@ -37,6 +38,8 @@ export const uniformOp: Op<{ readonly shape: Shape }> = defineOp({
       const elements = sizeOf(output?.shape ?? []);
       return randomKernel({ elements, stream: stream.values, kind: "uniform" }, features);
     },
+    wgsl: ({ params: { shape } }) =>
+      randomWgsl({ elements: sizeOf(shape), stream: stream.values, kind: "uniform" }),
   },
 });
 
@@ -54,6 +57,7 @@ export const splitKeyOp: Op<{ readonly count: number }> = defineOp({
     wasm({ params: { count } }, features) {
       return randomKernel({ elements: count * 2, stream: stream.split, kind: "words" }, features);
     },
+    wgsl: ({ params: { count } }) => randomWgsl({ elements: count * 2, stream: stream.split, kind: "words" }),
   },
 });
 
@@ -68,6 +72,7 @@ export const foldInOp: Op<Readonly<Record<never, never>>> = defineOp({
     if (key && number && output)
       output.data.set(philox([number.data[0] ?? 0, 0, 0, stream.fold], keyOf(key)).slice(0, 2));
   },
+  kernels: { wgsl: () => foldInWgsl(stream.fold) },
 });
 
 /**

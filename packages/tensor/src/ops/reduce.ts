@@ -8,6 +8,8 @@ import type { HostArray } from "../reference/host-array.js";
 import { evaluateExpression } from "../scalar.js";
 import { broadcastOffsets, broadcastShapes, normalizeAxis, type Shape, sizeOf } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { cumsumWgsl } from "../wgsl/kernels/cumsum.js";
+import { argExtremeWgsl } from "../wgsl/kernels/top-k.js";
 import { elementwise, whereOp } from "./elementwise.js";
 import { axisShapeOf } from "./kernel-shapes.js";
 import { broadcastOp } from "./movement.js";
@@ -150,6 +152,13 @@ export const maxOp = defineReduction("max", extremeGrad);
 export const minOp = defineReduction("min", extremeGrad);
 export const prodOp = defineReduction("prod", prodGrad);
 
+/** The lines of one axis: how many elements, and how many lines before and behind. */
+const linesOf = (shape: Shape, axis: number) => ({
+  outer: sizeOf(shape.slice(0, axis)),
+  extent: shape[axis] ?? 1,
+  inner: sizeOf(shape.slice(axis + 1)),
+});
+
 function defineArg(
   name: "argmax" | "argmin",
   better: (a: number, b: number) => boolean,
@@ -189,6 +198,8 @@ function defineArg(
         const shape = axisShapeOf(x, axis);
         return shape && argmaxKernel(name === "argmax" ? "max" : "min", shape, features);
       },
+      wgsl: ({ inputs: [x], params: { axis } }) =>
+        x && argExtremeWgsl(x, linesOf(x.shape, axis), name === "argmax" ? "max" : "min"),
     },
   });
 }
@@ -220,5 +231,7 @@ export const cumsumOp: Op<{ axis: number; reverse: boolean }> = defineOp({
       const shape = axisShapeOf(x, axis);
       return shape && cumsumKernel({ ...shape, reverse }, features);
     },
+    wgsl: ({ inputs: [x], params: { axis, reverse } }) =>
+      x && cumsumWgsl(x, { ...linesOf(x.shape, axis), reverse }),
   },
 });

@@ -1,0 +1,155 @@
+import { type BufferRef, type DeviceBuffer, invariant, type Plan, type Program } from "@heddle/tensor";
+import { type Binder, memoryOf } from "./binder.js";
+import type { GpuBuffer } from "./gpu-buffer.js";
+import type { GpuKernel } from "./kernel.js";
+import type { PreparedStep } from "./pipelines.js";
+import type { Recorder } from "./recorder.js";
+
+/** What a plan needs of its device. */
+export interface PlanHost {
+  readonly recorder: Recorder;
+  readonly binder: Binder;
+  alloc(byteLength: number): GpuBuffer;
+  free(buffer: GpuBuffer): void;
+  /** Throws where the device cannot run anything. */
+  check(): void;
+}
+
+/** Bind groups that a step keeps for the buffers it was lately run with. */
+const maxGroupsPerStep = 16;
+
+/** A step whose bindings are the plan's own memory or slots. */
+interface PlanStep {
+  readonly step: PreparedStep;
+  readonly bound: readonly (GpuBuffer | number)[];
+  /** The slots among them. */
+  readonly slots: readonly number[];
+  /** Reads and writes may meet in one buffer: groups are made at each run. */
+  readonly mayClash: boolean;
+  readonly groups: Map<string, object>;
+}
+
+/**
+ * Turns a program into dispatches with every pipeline chosen and, where no slot is involved, every bind group made. Values of
+ * the plan lie in buffers of their own (WebGPU cannot read and write one buffer in a dispatch), which are reused by liveness.
+ */
+export function planProgram(host: PlanHost, program: Program): Plan {
+  const { binder, recorder } = host;
+  const arena = layOut(program);
+  const buffers = arena.sizes.map((bytes) => host.alloc(bytes));
+  const steps = program.launches.flatMap(({ kernel, buffers: refs }, at) => {
+    const { prepared } = kernel as GpuKernel;
+    const resolve = (ref: BufferRef) =>
+      ref.kind === "slot" ? ref.index : (buffers[arena.bufferOf.get(ref.memory) ?? -1] as GpuBuffer);
+    const memory = refs.map(resolve);
+    const scratch = (arena.scratchOf[at] ?? []).map((index) => buffers[index] as GpuBuffer);
+    return prepared.map((step) => planStep(binder, step, { memory, scratch }));
+  });
+  let isDisposed = false;
+  return {
+    arenaBytes: arena.sizes.reduce((sum, bytes) => sum + bytes, 0),
+    run(slots: readonly DeviceBuffer[]) {
+      invariant(!isDisposed, "a disposed plan was run");
+      invariant(
+        slots.length === program.slots,
+        `a plan of ${program.slots} slots got ${slots.length} buffers`,
+      );
+      host.check();
+      const given = slots as readonly GpuBuffer[];
+      for (const buffer of given) {
+        invariant(buffer.isAlive, "a buffer was used after it was freed");
+        buffer.touched.batch = recorder.batch;
+      }
+      for (const step of steps) runStep(host, step, given);
+      recorder.flush();
+    },
+    dispose() {
+      if (isDisposed) return;
+      isDisposed = true;
+      for (const buffer of buffers) host.free(buffer);
+    },
+  };
+}
+
+function planStep(
+  binder: Binder,
+  step: PreparedStep,
+  { memory, scratch }: { memory: readonly (GpuBuffer | number)[]; scratch: readonly GpuBuffer[] },
+): PlanStep {
+  const bound = step.bindings.map((binding): GpuBuffer | number => {
+    if (binding.memory.kind === "scratch") return memoryOf(binding, { buffers: [], scratch });
+    const found = memory[binding.memory.index];
+    invariant(found !== undefined, `a kernel uses buffer ${binding.memory.index} of ${memory.length}`);
+    return found;
+  });
+  const slots = [...new Set(bound.filter((entry): entry is number => typeof entry === "number"))];
+  const written = new Set(bound.filter((_, i) => step.bindings[i]?.access === "read_write"));
+  const mayClash = bound.some((entry, i) => step.bindings[i]?.access === "read" && written.has(entry));
+  const groups = new Map<string, object>();
+  if (slots.length === 0 && !mayClash)
+    groups.set("", binder.createGroup(step, bound as readonly GpuBuffer[]));
+  return { step, bound, slots, mayClash, groups };
+}
+
+function runStep({ binder, recorder }: PlanHost, plan: PlanStep, given: readonly GpuBuffer[]): void {
+  const { step, bound, slots, groups } = plan;
+  const resolve = () =>
+    bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
+  if (plan.mayClash || slots.some((slot) => given[slot]?.pooled === undefined)) {
+    binder.dispatchBound(step, resolve());
+    return;
+  }
+  let key = "";
+  for (const slot of slots) key += `${(given[slot] as GpuBuffer).id},`;
+  let group = groups.get(key);
+  if (group === undefined) {
+    if (groups.size >= maxGroupsPerStep) groups.clear();
+    group = binder.createGroup(step, resolve());
+    groups.set(key, group);
+  }
+  recorder.dispatch(step.pipeline, group, step.grid);
+}
+
+interface Layout {
+  /** Bytes of each buffer. */
+  readonly sizes: readonly number[];
+  /** Buffer of each memory of the program. */
+  readonly bufferOf: ReadonlyMap<number, number>;
+  /** Buffers of each launch's scratch. */
+  readonly scratchOf: readonly (readonly number[])[];
+}
+
+/**
+ * Gives each value a buffer that no other living value has: the smallest free one that holds it, else the largest, enlarged.
+ * Larger values that come later may enlarge it again, since nothing is allocated yet.
+ */
+export function layOut({ launches }: Program): Layout {
+  const lives = new Map<number, { bytes: number; first: number; last: number }>();
+  launches.forEach(({ buffers }, at) => {
+    for (const ref of buffers) {
+      if (ref.kind === "slot") continue;
+      const life = lives.get(ref.memory);
+      const bytes = Math.max(life?.bytes ?? 0, ref.byteLength);
+      lives.set(ref.memory, { bytes, first: life?.first ?? at, last: at });
+    }
+  });
+  const sizes: number[] = [];
+  const free: number[] = [];
+  const place = (bytes: number): number => {
+    const byFit = [...free].sort((a, b) => (sizes[a] ?? 0) - (sizes[b] ?? 0));
+    const chosen = byFit.find((index) => (sizes[index] ?? 0) >= bytes) ?? byFit.at(-1);
+    if (chosen === undefined) return sizes.push(bytes) - 1;
+    free.splice(free.indexOf(chosen), 1);
+    sizes[chosen] = Math.max(sizes[chosen] ?? 0, bytes);
+    return chosen;
+  };
+  const bufferOf = new Map<number, number>();
+  const scratchOf = launches.map(({ kernel }, at) => {
+    for (const [memory, life] of lives) if (life.first === at) bufferOf.set(memory, place(life.bytes));
+    const scratch = (kernel as GpuKernel).scratch.map(place);
+    free.push(...scratch);
+    for (const [memory, life] of lives) if (life.last === at) free.push(bufferOf.get(memory) ?? -1);
+    return scratch;
+  });
+  return { sizes, bufferOf, scratchOf };
+}

@@ -1,0 +1,121 @@
+import type { DType } from "../dtype.js";
+import { decodeBits, encodeBits, lanesOf, storageType, valueType } from "./dtype.js";
+import { libraryFor } from "./functions.js";
+import type { WgslMemory, WgslStep } from "./kernel.js";
+
+/** A buffer that a step uses under a name: `load_NAME(i)` reads element i, `store_NAME(i, value)` writes it. */
+export interface BufferUse {
+  readonly name: string;
+  readonly memory: WgslMemory;
+  readonly dtype: DType;
+  /**
+   * "read", "write" (each thread writes elements that no other touches), or "readWrite". A store to a packed dtype changes
+   * one lane of a word that other threads may be writing too, atomically; the array then holds `atomic<u32>`. "words" is
+   * "readWrite" for threads that own whole words: there is no `store_NAME`, the code assigns `NAME[word]` itself.
+   */
+  readonly access: "read" | "write" | "readWrite" | "words";
+}
+
+/** Shows buffer `index` of the launch. */
+export const bufferAt = (index: number): WgslMemory => ({ kind: "buffer", index });
+/** Shows scratch buffer `index` of the kernel. */
+export const scratchAt = (index: number): WgslMemory => ({ kind: "scratch", index });
+
+/** A uniform: a whole number (u32), or a float. */
+export type StepParam = number | { readonly f32: number };
+
+export interface StepOptions {
+  readonly buffers: readonly BufferUse[];
+  /** Become fields of the uniform `P`. */
+  readonly params?: Readonly<Record<string, StepParam>>;
+  /** Threads of a workgroup; default 256. */
+  readonly threads?: number;
+  /** How many workgroups are wanted; `group` counts them. */
+  readonly groups: number;
+  /** Directives (`enable f16;`) and functions at module scope. */
+  readonly enable?: string;
+  readonly declarations?: string;
+  /** Body of `main`, with `group` (which workgroup) and `thread` (which thread of it) in scope. */
+  readonly body: string;
+}
+
+const maxGroupsPerAxis = 65535;
+
+/** Lays `groups` workgroups out in a grid; they may be a few more. */
+export function gridOf(groups: number): [number, number, number] {
+  if (groups <= maxGroupsPerAxis) return [groups, 1, 1];
+  const rows = Math.ceil(groups / maxGroupsPerAxis);
+  return [Math.ceil(groups / rows), rows, 1];
+}
+
+/** Writes a whole WGSL module around a body: bindings, typed access to them, uniforms, and the functions that it calls. */
+export function wgslStep(options: StepOptions): WgslStep {
+  const { buffers, threads = 256, groups, enable = "", declarations = "", body } = options;
+  const params = { groups, ...options.params };
+  const access = buffers.map(accessorsOf).join("\n");
+  const text = `${access}
+${declarations}
+@compute @workgroup_size(${threads})
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) h_id: vec3u,
+        @builtin(num_workgroups) h_count: vec3u) {
+  let group = h_id.y * h_count.x + h_id.x;
+  if (group >= P.groups) { return; }
+${body}
+}`;
+  const fields = Object.entries(params).map(
+    ([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`,
+  );
+  const uniforms = `struct Params {\n${fields.join("\n")}\n}
+@group(0) @binding(${buffers.length}) var<uniform> P: Params;`;
+  return {
+    code: [enable, uniforms, libraryFor(text), text].filter((part) => part !== "").join("\n"),
+    bindings: buffers.map(({ memory, access: kind }) => ({
+      memory,
+      access: kind === "read" ? "read" : "read_write",
+    })),
+    params: paramWords(Object.values(params)),
+    grid: gridOf(groups),
+  };
+}
+
+function paramWords(values: readonly StepParam[]): Uint32Array {
+  const words = new Uint32Array(Math.ceil(values.length / 4) * 4);
+  const floats = new Float32Array(words.buffer);
+  values.forEach((value, i) => {
+    if (typeof value === "number") words[i] = value >>> 0;
+    else floats[i] = value.f32;
+  });
+  return words;
+}
+
+function accessorsOf({ name, dtype, access }: BufferUse, binding: number): string {
+  const isAtomic = (access === "write" || access === "readWrite") && lanesOf(dtype) > 1;
+  const element = isAtomic ? "atomic<u32>" : storageType(dtype);
+  const mode = access === "read" ? "read" : "read_write";
+  const lines = [`@group(0) @binding(${binding}) var<storage, ${mode}> ${name}: array<${element}>;`];
+  if (access !== "write") lines.push(loadFunction(name, dtype, isAtomic));
+  if (access === "write" || access === "readWrite") lines.push(storeFunction(name, dtype));
+  return lines.join("\n");
+}
+
+function loadFunction(name: string, dtype: DType, isAtomic: boolean): string {
+  const type = valueType(dtype);
+  const lanes = lanesOf(dtype);
+  if (lanes === 1) return `fn load_${name}(i: u32) -> ${type} { return ${name}[i]; }`;
+  const [shift, mask, bits] = lanes === 2 ? [1, 1, 16] : [2, 3, 8];
+  const word = `${name}[i >> ${shift}u]`;
+  const value = `(${isAtomic ? `atomicLoad(&${word})` : word} >> ((i & ${mask}u) * ${bits}u))`;
+  return `fn load_${name}(i: u32) -> ${type} { return ${decodeBits(dtype, value)}; }`;
+}
+
+function storeFunction(name: string, dtype: DType): string {
+  const type = valueType(dtype);
+  const lanes = lanesOf(dtype);
+  if (lanes === 1) return `fn store_${name}(i: u32, value: ${type}) { ${name}[i] = value; }`;
+  const [shift, mask, bits, ones] = lanes === 2 ? [1, 1, 16, "0xffffu"] : [2, 3, 8, "0xffu"];
+  return `fn store_${name}(i: u32, value: ${type}) {
+  let shift = (i & ${mask}u) * ${bits}u;
+  atomicAnd(&${name}[i >> ${shift}u], ~(${ones} << shift));
+  atomicOr(&${name}[i >> ${shift}u], ${encodeBits(dtype, "value")} << shift);
+}`;
+}
