@@ -12,6 +12,7 @@ export {
 } from "./formats/gguf.js";
 export { loadTokenizer, type TokenizerFiles } from "./formats/load.js";
 export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
+export { toSentencePiece } from "./formats/sentencepiece-writer.js";
 export { fromTekken, type TekkenOptions } from "./formats/tekken.js";
 export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
@@ -21,6 +22,13 @@ export {
   type VocabJsonOptions,
   type VocabTxtOptions,
 } from "./formats/vocabulary-files.js";
+export {
+  toTekken,
+  toTiktoken,
+  toVocabJson,
+  toVocabTxt,
+  type VocabJsonFiles,
+} from "./formats/vocabulary-writers.js";
 export type { Model } from "./models/model.js";
 export { createNBestEncoder, type Segmentation } from "./n-best.js";
 export type { Normalizer } from "./normalizers/normalizer.js";
@@ -48,6 +56,8 @@ export {
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
 export type { TrainingProgress } from "./training/progress.js";
+export type { TrainSentencePieceOptions } from "./training/sentencepiece/options.js";
+export { trainSentencePiece } from "./training/sentencepiece-trainer.js";
 export { type TrainUnigramOptions, trainUnigram } from "./training/unigram-trainer.js";
 export { type TrainWordLevelOptions, trainWordLevel } from "./training/word-level-trainer.js";
 export { type TrainWordPieceOptions, trainWordPiece } from "./training/word-piece-trainer.js";

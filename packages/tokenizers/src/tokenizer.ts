@@ -113,10 +113,15 @@ export interface Tokenizer {
  *
  * A lone surrogate has no UTF-8 form and is encoded like U+FFFD.
  *
+ * A BPE model with `dropout` draws its segmentations with seed 0; `createSamplingTokenizer` takes another seed, and
+ * `createTokenizer({ ...config, model: { ...model, dropout: null } })` turns dropout off.
+ *
  * @throws HeddleError "format" if the parts contradict each other (a merge of unknown tokens ...)
  */
 export function createTokenizer(config: TokenizerConfig): Tokenizer {
-  return new Pipeline(config);
+  const { model } = config;
+  const dropout = model.type === "BPE" ? (model.dropout ?? 0) : 0;
+  return new Pipeline(config, dropout > 0 ? { alpha: 1, dropout, random: createRandom(0) } : null);
 }
 
 export interface SamplingOptions {

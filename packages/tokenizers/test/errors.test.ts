@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   fromSentencePiece,
+  fromTekken,
   fromTiktoken,
   fromTokenizerJson,
   HeddleError,
@@ -69,7 +70,66 @@ const cases: [string, () => unknown][] = [
         pre_tokenizer: { type: "Split", pattern: { Regex: "(a)\\1" }, behavior: "Isolated" },
       }),
   ],
-  ["dropout", () => fromTokenizerJson({ ...json(), model: { ...(json().model as Json), dropout: 0.1 } })],
+  [
+    "a dropout that is no probability",
+    () => fromTokenizerJson({ ...json(), model: { ...(json().model as Json), dropout: 1.5 } }),
+  ],
+  [
+    "an unknown field of a model",
+    () => fromTokenizerJson({ ...json(), model: { ...(json().model as Json), cache_capacity: 9 } }),
+  ],
+  [
+    "a switch of a model that is none",
+    () => fromTokenizerJson({ ...json(), model: { ...(json().model as Json), byte_fallback: "yes" } }),
+  ],
+  [
+    "an unknown field of an added token",
+    () => fromTokenizerJson({ ...json(), added_tokens: [{ id: 1, content: "<x>", bold: true }] }),
+  ],
+  [
+    "a switch of an added token that is none",
+    () => fromTokenizerJson({ ...json(), added_tokens: [{ id: 1, content: "<x>", lstrip: 1 }] }),
+  ],
+  [
+    "an unknown field of the truncation",
+    () => fromTokenizerJson({ ...json(), truncation: { max_length: 512, ellipsis: "..." } }),
+  ],
+  [
+    "an unknown field of the padding",
+    () =>
+      fromTokenizerJson({
+        ...json(),
+        padding: {
+          strategy: "BatchLongest",
+          direction: "Right",
+          pad_id: 0,
+          pad_type_id: 0,
+          pad_token: "x",
+          colour: 1,
+        },
+      }),
+  ],
+  [
+    "an unknown field inside a template",
+    () =>
+      fromTokenizerJson({
+        ...json(),
+        post_processor: {
+          type: "TemplateProcessing",
+          single: [{ Sequence: { id: "A", type_id: 0, weight: 2 } }],
+          pair: [],
+          special_tokens: {},
+        },
+      }),
+  ],
+  [
+    "an unk_id outside the vocabulary",
+    () => fromTokenizerJson({ ...json(), model: { type: "Unigram", vocab: [["a", -1]], unk_id: 1 } }),
+  ],
+  [
+    "an unknown field of tekken.json",
+    () => fromTekken(JSON.stringify({ config: {}, vocab: [], grammar: {} })),
+  ],
   [
     "a truncation strategy outside the list",
     () => fromTokenizerJson({ ...json(), truncation: { max_length: 512, strategy: "Never" } }),

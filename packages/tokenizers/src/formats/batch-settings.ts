@@ -1,6 +1,6 @@
 import type { Padding } from "../padding.js";
 import type { Truncation } from "../truncation.js";
-import { badField, requireObject } from "./component-fields.js";
+import { badField, refuseUnknownFields, requireObject } from "./component-fields.js";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -15,6 +15,7 @@ const DIRECTIONS = { Left: "left", Right: "right" } as const;
 export function readTruncation(json: unknown): Truncation | null {
   if (json === null || json === undefined) return null;
   const object = requireObject(json, "truncation");
+  refuseUnknownFields(object, "truncation", ["max_length", "stride", "strategy", "direction"]);
   return {
     maxLength: countField(object, "truncation", "max_length"),
     stride: object.stride === undefined ? 0 : countField(object, "truncation", "stride"),
@@ -44,11 +45,9 @@ export interface FilePadding extends Padding {
 export function readPadding(json: unknown): FilePadding | null {
   if (json === null || json === undefined) return null;
   const object = requireObject(json, "padding");
+  refuseUnknownFields(object, "padding", PADDING_FIELDS);
   const { strategy, pad_token: padToken } = object;
-  const fixed =
-    strategy === "BatchLongest"
-      ? null
-      : countField(requireObject(strategy, "padding.strategy"), "padding.strategy", "Fixed");
+  const fixed = strategy === "BatchLongest" ? null : readFixedLength(strategy);
   if (typeof padToken !== "string") throw badField("padding.pad_token", "a string", padToken);
   const multiple = object.pad_to_multiple_of;
   return {
@@ -62,6 +61,21 @@ export function readPadding(json: unknown): FilePadding | null {
     padTypeId: countField(object, "padding", "pad_type_id"),
     padToken,
   };
+}
+
+const PADDING_FIELDS = [
+  "strategy",
+  "direction",
+  "pad_to_multiple_of",
+  "pad_id",
+  "pad_type_id",
+  "pad_token",
+] as const;
+
+function readFixedLength(strategy: unknown): number {
+  const object = requireObject(strategy, "padding.strategy");
+  refuseUnknownFields(object, "padding.strategy", ["Fixed"]);
+  return countField(object, "padding.strategy", "Fixed");
 }
 
 /** Writes the `padding` of tokenizer.json. */

@@ -60,6 +60,25 @@ export function requireArray(value: unknown, path: string): readonly unknown[] {
 }
 
 /**
+ * Checks that an object has no field that would be passed over.
+ *
+ * @throws HeddleError "unsupported" naming the field and where it stands
+ */
+export function refuseUnknownFields(
+  object: Readonly<Record<string, unknown>>,
+  path: string,
+  known: readonly string[],
+): void {
+  const field = Object.keys(object).find((key) => !known.includes(key));
+  if (field === undefined) return;
+  throw new HeddleError(
+    "unsupported",
+    `fromTokenizerJson: ${path} has a field that Heddle does not know; got ${JSON.stringify(field)}. Known: ${known.join(", ") || "none"}.`,
+    { path, field },
+  );
+}
+
+/**
  * Reads a component (`{"type": ..., ...}`) by the table of its kind.
  *
  * @throws HeddleError "unsupported" naming an unknown type or field, "format" naming a missing or malformed one
@@ -76,14 +95,8 @@ export function readComponent(fields: ComponentFields, json: unknown, path: stri
     );
   }
   const known = new Map(Object.keys(table).map((name) => [toSnakeCase(name), name]));
-  for (const key of Object.keys(object)) {
-    if (key === "type" || known.has(key) || IGNORED_FIELDS[`${String(type)}.${key}`] === true) continue;
-    throw new HeddleError(
-      "unsupported",
-      `fromTokenizerJson: ${path} of type ${String(type)} has a field that Heddle does not know; got ${JSON.stringify(key)}. Known: ${[...known.keys()].join(", ") || "none"}.`,
-      { path, type, field: key },
-    );
-  }
+  const fieldNames = ["type", ...known.keys(), ...(IGNORED_FIELDS[String(type)] ?? [])];
+  refuseUnknownFields(object, `${path} of type ${String(type)}`, fieldNames);
   const component: Record<string, unknown> = { type };
   for (const [key, name] of known) {
     const field = table[name] as Field;
@@ -95,9 +108,8 @@ export function readComponent(fields: ComponentFields, json: unknown, path: stri
 }
 
 /** Fields of older files that say the same as another field, or nothing. */
-const IGNORED_FIELDS: Readonly<Record<string, boolean>> = {
-  "Metaspace.add_prefix_space": true,
-  "Metaspace.str_rep": true,
+const IGNORED_FIELDS: Readonly<Record<string, readonly string[]>> = {
+  Metaspace: ["add_prefix_space", "str_rep"],
 };
 
 /** Writes a component by the table of its kind. */

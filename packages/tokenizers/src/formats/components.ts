@@ -13,6 +13,7 @@ import {
   flag,
   optionalFlag,
   readComponent,
+  refuseUnknownFields,
   requireArray,
   requireObject,
   text,
@@ -27,6 +28,7 @@ const prependScheme: Field = choice(["always", "first", "never"], "always");
 const pattern: Field = {
   read(value, path): TextPattern {
     const object = requireObject(value, path);
+    refuseUnknownFields(object, path, ["String", "Regex"]);
     if (typeof object.String === "string") return { type: "String", text: object.String };
     if (typeof object.Regex === "string") return { type: "Regex", source: object.Regex };
     throw badField(path, 'an object with "String" or "Regex"', value);
@@ -106,6 +108,9 @@ const DECODERS: ComponentFields = {
   Replace: { pattern, content: text() },
 };
 
+const isId = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
+const isText = (value: unknown): value is string => typeof value === "string";
+
 const template: Field = {
   read: (value, path) => requireArray(value, path).map((item, i) => readTemplatePiece(item, `${path}[${i}]`)),
   write: (value) =>
@@ -115,10 +120,11 @@ const template: Field = {
 function readTemplatePiece(json: unknown, path: string): TemplatePiece {
   const object = requireObject(json, path);
   const type = "Sequence" in object ? "Sequence" : "SpecialToken";
+  refuseUnknownFields(object, path, [type]);
   const piece = requireObject(object[type], `${path}.${type}`);
+  refuseUnknownFields(piece, `${path}.${type}`, ["id", "type_id"]);
   const { id, type_id: typeId } = piece;
-  if (typeof id !== "string" || typeof typeId !== "number")
-    throw badField(`${path}.${type}`, "{id, type_id}", piece);
+  if (typeof id !== "string" || !isId(typeId)) throw badField(`${path}.${type}`, "{id, type_id}", piece);
   if (type === "SpecialToken") return { type, id, typeId };
   if (id !== "A" && id !== "B") throw badField(`${path}.Sequence.id`, "A or B", id);
   return { type, id, typeId };
@@ -128,11 +134,15 @@ const templateTokens: Field = {
   read(value, path): Readonly<Record<string, TemplateToken>> {
     const tokens: Record<string, TemplateToken> = {};
     for (const [name, json] of Object.entries(requireObject(value, path))) {
-      const { ids, tokens: names } = requireObject(json, `${path}.${name}`);
-      tokens[name] = {
-        ids: requireArray(ids, `${path}.${name}.ids`) as readonly number[],
-        tokens: requireArray(names, `${path}.${name}.tokens`) as readonly string[],
-      };
+      const token = requireObject(json, `${path}.${name}`);
+      refuseUnknownFields(token, `${path}.${name}`, ["id", "ids", "tokens"]);
+      const ids = requireArray(token.ids, `${path}.${name}.ids`);
+      const names = requireArray(token.tokens, `${path}.${name}.tokens`);
+      if (!ids.every(isId)) throw badField(`${path}.${name}.ids`, "ids of at least 0", ids);
+      if (!names.every(isText)) throw badField(`${path}.${name}.tokens`, "strings", names);
+      if (ids.length !== names.length)
+        throw badField(`${path}.${name}.tokens`, `${ids.length} strings`, names);
+      tokens[name] = { ids, tokens: names };
     }
     return tokens;
   },
@@ -147,8 +157,8 @@ const templateTokens: Field = {
 
 const namedId: Field = {
   read(value, path) {
-    const [name, id] = requireArray(value, path);
-    if (typeof name !== "string" || typeof id !== "number") throw badField(path, "[token, id]", value);
+    const [name, id, ...rest] = requireArray(value, path);
+    if (!isText(name) || !isId(id) || rest.length > 0) throw badField(path, "[token, id]", value);
     return [name, id];
   },
   write: (value) => value,

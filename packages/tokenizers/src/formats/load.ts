@@ -1,6 +1,7 @@
 import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
+import { readAddedToken } from "./added-token-json.js";
 import { badField, requireObject } from "./component-fields.js";
 import { fromSentencePiece } from "./sentencepiece.js";
 import { fromTekken } from "./tekken.js";
@@ -129,18 +130,7 @@ function withoutUndefined(roles: TokenRoles): TokenRoles {
 
 function readAddedTokens(json: unknown): AddedToken[] {
   if (json === undefined || json === null) return [];
-  return Object.entries(requireObject(json, "added_tokens_decoder")).map(([id, value]) => {
-    const token = requireObject(value, `added_tokens_decoder.${id}`);
-    if (typeof token.content !== "string")
-      throw badField(`added_tokens_decoder.${id}.content`, "a string", token.content);
-    return {
-      id: Number(id),
-      content: token.content,
-      singleWord: token.single_word === true,
-      lstrip: token.lstrip === true,
-      rstrip: token.rstrip === true,
-      normalized: token.normalized === true,
-      special: token.special === true,
-    };
-  });
+  return Object.entries(requireObject(json, "added_tokens_decoder")).map(([id, token]) =>
+    readAddedToken(token, `added_tokens_decoder.${id}`, Number(id)),
+  );
 }

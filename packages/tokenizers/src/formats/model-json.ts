@@ -1,27 +1,27 @@
 import { HeddleError } from "../error.js";
 import type { BpeModel } from "../models/bpe.js";
 import type { Model } from "../models/model.js";
-import { badField, requireArray, requireObject } from "./component-fields.js";
+import type { TiktokenModel } from "../models/tiktoken.js";
+import type { UnigramModel } from "../models/unigram.js";
+import { badField, refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
 
 type Json = Readonly<Record<string, unknown>>;
 
 /**
  * Reads the `model` of tokenizer.json.
  *
- * @throws HeddleError "unsupported" naming an unknown model or a dropout, "format" naming a malformed field
+ * @throws HeddleError "unsupported" naming an unknown model or field, "format" naming a malformed field
  */
 export function readModel(json: unknown): Model {
   const object = requireObject(json, "model");
-  switch (object.type ?? guessType(object)) {
+  const type = object.type ?? guessType(object);
+  const known = typeof type === "string" && Object.hasOwn(FIELDS, type) ? FIELDS[type] : undefined;
+  if (known !== undefined) refuseUnknownFields(object, `model of type ${String(type)}`, ["type", ...known]);
+  switch (type) {
     case "BPE":
       return readBpe(object);
     case "Unigram":
-      return {
-        type: "Unigram",
-        vocab: readScores(object.vocab),
-        unkId: typeof object.unk_id === "number" ? object.unk_id : null,
-        byteFallback: object.byte_fallback === true,
-      };
+      return readUnigram(object);
     case "WordPiece":
       return {
         type: "WordPiece",
@@ -41,6 +41,24 @@ export function readModel(json: unknown): Model {
   }
 }
 
+/** The fields of each model. */
+const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  BPE: [
+    "dropout",
+    "unk_token",
+    "continuing_subword_prefix",
+    "end_of_word_suffix",
+    "fuse_unk",
+    "byte_fallback",
+    "ignore_merges",
+    "vocab",
+    "merges",
+  ],
+  Unigram: ["unk_id", "vocab", "byte_fallback"],
+  WordPiece: ["unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"],
+  WordLevel: ["unk_token", "vocab"],
+};
+
 /** Files written before models carried a type. */
 function guessType(model: Json): string | undefined {
   if (model.merges !== undefined) return "BPE";
@@ -48,13 +66,19 @@ function guessType(model: Json): string | undefined {
   return model.max_input_chars_per_word !== undefined ? "WordPiece" : undefined;
 }
 
+function readUnigram(model: Json): UnigramModel {
+  const vocab = readScores(model.vocab);
+  const { unk_id: unkId = null } = model;
+  if (unkId !== null && !(isCount(unkId) && unkId < vocab.length)) {
+    throw badField("model.unk_id", `null or an id below ${vocab.length}`, unkId);
+  }
+  return { type: "Unigram", vocab, unkId, byteFallback: readFlag(model, "byte_fallback") };
+}
+
 function readBpe(model: Json): BpeModel {
-  if (typeof model.dropout === "number" && model.dropout !== 0) {
-    throw new HeddleError(
-      "unsupported",
-      `fromTokenizerJson: BPE dropout is not supported; got dropout ${model.dropout}. Set model.dropout to null.`,
-      { dropout: model.dropout },
-    );
+  const { dropout = null } = model;
+  if (dropout !== null && !(typeof dropout === "number" && dropout >= 0 && dropout <= 1)) {
+    throw badField("model.dropout", "null or from 0 to 1", dropout);
   }
   return {
     type: "BPE",
@@ -63,9 +87,10 @@ function readBpe(model: Json): BpeModel {
     unkToken: readOptionalText(model, "unk_token"),
     continuingSubwordPrefix: readOptionalText(model, "continuing_subword_prefix"),
     endOfWordSuffix: readOptionalText(model, "end_of_word_suffix"),
-    fuseUnk: model.fuse_unk === true,
-    byteFallback: model.byte_fallback === true,
-    ignoreMerges: model.ignore_merges === true,
+    fuseUnk: readFlag(model, "fuse_unk"),
+    byteFallback: readFlag(model, "byte_fallback"),
+    ignoreMerges: readFlag(model, "ignore_merges"),
+    ...(dropout === null ? {} : { dropout }),
   };
 }
 
@@ -81,7 +106,7 @@ export function readVocab(json: unknown): (readonly [string, number])[] {
 function readScores(json: unknown): (readonly [string, number])[] {
   return requireArray(json, "model.vocab").map((entry, i) => {
     const [piece, score] = requireArray(entry, `model.vocab[${i}]`);
-    if (typeof piece !== "string" || typeof score !== "number") {
+    if (typeof piece !== "string" || typeof score !== "number" || !Number.isFinite(score)) {
       throw badField(`model.vocab[${i}]`, "[piece, score]", entry);
     }
     return [piece, score] as const;
@@ -117,22 +142,32 @@ function readOptionalText(model: Json, key: string): string | null {
 
 function readCount(model: Json, key: string): number {
   const value = model[key];
-  if (typeof value !== "number" || !Number.isInteger(value))
-    throw badField(`model.${key}`, "a whole number", value);
+  if (!isCount(value)) throw badField(`model.${key}`, "a whole number of at least 0", value);
+  return value;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0;
+}
+
+/** A switch that older files leave out. */
+function readFlag(model: Json, key: string): boolean {
+  const value = model[key] ?? false;
+  if (typeof value !== "boolean") throw badField(`model.${key}`, "true or false", value);
   return value;
 }
 
 /**
  * Writes a model for tokenizer.json.
  *
- * @throws HeddleError "unsupported" for models of other files (SentencePiece, tiktoken)
+ * @throws HeddleError "unsupported" for SentencePiece models
  */
 export function writeModel(model: Model): Record<string, unknown> {
   switch (model.type) {
     case "BPE":
       return {
         type: "BPE",
-        dropout: null,
+        dropout: model.dropout ?? null,
         unk_token: model.unkToken,
         continuing_subword_prefix: model.continuingSubwordPrefix,
         end_of_word_suffix: model.endOfWordSuffix,
@@ -154,8 +189,9 @@ export function writeModel(model: Model): Record<string, unknown> {
       };
     case "WordLevel":
       return { type: "WordLevel", vocab: Object.fromEntries(model.vocab), unk_token: model.unkToken };
-    case "SentencePiece":
     case "Tiktoken":
+      return writeModel(bpeOfRanks(model));
+    case "SentencePiece":
       throw new HeddleError(
         "unsupported",
         `toTokenizerJson: tokenizer.json has no such model; got type ${JSON.stringify(model.type)}. Keep the original model file.`,
@@ -164,4 +200,30 @@ export function writeModel(model: Model): Record<string, unknown> {
     default:
       return model satisfies never;
   }
+}
+
+/** A tiktoken model as byte-pair merges: every way to cut a token into two tokens, in order of the token's rank. */
+function bpeOfRanks({ vocab }: TiktokenModel): BpeModel {
+  const ranks = new Map(vocab);
+  const merges: (readonly [string, string])[] = [];
+  for (const [token] of vocab) {
+    const cuts: (readonly [string, string])[] = [];
+    for (let at = 1; at < token.length; at++) {
+      const [left, right] = [token.slice(0, at), token.slice(at)];
+      if (ranks.has(left) && ranks.has(right)) cuts.push([left, right]);
+    }
+    const rankOf = (part: string) => ranks.get(part) as number;
+    merges.push(...cuts.sort(([a, b], [c, d]) => rankOf(a) - rankOf(c) || rankOf(b) - rankOf(d)));
+  }
+  return {
+    type: "BPE",
+    vocab,
+    merges,
+    unkToken: null,
+    continuingSubwordPrefix: null,
+    endOfWordSuffix: null,
+    fuseUnk: false,
+    byteFallback: false,
+    ignoreMerges: true,
+  };
 }

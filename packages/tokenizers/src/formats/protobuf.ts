@@ -77,3 +77,54 @@ class WireReader {
     return this.bytes.subarray(this.at - length, this.at);
   }
 }
+
+/** Writes the fields of a protocol-buffers message one after the other. */
+export class MessageWriter {
+  private readonly parts: number[] = [];
+
+  /** A whole number; negative ones take ten bytes, as 64-bit two's complement. */
+  varint(number: number, value: number): this {
+    this.raw(number * 8);
+    return this.raw(value);
+  }
+
+  flag(number: number, value: boolean): this {
+    return this.varint(number, value ? 1 : 0);
+  }
+
+  float(number: number, value: number): this {
+    this.raw(number * 8 + 5);
+    this.append(new Uint8Array(Float32Array.of(value).buffer));
+    return this;
+  }
+
+  bytes(number: number, value: Uint8Array): this {
+    this.raw(number * 8 + 2).raw(value.length);
+    this.append(value);
+    return this;
+  }
+
+  text(number: number, value: string): this {
+    return this.bytes(number, encoder.encode(value));
+  }
+
+  finish(): Uint8Array {
+    return Uint8Array.from(this.parts);
+  }
+
+  private append(bytes: Uint8Array): void {
+    for (const byte of bytes) this.parts.push(byte);
+  }
+
+  private raw(value: number): this {
+    let rest = BigInt.asUintN(64, BigInt(value));
+    while (rest >= 128n) {
+      this.parts.push(Number(rest & 127n) | 128);
+      rest >>= 7n;
+    }
+    this.parts.push(Number(rest));
+    return this;
+  }
+}
+
+const encoder = new TextEncoder();

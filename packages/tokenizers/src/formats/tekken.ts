@@ -2,7 +2,7 @@ import { decodeBase64 } from "../base64.js";
 import { byteLevelText } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
-import { badField, requireArray, requireObject } from "./component-fields.js";
+import { badField, refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
 import { specialToken } from "./vocabulary-files.js";
 
 export interface TekkenOptions {
@@ -23,7 +23,9 @@ export interface TekkenOptions {
  */
 export function fromTekken(text: string, options: TekkenOptions = {}): Tokenizer {
   const file = requireObject(parse(text), "tekken.json");
+  refuseUnknownFields(file, "tekken.json", FILE_FIELDS);
   const config = requireObject(file.config, "tekken.json config");
+  refuseUnknownFields(config, "tekken.json config", CONFIG_FIELDS);
   const numSpecial = count(config, "default_num_special_tokens");
   const pattern = config.pattern;
   if (typeof pattern !== "string") throw badField("tekken.json config.pattern", "a string", pattern);
@@ -92,13 +94,25 @@ function count(config: Readonly<Record<string, unknown>>, key: string): number {
   throw badField(`tekken.json config.${key}`, "a whole number", value);
 }
 
+/** What the file says of images and sound is not about text. */
+const FILE_FIELDS = ["config", "vocab", "special_tokens", "version", "type", "multimodal", "image", "audio"];
+const CONFIG_FIELDS = [
+  "pattern",
+  "num_vocab_tokens",
+  "default_vocab_size",
+  "default_num_special_tokens",
+  "version",
+];
+
 function specialNames(json: unknown, numSpecial: number): string[] {
   const names = Array.from({ length: numSpecial }, (_, id) => `<SPECIAL_${id}>`);
   if (json === undefined || json === null) {
     return names.map((name, id) => OLD_NAMES[id] ?? name);
   }
   for (const [i, value] of requireArray(json, "tekken.json special_tokens").entries()) {
-    const { rank, token_str: token } = requireObject(value, `tekken.json special_tokens[${i}]`);
+    const entry = requireObject(value, `tekken.json special_tokens[${i}]`);
+    refuseUnknownFields(entry, `tekken.json special_tokens[${i}]`, ["rank", "token_str", "is_control"]);
+    const { rank, token_str: token } = entry;
     if (typeof rank !== "number" || names[rank] === undefined || typeof token !== "string") {
       throw badField(`tekken.json special_tokens[${i}]`, `a name and a rank below ${numSpecial}`, value);
     }
@@ -114,7 +128,9 @@ function readRanks(
   const vocab: (readonly [string, number])[] = [];
   const singles = new Set<string>();
   for (const [i, value] of requireArray(json, "tekken.json vocab").entries()) {
-    const { rank, token_bytes: encoded } = requireObject(value, `tekken.json vocab[${i}]`);
+    const entry = requireObject(value, `tekken.json vocab[${i}]`);
+    refuseUnknownFields(entry, `tekken.json vocab[${i}]`, ["rank", "token_bytes", "token_str"]);
+    const { rank, token_bytes: encoded } = entry;
     if (typeof rank !== "number" || !Number.isInteger(rank) || typeof encoded !== "string") {
       throw badField(`tekken.json vocab[${i}]`, "a rank and base64 token_bytes", value);
     }

@@ -5,8 +5,13 @@ import { HeddleError } from "../error.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 
 export interface TiktokenOptions {
-  /** The pattern that cuts text into words, in the notation of Rust's fancy-regex; see TIKTOKEN_PATTERNS. */
+  /** The pattern that cuts text into words; see TIKTOKEN_PATTERNS. */
   readonly pattern: string;
+  /**
+   * The notation of the pattern: that of Rust's fancy-regex ("rust", default), or Oniguruma's, which a tokenizer.json can
+   * hold.
+   */
+  readonly dialect?: "rust" | "oniguruma";
   /** Special tokens and their ids. */
   readonly specialTokens?: Readonly<Record<string, number>>;
   readonly roles?: TokenRoles;
@@ -46,7 +51,7 @@ export function fromTiktoken(ranks: string, options: TiktokenOptions): Tokenizer
       pretokenizers: [
         {
           type: "Split",
-          pattern: { type: "Regex", source: options.pattern, dialect: "rust" },
+          pattern: { type: "Regex", source: options.pattern, dialect: options.dialect ?? "rust" },
           behavior: "Isolated",
           invert: false,
         },

@@ -1,8 +1,8 @@
-import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
+import { readAddedToken } from "./added-token-json.js";
 import { readPadding, readTruncation, writePadding, writeTruncation } from "./batch-settings.js";
-import { badField, requireArray, requireObject } from "./component-fields.js";
+import { refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
 import {
   readDecoder,
   readNormalizer,
@@ -28,14 +28,7 @@ import { readModel, writeModel } from "./model-json.js";
  */
 export function fromTokenizerJson(json: unknown, options: { readonly roles?: TokenRoles } = {}): Tokenizer {
   const file = requireObject(typeof json === "string" ? parse(json) : json, "the file");
-  for (const key of Object.keys(file)) {
-    if (KNOWN_KEYS.includes(key)) continue;
-    throw new HeddleError(
-      "unsupported",
-      `fromTokenizerJson: the file has a part that Heddle does not know; got ${JSON.stringify(key)}. Known: ${KNOWN_KEYS.join(", ")}.`,
-      { key },
-    );
-  }
+  refuseUnknownFields(file, "the file", KNOWN_KEYS);
   const truncation = readTruncation(file.truncation);
   const padding = readPadding(file.padding);
   const config: TokenizerConfig = {
@@ -44,7 +37,9 @@ export function fromTokenizerJson(json: unknown, options: { readonly roles?: Tok
     model: readModel(file.model),
     postProcessor: readPostProcessor(file.post_processor, "post_processor"),
     decoder: readDecoder(file.decoder, "decoder"),
-    addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map(readAddedToken),
+    addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map((token, i) =>
+      readAddedToken(token, `added_tokens[${i}]`),
+    ),
     ...(truncation === null ? {} : { truncation }),
     ...(padding === null ? {} : { padding }),
     ...(options.roles === undefined ? {} : { roles: options.roles }),
@@ -103,21 +98,4 @@ function parse(text: string): unknown {
       cause,
     );
   }
-}
-
-function readAddedToken(json: unknown, index: number): AddedToken {
-  const path = `added_tokens[${index}]`;
-  const token = requireObject(json, path);
-  const { id, content } = token;
-  if (typeof id !== "number" || !Number.isInteger(id)) throw badField(`${path}.id`, "a whole number", id);
-  if (typeof content !== "string") throw badField(`${path}.content`, "a string", content);
-  return {
-    id,
-    content,
-    singleWord: token.single_word === true,
-    lstrip: token.lstrip === true,
-    rstrip: token.rstrip === true,
-    normalized: token.normalized !== false && (token.normalized === true || token.special !== true),
-    special: token.special === true,
-  };
 }

@@ -26,6 +26,8 @@ export interface BpeModel {
   readonly byteFallback: boolean;
   /** A word that is in the vocabulary is taken whole. */
   readonly ignoreMerges: boolean;
+  /** Probability that a possible merge is passed over, drawn anew for each text; absent or null: none. */
+  readonly dropout?: number | null;
 }
 
 /**

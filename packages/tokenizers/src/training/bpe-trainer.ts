@@ -1,8 +1,8 @@
 import { byteOfUnit } from "../byte-level.js";
 import { HeddleError } from "../error.js";
-import { PairTable } from "../pair-table.js";
 import { type AlphabetOptions, collectAlphabet, compareCodePoints } from "./alphabet.js";
-import { type MergeCandidate, type MergeOrder, MergeQueue } from "./merge-queue.js";
+import type { MergeOrder } from "./merge-queue.js";
+import { PairMerging } from "./pair-merging.js";
 import { createPacer, type TrainingControl } from "./progress.js";
 
 /** What byte-pair training makes. */
@@ -60,30 +60,17 @@ class BpeTraining {
   private readonly tokens: string[] = [];
   private readonly ids = new Map<string, number>();
   private readonly merges: (readonly [string, string])[] = [];
-  private readonly queue: MergeQueue;
-  /** Symbols of each distinct word; merges shorten them in place. */
-  private readonly words: Int32Array[] = [];
-  private readonly counts: readonly number[];
-  /** Pair -> index into pairCounts. */
-  private readonly pairs = new PairTable(1 << 12);
-  private readonly pairCounts: number[] = [];
   /** Length of each token in characters. */
   private readonly lengths: number[] = [];
+  private readonly pairs: PairMerging;
   private readonly minFrequency: number;
-  private readonly maxTokenLength: number;
 
   constructor(
     wordCounts: ReadonlyMap<string, number>,
     private readonly options: BpeTrainerOptions,
   ) {
     this.minFrequency = Math.max(1, options.minFrequency ?? 2);
-    this.maxTokenLength = options.maxTokenLength ?? Number.POSITIVE_INFINITY;
-    for (const token of options.specialTokens ?? []) this.addToken(token);
-    const alphabet = collectAlphabet(wordCounts, options);
-    for (const char of alphabet) this.addToken(char, 1);
-    const known = new Set(alphabet);
-    const spelled = Array.from(wordCounts.keys(), (word) => this.spell(word, known));
-    for (const symbol of [...new Set(spelled.flat())].sort(compareCodePoints)) this.addToken(symbol, 1);
+    const words = this.addAlphabet(wordCounts);
     if (this.tokens.length > options.vocabSize) {
       throw new HeddleError(
         "config",
@@ -91,11 +78,16 @@ class BpeTraining {
         { vocabSize: options.vocabSize, needed: this.tokens.length },
       );
     }
-    for (const symbols of spelled)
-      this.words.push(Int32Array.from(symbols, (symbol) => this.ids.get(symbol) as number));
-    this.counts = [...wordCounts.values()];
-    this.queue = new MergeQueue(options.ties === "bytes" ? this.orderByBytes() : orderByIds);
-    this.countPairs();
+    const { maxTokenLength = Number.POSITIVE_INFINITY } = options;
+    this.pairs = new PairMerging({
+      words,
+      counts: [...wordCounts.values()],
+      order: options.ties === "bytes" ? orderByBytes(this.tokens) : orderByIds,
+      mayMerge: (left, right) => {
+        const length = (this.lengths[left] as number) + (this.lengths[right] as number);
+        return length <= 2 ? length <= maxTokenLength : length < maxTokenLength;
+      },
+    });
   }
 
   get vocabSize(): number {
@@ -109,22 +101,28 @@ class BpeTraining {
   /** Makes the next merge; false when there is none left or the vocabulary is full. */
   step(): boolean {
     if (this.tokens.length >= this.options.vocabSize) return false;
-    for (;;) {
-      const best = this.queue.pop();
-      if (best === undefined) return false;
-      const index = this.pairs.get(best.left, best.right);
-      const count = this.pairCounts[index] as number;
-      if (best.count !== count) {
-        best.count = count;
-        this.queue.push(best);
-        continue;
-      }
-      if (count < this.minFrequency) return false;
-      const length = (this.lengths[best.left] as number) + (this.lengths[best.right] as number);
-      if (length > this.maxTokenLength) continue;
-      this.merge(best);
-      return true;
-    }
+    const best = this.pairs.take(this.minFrequency);
+    if (best === undefined) return false;
+    const [left, right] = [this.tokens[best.left] as string, this.tokens[best.right] as string];
+    this.merges.push([left, right]);
+    const prefix = this.options.continuingSubwordPrefix ?? "";
+    const joined = left + (right.startsWith(prefix) ? right.slice(prefix.length) : right);
+    const length = (this.lengths[best.left] as number) + (this.lengths[best.right] as number);
+    this.pairs.merge(best, this.addToken(joined, length));
+    return true;
+  }
+
+  /** Gives ids to special tokens and characters; returns the symbols of each word. */
+  private addAlphabet(wordCounts: ReadonlyMap<string, number>): Int32Array[] {
+    for (const token of this.options.specialTokens ?? []) this.addToken(token);
+    const alphabet = collectAlphabet(wordCounts, this.options);
+    for (const char of alphabet) this.addToken(char, 1);
+    const known = new Set(alphabet);
+    const spelled = Array.from(wordCounts.keys(), (word) => this.spell(word, known));
+    const symbols = new Set<string>();
+    for (const word of spelled) for (const symbol of word) symbols.add(symbol);
+    for (const symbol of [...symbols].sort(compareCodePoints)) this.addToken(symbol, 1);
+    return spelled.map((word) => Int32Array.from(word, (symbol) => this.ids.get(symbol) as number));
   }
 
   /** Cuts a word into its first symbols: known characters with prefix and suffix. */
@@ -149,109 +147,20 @@ class BpeTraining {
     this.lengths.push(length);
     return id;
   }
-
-  private countPairs(): void {
-    const updates: Updates = new Map();
-    for (let w = 0; w < this.words.length; w++) {
-      const word = this.words[w] as Int32Array;
-      for (let i = 0; i + 1 < word.length; i++) {
-        this.change(
-          { left: word[i] as number, right: word[i + 1] as number, by: this.counts[w] as number, word: w },
-          updates,
-        );
-      }
-    }
-    this.enqueue(updates);
-  }
-
-  private merge({ left, right, words }: MergeCandidate): void {
-    this.merges.push([this.tokens[left] as string, this.tokens[right] as string]);
-    const prefix = this.options.continuingSubwordPrefix ?? "";
-    const tail = this.tokens[right] as string;
-    const joined =
-      (this.tokens[left] as string) + (tail.startsWith(prefix) ? tail.slice(prefix.length) : tail);
-    const id = this.addToken(joined, (this.lengths[left] as number) + (this.lengths[right] as number));
-    const updates: Updates = new Map();
-    for (const w of words) this.mergeInWord(w, { left, right, id }, updates);
-    this.enqueue(updates);
-  }
-
-  /** Replaces the pair in one word and notes which pairs vanish and appear. */
-  private mergeInWord(
-    w: number,
-    pair: { readonly left: number; readonly right: number; readonly id: number },
-    updates: Updates,
-  ): void {
-    const { left, right, id } = pair;
-    const word = this.words[w] as Int32Array;
-    const count = this.counts[w] as number;
-    const length = this.lengths[id] as number;
-    const isShort = (neighbour: number) => (this.lengths[neighbour] as number) + length < this.maxTokenLength;
-    let kept = 0;
-    for (let i = 0; i < word.length; i++) {
-      const isPair = word[i] === left && i + 1 < word.length && word[i + 1] === right;
-      if (!isPair) {
-        word[kept++] = word[i] as number;
-        continue;
-      }
-      if (kept > 0) {
-        const before = word[kept - 1] as number;
-        this.change({ left: before, right: left, by: -count, word: w }, updates);
-        if (isShort(before)) this.change({ left: before, right: id, by: count, word: w }, updates);
-      }
-      word[kept++] = id;
-      i++;
-      if (i + 1 < word.length) {
-        const behind = word[i + 1] as number;
-        this.change({ left: right, right: behind, by: -count, word: w }, updates);
-        if (isShort(behind)) this.change({ left: id, right: behind, by: count, word: w }, updates);
-      }
-    }
-    this.words[w] = word.subarray(0, kept);
-  }
-
-  private change(
-    change: { readonly left: number; readonly right: number; readonly by: number; readonly word: number },
-    updates: Updates,
-  ): void {
-    const { left, right, by, word } = change;
-    let index = this.pairs.get(left, right);
-    if (index < 0) {
-      index = this.pairCounts.length;
-      this.pairs.set(left, right, index);
-      this.pairCounts.push(0);
-    }
-    this.pairCounts[index] = (this.pairCounts[index] as number) + by;
-    if (by < 0) return;
-    const update = updates.get(index);
-    if (update === undefined) updates.set(index, { left, right, words: [word] });
-    else if (update.words.at(-1) !== word) update.words.push(word);
-  }
-
-  private enqueue(updates: Updates): void {
-    for (const [index, { left, right, words }] of updates) {
-      const count = this.pairCounts[index] as number;
-      if (count > 0) this.queue.push({ left, right, words, count });
-    }
-  }
-
-  private orderByBytes(): MergeOrder {
-    const { tokens } = this;
-    return (a, b) => {
-      if (a.count !== b.count) return a.count > b.count;
-      const byLeft = compareBytes(tokens[a.left] as string, tokens[b.left] as string);
-      return (byLeft !== 0 ? byLeft : compareBytes(tokens[a.right] as string, tokens[b.right] as string)) > 0;
-    };
-  }
 }
-
-/** Words in which a pair newly appeared, by the pair's index. */
-type Updates = Map<number, { readonly left: number; readonly right: number; readonly words: number[] }>;
 
 const orderByIds: MergeOrder = (a, b) => {
   if (a.count !== b.count) return a.count > b.count;
   return a.left !== b.left ? a.left < b.left : a.right < b.right;
 };
+
+function orderByBytes(tokens: readonly string[]): MergeOrder {
+  return (a, b) => {
+    if (a.count !== b.count) return a.count > b.count;
+    const byLeft = compareBytes(tokens[a.left] as string, tokens[b.left] as string);
+    return (byLeft !== 0 ? byLeft : compareBytes(tokens[a.right] as string, tokens[b.right] as string)) > 0;
+  };
+}
 
 /** Compares two tokens of the byte alphabet by the bytes they stand for. */
 function compareBytes(a: string, b: string): number {
