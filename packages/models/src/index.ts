@@ -22,6 +22,7 @@ export { decoder } from "./decoder-architecture.js";
 export type { DecoderBatch } from "./decoder-batch.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export type { GenerationConfig } from "./generation-config.js";
+export { loadGguf } from "./gguf/load-gguf.js";
 export { initWeights } from "./init-weights.js";
 export {
   type AnyModel,

@@ -1,6 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import type { ModelConfig } from "./config.js";
-import type { AnyFamily, WeightRule } from "./families/family.js";
+import type { AnyFamily, WeightNames, WeightRule } from "./families/family.js";
 import { findFamily } from "./families/registry.js";
 
 /** One tensor of a checkpoint and the weights of our tree that it holds. */
@@ -45,11 +45,13 @@ function shapesOf({ architecture }: AnyFamily, config: ModelConfig): ReadonlyMap
   return shapes;
 }
 
-/** Lists every tensor that a checkpoint of this configuration holds, as its family names them. */
-export function storedWeights(config: ModelConfig): readonly StoredWeight[] {
-  const family = findFamily(config.family);
-  const shapes = shapesOf(family, config);
-  return family.weights(config).rules.flatMap((rule) => expandRule(rule, shapes));
+/** Lists every tensor that a checkpoint of this configuration holds, by default as its family names them. */
+export function storedWeights(
+  config: ModelConfig,
+  names: WeightNames = findFamily(config.family).weights(config),
+): readonly StoredWeight[] {
+  const shapes = shapesOf(findFamily(config.family), config);
+  return names.rules.flatMap((rule) => expandRule(rule, shapes));
 }
 
 /** A rule for every tuple of numbers that its stars stand for; nothing where the configuration has no such weights. */
@@ -109,16 +111,18 @@ export interface LocatedWeight extends StoredWeight {
  * Matches a checkpoint's tensors with a configuration.
  *
  * @param found  shape of every tensor in the checkpoint, by name
+ * @param names  how the checkpoint names them; default as the family does
  * @throws HeddleError "format" with one list of all tensors that are missing, unexpected or of another shape
  */
 export function locateWeights(
   config: ModelConfig,
   found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  names: WeightNames = findFamily(config.family).weights(config),
 ): readonly LocatedWeight[] {
-  const { rules, optionalPrefix: prefix = "", ignored = [] } = findFamily(config.family).weights(config);
+  const { rules, optionalPrefix: prefix = "", ignored = [] } = names;
   const hasPrefix = prefix === "" || [...found.keys()].some((name) => name.startsWith(prefix));
   const bare = (name: string) => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
-  const located = storedWeights(config).map((weight) => ({
+  const located = storedWeights(config, names).map((weight) => ({
     ...weight,
     storedName: hasPrefix || found.has(weight.name) ? weight.name : bare(weight.name),
   }));

@@ -1,0 +1,33 @@
+import { type FileSource, openGguf } from "@heddle/checkpoints";
+import { createModel, type LoadedModel } from "../load-model.js";
+import type { LoadWeightsOptions } from "../load-weights.js";
+import { ggufConfig } from "./gguf-config.js";
+import { ggufFields } from "./gguf-fields.js";
+import { ggufTokenizer } from "./gguf-tokenizer.js";
+import { loadGgufWeights } from "./load-gguf-weights.js";
+import { ggufFamilyOf } from "./registry.js";
+
+/**
+ * Loads a model from a GGUF file: configuration, weights, tokenizer and chat template, all from the one file (of a split
+ * model, any of its parts is named and all are read).
+ *
+ * @param file  name in the source
+ * @param options.device  where the weights go; stays the caller's
+ * @param options.dtype   of tensors stored as floats; default `device.defaultFloat`, "stored" keeps that of the file
+ * @throws HeddleError "format" naming the field, tensor or byte that is wrong; "unsupported" for an architecture or tokenizer
+ *   that Heddle lacks; nothing stays loaded then
+ */
+export async function loadGguf(
+  source: FileSource,
+  file: string,
+  options: LoadWeightsOptions,
+): Promise<LoadedModel> {
+  const files = await openGguf(source, file);
+  const fields = ggufFields(files.metadata);
+  const family = ggufFamilyOf(fields.architecture);
+  const config = await ggufConfig(files, family, fields);
+  const tokenizer = ggufTokenizer(fields);
+  const weights = await loadGgufWeights(config, files, { ...options, family });
+  const chatTemplate = fields.optionalText("tokenizer.chat_template");
+  return createModel({ config, weights, device: options.device, tokenizer, chatTemplate });
+}
