@@ -1,5 +1,5 @@
 import { dequantize, type GgufFiles, type GgufTensor, ggmlTypeInfo } from "@heddle/checkpoints";
-import { quantBlockTypes, quantFromBlocks, type QuantTensor } from "@heddle/quant";
+import { type QuantTensor, quantBlockTypes, quantFromBlocks } from "@heddle/quant";
 import { type Device, disposeTree, type FloatDType, fromBytes, invariant, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
