@@ -34,6 +34,28 @@ export {
 } from "./load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
+export type {
+  GroupedSelectiveMixer,
+  Mixer,
+  RecurrentConfig,
+  RetentionMixer,
+  SelectiveMixer,
+  WkvMixer,
+} from "./recurrent/config.js";
+export {
+  type LayerState,
+  type RecurrentHidden,
+  type RecurrentInputs,
+  type RecurrentState,
+  type RecurrentWeights,
+  recurrentHidden,
+  recurrentLogits,
+} from "./recurrent/recurrent.js";
+export { recurrent } from "./recurrent/recurrent-architecture.js";
+export { createRecurrentDecoder, type RecurrentDecoderOptions } from "./recurrent/recurrent-decoder.js";
+export { type RetentionOptions, retention } from "./recurrent/retention.js";
+export { type ScanResult, type SelectiveScanInputs, selectiveScan } from "./recurrent/selective-scan.js";
+export { type WkvScanInputs, wkvScan } from "./recurrent/wkv-scan.js";
 export {
   frequencyPenalty,
   type LogitsProcessor,

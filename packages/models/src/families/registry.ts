@@ -2,10 +2,13 @@ import { HeddleError } from "@heddle/tensor";
 import type { AnyFamily } from "./family.js";
 import { gpt2 } from "./gpt2.js";
 import { llama } from "./llama.js";
+import { mamba } from "./mamba.js";
+import { mamba2 } from "./mamba2.js";
+import { rwkv } from "./rwkv.js";
 
 /** Every family, by the `model_type` of its config.json. */
 export const families: Readonly<Record<string, AnyFamily>> = Object.fromEntries(
-  [llama, gpt2].flatMap((family): [string, AnyFamily][] =>
+  [llama, gpt2, mamba, mamba2, rwkv].flatMap((family): [string, AnyFamily][] =>
     [family.modelType, ...(family.aliases ?? [])].map((name) => [name, family as unknown as AnyFamily]),
   ),
 );

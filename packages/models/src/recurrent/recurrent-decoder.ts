@@ -1,0 +1,276 @@
+import { appendKv } from "@heddle/attention";
+import {
+  compile,
+  type Device,
+  disposeTree,
+  HeddleError,
+  invariant,
+  linear,
+  type Tensor,
+  take,
+  tensor,
+  where,
+  zeros,
+} from "@heddle/tensor";
+import type { Decoder } from "../create-decoder.js";
+import { checkBatch, type DecoderBatch } from "../decoder-batch.js";
+import type { RecurrentConfig } from "./config.js";
+import { layerStateShapes, type RecurrentWeights, recurrentHidden } from "./recurrent.js";
+
+export interface RecurrentDecoderOptions {
+  /** Texts that can be under way at the same time. */
+  readonly numSlots: number;
+  /** Longest piece of a text that one run takes, a power of two. Default 64. */
+  readonly maxPiece?: number;
+}
+
+/** Rows of texts that one run moves on by as many tokens each. */
+interface Piece {
+  readonly slots: readonly number[];
+  /** Rows of the batch, [R][T]. */
+  readonly rows: readonly (readonly number[])[];
+}
+
+interface PieceInputs {
+  /** [R, T] */
+  readonly tokens: Tensor;
+  /** [R, T] */
+  readonly positions: Tensor;
+  /** [R] */
+  readonly slots: Tensor;
+  /** Tokens whose logits are wanted, counted through [R T], [O]. */
+  readonly outputs: Tensor;
+}
+
+/** One tensor of state of all slots, [numSlots, 1, 1, size], and what a text begins with, [1, size]. */
+interface Store {
+  readonly kept: Tensor;
+  readonly initial: Tensor;
+}
+
+/**
+ * Makes a decoder that remembers each text in a state of fixed size: `cacheBytes` does not depend on how long texts become.
+ *
+ * Prompts are fed in pieces of power-of-two lengths, single tokens of several texts together; each such shape is compiled once.
+ * @throws HeddleError "config" for sizes that cannot be
+ */
+export function createRecurrentDecoder(
+  model: { readonly config: RecurrentConfig; readonly weights: RecurrentWeights; readonly device: Device },
+  { numSlots, maxPiece = 64 }: RecurrentDecoderOptions,
+): Decoder {
+  const { config, device } = model;
+  if (!Number.isSafeInteger(numSlots) || numSlots < 1 || !Number.isInteger(Math.log2(maxPiece))) {
+    const message = `createRecurrentDecoder: numSlots must be a whole number >= 1 and maxPiece a power of two; got numSlots ${numSlots}, maxPiece ${maxPiece}. Pass others.`;
+    throw new HeddleError("config", message, { numSlots, maxPiece });
+  }
+  const stores = makeStores(config, device, numSlots);
+  const run = compile((kept: typeof stores, inputs: PieceInputs) => pieceLogits(model, kept, inputs));
+  const state = { isStepping: false, isDisposed: false };
+  return {
+    numSlots,
+    maxSeqLen: config.maxSeqLen,
+    vocabSize: config.vocabSize,
+    cacheBytes: stores
+      .flatMap((layer) => Object.values(layer))
+      .reduce((sum, { kept }) => sum + kept.byteLength, 0),
+    async step(batch) {
+      if (state.isDisposed || state.isStepping) throw notReady(state.isDisposed);
+      checkBatch(batch, { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize });
+      state.isStepping = true;
+      try {
+        const logits: Float32Array[] = new Array(batch.outputs.length);
+        for (const piece of piecesOf(batch.slots, maxPiece)) {
+          await runPiece(
+            { run: (inputs) => run(stores, inputs), device, numSlots },
+            { piece, batch },
+            logits,
+          );
+        }
+        return logits;
+      } finally {
+        state.isStepping = false;
+      }
+    },
+    dispose() {
+      if (state.isDisposed) return;
+      state.isDisposed = true;
+      run.dispose();
+      disposeTree(stores);
+    },
+  };
+}
+
+function makeStores(
+  config: RecurrentConfig,
+  device: Device,
+  numSlots: number,
+): Readonly<Record<string, Store>>[] {
+  return Array.from({ length: config.numLayers }, () =>
+    Object.fromEntries(
+      Object.entries(layerStateShapes(config)).map(([name, { shape, fill }]): [string, Store] => {
+        const size = shape.reduce((product, extent) => product * extent, 1);
+        const initial = tensor(
+          device,
+          Array.from({ length: size }, (_, at) => fill(at)),
+          {
+            shape: [1, size],
+            dtype: device.defaultFloat,
+          },
+        );
+        return [
+          name,
+          { kept: zeros(device, [numSlots, 1, 1, size], { dtype: device.defaultFloat }), initial },
+        ];
+      }),
+    ),
+  );
+}
+
+/**
+ * Cuts the rows of a batch into runs: each text's tokens into powers of two, longest first, and the single tokens that are left
+ * together.
+ */
+export function piecesOf(slots: ArrayLike<number>, maxPiece: number): readonly Piece[] {
+  const rowsOfSlot = new Map<number, number[]>();
+  for (let row = 0; row < slots.length; row++) {
+    const slot = slots[row] ?? -1;
+    const rows = rowsOfSlot.get(slot);
+    if (rows === undefined) rowsOfSlot.set(slot, [row]);
+    else rows.push(row);
+  }
+  const pieces: Piece[] = [];
+  const singles: { slot: number; row: number }[] = [];
+  for (const [slot, rows] of rowsOfSlot) {
+    let from = 0;
+    while (rows.length - from > 1) {
+      const length = Math.min(maxPiece, 2 ** Math.floor(Math.log2(rows.length - from)));
+      pieces.push({ slots: [slot], rows: [rows.slice(from, from + length)] });
+      from += length;
+    }
+    const last = rows[from];
+    if (last !== undefined) singles.push({ slot, row: last });
+  }
+  if (singles.length > 0)
+    pieces.push({ slots: singles.map(({ slot }) => slot), rows: singles.map(({ row }) => [row]) });
+  return pieces;
+}
+
+async function runPiece(
+  {
+    run,
+    device,
+    numSlots,
+  }: { readonly run: (inputs: PieceInputs) => Tensor; readonly device: Device; readonly numSlots: number },
+  { piece, batch }: { readonly piece: Piece; readonly batch: DecoderBatch },
+  logits: Float32Array[],
+): Promise<void> {
+  const flat = piece.rows.flat();
+  const length = piece.rows[0]?.length ?? 1;
+  const numRows = powerOfTwo(piece.rows.length);
+  const place = new Map(flat.map((row, at) => [row, at]));
+  const wanted = [...batch.outputs.entries()].filter(([, row]) => place.has(row));
+  // One plan for each number of rows and of outputs, both rounded up; filler rows name a slot that is not there.
+  const filled = (
+    values: readonly number[],
+    size: number,
+    filler: number,
+    shape: readonly number[] = [size],
+  ) =>
+    tensor(
+      device,
+      Int32Array.from({ length: size }, (_, at) => values[at] ?? filler),
+      { shape },
+    );
+  const inputs: PieceInputs = {
+    tokens: filled(
+      flat.map((row) => batch.tokens[row] ?? 0),
+      numRows * length,
+      0,
+      [numRows, length],
+    ),
+    positions: filled(
+      flat.map((row) => batch.positions[row] ?? 0),
+      numRows * length,
+      0,
+      [numRows, length],
+    ),
+    slots: filled(piece.slots, numRows, numSlots),
+    outputs: filled(
+      wanted.map(([, row]) => place.get(row) ?? 0),
+      powerOfTwo(wanted.length),
+      0,
+    ),
+  };
+  try {
+    using rows = run(inputs);
+    if (wanted.length === 0) return;
+    const data = await rows.data();
+    const values = data instanceof Float32Array ? data : Float32Array.from(data);
+    const width = rows.shape[1] ?? 0;
+    for (const [at, [output]] of wanted.entries())
+      logits[output] = values.subarray(at * width, (at + 1) * width);
+  } finally {
+    disposeTree(inputs);
+  }
+}
+
+/** Takes the states of the rows' slots, moves them on, writes them back; logits [O, V] of the wanted tokens. */
+function pieceLogits(
+  { config, weights }: { readonly config: RecurrentConfig; readonly weights: RecurrentWeights },
+  stores: readonly Readonly<Record<string, Store>>[],
+  { tokens, positions, slots, outputs }: PieceInputs,
+): Tensor {
+  const [numRows = 1] = tokens.shape;
+  const shapes = layerStateShapes(config);
+  const isFirst = positions.narrow(1, 0, 1).equal(0); // [R, 1]
+  const layers = stores.map((layer) =>
+    Object.fromEntries(
+      Object.entries(layer).map(([name, { kept, initial }]) => {
+        const size = initial.shape[1] ?? 0;
+        const before = take(kept.reshape([-1, size]), slots);
+        const state = where(isFirst, initial, before);
+        return [name, state.reshape([numRows, ...(shapes[name]?.shape ?? [])])];
+      }),
+    ),
+  );
+  const { last, state } = recurrentHidden(config, weights, { ids: tokens, positions, state: { layers } });
+  const starts = slots.mul(0);
+  for (const [at, layer] of stores.entries()) writeStores(layer, state.layers[at] ?? {}, { slots, starts });
+  const wanted = take(last.reshape([-1, config.modelDim]), outputs);
+  return linear(wanted, weights.unembedding ?? weights.embedding);
+}
+
+/** Writes each new state to its slot, two tensors at a time; the last of an odd number is written twice. */
+function writeStores(
+  stores: Readonly<Record<string, Store>>,
+  states: Readonly<Record<string, Tensor>>,
+  rows: { readonly slots: Tensor; readonly starts: Tensor },
+): void {
+  const names = Object.keys(stores);
+  const fresh = (name: string) => {
+    const state = states[name];
+    invariant(state, `the layer gives a state ${name}`);
+    return state.reshape([state.shape[0] ?? 1, 1, 1, -1]);
+  };
+  for (let at = 0; at < names.length; at += 2) {
+    const [first = "", second = first] = names.slice(at, at + 2);
+    const [key, value] = [stores[first]?.kept, stores[second]?.kept];
+    invariant(key && value, "a layer has stores");
+    appendKv({ key, value }, fresh(first), fresh(second), rows);
+  }
+}
+
+function powerOfTwo(count: number): number {
+  return count <= 1 ? 1 : 2 ** Math.ceil(Math.log2(count));
+}
+
+function notReady(isDisposed: boolean): HeddleError {
+  if (isDisposed) {
+    const message = "step: the decoder must not have been disposed; got one that was. Make a new one.";
+    return new HeddleError("disposed", message);
+  }
+  return new HeddleError(
+    "config",
+    "step: calls must not overlap; got one while another runs. Await the first.",
+  );
+}
