@@ -158,7 +158,7 @@ test("other models, impossible heads and unknown scalings", () => {
   ];
   expect(messages).toMatchInlineSnapshot(`
     [
-      "unsupported parseConfig: model_type must be one of gpt2, llama; got "t5". Convert the model or choose another.",
+      "unsupported parseConfig: model_type must be one of gpt2, llama, mamba, mamba2, rwkv; got "t5". Convert the model or choose another.",
       "config parseConfig: config.json must hold an object; got []. Pass the parsed file.",
       "config parseConfig: hidden_size must be a multiple of num_attention_heads; got hidden_size 4096, num_attention_heads 33. Check the config.json, or set head_dim where the family has it.",
       "config parseConfig: query heads must be a multiple of key heads; got num_attention_heads 32, num_key_value_heads 5. Check the config.json.",
