@@ -24,8 +24,9 @@ import {
 } from "../test/golden/cases.js";
 import { attention, attentionWithLse } from "./attention.js";
 import { flashAttention, flashAttentionBackward } from "./flash.js";
+import { seenKeys } from "./mask-sees.js";
 import { allOf, causal, padding, slidingWindow } from "./masks.js";
-import { bandMask, naiveAttention } from "./naive.js";
+import { naiveAttention } from "./naive.js";
 
 type Weights = Readonly<Record<"q" | "k" | "v", Tensor>> & {
   readonly bias?: Tensor;
@@ -130,7 +131,8 @@ describe("attention", () => {
     const q = { shape: [1, 4, 64, 32], dtype: "f32" } as const;
     const k = { shape: [1, 2, 64, 32], dtype: "f32" } as const;
     const lse = { shape: [1, 4, 64], dtype: "f32" } as const;
-    const params = { scale: 1, right: 0, hasKeyMask: false, hasBias: false, hasSinks: false };
+    const mask = { kind: "band", right: 0 } as const;
+    const params = { scale: 1, mask, numMaskInputs: 0, hasBias: false, hasSinks: false };
     const forward = { op: flashAttention.spec, params, inputs: [q, k, k], outputs: [q, lse] };
     const backward = {
       op: flashAttentionBackward.spec,
@@ -189,7 +191,8 @@ describe("attention", () => {
     const w = randn(oracle, [1, 4, 7, 5], { seed: 4 });
     const options = { mask: causal(), softcap: 1.5, scale: 0.8 };
     const ours = valueAndGrad((t: typeof weights) => attention(t.q, t.k, t.v, options).mul(w).sum())(weights);
-    const sees = bandMask(oracle, { queryLen: 7, keyLen: 9, right: 0 });
+    const extents = { batch: 1, numHeads: 4, queryLen: 7, keyLen: 9 };
+    const sees = seenKeys(oracle, { kind: "band", right: 0 }, { inputs: [], extents });
     const twin = valueAndGrad((t: typeof weights) =>
       naiveAttention(t.q, { key: t.k, value: t.v, sees }, options).out.mul(w).sum(),
     )(weights);

@@ -1,7 +1,8 @@
 import { HeddleError, isFloat, scope, type Tensor } from "@heddle/tensor";
 import { flashAttention } from "./flash.js";
-import type { FlashParams } from "./flash-params.js";
-import { type Mask, maskRules } from "./masks.js";
+import { type FlashParams, type TileSize, tileSizeFor } from "./flash-params.js";
+import { bindMask, type MaskExtents } from "./mask-rule.js";
+import type { Mask } from "./masks.js";
 
 export interface AttentionOptions {
   /** Which keys a query may see. Default: all. */
@@ -54,6 +55,37 @@ export function attentionWithLse(
   return scope(query.device, () => attend(query, [key, value], options));
 }
 
+/** The work that a mask leaves of an attention call, in tiles. */
+export interface VisitedTiles {
+  /** Tiles of keys that each tile of queries computed, i32 [B, H, tiles of queries]. */
+  readonly visited: Tensor;
+  /** Queries and keys of a tile. */
+  readonly tile: TileSize;
+  /** Tiles of queries times tiles of keys, of one head. */
+  readonly tilesPerHead: number;
+}
+
+/**
+ * Counts the tiles that attention with this mask computes: on a device with a kernel as its kernel counts them while it runs,
+ * elsewhere as the mask itself says (tiles with a seen key).
+ *
+ * Shapes: query [B, H, T, D], key [B, G, S, D] -> visited [B, H, ceil(T / tile.queries)].
+ * @returns counts that the caller disposes
+ * @throws HeddleError as `attention`
+ */
+export function visitedTiles(query: Tensor, key: Tensor, mask?: Mask): VisitedTiles {
+  const { visited, tile } = scope(query.device, () => {
+    const { rule, inputs } = bindMask(mask, maskExtents(query, key));
+    const flags = { hasBias: false, hasSinks: false, countsTiles: true };
+    const params = { scale: 1, mask: rule, numMaskInputs: inputs.length, ...flags };
+    const counts = flashAttention.apply([query, key, key, ...inputs], params)[2] as Tensor;
+    return { visited: counts, tile: { ...tileSizeFor(query.shape[2] ?? 0, rule) } };
+  });
+  const tiles = (length: number | undefined, size: number) => Math.ceil((length ?? 0) / size);
+  const tilesPerHead = tiles(query.shape[2], tile.queries) * tiles(key.shape[2], tile.keys);
+  return { visited, tile, tilesPerHead };
+}
+
 function attend(
   query: Tensor,
   [key, value]: readonly [Tensor, Tensor],
@@ -64,20 +96,18 @@ function attend(
   const scale = options.scale ?? 1 / Math.sqrt(query.shape[3] ?? 1);
   checkNumber("scale", scale, Number.isFinite(scale));
   if (softcap !== undefined) checkNumber("softcap", softcap, softcap > 0 && Number.isFinite(softcap));
-  const { left, right, keyMasks } = maskRules(options.mask);
-  const keyMask = allKeys(keyMasks);
+  const { rule, inputs: maskInputs } = bindMask(options.mask, maskExtents(query, key));
   const params: FlashParams = {
     scale,
     softcap,
-    left,
-    right,
-    hasKeyMask: keyMask !== undefined,
+    mask: rule,
+    numMaskInputs: maskInputs.length,
     hasBias: bias !== undefined,
     hasSinks: sinks !== undefined,
   };
   const compute = query.device.defaultFloat;
   const floats = [bias, sinks].map((tensor) => tensor && widen(tensor, compute));
-  const optional = [keyMask, ...floats].filter((tensor) => tensor !== undefined);
+  const optional = [...maskInputs, ...floats].filter((tensor) => tensor !== undefined);
   const inputs = [query, key, value].map((tensor) => widen(tensor, compute));
   const [out, lse] = flashAttention.apply([...inputs, ...optional], params) as [Tensor, Tensor];
   return { out: out.dtype === query.dtype ? out : out.cast(query.dtype), lse };
@@ -87,10 +117,9 @@ function widen(tensor: Tensor, dtype: "f32" | "f64"): Tensor {
   return tensor.dtype === dtype ? tensor : tensor.cast(dtype);
 }
 
-/** One bool mask of keys out of any number of masks of any dtype. */
-function allKeys(masks: readonly Tensor[]): Tensor | undefined {
-  const [first, ...others] = masks.map((mask) => (mask.dtype === "bool" ? mask : mask.cast("bool")));
-  return first === undefined ? undefined : others.reduce((both, mask) => both.logicalAnd(mask), first);
+function maskExtents(query: Tensor, key: Tensor): MaskExtents {
+  const [batch = 0, numHeads = 0, queryLen = 0] = query.shape;
+  return { batch, numHeads, queryLen, keyLen: key.shape[2] ?? 0 };
 }
 
 function checkDTypes(query: Tensor, key: Tensor, value: Tensor): void {

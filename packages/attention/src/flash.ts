@@ -3,53 +3,66 @@ import {
   fillLike,
   HeddleError,
   type Op,
+  pad,
   type Tensor,
   type TensorType,
   where,
 } from "@heddle/tensor";
-import { type FlashBackwardParams, type FlashParams, flashInputs, flashShape } from "./flash-params.js";
+import {
+  type FlashBackwardParams,
+  type FlashParams,
+  type FlashShape,
+  flashInputs,
+  flashShape,
+  tileSizeFor,
+} from "./flash-params.js";
 import { flashBackwardWasm } from "./kernels/flash-backward.wasm.js";
 import { flashForwardWasm } from "./kernels/flash-forward.wasm.js";
-import { bandMask, bothSeen, groupedMatmul, naiveAttention, naiveScores } from "./naive.js";
+import { checkExtents } from "./mask-rule.js";
+import { seenKeys } from "./mask-sees.js";
+import { groupedMatmul, naiveAttention, naiveScores } from "./naive.js";
 
 /**
- * Exact attention in memory linear in length, as an op: inputs query, key, value, then key mask [B, S] bool, bias
- * [B or 1, H or 1, T, S] and sinks [H] where the params say so; outputs out [B, H, T, Dv] and lse [B, H, T].
+ * Exact attention in memory linear in length, as an op: inputs query, key, value, then the tensors of the mask, bias
+ * [B or 1, H or 1, T, S] and sinks [H] where the params say so; outputs out [B, H, T, Dv], lse [B, H, T] and, where wanted, the
+ * number of tiles that each tile of queries visited.
  *
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691
  */
 export const flashAttention: Op<FlashParams> = defineOp({
   name: "flashAttention",
   infer(inputs, params) {
-    const { batch, numHeads, queryLen, valueDim } = checkFlashInputs(inputs, params);
+    const shape = checkFlashInputs(inputs, params);
+    const { batch, numHeads, queryLen, valueDim } = shape;
     const dtype = inputs[0]?.dtype ?? "f32";
-    return [
+    const results: TensorType[] = [
       { shape: [batch, numHeads, queryLen, valueDim], dtype },
       { shape: [batch, numHeads, queryLen], dtype },
     ];
+    return params.countsTiles ? [...results, { shape: tileCounts(shape, params), dtype: "i32" }] : results;
   },
   reference(inputs, params) {
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
-    const { keyMask, bias, sinks } = optionalInputs(inputs, params);
-    const sees = seenKeys(query, key, { params, keyMask });
+    const { mask, bias, sinks } = optionalInputs(inputs, params);
+    const shape = flashShape(inputs);
+    const sees = params.mask && seenKeys(query.device, params.mask, { inputs: mask, extents: shape });
     const { out, lse } = naiveAttention(query, { key, value, sees, sinks }, { ...params, bias });
-    return [out, lse];
+    return params.countsTiles ? [out, lse, countTiles(query, sees, { shape, params })] : [out, lse];
   },
   vjp({ inputs, outputs, grads: [dOut, dLse], params, needed }) {
     const [out, lse] = outputs as [Tensor, Tensor];
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
-    const { keyMask, bias, sinks } = optionalInputs(inputs, params);
+    const { mask, bias, sinks } = optionalInputs(inputs, params);
     const outGradient = dOut ?? fillLike(out, 0);
     const products = outGradient.mul(out).sum({ axes: 3 });
     const delta = dLse === undefined ? products : products.sub(dLse);
     const wantsBias = bias !== undefined && needed[flashInputs(params).bias ?? -1] === true;
-    const optional = [keyMask, bias].filter((tensor) => tensor !== undefined);
+    const optional = bias === undefined ? mask : [...mask, bias];
     const [dQuery, dKey, dValue, dBias] = flashAttentionBackward.apply(
       [query, key, value, ...optional, lse, delta, outGradient],
-      { ...params, hasSinks: false, wantsBias },
+      { ...params, hasSinks: false, countsTiles: false, wantsBias },
     );
-    const result: (Tensor | undefined)[] = [dQuery, dKey, dValue];
-    if (keyMask !== undefined) result.push(undefined);
+    const result: (Tensor | undefined)[] = [dQuery, dKey, dValue, ...mask.map(() => undefined)];
     if (bias !== undefined) result.push(dBias && sumToShape(dBias, bias.shape));
     if (sinks !== undefined) result.push(sinkGradient(sinks, lse, delta));
     return result;
@@ -58,7 +71,7 @@ export const flashAttention: Op<FlashParams> = defineOp({
 });
 
 /**
- * The gradient of `flashAttention`: inputs query, key, value, key mask?, bias?, lse, delta = sum(dOut out) - dLse [B, H, T],
+ * The gradient of `flashAttention`: inputs query, key, value, mask.., bias?, lse, delta = sum(dOut out) - dLse [B, H, T],
  * dOut; outputs the gradients of query, key, value and, where wanted, of the bias as [B, H, T, S].
  */
 export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
@@ -73,16 +86,17 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
   reference(inputs, params) {
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
     const [lse, delta, dOut] = inputs.slice(-3) as [Tensor, Tensor, Tensor];
-    const { keyMask, bias } = optionalInputs(inputs, params);
+    const { mask, bias } = optionalInputs(inputs, params);
     const { scale, softcap } = params;
-    const { batch, numHeads, numKvHeads, queryLen } = flashShape(inputs);
+    const shape = flashShape(inputs);
+    const { batch, numHeads, numKvHeads, queryLen } = shape;
     const perRow = [batch, numHeads, queryLen, 1];
     const rowLse = where(lse.equal(Number.NEGATIVE_INFINITY), 0, lse).reshape(perRow);
     const raw = naiveScores(query, key, { scale });
     const tangent = softcap === undefined ? undefined : raw.div(softcap).tanh();
     const capped = tangent === undefined || softcap === undefined ? raw : tangent.mul(softcap);
     const scores = bias === undefined ? capped : capped.add(bias);
-    const sees = seenKeys(query, key, { params, keyMask });
+    const sees = params.mask && seenKeys(query.device, params.mask, { inputs: mask, extents: shape });
     const weights = (sees === undefined ? scores : where(sees, scores, -1e30)).sub(rowLse).exp();
     const dWeights = groupedMatmul(dOut, value, { transposeB: true });
     const dBiased = weights.mul(dWeights.sub(delta.reshape(perRow)));
@@ -105,18 +119,38 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
 function optionalInputs(inputs: readonly Tensor[], params: FlashParams) {
   const at = flashInputs(params);
   const pick = (index: number | undefined) => (index === undefined ? undefined : inputs[index]);
-  return { keyMask: pick(at.keyMask), bias: pick(at.bias), sinks: pick(at.sinks) };
+  const mask = at.mask.map((index) => inputs[index] as Tensor);
+  return { mask, bias: pick(at.bias), sinks: pick(at.sinks) };
 }
 
-/** Which keys each query sees, broadcasting to [B, H, T, S]; undefined = all. */
-function seenKeys(
+/** Shape of the counts of visited tiles: [B, H, tiles of queries]. */
+function tileCounts({ batch, numHeads, queryLen }: FlashShape, { mask }: FlashParams): readonly number[] {
+  return [batch, numHeads, Math.ceil(queryLen / tileSizeFor(queryLen, mask).queries)];
+}
+
+/** Counts the tiles that hold at least one seen key: the twin of what kernels count as they go. */
+function countTiles(
   query: Tensor,
-  key: Tensor,
-  { params, keyMask }: { params: FlashParams; keyMask: Tensor | undefined },
-): Tensor | undefined {
-  const [queryLen = 0, keyLen = 0] = [query.shape[2], key.shape[2]];
-  const band = bandMask(query.device, { queryLen, keyLen, left: params.left, right: params.right });
-  return bothSeen(band, keyMask?.reshape([keyMask.shape[0] ?? 0, 1, 1, keyLen]));
+  sees: Tensor | undefined,
+  { shape, params }: { readonly shape: FlashShape; readonly params: FlashParams },
+): Tensor {
+  const { batch, numHeads, queryLen, keyLen } = shape;
+  const tile = tileSizeFor(queryLen, params.mask);
+  const all = fillLike(query, 1, { shape: [batch, numHeads, queryLen, keyLen] });
+  const flags = sees === undefined ? all : where(sees, all, 0);
+  const rows = Math.ceil(queryLen / tile.queries);
+  const columns = Math.ceil(keyLen / tile.keys);
+  const padded = pad(flags, [
+    [0, 0],
+    [0, 0],
+    [0, rows * tile.queries - queryLen],
+    [0, columns * tile.keys - keyLen],
+  ]);
+  return padded
+    .reshape([batch, numHeads, rows, tile.queries, columns, tile.keys])
+    .max({ axes: [3, 5] })
+    .sum({ axes: 3 })
+    .cast("i32");
 }
 
 /** d loss / d sink = -sum of p_sink delta: the sink takes weight and gives no value. */
@@ -180,20 +214,9 @@ function checkOptionalInputs(
 ): void {
   const at = flashInputs(params);
   const check = (name: string, index: number | undefined, allowed: readonly (readonly number[])[]) => {
-    const shape = index === undefined ? undefined : inputs[index]?.shape;
-    if (shape === undefined) return;
-    const fits =
-      shape.length === allowed.length &&
-      allowed.every((extents, axis) => extents.includes(shape[axis] ?? -1));
-    if (fits) return;
-    const wanted = allowed.map((extents) => [...new Set(extents)].join(" or ")).join(", ");
-    throw new HeddleError(
-      "shape",
-      `attention: ${name} must be [${wanted}]; got ${name} [${shape.join(", ")}]. Reshape it, or broadcast it over the missing axes.`,
-      { [name]: shape },
-    );
+    const type = index === undefined ? undefined : inputs[index];
+    if (type !== undefined) checkExtents(name, type, allowed);
   };
-  check("keyMask", at.keyMask, [[batch], [keyLen]]);
   check("bias", at.bias, [[batch, 1], [numHeads, 1], [queryLen], [keyLen]]);
   check("sinks", at.sinks, [[numHeads]]);
 }

@@ -1,22 +1,60 @@
-export { type AttentionOptions, type AttentionWithLse, attention, attentionWithLse } from "./attention.js";
-export { type CachedAttentionOptions, cachedAttention } from "./cached-attention.js";
+export type { CacheRows } from "./append-rows.js";
+export {
+  type AttentionOptions,
+  type AttentionWithLse,
+  attention,
+  attentionWithLse,
+  type VisitedTiles,
+  visitedTiles,
+} from "./attention.js";
+export {
+  type CachedAttentionOptions,
+  type CachedScoreOptions,
+  type CrossAttentionOptions,
+  cachedAttention,
+  crossAttention,
+} from "./cached-attention.js";
 export {
   appendKv,
-  type CacheRows,
   checkCacheRows,
   createKvCache,
   type KvCache,
   type KvCacheLayer,
   type KvCacheOptions,
+  type KvLayer,
 } from "./kv-cache.js";
 export {
-  type AllOfMask,
+  appendLatents,
+  cachedLatentAttention,
+  createLatentCache,
+  expandLatents,
+  type LatentAttentionOptions,
+  type LatentForm,
+  type LatentKeys,
+  type LatentKvCache,
+  type LatentKvLayer,
+  type LatentQuery,
+  type LatentWeights,
+  latentAttention,
+  splitLatentProjection,
+} from "./latent.js";
+export {
   allOf,
-  type CausalMask,
+  anyOf,
+  blockSparse,
   causal,
+  chunked,
+  columns,
+  documentIds,
+  documents,
+  firstKeys,
   type Mask,
-  type PaddingMask,
   padding,
-  type SlidingWindowMask,
+  prefix,
+  queries,
   slidingWindow,
+  strided,
+  tensorMask,
 } from "./masks.js";
+export type { PagedKvLayer } from "./paged-cache.js";
+export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";

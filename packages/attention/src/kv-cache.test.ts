@@ -11,21 +11,44 @@ import {
 import { expect, test } from "vitest";
 import { describeCache } from "../test/conformance.js";
 import { worstExcess } from "../test/devices.js";
+import type { CacheRows } from "./append-rows.js";
 import { attention } from "./attention.js";
 import { cachedAttention } from "./cached-attention.js";
-import { appendKv, type CacheRows, checkCacheRows, createKvCache, type KvCacheLayer } from "./kv-cache.js";
+import {
+  appendKv,
+  checkCacheRows,
+  createKvCache,
+  type KvCache,
+  type KvCacheLayer,
+  type KvLayer,
+} from "./kv-cache.js";
 import { allOf, causal, slidingWindow } from "./masks.js";
+import { createSlidingKvCache, type SlidingKvLayer } from "./sliding-cache.js";
 
 describeCache<KvCacheLayer>({
   name: "contiguous",
   create(device, sizes) {
-    const [layer] = createKvCache(device, { numLayers: 1, ...sizes }).layers;
-    if (layer === undefined) throw new Error("a cache of one layer has no layer");
-    return layer;
+    return firstOf(createKvCache(device, { numLayers: 1, ...sizes }));
   },
   append: appendKv,
   attend: cachedAttention,
 });
+
+describeCache<SlidingKvLayer>({
+  name: "sliding",
+  window: 37,
+  create(device, { maxSeqLen: _, ...sizes }) {
+    return firstOf(createSlidingKvCache(device, { numLayers: 1, window: 37, maxNewTokens: 90, ...sizes }));
+  },
+  append: appendKv,
+  attend: cachedAttention,
+});
+
+function firstOf<Layer extends KvLayer>({ layers }: KvCache<Layer>): Layer {
+  const [layer] = layers;
+  if (layer === undefined) throw new Error("a cache of one layer has no layer");
+  return layer;
+}
 
 const options = { numLayers: 2, numSlots: 3, maxSeqLen: 8, numKvHeads: 2, headDim: 4 };
 

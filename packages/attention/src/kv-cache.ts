@@ -1,28 +1,24 @@
-import {
-  type Device,
-  defineOp,
-  type FloatDType,
-  HeddleError,
-  isFloat,
-  type Op,
-  scope,
-  type Tensor,
-  type TensorType,
-  zeros,
-} from "@heddle/tensor";
-import { appendKvWasm } from "./kernels/append-kv.wasm.js";
+import { type Device, type FloatDType, HeddleError, type Tensor, zeros } from "@heddle/tensor";
+import { appendRows, type CacheRows } from "./append-rows.js";
+import type { Placement } from "./cache-placement.js";
+import type { PagedKvLayer } from "./paged-cache.js";
+import type { SlidingKvLayer } from "./sliding-cache.js";
 
 /** Keys and values of one model layer: one row of `maxSeqLen` positions per slot and kv head. */
 export interface KvCacheLayer {
+  readonly kind?: "contiguous";
   /** [numSlots, G, maxSeqLen, D] */
   readonly key: Tensor;
   /** [numSlots, G, maxSeqLen, Dv] */
   readonly value: Tensor;
 }
 
-/** A contiguous cache: a plain tree of tensors. Free it with `disposeTree`. */
-export interface KvCache {
-  readonly layers: readonly KvCacheLayer[];
+/** A layer of any kind: what `appendKv`, `cachedAttention` and `crossAttention` take. */
+export type KvLayer = KvCacheLayer | SlidingKvLayer | PagedKvLayer;
+
+/** A cache: a plain tree of tensors, of one kind of layer or several. Free it with `disposeTree`. */
+export interface KvCache<Layer extends KvLayer = KvCacheLayer> {
+  readonly layers: readonly Layer[];
 }
 
 export interface KvCacheOptions {
@@ -68,14 +64,6 @@ function checkCount(name: string, value: number): void {
   );
 }
 
-/** Where the rows of a batch live in a cache. Both are tensors, so that one compiled step serves every batch. */
-export interface CacheRows {
-  /** Slot of each batch row, int32 [B]. Rows may share a slot if their positions differ. */
-  readonly slots: Tensor;
-  /** Position of each row's first new token, int32 [B]. */
-  readonly starts: Tensor;
-}
-
 /**
  * Writes new keys and values into a cache layer, in place: row b, token t goes to slot slots[b], position starts[b] + t.
  *
@@ -85,14 +73,24 @@ export interface CacheRows {
  * rows may name the same position of one slot.
  * @throws HeddleError "shape" or "dtype" if the tensors do not fit the layer
  */
-export function appendKv(layer: KvCacheLayer, key: Tensor, value: Tensor, rows: CacheRows): void {
-  const { slots, starts } = rows;
-  const rounded = (x: Tensor, { dtype }: Tensor) =>
-    x.dtype === dtype || !isFloat(x.dtype) ? x : x.cast(dtype);
-  scope(key.device, () => {
-    const fresh = [rounded(key, layer.key), rounded(value, layer.value)];
-    return appendKvOp.apply([layer.key, layer.value, ...fresh, slots, starts], {});
-  });
+export function appendKv(layer: KvLayer, key: Tensor, value: Tensor, rows: CacheRows): void {
+  const { placement, table } = placementOf(layer);
+  appendRows({ key: layer.key, value: layer.value }, { key, value }, { ...rows, placement, table });
+}
+
+/** Where a layer keeps its rows. */
+export function placementOf(layer: KvLayer): { readonly placement: Placement; readonly table?: Tensor } {
+  switch (layer.kind) {
+    case undefined:
+    case "contiguous":
+      return { placement: "contiguous" };
+    case "sliding":
+      return { placement: "ring" };
+    case "paged":
+      return { placement: "paged", table: layer.table };
+    default:
+      return layer satisfies never;
+  }
 }
 
 /**
@@ -114,87 +112,6 @@ export function checkCacheRows(
       "capacity",
       `checkCacheRows: every row needs a slot below numSlots and room for its tokens; got row ${row} with slot ${slot} of ${numSlots}, start ${start} + length ${rows.length} of maxSeqLen ${maxSeqLen}. Stop or shorten the sequence, or create a larger cache.`,
       { row, slot, numSlots, start, length: rows.length, maxSeqLen },
-    );
-  }
-}
-
-const appendKvOp: Op<Record<string, never>> = defineOp({
-  name: "appendKv",
-  mutates: [0, 1],
-  infer(inputs) {
-    checkAppend(inputs as AppendTypes);
-    return [];
-  },
-  evaluate(inputs) {
-    const [keys, values, key, value, slots, starts] = inputs;
-    if (!keys || !values || !key || !value || !slots || !starts) return;
-    const copy = (target: typeof keys, source: typeof key) => {
-      const [numSlots = 0, numKvHeads = 0, maxSeqLen = 0, width = 0] = target.shape;
-      const [batch = 0, , length = 0] = source.shape;
-      for (let row = 0; row < batch; row++) {
-        const slot = slots.data[row] ?? -1;
-        const start = starts.data[row] ?? -1;
-        if (slot < 0 || slot >= numSlots || start < 0 || start + length > maxSeqLen) continue;
-        for (let head = 0; head < numKvHeads; head++) {
-          const from = (row * numKvHeads + head) * length * width;
-          const to = ((slot * numKvHeads + head) * maxSeqLen + start) * width;
-          target.data.set(source.data.subarray(from, from + length * width), to);
-        }
-      }
-    };
-    copy(keys, key);
-    copy(values, value);
-  },
-  kernels: { wasm: appendKvWasm },
-});
-
-type AppendTypes = readonly [TensorType, TensorType, TensorType, TensorType, TensorType, TensorType];
-
-function checkAppend([keys, values, key, value, slots, starts]: AppendTypes): void {
-  const pairs = [
-    { name: "key", stored: keys, fresh: key },
-    { name: "value", stored: values, fresh: value },
-  ];
-  for (const { name, stored, fresh } of pairs) {
-    const [, numKvHeads, maxSeqLen = 0, width] = stored.shape;
-    const [batch, heads, length = 0, freshWidth] = fresh.shape;
-    const fits =
-      fresh.shape.length === 4 &&
-      heads === numKvHeads &&
-      freshWidth === width &&
-      length <= maxSeqLen &&
-      batch === key.shape[0] &&
-      length === key.shape[2];
-    if (!fits) {
-      throw new HeddleError(
-        "shape",
-        `appendKv: ${name} must be [batch, ${numKvHeads}, length <= ${maxSeqLen}, ${width}] to fit the cache; got ${name} [${fresh.shape.join(", ")}]. Create the cache with the model's numKvHeads and headDim.`,
-        { [name]: fresh.shape, cache: stored.shape },
-      );
-    }
-    if (!isFloat(fresh.dtype)) {
-      throw new HeddleError(
-        "dtype",
-        `appendKv: ${name} must be a float; got ${fresh.dtype}. Cast it to ${stored.dtype} first.`,
-        { [name]: fresh.dtype, cache: stored.dtype },
-      );
-    }
-  }
-  checkRowTypes("appendKv", { slots, starts }, key.shape[0] ?? 0);
-}
-
-/** Checks that slots and starts are int32 [B]. */
-export function checkRowTypes(
-  caller: string,
-  rows: { readonly slots: TensorType; readonly starts: TensorType },
-  batch: number,
-): void {
-  for (const [name, { shape, dtype }] of Object.entries(rows)) {
-    if (shape.length === 1 && shape[0] === batch && dtype === "i32") continue;
-    throw new HeddleError(
-      dtype === "i32" ? "shape" : "dtype",
-      `${caller}: ${name} must be i32 [${batch}], one number per batch row; got ${name} ${dtype}[${shape.join(", ")}]. Create it from an Int32Array of length ${batch}.`,
-      { [name]: shape, dtype },
     );
   }
 }

@@ -1,7 +1,25 @@
 import { HeddleError, type Tensor } from "@heddle/tensor";
 
-/** Which keys a query may attend to, as data. A closed union on `kind`; true always means "may attend". */
-export type Mask = CausalMask | SlidingWindowMask | PaddingMask | AllOfMask;
+/**
+ * Which keys a query may attend to, as data. A closed union on `kind`; true always means "may attend".
+ *
+ * Queries and keys end together: query i of T stands at position i + S - T, key j of S at position j.
+ */
+export type Mask =
+  | CausalMask
+  | SlidingWindowMask
+  | ChunkedMask
+  | PrefixMask
+  | FirstKeysMask
+  | StridedMask
+  | ColumnsMask
+  | PaddingMask
+  | QueriesMask
+  | DocumentsMask
+  | BlockSparseMask
+  | TensorMask
+  | AllOfMask
+  | AnyOfMask;
 
 export interface CausalMask {
   readonly kind: "causal";
@@ -13,14 +31,73 @@ export interface SlidingWindowMask {
   readonly size: number;
 }
 
+export interface ChunkedMask {
+  readonly kind: "chunked";
+  /** Positions of a chunk. */
+  readonly size: number;
+}
+
+export interface PrefixMask {
+  readonly kind: "prefix";
+  /** [B] i32: length of each row's prefix. Borrowed. */
+  readonly lengths: Tensor;
+}
+
+export interface FirstKeysMask {
+  readonly kind: "firstKeys";
+  readonly count: number;
+}
+
+export interface StridedMask {
+  readonly kind: "strided";
+  readonly stride: number;
+}
+
+export interface ColumnsMask {
+  readonly kind: "columns";
+  readonly stride: number;
+  readonly count: number;
+}
+
 export interface PaddingMask {
   readonly kind: "padding";
   /** [B, S], bool or integer: true (not 0) where a key may be seen. Borrowed. */
   readonly keyMask: Tensor;
 }
 
+export interface QueriesMask {
+  readonly kind: "queries";
+  /** [B, T], bool or integer: true (not 0) where a query sees. Borrowed. */
+  readonly queryMask: Tensor;
+}
+
+export interface DocumentsMask {
+  readonly kind: "documents";
+  /** [B, S] i32. Borrowed. */
+  readonly ids: Tensor;
+}
+
+export interface BlockSparseMask {
+  readonly kind: "blockSparse";
+  /** [blocks of T, blocks of S] or [H, blocks of T, blocks of S], bool. Borrowed. */
+  readonly layout: Tensor;
+  /** Queries and keys of a block. */
+  readonly blockSize: number;
+}
+
+export interface TensorMask {
+  readonly kind: "tensor";
+  /** [B or 1, H or 1, T, S], bool or integer. Borrowed. */
+  readonly mask: Tensor;
+}
+
 export interface AllOfMask {
   readonly kind: "allOf";
+  readonly masks: readonly Mask[];
+}
+
+export interface AnyOfMask {
+  readonly kind: "anyOf";
   readonly masks: readonly Mask[];
 }
 
@@ -35,14 +112,69 @@ export function causal(): CausalMask {
  * @throws HeddleError "config" if size is not a whole number above 0
  */
 export function slidingWindow(size: number): SlidingWindowMask {
-  if (!Number.isInteger(size) || size < 1) {
+  checkCount("slidingWindow", "size", { value: size, because: ", because a query sees at least itself" });
+  return { kind: "slidingWindow", size };
+}
+
+/**
+ * Sees the positions of the query's own chunk, floor(p / size); with `causal()`, those of them up to its own.
+ *
+ * @throws HeddleError "config" if size is not a whole number above 0
+ * @see Llama 4's chunked attention layers
+ */
+export function chunked(size: number): ChunkedMask {
+  checkCount("chunked", "size", { value: size });
+  return { kind: "chunked", size };
+}
+
+/**
+ * Sees the prefix of the row from everywhere, and behind it causally: key j <= p or j < lengths[b].
+ *
+ * Shape: lengths [B] i32. Borrows the tensor.
+ * @see Raffel et al. 2020, T5, arXiv:1910.10683, section 3.2.1 (prefix LM)
+ */
+export function prefix(lengths: Tensor): PrefixMask {
+  return { kind: "prefix", lengths };
+}
+
+/**
+ * Sees the first `count` keys: those of a prompt that all share, or of attention sinks; inside of `anyOf`.
+ *
+ * @throws HeddleError "config" if count is not a whole number above 0
+ */
+export function firstKeys(count: number): FirstKeysMask {
+  checkCount("firstKeys", "count", { value: count });
+  return { kind: "firstKeys", count };
+}
+
+/**
+ * Sees keys whose distance is a multiple of `stride`: p - j = 0, stride, 2 stride, .. on either side.
+ *
+ * @throws HeddleError "config" if stride is not a whole number above 0
+ * @see Child et al. 2019, Sparse Transformers, arXiv:1904.10509, section 4.2 (strided, second head)
+ */
+export function strided(stride: number): StridedMask {
+  checkCount("strided", "stride", { value: stride });
+  return { kind: "strided", stride };
+}
+
+/**
+ * Sees the last `count` keys of every `stride`: j mod stride >= stride - count.
+ *
+ * @throws HeddleError "config" if stride or count is not a whole number above 0, or count exceeds stride
+ * @see Child et al. 2019, Sparse Transformers, arXiv:1904.10509, section 4.2 (fixed, second head)
+ */
+export function columns(stride: number, count = 1): ColumnsMask {
+  checkCount("columns", "stride", { value: stride });
+  checkCount("columns", "count", { value: count });
+  if (count > stride) {
     throw new HeddleError(
       "config",
-      `slidingWindow: size must be a whole number above 0, because a query sees at least itself; got size ${size}. Leave the mask out to see everything.`,
-      { size },
+      `columns: count must not exceed stride; got count ${count}, stride ${stride}. With count = stride every key is seen: leave the mask out.`,
+      { count, stride },
     );
   }
-  return { kind: "slidingWindow", size };
+  return { kind: "columns", stride, count };
 }
 
 /** Sees only the keys that the mask names. Shape: keyMask [B, S], true = may attend. Borrows the tensor. */
@@ -50,42 +182,122 @@ export function padding(keyMask: Tensor): PaddingMask {
   return { kind: "padding", keyMask };
 }
 
+/** Only the queries that the mask names see; inside of `anyOf`. Shape: queryMask [B, T], true = sees. Borrows the tensor. */
+export function queries(queryMask: Tensor): QueriesMask {
+  return { kind: "queries", queryMask };
+}
+
+/**
+ * Sees the keys of the query's own document: several texts lie behind each other in one row, without padding.
+ *
+ * Shape: ids [B, S] i32, one number a token (`documentIds` makes them of lengths); queries are the last T tokens of a row. A
+ * token with a negative id sees nothing and is not seen. Borrows the tensor.
+ * Tiles that two documents do not share are skipped where ids do not decrease along a row.
+ * @see Krell et al. 2021, Efficient sequence packing, arXiv:2107.02027
+ */
+export function documents(ids: Tensor): DocumentsMask {
+  return { kind: "documents", ids };
+}
+
+/**
+ * Sees key j from query i where the layout says so for their blocks: layout[h, floor(i / blockSize), floor(j / blockSize)].
+ *
+ * Shape: layout [ceil(T / blockSize), ceil(S / blockSize)] or [H, .., ..], bool or integer. Borrows the tensor. Blocks of 16, 32,
+ * 48, 64 and multiples of 16 are skipped whole where they are not seen.
+ * @throws HeddleError "config" if blockSize is not a whole number above 0, "shape" if the layout has another rank
+ */
+export function blockSparse(layout: Tensor, { blockSize }: { readonly blockSize: number }): BlockSparseMask {
+  checkCount("blockSparse", "blockSize", { value: blockSize });
+  if (layout.rank !== 2 && layout.rank !== 3) {
+    throw new HeddleError(
+      "shape",
+      `blockSparse: layout must be [query blocks, key blocks] or [heads, query blocks, key blocks]; got layout [${layout.shape.join(", ")}]. Reshape it.`,
+      { layout: layout.shape },
+    );
+  }
+  return { kind: "blockSparse", layout, blockSize };
+}
+
+/**
+ * Sees where the tensor says so, whatever its pattern.
+ *
+ * Shape: mask [B or 1, H or 1, T, S], bool or integer, true (not 0) = may attend. Borrows the tensor, which needs memory in T S:
+ * the other masks do not. Tiles without a seen key are skipped.
+ * @throws HeddleError "shape" if the mask has another rank
+ */
+export function tensorMask(mask: Tensor): TensorMask {
+  if (mask.rank !== 4) {
+    throw new HeddleError(
+      "shape",
+      `tensorMask: mask must be [batch or 1, heads or 1, queries, keys]; got mask [${mask.shape.join(", ")}]. Reshape it: 1 where it is the same for all.`,
+      { mask: mask.shape },
+    );
+  }
+  return { kind: "tensor", mask };
+}
+
 /** Sees what every one of the masks allows. */
 export function allOf(...masks: readonly Mask[]): AllOfMask {
   return { kind: "allOf", masks };
 }
 
-/** A mask in the form that kernels take: a band of positions, and masks of keys. */
-export interface MaskRules {
-  /** A query at position p sees keys p - left .. p + right; undefined = any. */
-  readonly left?: number | undefined;
-  readonly right?: number | undefined;
-  readonly keyMasks: readonly Tensor[];
-}
-
-/** Flattens a mask. */
-export function maskRules(mask: Mask | undefined): MaskRules {
-  if (mask === undefined) return { keyMasks: [] };
-  switch (mask.kind) {
-    case "causal":
-      return { right: 0, keyMasks: [] };
-    case "slidingWindow":
-      return { left: mask.size - 1, right: mask.size - 1, keyMasks: [] };
-    case "padding":
-      return { keyMasks: [mask.keyMask] };
-    case "allOf":
-      return mask.masks.map(maskRules).reduce(bothRules, { keyMasks: [] });
-    default:
-      return mask satisfies never;
+/**
+ * Sees what at least one of the masks allows.
+ *
+ * @throws HeddleError "config" without a mask: nothing could be seen
+ */
+export function anyOf(...masks: readonly Mask[]): AnyOfMask {
+  if (masks.length === 0) {
+    throw new HeddleError(
+      "config",
+      "anyOf: at least one mask is needed; got 0 masks. Pass the masks, or allOf() to see everything.",
+      { masks: 0 },
+    );
   }
+  return { kind: "anyOf", masks };
 }
 
-function bothRules(a: MaskRules, b: MaskRules): MaskRules {
-  const narrower = (x: number | undefined, y: number | undefined) =>
-    x === undefined ? y : y === undefined ? x : Math.min(x, y);
-  return {
-    left: narrower(a.left, b.left),
-    right: narrower(a.right, b.right),
-    keyMasks: [...a.keyMasks, ...b.keyMasks],
-  };
+/**
+ * Numbers the tokens of documents that lie behind each other: lengths 2, 3 -> 0 0 1 1 1.
+ *
+ * @param lengths  tokens of each document
+ * @param options.total  length of the result; tokens behind the last document get -1. Default: the sum of the lengths
+ * @returns ids for `documents`, of one row
+ * @throws HeddleError "config" if a length is not a whole number above 0, "capacity" if the documents do not fit
+ */
+export function documentIds(
+  lengths: ArrayLike<number>,
+  options: { readonly total?: number } = {},
+): Int32Array {
+  const all = Array.from(lengths);
+  for (const value of all) checkCount("documentIds", "length", { value });
+  const sum = all.reduce((a, b) => a + b, 0);
+  const { total = sum } = options;
+  if (sum > total) {
+    throw new HeddleError(
+      "capacity",
+      `documentIds: documents must fit into the row; got ${sum} tokens, total ${total}. Leave a document to another row.`,
+      { sum, total },
+    );
+  }
+  const ids = new Int32Array(total).fill(-1);
+  let from = 0;
+  for (const [document, length] of all.entries()) {
+    ids.fill(document, from, from + length);
+    from += length;
+  }
+  return ids;
+}
+
+function checkCount(
+  caller: string,
+  name: string,
+  { value, because = "" }: { readonly value: number; readonly because?: string },
+): void {
+  if (Number.isInteger(value) && value > 0) return;
+  throw new HeddleError(
+    "config",
+    `${caller}: ${name} must be a whole number above 0${because}; got ${name} ${value}. Leave the mask out to see everything.`,
+    { [name]: value },
+  );
 }

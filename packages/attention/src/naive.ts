@@ -1,4 +1,4 @@
-import { arange, type Device, type Tensor, where } from "@heddle/tensor";
+import { type Tensor, where } from "@heddle/tensor";
 
 /** Stands for "not seen" in a maximum: finite, so that differences stay numbers. */
 const lowest = -1e30;
@@ -59,29 +59,4 @@ export function naiveAttention(
   const out = groupedMatmul(weights, value).div(divisor);
   const [batch = 0, numHeads = 0, queryLen = 0] = query.shape;
   return { out, lse: maximum.add(total.log()).reshape([batch, numHeads, queryLen]) };
-}
-
-/** Which keys a band lets each query see, or undefined for all. Shape: bool [T, S]. */
-export function bandMask(
-  device: Device,
-  {
-    queryLen,
-    keyLen,
-    left,
-    right,
-  }: { queryLen: number; keyLen: number; left?: number | undefined; right?: number | undefined },
-): Tensor | undefined {
-  if (left === undefined && right === undefined) return undefined;
-  const keys = arange(device, keyLen, { dtype: "i32" }).reshape([1, keyLen]);
-  const queries = arange(device, queryLen, { dtype: "i32" }).reshape([queryLen, 1]);
-  const distance = keys.sub(queries.add(keyLen - queryLen)); // key position - query position
-  const notTooLate = right === undefined ? undefined : distance.lessEqual(right);
-  const notTooEarly = left === undefined ? undefined : distance.greaterEqual(-left);
-  return bothSeen(notTooLate, notTooEarly);
-}
-
-/** `a and b`, where undefined sees everything. */
-export function bothSeen(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
-  if (a === undefined) return b;
-  return b === undefined ? a : a.logicalAnd(b);
 }

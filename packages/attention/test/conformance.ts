@@ -1,7 +1,7 @@
 import { type Device, disposeTree, randn, type Tensor, tensor } from "@heddle/tensor";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { attention, type CacheRows, causal } from "../src/index.js";
+import { allOf, attention, type CacheRows, causal, slidingWindow } from "../src/index.js";
 import { devices, worstExcess } from "./devices.js";
 
 /** Extents of a cache under test. */
@@ -19,6 +19,12 @@ export interface CacheUnderTest<Layer> {
   create(device: Device, sizes: CacheSizes): Layer;
   append(layer: Layer, key: Tensor, value: Tensor, rows: CacheRows): void;
   attend(query: Tensor, layer: Layer, rows: CacheRows): Tensor;
+  /** Positions that a query of this cache sees, its own included. Default: all. */
+  readonly window?: number;
+  /** The cache stores no values: those of a key are its first `valueDim` features, and there is one kv head. */
+  readonly valueIsKey?: boolean;
+  /** Largest error beside that of the device: what the cache's own rounding allows. Default 0. */
+  readonly rounding?: number;
   /** Suites that cannot apply, each with the reason. */
   readonly skip?: readonly { readonly test: string; readonly reason: string }[];
 }
@@ -42,7 +48,7 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
       afterAll(() => device.dispose());
       const near: Near = (actual, expected) =>
         expect(worstExcess(actual.dataSync(), expected.dataSync(), tolerance.relative)).toBeLessThanOrEqual(
-          tolerance.absolute,
+          tolerance.absolute + (cache.rounding ?? 0),
         );
       test.skipIf(skipped !== undefined)(skipped ? `${name} (${skipped.reason})` : name, () => {
         const before = device.memory().buffers;
@@ -82,18 +88,26 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
 
 type Near = (actual: Tensor, expected: Tensor) => void;
 
-const sizes: CacheSizes = { numSlots: 4, maxSeqLen: 1030, numKvHeads: 2, headDim: 21, valueDim: 13 };
+const allSizes: CacheSizes = { numSlots: 4, maxSeqLen: 1030, numKvHeads: 2, headDim: 21, valueDim: 13 };
 
-function sequence(
+function sizesOf<Layer>({ valueIsKey }: CacheUnderTest<Layer>): CacheSizes {
+  return valueIsKey ? { ...allSizes, numKvHeads: 1 } : allSizes;
+}
+
+function sequence<Layer>(
   device: Device,
+  cache: CacheUnderTest<Layer>,
   { slot, length, group, seed }: { slot: number; length: number; group: number; seed: number },
 ): Sequence {
-  const { numKvHeads, headDim, valueDim } = sizes;
+  const { numKvHeads, headDim, valueDim } = sizesOf(cache);
+  const k = randn(device, [1, numKvHeads, length, headDim], { seed: seed + 1 });
   return {
     slot,
     q: randn(device, [1, numKvHeads * group, length, headDim], { seed }),
-    k: randn(device, [1, numKvHeads, length, headDim], { seed: seed + 1 }),
-    v: randn(device, [1, numKvHeads, length, valueDim], { seed: seed + 2 }),
+    k,
+    v: cache.valueIsKey
+      ? k.narrow(3, 0, valueDim)
+      : randn(device, [1, numKvHeads, length, valueDim], { seed: seed + 2 }),
   };
 }
 
@@ -116,8 +130,13 @@ function step<Layer>(
 }
 
 /** Full causal attention's rows `from`..`to`. */
-function expectedRows(seq: Sequence, from: number, to: number): Tensor {
-  const whole = attention(seq.q, seq.k, seq.v, { mask: causal() });
+function expectedRows<Layer>(
+  { window }: CacheUnderTest<Layer>,
+  seq: Sequence,
+  [from, to]: readonly [number, number],
+): Tensor {
+  const mask = window === undefined ? causal() : allOf(causal(), slidingWindow(window));
+  const whole = attention(seq.q, seq.k, seq.v, { mask });
   const part = whole.narrow(2, from, to);
   whole.dispose();
   return part;
@@ -133,13 +152,13 @@ function checkSteps<Layer>(
   cache: CacheUnderTest<Layer>,
   { near, lengths, group }: { near: Near; lengths: readonly number[]; group: number },
 ): void {
-  const layer = cache.create(device, sizes);
+  const layer = cache.create(device, sizesOf(cache));
   const length = lengths.reduce((sum, n) => sum + n, 0);
-  const seq = sequence(device, { slot: 2, length, group, seed: 10 });
+  const seq = sequence(device, cache, { slot: 2, length, group, seed: 10 });
   let from = 0;
   for (const count of lengths) {
     const to = from + count;
-    compare(near, step(cache, layer, { seq, from, to }), expectedRows(seq, from, to));
+    compare(near, step(cache, layer, { seq, from, to }), expectedRows(cache, seq, [from, to]));
     from = to;
   }
   disposeTree([layer, { ...seq, slot: undefined }]);
@@ -178,15 +197,15 @@ function joinRows(tensors: readonly Tensor[]): Tensor {
 }
 
 function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
-  const layer = cache.create(device, sizes);
-  const seq = sequence(device, { slot: 1, length: 9, group: 2, seed: 20 });
+  const layer = cache.create(device, sizesOf(cache));
+  const seq = sequence(device, cache, { slot: 1, length: 9, group: 2, seed: 20 });
   step(cache, layer, { seq, from: 0, to: 4 }).dispose();
   const out = batchStep(
     cache,
     layer,
     [4, 5, 6, 7, 8].map((at) => ({ seq, at })),
   );
-  const expected = expectedRows(seq, 4, 9);
+  const expected = expectedRows(cache, seq, [4, 9]);
   const tokens = [0, 1, 2, 3, 4].map((i) => expected.narrow(2, i, i + 1));
   const perToken = joinRows(tokens);
   near(out, perToken);
@@ -197,9 +216,9 @@ function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>,
 function checkNeighbours<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
   const lengths = [3, 90, 17];
   const run = (picked: readonly number[]): number[][] => {
-    const layer = cache.create(device, sizes);
+    const layer = cache.create(device, sizesOf(cache));
     const sequences = lengths.map((length, slot) =>
-      sequence(device, { slot, length: length + 1, group: 2, seed: 30 + 3 * slot }),
+      sequence(device, cache, { slot, length: length + 1, group: 2, seed: 30 + 3 * slot }),
     );
     for (const [i, seq] of sequences.entries()) {
       step(cache, layer, { seq, from: 0, to: lengths[i] ?? 0 }).dispose();
@@ -217,25 +236,27 @@ function checkNeighbours<Layer>(device: Device, cache: CacheUnderTest<Layer>): v
 }
 
 function checkReuse<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
-  const layer = cache.create(device, sizes);
-  const old = sequence(device, { slot: 3, length: 50, group: 1, seed: 40 });
-  const seq = sequence(device, { slot: 3, length: 6, group: 1, seed: 50 });
+  const layer = cache.create(device, sizesOf(cache));
+  const old = sequence(device, cache, { slot: 3, length: 50, group: 1, seed: 40 });
+  const seq = sequence(device, cache, { slot: 3, length: 6, group: 1, seed: 50 });
   step(cache, layer, { seq: old, from: 0, to: 50 }).dispose();
-  compare(near, step(cache, layer, { seq, from: 0, to: 5 }), expectedRows(seq, 0, 5));
-  compare(near, step(cache, layer, { seq, from: 5, to: 6 }), expectedRows(seq, 5, 6));
+  compare(near, step(cache, layer, { seq, from: 0, to: 5 }), expectedRows(cache, seq, [0, 5]));
+  compare(near, step(cache, layer, { seq, from: 5, to: 6 }), expectedRows(cache, seq, [5, 6]));
   disposeTree([layer, { ...old, slot: undefined }, { ...seq, slot: undefined }]);
 }
 
 function checkOutside<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
-  const layer = cache.create(device, sizes);
-  const { numSlots, maxSeqLen } = sizes;
-  const seq = sequence(device, { slot: 0, length: 2, group: 1, seed: 60 });
-  for (const [slot, start] of [
+  const layer = cache.create(device, sizesOf(cache));
+  const { numSlots, maxSeqLen } = allSizes;
+  const seq = sequence(device, cache, { slot: 0, length: 2, group: 1, seed: 60 });
+  const endless = cache.window !== undefined;
+  const outside: readonly (readonly [number, number])[] = [
     [numSlots, 0],
     [-1, 0],
     [0, -1],
-    [0, maxSeqLen - 1],
-  ] as const) {
+    ...(endless ? [] : [[0, maxSeqLen - 1] as const]),
+  ];
+  for (const [slot, start] of outside) {
     const rows = rowsOf(device, [slot], [start]);
     cache.append(layer, seq.k, seq.v, rows);
     const out = cache.attend(seq.q, layer, rows);

@@ -29,6 +29,7 @@ export function fire(weights: FireWeights): BiasEncoding {
   checkShape("fire", { logScale, threshold }, [1]);
   return {
     kind: "bias",
+    dependsOn: "positions",
     bias: (alignment) => {
       const { queryLen: T, keyLen: S, queryStart } = alignmentOf("fire", alignment);
       const { device, dtype } = logScale;

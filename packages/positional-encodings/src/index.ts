@@ -2,6 +2,7 @@
 export { type AlibiOptions, type AlibiOrder, alibi, alibiSlopes } from "./alibi.js";
 export type { Alignment } from "./alignment.js";
 export { type DebertaOptions, type DebertaWeights, deberta, debertaRow } from "./deberta.js";
+export { distanceTable } from "./distance-table.js";
 export { dynamicPositionBias } from "./dynamic-position-bias.js";
 export { type FireWeights, fire } from "./fire.js";
 export { type KerpleWeights, kerple } from "./kerple.js";

@@ -33,6 +33,8 @@ export interface RotateEncoding {
 
 export interface BiasEncoding {
   readonly kind: "bias";
+  /** What decides an element: how far apart query and key stand (the default), or also where. */
+  readonly dependsOn?: "distance" | "positions";
   /** Query i stands at alignment.queryStart + i, key j at j -> [1, H, T, S], to be added to scaled scores. A new tensor. */
   readonly bias: (alignment: Alignment) => Tensor;
 }

@@ -1,14 +1,29 @@
+import type { TensorType } from "@heddle/tensor";
 import { assemble, type WasmKernelFactory } from "@heddle/tensor/kernel";
-import type { CachedAttentionParams } from "../cached-attention.js";
-import type { FlashParams, FlashShape } from "../flash-params.js";
-import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
+import { placementExtents } from "../cache-placement.js";
+import { type CachedAttentionParams, cachedInputs } from "../cached-params.js";
+import { type FlashParams, type FlashShape, tileSizeFor } from "../flash-params.js";
+import type { MaskRule } from "../mask-rule.js";
+import {
+  type CachePlan,
+  cacheArguments,
+  declareCacheBuffers,
+  emitCachedBias,
+  emitCachedKeys,
+  loadSink,
+  type StoredDType,
+  stageFloats,
+} from "./cache-view.js";
 import { decodeKernel } from "./decode.wasm.js";
 import {
+  biasAxes,
+  declareLengths,
   emitForward,
   type ForwardSources,
   forwardGrain,
   forwardPlan,
   forwardUnits,
+  lengthArguments,
   planKey,
 } from "./flash-forward.wasm.js";
 import { clearSteps } from "./scratch-slot.js";
@@ -19,51 +34,81 @@ const minTiledQueries = 12;
 /**
  * WebAssembly kernels of `cachedAttention` for f32: a streaming one for few queries a row, the tiled forward for chunks.
  *
- * Slots and starts are read from memory at each run. Twin: the op's reference in cached-attention.ts.
+ * Slots, starts and lengths are read at each run. Twin: the op's reference in cached-attention.ts.
  */
 export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (call, features) => {
-  const [query, key, value] = call.inputs;
-  if (query?.dtype !== "f32" || key?.dtype !== "f32" || value?.dtype !== "f32") return undefined;
+  const { params } = call;
+  const { query, key, value, table, bias, distanceBias } = cachedInputs(call.inputs, params);
+  const dtype = storedDType(key, value);
+  if (query?.dtype !== "f32" || key === undefined || dtype === undefined) return undefined;
   const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
-  const [numSlots = 0, numKvHeads = 0, keyLen = 0] = key.shape;
-  const shape: FlashShape = {
-    batch,
-    numHeads,
-    numKvHeads,
-    queryLen,
-    keyLen,
-    headDim,
-    valueDim: value.shape[3] ?? 0,
-  };
-  if (queryLen < minTiledQueries) return decodeKernel({ shape, numSlots, params: call.params, features });
-  const params: FlashParams = {
-    ...call.params,
-    right: 0,
-    hasKeyMask: false,
-    hasBias: false,
-    hasSinks: false,
-  };
-  const plan = forwardPlan(shape, params, features);
+  const numKvHeads = key.shape[1] ?? 0;
+  const { numSlots, maxSeqLen, blockRows } = placementExtents(params.placement, key, table);
+  const valueDim = params.valueDim ?? value?.shape[3] ?? 0;
+  const shape: FlashShape = { batch, numHeads, numKvHeads, queryLen, keyLen: maxSeqLen, headDim, valueDim };
+  const perHead = distanceBias?.shape[0] !== 1;
+  const common: CachePlan = { shape, params, dtype, bias: biasAxes(bias?.shape), perHead };
+  const extents = { numSlots, maxSeqLen, blockRows, distances: distanceBias?.shape[1] ?? 0 };
+  if (queryLen < minTiledQueries) return decodeKernel({ ...common, extents, features });
+  const rules = tiledParams(params);
+  const stagedKeys = tileSizeFor(queryLen, rules.mask).keys;
+  const cache = { ...common, stagedKeys };
+  const staged = stageFloats(cache, stagedKeys);
+  const plan = forwardPlan(shape, rules, { features, stageFloats: staged });
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
-      const buffers = declareCacheBuffers(f);
-      const [scratch, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32")];
+      const buffers = declareCacheBuffers(f, params);
+      const scratch = f.param("i32");
+      const lengths = declareLengths(f);
+      const [begin, end] = [f.param("i32"), f.param("i32")];
+      const view = { plan: cache, buffers, queryLen: lengths.queryLen };
       const sources: ForwardSources = {
-        query: buffers.query,
+        query: buffers.inputs.query as typeof scratch,
         out: buffers.out,
         logSumExp: undefined,
+        tiles: undefined,
         scratch,
-        keys: (batchRow, kvHead) => emitCachedKeys(f, { shape, numSlots, buffers }, { batchRow, kvHead }),
-        rules: () => ({}),
+        lengths,
+        keys: (batchRow, kvHead, stage) =>
+          emitCachedKeys(f, view, { batchRow, kvHead, stage: staged === 0 ? undefined : stage }),
+        rules: (batchRow, head, { offset }) => {
+          const biases = emitCachedBias(f, view, { batchRow, head, offset });
+          return {
+            mask: plan.params.mask && {
+              rule: plan.params.mask,
+              inputs: [],
+              batchRow,
+              head,
+              numHeads,
+              ...lengths,
+            },
+            biases: [biases.bias, biases.distanceBias].filter((each) => each !== undefined),
+            sink: loadSink(buffers, head),
+          };
+        },
       };
       emitForward(f, plan, sources, { begin, end });
     });
+  const { valueDim: valuePrefix, inputs } = params;
+  const rulesKey = JSON.stringify([
+    inputs,
+    params.placement,
+    dtype,
+    valuePrefix,
+    params.isCausal,
+    cache.bias,
+    perHead,
+  ]);
   return {
     steps: [
       ...clearSteps(plan.slots, features),
       {
-        module: { key: `cached-attention slots ${numSlots} ${planKey(plan)}`, emit },
-        args: [...cacheArguments(), { kind: "scratch", byteOffset: 0 }],
+        module: { key: `cached-attention ${planKey(plan)} ${rulesKey}`, emit },
+        args: [
+          ...cacheArguments(params, extents),
+          { kind: "scratch", byteOffset: 0 },
+          ...lengthArguments(shape),
+        ],
         units: forwardUnits(plan),
         grain: forwardGrain(plan),
       },
@@ -71,3 +116,25 @@ export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (ca
     scratchBytes: plan.slots.totalBytes,
   };
 };
+
+/** The dtype of stored rows, if kernels read it. */
+function storedDType(key: TensorType | undefined, value: TensorType | undefined): StoredDType | undefined {
+  const dtype = key?.dtype;
+  if (value !== undefined && value.dtype !== dtype) return undefined;
+  return dtype === "f32" || dtype === "f16" || dtype === "bf16" ? dtype : undefined;
+}
+
+/** The rules of cached attention as those of the tiled forward. */
+function tiledParams({ scale, softcap, left, chunk, isCausal }: CachedAttentionParams): FlashParams {
+  const band: MaskRule = { kind: "band", left, right: 0 };
+  const mask: MaskRule =
+    chunk === undefined ? band : { kind: "all", rules: [band, { kind: "chunk", size: chunk }] };
+  return {
+    scale,
+    softcap,
+    mask: isCausal ? mask : undefined,
+    numMaskInputs: 0,
+    hasBias: false,
+    hasSinks: false,
+  };
+}

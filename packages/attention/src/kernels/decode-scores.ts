@@ -9,6 +9,7 @@ import {
   v128,
 } from "@heddle/tensor/kernel";
 import type { DecodePlan, DecodeUnit } from "./decode.wasm.js";
+import type { KeyRows } from "./flash-forward.wasm.js";
 import { multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
@@ -16,37 +17,75 @@ type Address = Local<"i32">;
 /** Keys that are scored before their values are read: both tiles stay in the second-level cache. */
 export const tileKeys = 128;
 
+/** A tile of keys under way: its rows in memory and its place among the keys. */
+export interface DecodeTile {
+  readonly rows: KeyRows;
+  readonly firstKey: Address;
+  readonly numKeys: Address;
+}
+
 /** Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features. */
-export function emitKeyScores(
-  f: FunctionBuilder,
-  unit: DecodeUnit,
-  { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
-): void {
-  const { plan, query, key, scores } = unit;
+export function emitKeyScores(f: FunctionBuilder, unit: DecodeUnit, tile: DecodeTile): void {
+  const { plan, query, scores } = unit;
   const { shape, group, params, features } = plan;
   const { headDim, queryLen } = shape;
   const math = laneMath(f, features);
-  const keyAt = f.let(i32.add(key, i32.mul(firstKey, headDim * 4)));
+  const keyAt = f.let(tile.rows.key);
   const scoreAt = f.let(scores);
-  f.for(0, numKeys, 4, (first) => {
+  const biasAt = emitBiasPointers(f, unit, tile.firstKey);
+  f.for(0, tile.numKeys, 4, (first) => {
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
       const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
       for (const [i, sum] of sums.entries()) {
+        const own = heads[i] ?? 0;
         const scaled = f32x4.mul(sum, params.scale);
         const capped =
           params.softcap === undefined
             ? scaled
             : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / params.softcap)), params.softcap);
+        const biased = biasAt.reduce((score, bias) => f32x4.add(score, bias.load(own)), capped);
         const lane = i32x4.add(i32x4.splat(first), v128.const(Int32Array.of(0, 1, 2, 3)));
-        const seen = i32x4.ltS(lane, i32x4.splat(numKeys));
-        const masked = v128.bitselect(capped, f32x4.splat(Number.NEGATIVE_INFINITY), seen);
-        f.store("v128", scoreAt, masked, (heads[i] ?? 0) * tileKeys * 4);
+        const seen = i32x4.ltS(lane, i32x4.splat(tile.numKeys));
+        const masked = v128.bitselect(biased, f32x4.splat(Number.NEGATIVE_INFINITY), seen);
+        f.store("v128", scoreAt, masked, own * tileKeys * 4);
       }
     }
     f.increase(keyAt, 4 * headDim * 4);
     f.increase(scoreAt, 16);
+    for (const bias of biasAt) bias.next();
   });
+}
+
+interface BiasPointer {
+  /** The bias of four keys and a head of the group. */
+  load(head: number): Value<"v128">;
+  next(): void;
+}
+
+/** Emits pointers into the biases that follow the keys of a tile. */
+function emitBiasPointers(f: FunctionBuilder, { biases }: DecodeUnit, firstKey: Address): BiasPointer[] {
+  const { bias, distanceBias } = biases;
+  const pointers: BiasPointer[] = [];
+  if (bias !== undefined) {
+    const at = f.let(i32.add(bias.address, i32.shl(firstKey, 2)));
+    pointers.push({
+      load: (head) => v128.load(i32.add(at, i32.mul(bias.headBytes, head))),
+      next: () => f.increase(at, 16),
+    });
+  }
+  if (distanceBias !== undefined) {
+    // Distances fall as keys rise: the vector ends at the first key's distance. Lanes behind the last key are masked later.
+    const at = f.let(i32.sub(distanceBias.address, i32.shl(i32.add(firstKey, 3), 2)));
+    pointers.push({
+      load: (head) => {
+        const falling = f.let(v128.load(i32.add(at, i32.mul(distanceBias.headBytes, head))));
+        return i32x4.shuffle(falling, falling, [3, 2, 1, 0]);
+      },
+      next: () => f.increase(at, -16),
+    });
+  }
+  return pointers;
 }
 
 const lineBytes = 64;
@@ -57,16 +96,14 @@ const lineBytes = 64;
  */
 export function emitTouchTile(
   f: FunctionBuilder,
-  { plan, key, value, scores }: DecodeUnit,
-  { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
+  { plan, keys, scores }: DecodeUnit,
+  { rows, numKeys }: DecodeTile,
 ): void {
-  const { headDim, valueDim } = plan.shape;
   const word = f.let(i32.const(0));
-  for (const { address, rowBytes } of [
-    { address: key, rowBytes: headDim * 4 },
-    { address: value, rowBytes: valueDim * 4 },
-  ]) {
-    const at = f.let(i32.add(address, i32.mul(firstKey, rowBytes)));
+  const streams = [{ address: rows.key, rowBytes: plan.shape.headDim * 4 }];
+  if (rows.value !== rows.key) streams.push({ address: rows.value, rowBytes: keys.valueRowBytes });
+  for (const { address, rowBytes } of streams) {
+    const at = f.let(address);
     const end = f.let(i32.add(at, i32.mul(numKeys, rowBytes)));
     f.advance(at, end, 4 * lineBytes, () => {
       for (let line = 0; line < 4; line++) f.set(word, i32.or(word, i32.load(at, line * lineBytes)));

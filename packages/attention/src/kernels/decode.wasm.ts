@@ -11,20 +11,30 @@ import {
   v128,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
-import type { CachedAttentionParams } from "../cached-attention.js";
-import type { FlashShape } from "../flash-params.js";
-import { cacheArguments, declareCacheBuffers, emitCachedKeys } from "./cache-view.js";
-import { emitKeyScores, emitTouchTile, tileKeys } from "./decode-scores.js";
+import {
+  type CacheBuffers,
+  type CacheContext,
+  type CachePlan,
+  type CacheSizes,
+  cacheArguments,
+  declareCacheBuffers,
+  emitCachedBias,
+  emitCachedKeys,
+  loadSink,
+  outputIndex,
+  stageFloats,
+} from "./cache-view.js";
+import { type DecodeTile, emitKeyScores, emitTouchTile, tileKeys } from "./decode-scores.js";
+import type { KeyView } from "./flash-forward.wasm.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
+import { clearSteps, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
 
-export interface DecodeCall {
-  readonly shape: FlashShape;
-  readonly numSlots: number;
-  readonly params: CachedAttentionParams;
+export interface DecodeCall extends CachePlan {
+  readonly extents: CacheSizes;
   readonly features: CpuFeatures;
 }
 
@@ -33,6 +43,8 @@ const keysPerSplit = 1024;
 const lowest = -3e38;
 
 export interface DecodePlan extends DecodeCall {
+  /** A stage for each thread, where rows are not read in place. */
+  readonly slots: ScratchSlots | undefined;
   /** Query heads that share a kv head. */
   readonly group: number;
   /** Parts that the keys of a row are cut into, so that every thread has work. */
@@ -49,33 +61,39 @@ const unitFloats = (group: number) => group * tileKeys + 16;
  * @see Dao et al. 2023, Flash-Decoding for long-context inference
  */
 export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
-  const { shape, numSlots, params, features } = call;
+  const { shape, params, features } = call;
   const { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim } = shape;
   const group = numHeads / numKvHeads;
   const groupRows = batch * queryLen * numKvHeads;
+  const reach = Math.min(keyLen, (params.left ?? keyLen) + 1, params.chunk ?? keyLen);
   // By the capacity alone: a row's numbers depend neither on its neighbours nor on the number of threads.
-  const splits = Math.min(8, Math.ceil(keyLen / keysPerSplit));
-  const plan: DecodePlan = { ...call, group, splits };
-  const work = (group * (headDim + valueDim) * keyLen) / (2 * splits);
+  const splits = Math.min(8, Math.ceil(reach / keysPerSplit));
+  const staged = stageFloats(call, tileKeys);
+  const slots = staged === 0 ? undefined : scratchSlots(features, staged * 4);
+  const plan: DecodePlan = { ...call, stagedKeys: tileKeys, group, splits, slots };
+  const work = (group * (headDim + valueDim) * reach) / (2 * splits);
   const rows = batch * numHeads * queryLen;
   const statsBytes = Math.ceil((rows * splits * 8) / 64) * 64;
   const partsBytes = splits === 1 ? 0 : Math.ceil((rows * splits * valueDim * 4) / 64) * 64;
-  const stats = { kind: "scratch", byteOffset: 0 } as const;
+  const statsAt = slots?.totalBytes ?? 0;
+  const scoresAt = statsAt + statsBytes + partsBytes;
+  const stats = { kind: "scratch", byteOffset: statsAt } as const;
   const parts =
     splits === 1
-      ? ({ kind: "buffer", index: 5 } as const)
-      : ({ kind: "scratch", byteOffset: statsBytes } as const);
+      ? ({ kind: "buffer", index: outputIndex(params) } as const)
+      : ({ kind: "scratch", byteOffset: statsAt + statsBytes } as const);
   const main: KernelStep = {
     module: {
-      key: `decode ${JSON.stringify([{ ...shape, batch: undefined }, numSlots, params, features, splits])}`,
+      key: `decode ${decodeKey(plan)}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitDecode(f, plan)),
     },
     args: [
-      ...cacheArguments(),
+      ...cacheArguments(params, call.extents),
       stats,
       parts,
-      { kind: "scratch", byteOffset: statsBytes + partsBytes },
+      { kind: "scratch", byteOffset: scoresAt },
       { kind: "i32", value: batch * queryLen },
+      ...(slots === undefined ? [] : [{ kind: "scratch", byteOffset: 0 } as const]),
     ],
     units: groupRows * splits,
     grain: Math.max(1, Math.ceil(65_536 / work)),
@@ -85,14 +103,31 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
       key: `decode-merge ${splits} ${valueDim} ${features.relaxedSimd} shared ${features.sharedMemory}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitMerge(f, plan)),
     },
-    args: [stats, parts, { kind: "buffer", index: 5 }],
+    args: [stats, parts, { kind: "buffer", index: outputIndex(params) }],
     units: rows,
     grain: Math.max(1, Math.ceil(16_384 / (splits * valueDim))),
   };
   return {
-    steps: splits === 1 ? [main] : [main, merge],
-    scratchBytes: statsBytes + partsBytes + groupRows * splits * unitFloats(group) * 4,
+    steps: [
+      ...(slots === undefined ? [] : clearSteps(slots, features)),
+      main,
+      ...(splits === 1 ? [] : [merge]),
+    ],
+    scratchBytes: scoresAt + groupRows * splits * unitFloats(group) * 4,
   };
+}
+
+/** Text that names the code: all but batch and the extents of the cache, which it reads as arguments. */
+function decodeKey({ shape, params, dtype, bias, perHead, features, splits, slots }: DecodePlan): string {
+  const { numHeads, numKvHeads, queryLen, headDim, valueDim } = shape;
+  const heads = [numHeads, numKvHeads, queryLen, headDim, valueDim];
+  return JSON.stringify([heads, params, dtype, bias, perHead, features, splits, slots]);
+}
+
+/** A bias row: that of the group's first head, and how far apart those of its heads are. */
+export interface BiasRow {
+  readonly address: Address;
+  readonly headBytes: Value<"i32">;
 }
 
 /** What one unit works on: the queries of a group's heads at one token, and a range of keys. */
@@ -101,8 +136,8 @@ export interface DecodeUnit {
   readonly registers: MatmulRegisters;
   /** Query of the group's first head; heads are `queryLen * headDim` floats apart. */
   readonly query: Address;
-  readonly key: Address;
-  readonly value: Address;
+  readonly keys: KeyView;
+  readonly biases: { readonly bias: BiasRow | undefined; readonly distanceBias: BiasRow | undefined };
   /** [group, tileKeys] */
   readonly scores: Address;
   /** Maximum and sum of the group's first head; heads are `queryLen * splits` pairs apart. */
@@ -113,42 +148,114 @@ export interface DecodeUnit {
 
 /** Emits the loop over units: kv head by kv head, so that rows of one slot find its keys in the cache. */
 function emitDecode(f: FunctionBuilder, plan: DecodePlan): void {
-  const { shape, numSlots, features, group, splits } = plan;
-  const { queryLen, numHeads, headDim, valueDim } = shape;
-  const buffers = declareCacheBuffers(f);
+  const { params, features, slots } = plan;
+  const buffers = declareCacheBuffers(f, params);
   const next = () => f.param("i32");
-  const [stats, parts, scratch, tokens] = [next(), next(), next(), next()];
+  const memory = { stats: next(), parts: next(), scratch: next(), tokens: next() };
+  const stages = slots === undefined ? undefined : next();
   const [begin, end] = [next(), next()];
   const registers = matmulRegisters(f, features);
-  f.for(begin, end, 1, (unit) => {
-    const row = f.let(i32.divU(unit, splits));
-    const split = f.let(i32.sub(unit, i32.mul(row, splits)));
-    const kvHead = f.let(i32.divU(row, tokens));
-    const token = f.let(i32.sub(row, i32.mul(kvHead, tokens))); // of all tokens of the batch
-    const batchRow = f.let(i32.divU(token, queryLen));
-    const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
-    const head = i32.add(i32.mul(batchRow, numHeads), i32.mul(kvHead, group));
-    const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
-    const part = f.let(i32.add(i32.mul(firstRow, splits), split));
-    const { key, value, numKeys, offset } = emitCachedKeys(
-      f,
-      { shape, numSlots, buffers },
-      { batchRow, kvHead },
-    );
-    const length = f.let(i32.add(i32.add(offset, queryIndex), 1));
-    f.if(i32.eqz(numKeys), () => f.set(length, 0));
-    const work: DecodeUnit = {
-      plan,
-      registers,
-      query: f.let(i32.add(buffers.query, i32.mul(firstRow, headDim * 4))),
-      key,
-      value,
-      scores: f.let(i32.add(scratch, i32.mul(unit, unitFloats(group) * 4))),
-      stats: f.let(i32.add(stats, i32.shl(part, 3))),
-      output: f.let(i32.add(parts, i32.mul(part, valueDim * 4))),
-    };
-    emitStream(f, work, emitPart(f, plan, { length, split }));
-    if (splits === 1) emitDivide(f, work);
+  const loop = (stage: Address | undefined) =>
+    f.for(begin, end, 1, (unit) => emitUnit(f, { plan, buffers, registers, memory, stage, unit }));
+  if (slots === undefined || stages === undefined) loop(undefined);
+  else emitWithSlot(f, { slots, scratch: stages, isShared: features.sharedMemory }, loop);
+}
+
+interface UnitContext {
+  readonly plan: DecodePlan;
+  readonly buffers: CacheBuffers;
+  readonly registers: MatmulRegisters;
+  readonly memory: {
+    readonly stats: Address;
+    readonly parts: Address;
+    readonly scratch: Address;
+    /** Number of tokens of the batch. */
+    readonly tokens: Address;
+  };
+  readonly stage: Address | undefined;
+  readonly unit: Address;
+}
+
+/** Emits one part of the keys of a token and kv head. */
+function emitUnit(f: FunctionBuilder, context: UnitContext): void {
+  const { plan, buffers, registers, memory, stage, unit } = context;
+  const { shape, params, group, splits } = plan;
+  const { queryLen, numHeads, headDim, valueDim } = shape;
+  const row = f.let(i32.divU(unit, splits));
+  const split = f.let(i32.sub(unit, i32.mul(row, splits)));
+  const kvHead = f.let(i32.divU(row, memory.tokens));
+  const token = f.let(i32.sub(row, i32.mul(kvHead, memory.tokens))); // of all tokens of the batch
+  const batchRow = f.let(i32.divU(token, queryLen));
+  const queryIndex = f.let(i32.sub(token, i32.mul(batchRow, queryLen)));
+  const firstHead = f.let(i32.mul(kvHead, group));
+  const head = i32.add(i32.mul(batchRow, numHeads), firstHead);
+  const firstRow = f.let(i32.add(i32.mul(head, queryLen), queryIndex)); // of [B, H, T]
+  const part = f.let(i32.add(i32.mul(firstRow, splits), split));
+  const view: CacheContext = { plan, buffers, queryLen: i32.const(queryLen) };
+  const keys = emitCachedKeys(f, view, { batchRow, kvHead, stage });
+  const { numKeys, offset } = keys;
+  const length = f.let(params.isCausal ? i32.add(i32.add(offset, queryIndex), 1) : numKeys);
+  f.if(i32.eqz(numKeys), () => f.set(length, 0));
+  const work: DecodeUnit = {
+    plan,
+    registers,
+    query: f.let(i32.add(buffers.inputs.query ?? 0, i32.mul(firstRow, headDim * 4))),
+    keys,
+    biases: emitBiasRows(f, { ...view, plan }, { batchRow, head: firstHead, offset, queryIndex }),
+    scores: f.let(i32.add(memory.scratch, i32.mul(unit, unitFloats(group) * 4))),
+    stats: f.let(i32.add(memory.stats, i32.shl(part, 3))),
+    output: f.let(i32.add(memory.parts, i32.mul(part, valueDim * 4))),
+  };
+  emitStart(f, work, { buffers, firstHead, isFirst: i32.eqz(split) });
+  emitStream(f, work, emitPart(f, plan, { length, split }));
+  if (splits === 1) emitDivide(f, work);
+}
+
+/** Emits where the bias of a unit's query begins: of its first head, at key 0. */
+function emitBiasRows(
+  f: FunctionBuilder,
+  view: CacheContext & { readonly plan: DecodePlan },
+  at: {
+    readonly batchRow: Address;
+    readonly head: Address;
+    readonly offset: Address;
+    readonly queryIndex: Address;
+  },
+): DecodeUnit["biases"] {
+  const { plan, buffers, queryLen } = view;
+  const { bias, distanceBias } = emitCachedBias(f, view, at);
+  const { maxSeqLen, distances } = buffers.extents;
+  const row = (start: NonNullable<typeof bias>, headBytes: Value<"i32">): BiasRow => ({
+    address: f.let(i32.add(start.address, i32.mul(at.queryIndex, start.queryBytes))),
+    headBytes: f.let(headBytes),
+  });
+  const matrixBytes = i32.mul(i32.shl(maxSeqLen, 2), plan.bias.perHead ? queryLen : 0);
+  return {
+    bias: bias && row(bias, matrixBytes),
+    distanceBias: distanceBias && row(distanceBias, plan.perHead ? i32.shl(distances, 2) : i32.const(0)),
+  };
+}
+
+/** Emits the start of each head's softmax: nothing seen, or, in the first part, only the sink. */
+function emitStart(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  { buffers, firstHead, isFirst }: { buffers: CacheBuffers; firstHead: Address; isFirst: Value<"i32"> },
+): void {
+  const head = f.let(firstHead);
+  const startsWithSink = f.let(isFirst);
+  emitHeads(f, unit, (stats, row) => {
+    f.store("f32", stats, lowest);
+    f.store("f32", stats, 0, 4);
+    const sink = loadSink(buffers, head);
+    if (sink !== undefined) {
+      f.if(startsWithSink, () => {
+        f.store("f32", stats, sink);
+        f.store("f32", stats, 1, 4);
+      });
+    }
+    f.fillMemory(row, 0, unit.plan.shape.valueDim * 4);
+    f.increase(head, 1);
   });
 }
 
@@ -192,6 +299,12 @@ function emitPart(
     f.set(first, i32.sub(length, params.left + 1));
     f.if(i32.ltS(first, 0), () => f.set(first, 0));
   }
+  if (params.chunk !== undefined) {
+    const position = i32.sub(length, 1);
+    const start = f.let(i32.sub(position, i32.remU(position, params.chunk)));
+    f.if(i32.gtS(start, first), () => f.set(first, start));
+    f.if(i32.eqz(length), () => f.set(first, 0));
+  }
   const count = i32.sub(length, first);
   const size = f.let(i32.divU(i32.add(count, splits - 1), splits));
   const from = minimum(f, i32.add(first, i32.mul(split, size)), length);
@@ -204,23 +317,19 @@ function emitStream(
   unit: DecodeUnit,
   { from, to }: { from: Address; to: Address },
 ): void {
-  const { plan, output, scores, value } = unit;
+  const { plan, output, scores, keys } = unit;
   const { group, splits, shape } = plan;
   const { valueDim, queryLen } = shape;
-  emitHeads(f, unit, (stats, row) => {
-    f.store("f32", stats, lowest);
-    f.store("f32", stats, 0, 4);
-    f.fillMemory(row, 0, valueDim * 4);
-  });
   const groupRows = f.let(i32.const(group));
   f.for(from, to, tileKeys, (firstKey) => {
     const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
-    emitTouchTile(f, unit, { firstKey, numKeys });
-    emitKeyScores(f, unit, { firstKey, numKeys });
+    const tile: DecodeTile = { firstKey, numKeys, rows: keys.rowsAt(firstKey, numKeys) };
+    emitTouchTile(f, unit, tile);
+    emitKeyScores(f, unit, tile);
     emitRowSoftmax(f, unit, numKeys);
     emitTileMatmul(f, unit.registers, {
       a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
-      b: { address: i32.add(value, i32.mul(firstKey, valueDim * 4)), rowBytes: valueDim * 4 },
+      b: { address: tile.rows.value, rowBytes: keys.valueRowBytes },
       c: { address: output, rowBytes: queryLen * splits * valueDim * 4 },
       rows: groupRows,
       depth: numKeys,

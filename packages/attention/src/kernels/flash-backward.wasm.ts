@@ -13,27 +13,31 @@ import {
   v128,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
-import { type FlashBackwardParams, flashInputs, flashShape } from "../flash-params.js";
 import {
+  type FlashBackwardParams,
+  flashInputs,
+  flashShape,
+  type TileSize,
+  tileSizeFor,
+} from "../flash-params.js";
+import {
+  type BiasAxes,
+  biasAxes,
+  declareLengths,
   denseKeys,
   denseRules,
+  emitKeyTiles,
   emitScores,
   type ForwardPlan,
   type KeyView,
+  type Lengths,
+  lengthArguments,
   planKey,
   type RuleView,
-  tileSizeFor,
 } from "./flash-forward.wasm.js";
 import { emitWeight } from "./online-softmax.js";
 import { emitPackTransposed, minimum } from "./row-moves.js";
-import {
-  type BiasView,
-  emitAnyKey,
-  emitBiasGradient,
-  emitKeyRange,
-  emitTileRows,
-  type ScoreTile,
-} from "./score-tile.js";
+import { type BiasView, emitBiasGradient, emitTileRows, type ScoreTile } from "./score-tile.js";
 import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
@@ -44,7 +48,7 @@ const unseen = 3e38;
 
 interface BackwardPlan extends ForwardPlan {
   readonly params: FlashBackwardParams;
-  readonly biasShape: readonly number[] | undefined;
+  readonly bias: BiasAxes;
   /** Query heads that one unit works through: the whole group, or one, with a sum over the group afterwards. */
   readonly headsPerUnit: number;
 }
@@ -54,7 +58,7 @@ interface BackwardBuffers {
   readonly query: Address;
   readonly key: Address;
   readonly value: Address;
-  readonly keyMask: Address | undefined;
+  readonly mask: readonly Address[];
   readonly bias: Address | undefined;
   readonly logSumExp: Address;
   readonly delta: Address;
@@ -64,6 +68,7 @@ interface BackwardBuffers {
   readonly dValue: Address;
   readonly dBias: Address | undefined;
   readonly scratch: Address;
+  readonly lengths: Lengths;
 }
 
 /**
@@ -92,10 +97,17 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
   const biasOut = params.wantsBias ? [buffer(numInputs + numOutputs - 1)] : [];
   const main: KernelStep = {
     module: {
-      key: `flash-backward ${planKey(plan)} heads ${headsPerUnit} bias ${plan.biasShape}`,
+      key: `flash-backward ${planKey(plan)} heads ${headsPerUnit} bias ${JSON.stringify(plan.bias)}`,
       emit: () => assemble({ sharedMemory: features.sharedMemory }, (f) => emitBackward(f, plan)),
     },
-    args: [...inputs, dKeyArg, dValueArg, ...biasOut, { kind: "scratch", byteOffset: 0 }],
+    args: [
+      ...inputs,
+      dKeyArg,
+      dValueArg,
+      ...biasOut,
+      { kind: "scratch", byteOffset: 0 },
+      ...lengthArguments(shape),
+    ],
     units: (batch * numHeads) / headsPerUnit,
     grain: Math.max(
       1,
@@ -114,7 +126,7 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
 
 function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: CpuFeatures): BackwardPlan {
   const shape = flashShape(call.inputs);
-  const tile = tileSizeFor(shape.queryLen);
+  const tile: TileSize = tileSizeFor(shape.queryLen, call.params.mask);
   const tiles = call.params.softcap === undefined ? 2 : 3;
   const floats = tile.queries * (2 + shape.headDim + shape.valueDim + tiles * tile.keys);
   const group = shape.numHeads / shape.numKvHeads;
@@ -127,7 +139,7 @@ function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: C
     tile,
     features,
     slots: scratchSlots(features, floats * 4),
-    biasShape: bias === undefined ? undefined : call.inputs[bias]?.shape,
+    bias: biasAxes(bias === undefined ? undefined : call.inputs[bias]?.shape),
     headsPerUnit: hasManyGroups ? group : 1,
   };
 }
@@ -139,7 +151,7 @@ function declareBuffers(f: FunctionBuilder, { params }: BackwardPlan): BackwardB
     query: next(),
     key: next(),
     value: next(),
-    keyMask: optional(params.hasKeyMask),
+    mask: Array.from({ length: params.numMaskInputs }, next),
     bias: optional(params.hasBias),
     logSumExp: next(),
     delta: next(),
@@ -149,6 +161,7 @@ function declareBuffers(f: FunctionBuilder, { params }: BackwardPlan): BackwardB
     dValue: next(),
     dBias: optional(params.wantsBias),
     scratch: next(),
+    lengths: declareLengths(f),
   };
 }
 
@@ -158,6 +171,7 @@ interface BackwardHead {
   readonly registers: MatmulRegisters;
   readonly keys: KeyView;
   readonly rules: RuleView;
+  readonly lengths: Lengths;
   /** Addresses of the head's rows. */
   readonly query: Address;
   readonly dOut: Address;
@@ -179,8 +193,9 @@ interface BackwardHead {
 
 function emitBackward(f: FunctionBuilder, plan: BackwardPlan): void {
   const { shape, features, slots, headsPerUnit } = plan;
-  const { numHeads, numKvHeads, keyLen, headDim, valueDim } = shape;
+  const { numHeads, numKvHeads, headDim, valueDim } = shape;
   const buffers = declareBuffers(f, plan);
+  const { lengths } = buffers;
   const [begin, end] = [f.param("i32"), f.param("i32")];
   const registers = matmulRegisters(f, features);
   const group = numHeads / numKvHeads;
@@ -190,11 +205,13 @@ function emitBackward(f: FunctionBuilder, plan: BackwardPlan): void {
       const firstHead = f.let(i32.mul(unit, headsPerUnit)); // of all heads of the batch
       const batchRow = f.let(i32.divU(firstHead, numHeads));
       const kvHead = f.let(i32.divU(i32.sub(firstHead, i32.mul(batchRow, numHeads)), group));
-      const dKey = f.let(i32.add(buffers.dKey, i32.mul(unit, keyLen * headDim * 4)));
-      const dValue = f.let(i32.add(buffers.dValue, i32.mul(unit, keyLen * valueDim * 4)));
-      f.fillMemory(dKey, 0, keyLen * headDim * 4);
-      f.fillMemory(dValue, 0, keyLen * valueDim * 4);
-      const keys = denseKeys(f, shape, { key: buffers.key, value: buffers.value, batchRow, kvHead });
+      const keyBytes = f.let(i32.mul(lengths.keyLen, headDim * 4));
+      const valueBytes = f.let(i32.mul(lengths.keyLen, valueDim * 4));
+      const dKey = f.let(i32.add(buffers.dKey, i32.mul(unit, keyBytes)));
+      const dValue = f.let(i32.add(buffers.dValue, i32.mul(unit, valueBytes)));
+      f.fillMemory(dKey, 0, keyBytes);
+      f.fillMemory(dValue, 0, valueBytes);
+      const keys = denseKeys(f, shape, { key: buffers.key, value: buffers.value, batchRow, kvHead, lengths });
       f.for(firstHead, i32.add(firstHead, headsPerUnit), 1, (head) => {
         emitHead(f, {
           ...headView(f, plan, { buffers, head, batchRow }),
@@ -202,6 +219,7 @@ function emitBackward(f: FunctionBuilder, plan: BackwardPlan): void {
           plan,
           registers,
           keys,
+          lengths,
           dKey,
           dValue,
         });
@@ -224,51 +242,46 @@ function slotMemory(f: FunctionBuilder, { shape, tile, params }: BackwardPlan, s
 
 function headView(
   f: FunctionBuilder,
-  { shape, biasShape }: BackwardPlan,
+  plan: BackwardPlan,
   { buffers, head, batchRow }: { buffers: BackwardBuffers; head: Address; batchRow: Address },
 ) {
-  const { numHeads, queryLen, keyLen, headDim, valueDim } = shape;
+  const { numHeads, headDim, valueDim } = plan.shape;
+  const { lengths } = buffers;
   const ownHead = f.let(i32.sub(head, i32.mul(batchRow, numHeads)));
-  const rows = f.let(i32.mul(head, queryLen));
+  const rows = f.let(i32.mul(head, lengths.queryLen));
   const rowsOf = (address: Address, width: number) => f.let(i32.add(address, i32.mul(rows, width * 4)));
-  const { keyMask, bias, dBias } = buffers;
-  const dBiasAt = dBias && rowsOf(dBias, keyLen);
+  const { mask, bias, dBias } = buffers;
+  const biasBytes = dBias && f.let(i32.shl(lengths.keyLen, 2));
+  const at = { batchRow, head: ownHead, lengths, bias: plan.bias };
   return {
-    rules: denseRules(shape, { keyMask, bias, sinks: undefined }, { batchRow, head: ownHead, biasShape }),
+    rules: denseRules(f, plan, { mask, bias, sinks: undefined }, at),
     query: rowsOf(buffers.query, headDim),
     dOut: rowsOf(buffers.dOut, valueDim),
     dQuery: rowsOf(buffers.dQuery, headDim),
     logSumExp: rowsOf(buffers.logSumExp, 1),
     delta: rowsOf(buffers.delta, 1),
-    dBias: dBiasAt && { address: dBiasAt, queryBytes: keyLen * 4, keyBytes: 4 },
+    dBias: dBias &&
+      biasBytes && {
+        address: f.let(i32.add(dBias, i32.mul(rows, biasBytes))),
+        queryBytes: biasBytes,
+        keyBytes: i32.const(4),
+      },
   };
 }
 
 /** Emits the loop over the query tiles of a head. */
 function emitHead(f: FunctionBuilder, head: BackwardHead): void {
-  const { plan, keys } = head;
-  const { shape, tile, params } = plan;
-  f.fillMemory(head.dQuery, 0, shape.queryLen * shape.headDim * 4);
-  if (head.dBias !== undefined) f.fillMemory(head.dBias.address, 0, shape.queryLen * shape.keyLen * 4);
-  f.for(0, shape.queryLen, tile.queries, (firstQuery) => {
-    const numQueries = minimum(f, i32.sub(shape.queryLen, firstQuery), tile.queries);
+  const { plan, lengths } = head;
+  const { shape, tile } = plan;
+  const { queryLen, keyLen } = lengths;
+  f.fillMemory(head.dQuery, 0, i32.mul(queryLen, shape.headDim * 4));
+  if (head.dBias !== undefined) f.fillMemory(head.dBias.address, 0, i32.mul(i32.mul(queryLen, keyLen), 4));
+  f.for(0, queryLen, tile.queries, (firstQuery) => {
+    const numQueries = minimum(f, i32.sub(queryLen, firstQuery), tile.queries);
     emitQueryTile(f, head, { firstQuery, numQueries });
-    const range = { firstQuery, numQueries, offset: keys.offset, numKeys: keys.numKeys };
-    const { from, to } = emitKeyRange(f, params, range);
-    f.for(from, to, tile.keys, (firstKey) => {
-      const numKeys = minimum(f, i32.sub(to, firstKey), tile.keys);
-      const scores: ScoreTile = {
-        address: head.weights,
-        width: tile.queries,
-        numKeys,
-        numQueries,
-        firstKey,
-        firstQuery,
-        offset: keys.offset,
-      };
-      if (head.rules.keyMask === undefined) emitTile(f, head, scores);
-      else f.if(emitAnyKey(f, head.rules.keyMask, scores), () => emitTile(f, head, scores));
-    });
+    emitKeyTiles(f, { ...head, firstQuery, numQueries }, (range, isWhole) =>
+      emitTile(f, head, { ...range, address: head.weights, width: tile.queries }, isWhole),
+    );
   });
 }
 
@@ -312,10 +325,16 @@ function emitQueryTile(
 }
 
 /** Emits one tile: five products. */
-function emitTile(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void {
+function emitTile(
+  f: FunctionBuilder,
+  head: BackwardHead,
+  tile: ScoreTile,
+  isWhole: Address | undefined,
+): void {
   const { plan, registers, keys, slopes } = head;
   const { headDim, valueDim } = plan.shape;
-  emitScores(f, head, tile, slopes);
+  const stored = keys.rowsAt(tile.firstKey, tile.numKeys);
+  emitScores(f, head, tile, { key: stored.key, isWhole, slopes });
   emitWeights(f, head, tile);
   const rowOf = (address: Value<"i32">, index: Address, columns: number) => ({
     address: i32.add(address, i32.mul(index, columns * 4)),
@@ -324,7 +343,7 @@ function emitTile(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void
   const columnBytes = 4;
   const width = tile.width * 4;
   emitTileMatmul(f, registers, {
-    a: { ...rowOf(keys.value, tile.firstKey, valueDim), columnBytes }, // dP^T = V dO^T
+    a: { address: stored.value, rowBytes: valueDim * 4, columnBytes }, // dP^T = V dO^T
     b: { address: head.packedDOut, rowBytes: width },
     c: { address: head.dScores, rowBytes: width },
     rows: tile.numKeys,
@@ -353,7 +372,7 @@ function emitTile(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void
   });
   emitTileMatmul(f, registers, {
     a: { address: head.dScores, rowBytes: 4, columnBytes: width }, // dQ += dS K
-    b: rowOf(keys.key, tile.firstKey, headDim),
+    b: { address: stored.key, rowBytes: headDim * 4 },
     c: rowOf(head.dQuery, tile.firstQuery, headDim),
     rows: tile.numQueries,
     depth: tile.numKeys,
@@ -422,14 +441,15 @@ function groupSumStep(
 ): KernelStep {
   const { batch, numHeads, numKvHeads, keyLen } = shape;
   const group = numHeads / numKvHeads;
-  const headBytes = keyLen * width * 4;
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
-      const [parts, sums, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32"), f.param("i32")];
+      const next = () => f.param("i32");
+      const [parts, sums, length, begin, end] = [next(), next(), next(), next(), next()];
+      const headBytes = f.let(i32.mul(length, width * 4));
       f.for(begin, end, 1, (row) => {
-        const kvHead = f.let(i32.divU(row, keyLen));
-        const offset = i32.mul(i32.sub(row, i32.mul(kvHead, keyLen)), width * 4);
-        const source = f.let(i32.add(i32.add(parts, i32.mul(kvHead, group * headBytes)), offset));
+        const kvHead = f.let(i32.divU(row, length));
+        const offset = i32.mul(i32.sub(row, i32.mul(kvHead, length)), width * 4);
+        const source = f.let(i32.add(i32.add(parts, i32.mul(kvHead, i32.mul(headBytes, group))), offset));
         const target = f.let(i32.add(sums, i32.mul(row, width * 4)));
         f.for(0, width, 1, () => {
           const sum = f.let(f32.load(source));
@@ -445,8 +465,8 @@ function groupSumStep(
       });
     });
   return {
-    module: { key: `flash-group-sum ${group} ${keyLen} ${width} shared ${features.sharedMemory}`, emit },
-    args: [from, to],
+    module: { key: `flash-group-sum ${group} ${width} shared ${features.sharedMemory}`, emit },
+    args: [from, to, { kind: "i32", value: keyLen }],
     units: batch * numKvHeads * keyLen,
     grain: 256,
   };

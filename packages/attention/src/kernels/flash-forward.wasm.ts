@@ -10,7 +10,15 @@ import {
   type Value,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
-import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
+import {
+  type FlashParams,
+  type FlashShape,
+  flashInputs,
+  flashShape,
+  type TileSize,
+  tileSizeFor,
+} from "../flash-params.js";
+import { emitKeyRange, emitMask, emitTileState, type MaskView, type TileRange } from "./mask-tile.js";
 import {
   emitInverse,
   emitLogSumExp,
@@ -20,51 +28,46 @@ import {
   softmaxState,
 } from "./online-softmax.js";
 import { emitPackTransposed, emitScaleRow, minimum } from "./row-moves.js";
-import {
-  type BiasView,
-  emitAnyKey,
-  emitBandMask,
-  emitBias,
-  emitKeyMask,
-  emitKeyRange,
-  emitSoftcap,
-  type ScoreTile,
-} from "./score-tile.js";
+import { type BiasView, emitBias, emitSoftcap, type ScoreTile } from "./score-tile.js";
 import { clearSteps, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
 
-/** Queries and keys of one tile: multiples of the 6 x 16 block of the product. */
-export interface TileSize {
-  readonly queries: number;
-  readonly keys: number;
+/** Lengths of a call, which its code reads as arguments: one module serves them all. */
+export interface Lengths {
+  readonly queryLen: Address;
+  readonly keyLen: Address;
 }
 
-export function tileSizeFor(queryLen: number): TileSize {
-  if (queryLen <= 16) return { queries: 16, keys: 48 };
-  return { queries: 48, keys: 48 };
-}
-
-/** Where the keys and values of one batch row and kv head lie, and which positions they have. */
+/** The keys and values of one batch row and kv head, and which positions they have. */
 export interface KeyView {
-  readonly key: Address;
-  readonly value: Address;
   /** Number of keys. */
   readonly numKeys: Address;
   /** Position of query 0 minus that of key 0. */
   readonly offset: Address;
+  /** Bytes from one value to the next. */
+  readonly valueRowBytes: number;
+  /** Emits whatever makes the rows of a tile contiguous f32, and says where they lie. */
+  rowsAt(firstKey: Address, numKeys: Address): KeyRows;
 }
 
-/** Addresses of the optional inputs of one batch row and head. */
+/** Addresses of the first key and the first value of a tile. */
+export interface KeyRows {
+  readonly key: Address;
+  readonly value: Address;
+}
+
+/** The optional inputs of one batch row and head. */
 export interface RuleView {
-  readonly keyMask?: Value<"i32"> | undefined;
-  readonly bias?: BiasView | undefined;
+  readonly mask?: MaskView | undefined;
+  readonly biases: readonly BiasView[];
   readonly sink?: Value<"f32"> | undefined;
 }
 
-/** Everything that the code of one forward kernel depends on. */
+/** Everything that the code of one forward kernel depends on, and the extents of the call. */
 export interface ForwardPlan {
+  /** Code must not depend on its batch and lengths. */
   readonly shape: FlashShape;
   readonly params: FlashParams;
   readonly tile: TileSize;
@@ -72,10 +75,20 @@ export interface ForwardPlan {
   readonly features: CpuFeatures;
 }
 
-export function forwardPlan(shape: FlashShape, params: FlashParams, features: CpuFeatures): ForwardPlan {
-  const tile = tileSizeFor(shape.queryLen);
-  const floats = tile.queries * (4 + shape.headDim + tile.keys + shape.valueDim);
-  return { shape, params, tile, features, slots: scratchSlots(features, floats * 4) };
+/** `stageFloats` more floats a thread are handed to `sources.keys`. */
+export function forwardPlan(
+  shape: FlashShape,
+  params: FlashParams,
+  { features, stageFloats = 0 }: { readonly features: CpuFeatures; readonly stageFloats?: number },
+): ForwardPlan {
+  const tile = tileSizeFor(shape.queryLen, params.mask);
+  const slots = scratchSlots(features, (unitFloats(shape, tile) + stageFloats) * 4);
+  return { shape, params, tile, features, slots };
+}
+
+/** Floats of a unit: state of the softmax, packed queries, scores, output. */
+function unitFloats({ headDim, valueDim }: FlashShape, tile: TileSize): number {
+  return tile.queries * (4 + headDim + tile.keys + valueDim);
 }
 
 /** Number of units of the forward step: one per batch row, head and tile of queries. */
@@ -84,16 +97,25 @@ export function forwardUnits({ shape, tile }: ForwardPlan): number {
 }
 
 /** Fewest units worth a thread: about a hundred thousand multiplications. */
-export function forwardGrain({ shape, tile, params }: ForwardPlan): number {
+export function forwardGrain({ shape, tile }: ForwardPlan): number {
   const { keyLen, headDim, valueDim, queryLen } = shape;
-  const reach = params.left === undefined ? keyLen : Math.min(keyLen, params.left + tile.queries);
-  const perUnit = Math.min(tile.queries, queryLen) * reach * (headDim + valueDim);
+  const perUnit = Math.min(tile.queries, queryLen) * keyLen * (headDim + valueDim);
   return Math.max(1, Math.ceil(100_000 / perUnit));
 }
 
-/** Text that names the code of a plan. The batch size is no part of it: one module serves every batch. */
+/** Text that names the code of a plan. Batch and lengths are no part of it: one module serves them all. */
 export function planKey({ shape, params, tile, features, slots }: ForwardPlan): string {
-  return JSON.stringify([{ ...shape, batch: undefined }, params, tile, features, slots]);
+  const { numHeads, numKvHeads, headDim, valueDim } = shape;
+  return JSON.stringify([numHeads, numKvHeads, headDim, valueDim, params, tile, features, slots]);
+}
+
+/** Arguments of the lengths, in the order in which `declareLengths` reads them. */
+export function lengthArguments({ queryLen, keyLen }: FlashShape): KernelArgument[] {
+  return [queryLen, keyLen].map((value) => ({ kind: "i32", value }) as const);
+}
+
+export function declareLengths(f: FunctionBuilder): Lengths {
+  return { queryLen: f.param("i32"), keyLen: f.param("i32") };
 }
 
 /** Buffers and views that differ between plain and cached attention. */
@@ -101,45 +123,53 @@ export interface ForwardSources {
   readonly query: Address;
   readonly out: Address;
   readonly logSumExp: Address | undefined;
+  /** Where the numbers of visited tiles go, one per unit. */
+  readonly tiles: Address | undefined;
   readonly scratch: Address;
-  keys(batchRow: Address, kvHead: Address): KeyView;
-  rules(batchRow: Address, head: Address): RuleView;
+  readonly lengths: Lengths;
+  keys(batchRow: Address, kvHead: Address, stage: Address): KeyView;
+  rules(batchRow: Address, head: Address, keys: KeyView): RuleView;
 }
 
 /**
  * WebAssembly kernel of `flashAttention` for f32: tiles of queries and keys, running softmax, no score matrix.
  *
- * A unit is a tile of queries of one head; keys outside of the band and tiles of masked keys are skipped.
+ * A unit is a tile of queries of one head; tiles of keys that the mask hides are skipped. Lengths are arguments of the code.
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1. Twin: `naiveAttention`.
  */
 export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features) => {
   if (call.inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32")) return undefined;
-  const plan = forwardPlan(flashShape(call.inputs), call.params, features);
+  const plan = forwardPlan(flashShape(call.inputs), call.params, { features });
   const inputs = flashInputs(call.params);
-  const biasShape = inputs.bias === undefined ? undefined : call.inputs[inputs.bias]?.shape;
+  const numBuffers = inputs.count + call.outputs.length;
+  const bias = biasAxes(inputs.bias === undefined ? undefined : call.inputs[inputs.bias]?.shape);
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
-      const buffers = Array.from({ length: inputs.count + 2 }, () => f.param("i32"));
-      const [scratch, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32")];
+      const buffers = Array.from({ length: numBuffers }, () => f.param("i32"));
+      const scratch = f.param("i32");
+      const lengths = declareLengths(f);
+      const [begin, end] = [f.param("i32"), f.param("i32")];
       const at = (index: number | undefined) => (index === undefined ? undefined : buffers[index]);
       const [query, key, value] = buffers as [Address, Address, Address];
-      const [out, logSumExp] = buffers.slice(inputs.count) as [Address, Address];
+      const [out, logSumExp, tiles] = buffers.slice(inputs.count) as [Address, Address, Address | undefined];
+      const tensors = {
+        mask: inputs.mask.map((index) => buffers[index] as Address),
+        bias: at(inputs.bias),
+        sinks: at(inputs.sinks),
+      };
       const sources: ForwardSources = {
         query,
         out,
         logSumExp,
+        tiles,
         scratch,
-        keys: (batchRow, kvHead) => denseKeys(f, plan.shape, { key, value, batchRow, kvHead }),
-        rules: (batchRow, head) =>
-          denseRules(
-            plan.shape,
-            { keyMask: at(inputs.keyMask), bias: at(inputs.bias), sinks: at(inputs.sinks) },
-            { batchRow, head, biasShape },
-          ),
+        lengths,
+        keys: (batchRow, kvHead) => denseKeys(f, plan.shape, { key, value, batchRow, kvHead, lengths }),
+        rules: (batchRow, head) => denseRules(f, plan, tensors, { batchRow, head, lengths, bias }),
       };
       emitForward(f, plan, sources, { begin, end });
     });
-  const args: KernelArgument[] = Array.from({ length: inputs.count + 2 }, (_, index) => ({
+  const args: KernelArgument[] = Array.from({ length: numBuffers }, (_, index) => ({
     kind: "buffer",
     index,
   }));
@@ -147,8 +177,8 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
     steps: [
       ...clearSteps(plan.slots, features),
       {
-        module: { key: `flash-forward ${planKey(plan)} bias ${biasShape}`, emit },
-        args: [...args, { kind: "scratch", byteOffset: 0 }],
+        module: { key: `flash-forward ${planKey(plan)} bias ${JSON.stringify(bias)}`, emit },
+        args: [...args, { kind: "scratch", byteOffset: 0 }, ...lengthArguments(plan.shape)],
         units: forwardUnits(plan),
         grain: forwardGrain(plan),
       },
@@ -157,39 +187,77 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
   };
 };
 
+/** Which axes of a bias are its own, not shared. */
+export interface BiasAxes {
+  readonly perBatch: boolean;
+  readonly perHead: boolean;
+}
+
+export function biasAxes(shape: readonly number[] | undefined): BiasAxes {
+  const [batch = 1, heads = 1] = shape ?? [];
+  return { perBatch: batch !== 1, perHead: heads !== 1 };
+}
+
 /** Keys and values as dense [B, G, S, D] and [B, G, S, Dv]; queries end where the keys end. */
 export function denseKeys(
   f: FunctionBuilder,
-  { numKvHeads, keyLen, queryLen, headDim, valueDim }: FlashShape,
-  { key, value, batchRow, kvHead }: { key: Address; value: Address; batchRow: Address; kvHead: Address },
+  { numKvHeads, headDim, valueDim }: FlashShape,
+  at: { key: Address; value: Address; batchRow: Address; kvHead: Address; lengths: Lengths },
 ): KeyView {
-  const row = f.let(i32.mul(i32.add(i32.mul(batchRow, numKvHeads), kvHead), keyLen));
+  const { key, value, batchRow, kvHead, lengths } = at;
+  const row = f.let(i32.mul(i32.add(i32.mul(batchRow, numKvHeads), kvHead), lengths.keyLen));
   return {
-    key: f.let(i32.add(key, i32.mul(row, headDim * 4))),
-    value: f.let(i32.add(value, i32.mul(row, valueDim * 4))),
-    numKeys: f.let(i32.const(keyLen)),
-    offset: f.let(i32.const(keyLen - queryLen)),
+    numKeys: f.let(lengths.keyLen),
+    offset: f.let(i32.sub(lengths.keyLen, lengths.queryLen)),
+    valueRowBytes: valueDim * 4,
+    rowsAt: (firstKey) => ({
+      key: f.let(i32.add(key, i32.mul(i32.add(row, firstKey), headDim * 4))),
+      value: f.let(i32.add(value, i32.mul(i32.add(row, firstKey), valueDim * 4))),
+    }),
   };
 }
 
-/** Views of key mask [B, S], bias [B or 1, H or 1, T, S] and sinks [H]. */
+/** Tensors that decide the scores; undefined where absent. */
+export interface RuleTensors {
+  readonly mask: readonly Address[];
+  readonly bias: Address | undefined;
+  readonly sinks: Address | undefined;
+}
+
+/** Views of the mask's tensors, bias [B or 1, H or 1, T, S] and sinks [H]. */
 export function denseRules(
-  { keyLen, queryLen }: FlashShape,
-  inputs: { keyMask: Address | undefined; bias: Address | undefined; sinks: Address | undefined },
-  at: { batchRow: Address; head: Address; biasShape: readonly number[] | undefined },
+  f: FunctionBuilder,
+  { shape, params }: ForwardPlan,
+  inputs: RuleTensors,
+  at: { batchRow: Address; head: Address; lengths: Lengths; bias: BiasAxes },
 ): RuleView {
-  const { keyMask, bias, sinks } = inputs;
-  const [biasBatch = 1, biasHeads = 1] = at.biasShape ?? [];
-  const matrixBytes = queryLen * keyLen * 4;
-  const batchBytes = biasBatch === 1 ? 0 : biasHeads * matrixBytes;
-  const biasOffset = i32.add(
-    i32.mul(at.batchRow, batchBytes),
-    i32.mul(at.head, biasHeads === 1 ? 0 : matrixBytes),
+  const { batchRow, head, lengths } = at;
+  const { bias, sinks } = inputs;
+  const matrices = i32.add(
+    i32.mul(at.bias.perBatch ? batchRow : i32.const(0), at.bias.perHead ? shape.numHeads : 1),
+    at.bias.perHead ? head : 0,
   );
+  const rowBytes = bias && f.let(i32.shl(lengths.keyLen, 2));
   return {
-    keyMask: keyMask && i32.add(keyMask, i32.mul(at.batchRow, keyLen)),
-    bias: bias && { address: i32.add(bias, biasOffset), queryBytes: keyLen * 4, keyBytes: 4 },
-    sink: sinks && f32.load(i32.add(sinks, i32.shl(at.head, 2))),
+    mask: params.mask && {
+      rule: params.mask,
+      inputs: inputs.mask,
+      batchRow,
+      head,
+      numHeads: shape.numHeads,
+      ...lengths,
+    },
+    biases:
+      bias && rowBytes
+        ? [
+            {
+              address: f.let(i32.add(bias, i32.mul(i32.mul(matrices, lengths.queryLen), rowBytes))),
+              queryBytes: rowBytes,
+              keyBytes: i32.const(4),
+            },
+          ]
+        : [],
+    sink: sinks && f32.load(i32.add(sinks, i32.shl(head, 2))),
   };
 }
 
@@ -215,21 +283,23 @@ export function emitForward(
   { begin, end }: { begin: Address; end: Address },
 ): void {
   const { shape, tile, features, slots } = plan;
+  const { queryLen } = sources.lengths;
   const registers = matmulRegisters(f, features);
-  const tiles = Math.ceil(shape.queryLen / tile.queries);
+  const tiles = f.let(i32.divU(i32.add(queryLen, tile.queries - 1), tile.queries));
   emitWithSlot(f, { slots, scratch: sources.scratch, isShared: features.sharedMemory }, (slot) => {
     const state = softmaxState(slot, tile.queries);
     const packedQuery = f.let(i32.add(slot, tile.queries * 16));
     const scores = f.let(i32.add(packedQuery, shape.headDim * tile.queries * 4));
     const output = f.let(i32.add(scores, tile.keys * tile.queries * 4));
+    const stage = f.let(i32.add(slot, unitFloats(shape, tile) * 4));
     f.for(begin, end, 1, (unit) => {
       const head = f.let(i32.divU(unit, tiles)); // of all heads of the batch
       const firstQuery = f.let(i32.mul(i32.sub(unit, i32.mul(head, tiles)), tile.queries));
       const batchRow = f.let(i32.divU(head, shape.numHeads));
       const ownHead = f.let(i32.sub(head, i32.mul(batchRow, shape.numHeads)));
       const kvHead = f.let(i32.divU(ownHead, shape.numHeads / shape.numKvHeads));
-      const numQueries = minimum(f, i32.sub(shape.queryLen, firstQuery), tile.queries);
-      const firstRow = f.let(i32.add(i32.mul(head, shape.queryLen), firstQuery));
+      const numQueries = minimum(f, i32.sub(queryLen, firstQuery), tile.queries);
+      const firstRow = f.let(i32.add(i32.mul(head, queryLen), firstQuery));
       emitPackTransposed(f, {
         source: i32.add(sources.query, i32.mul(firstRow, shape.headDim * 4)),
         target: packedQuery,
@@ -238,8 +308,8 @@ export function emitForward(
         width: tile.queries,
         scale: plan.params.scale,
       });
-      const rules = sources.rules(batchRow, ownHead);
-      const keys = sources.keys(batchRow, kvHead);
+      const keys = sources.keys(batchRow, kvHead, stage);
+      const rules = sources.rules(batchRow, ownHead, keys);
       const work = {
         plan,
         registers,
@@ -252,52 +322,69 @@ export function emitForward(
         output,
         state,
       };
-      emitUnit(f, work);
+      const visited = sources.tiles && f.let(i32.const(0));
+      emitUnit(f, work, visited);
+      if (sources.tiles !== undefined && visited !== undefined) {
+        f.store("i32", i32.add(sources.tiles, i32.shl(unit, 2)), visited);
+      }
       emitFinish(f, work, { sources, firstRow });
     });
   });
 }
 
-/** Emits one tile of queries against all of its keys. */
-function emitUnit(f: FunctionBuilder, unit: ForwardUnit): void {
-  const { plan, rules, keys, firstQuery, numQueries, state, output } = unit;
-  const { tile, shape, params } = plan;
+/** Emits one tile of queries against all of its keys; counts the tiles of keys in `visited`. */
+function emitUnit(f: FunctionBuilder, unit: ForwardUnit, visited: Address | undefined): void {
+  const { plan, rules, state, output } = unit;
+  const { tile, shape } = plan;
   emitSoftmaxStart(f, state, { width: tile.queries, sink: rules.sink });
   f.fillMemory(output, 0, tile.queries * shape.valueDim * 4);
-  const { from, to } = emitKeyRange(f, params, {
-    firstQuery,
-    numQueries,
-    offset: keys.offset,
-    numKeys: keys.numKeys,
-  });
-  f.for(from, to, tile.keys, (firstKey) => {
-    const numKeys = minimum(f, i32.sub(to, firstKey), tile.keys);
-    const scoreTile: ScoreTile = {
-      address: unit.scores,
-      width: tile.queries,
-      numKeys,
-      numQueries,
-      firstKey,
-      firstQuery,
-      offset: keys.offset,
-    };
-    if (rules.keyMask === undefined) emitTile(f, unit, scoreTile);
-    else f.if(emitAnyKey(f, rules.keyMask, scoreTile), () => emitTile(f, unit, scoreTile));
+  emitKeyTiles(f, unit, (range, isWhole) => {
+    if (visited !== undefined) f.increase(visited, 1);
+    emitTile(f, unit, { ...range, address: unit.scores, width: tile.queries }, isWhole);
   });
 }
 
-function emitTile(f: FunctionBuilder, unit: ForwardUnit, tile: ScoreTile): void {
+/** Emits a loop over the tiles of keys that a tile of queries sees; `isWhole` says that the mask hides nothing of it. */
+export function emitKeyTiles(
+  f: FunctionBuilder,
+  unit: Pick<ForwardUnit, "plan" | "keys" | "rules" | "firstQuery" | "numQueries">,
+  body: (range: TileRange, isWhole: Address | undefined) => void,
+): void {
+  const { plan, rules, keys, firstQuery, numQueries } = unit;
+  const { tile } = plan;
+  const { offset, numKeys: allKeys } = keys;
+  const firstPosition = f.let(i32.add(firstQuery, offset));
+  const lastPosition = f.let(i32.sub(i32.add(firstPosition, numQueries), 1));
+  const { from, to } = emitKeyRange(f, rules.mask, { firstPosition, lastPosition, numKeys: allKeys });
+  f.set(from, i32.mul(i32.divU(from, tile.keys), tile.keys));
+  f.for(from, to, tile.keys, (firstKey) => {
+    const numKeys = minimum(f, i32.sub(allKeys, firstKey), tile.keys);
+    const range: TileRange = { numKeys, numQueries, firstKey, firstQuery, offset };
+    if (rules.mask === undefined) {
+      body(range, undefined);
+      return;
+    }
+    const { any, all } = emitTileState(f, rules.mask, range);
+    const isWhole = f.let(all);
+    f.if(any, () => body(range, isWhole));
+  });
+}
+
+function emitTile(
+  f: FunctionBuilder,
+  unit: ForwardUnit,
+  tile: ScoreTile,
+  isWhole: Address | undefined,
+): void {
   const { plan, registers, keys, state, output, numQueries } = unit;
   const { shape, features } = plan;
-  emitScores(f, unit, tile);
+  const rows = keys.rowsAt(tile.firstKey, tile.numKeys);
+  emitScores(f, unit, tile, { key: rows.key, isWhole });
   emitSoftmaxStep(f, tile, { state, features });
   emitRescale(f, unit);
   emitTileMatmul(f, registers, {
     a: { address: tile.address, rowBytes: 4, columnBytes: tile.width * 4 },
-    b: {
-      address: i32.add(keys.value, i32.mul(tile.firstKey, shape.valueDim * 4)),
-      rowBytes: shape.valueDim * 4,
-    },
+    b: { address: rows.value, rowBytes: keys.valueRowBytes },
     c: { address: output, rowBytes: shape.valueDim * 4 },
     rows: numQueries,
     depth: tile.numKeys,
@@ -306,21 +393,23 @@ function emitTile(f: FunctionBuilder, unit: ForwardUnit, tile: ScoreTile): void 
   });
 }
 
-/** Emits the scores of a tile: scaled products, soft cap, bias, masks. The backward pass also wants the cap's slopes. */
+/** Emits the scores of a tile: scaled products, soft cap, bias, mask. The backward pass also wants the cap's slopes. */
 export function emitScores(
   f: FunctionBuilder,
-  unit: Pick<ForwardUnit, "plan" | "registers" | "keys" | "rules" | "packedQuery">,
+  unit: Pick<ForwardUnit, "plan" | "registers" | "rules" | "packedQuery">,
   tile: ScoreTile,
-  slopes?: Address,
+  at: {
+    /** The tile's first key. */
+    readonly key: Address;
+    readonly isWhole: Address | undefined;
+    readonly slopes?: Address | undefined;
+  },
 ): void {
-  const { plan, registers, keys, rules, packedQuery } = unit;
+  const { key, isWhole, slopes } = at;
+  const { plan, registers, rules, packedQuery } = unit;
   const { params, shape, features } = plan;
   emitTileMatmul(f, registers, {
-    a: {
-      address: i32.add(keys.key, i32.mul(tile.firstKey, shape.headDim * 4)),
-      rowBytes: shape.headDim * 4,
-      columnBytes: 4,
-    },
+    a: { address: key, rowBytes: shape.headDim * 4, columnBytes: 4 },
     b: { address: packedQuery, rowBytes: tile.width * 4 },
     c: { address: tile.address, rowBytes: tile.width * 4 },
     rows: tile.numKeys,
@@ -331,9 +420,9 @@ export function emitScores(
   if (params.softcap !== undefined) {
     emitSoftcap(f, tile, { cap: params.softcap, math: laneMath(f, features), slopes });
   }
-  if (rules.bias !== undefined) emitBias(f, tile, rules.bias);
-  emitBandMask(f, params, tile);
-  if (rules.keyMask !== undefined) emitKeyMask(f, rules.keyMask, tile);
+  for (const bias of rules.biases) emitBias(f, tile, bias);
+  const { mask } = rules;
+  if (mask !== undefined && isWhole !== undefined) f.if(i32.eqz(isWhole), () => emitMask(f, mask, tile));
 }
 
 /** Emits the correction of what was summed under an older maximum; rows whose maximum stood are left alone. */
