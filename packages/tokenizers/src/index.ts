@@ -1,5 +1,11 @@
 export type { AddedToken } from "./added-tokens.js";
+export { type ByteTokenizerOptions, createByteTokenizer } from "./byte-tokenizer.js";
 export { normalizeText, preTokenizeText, type Word } from "./components.js";
+export {
+  type CompressBytesOptions,
+  compressBytes,
+  decompressBytes,
+} from "./compression/byte-pair-compressor.js";
 export type { Decoder } from "./decoders/decoder.js";
 export type { StreamDecoder } from "./decoders/stream.js";
 export type { Encoding } from "./encoding.js";
@@ -55,6 +61,8 @@ export {
   trainBpe,
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
+export { type TrainCharacterLevelOptions, trainCharacterLevel } from "./training/character-level.js";
+export { type TrainMorphemesOptions, trainMorphemes } from "./training/morpheme-trainer.js";
 export type { TrainingProgress } from "./training/progress.js";
 export type { TrainSentencePieceOptions } from "./training/sentencepiece/options.js";
 export { trainSentencePiece } from "./training/sentencepiece-trainer.js";

@@ -1,0 +1,39 @@
+import { BYTE_CHARACTERS } from "./byte-level.js";
+import { specialToken } from "./formats/vocabulary-files.js";
+import { createTokenizer, type Tokenizer, type TokenRoles } from "./tokenizer.js";
+
+export interface ByteTokenizerOptions {
+  /** Get the first ids; the bytes follow in their order. Default none. */
+  readonly specialTokens?: readonly string[];
+  readonly roles?: TokenRoles;
+}
+
+/**
+ * Creates a tokenizer of bytes: id = number of special tokens + byte of the text's UTF-8.
+ *
+ * @see Xue et al. 2021, ByT5, arXiv:2105.13626, section 3 (with special tokens <pad>, </s>, <unk>)
+ */
+export function createByteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
+  const { specialTokens = [], roles } = options;
+  const bytes = { type: "ByteLevel", addPrefixSpace: false, trimOffsets: false, useRegex: false } as const;
+  const tokens = [...specialTokens, ...BYTE_CHARACTERS];
+  return createTokenizer({
+    normalizer: null,
+    preTokenizer: bytes,
+    model: {
+      type: "BPE",
+      vocab: tokens.map((token, id) => [token, id] as const),
+      merges: [],
+      unkToken: null,
+      continuingSubwordPrefix: null,
+      endOfWordSuffix: null,
+      fuseUnk: false,
+      byteFallback: false,
+      ignoreMerges: false,
+    },
+    postProcessor: null,
+    decoder: bytes,
+    addedTokens: specialTokens.map((token, id) => specialToken(token, id)),
+    ...(roles === undefined ? {} : { roles }),
+  });
+}
