@@ -102,12 +102,12 @@ function attendToSlots(
   const distance = arange(device, maxSeqLen).reshape([1, 1, 1, maxSeqLen]).sub(position); // [B, 1, T, S]
   const past = distance.lessEqual(0);
   const sees = window === undefined ? past : past.logicalAnd(distance.greater(-window));
-  const slope = slopes && distance.cast(device.defaultFloat).mul(perHead(slopes, device));
-  const bias = where(sees, slope ?? 0, unseen);
+  const fall = distance.cast(device.defaultFloat).mul(slopes === undefined ? 0 : perHead(slopes, device));
+  const bias = where(sees, fall, unseen);
   const [key, value] = [layer.key, layer.value].map((kept) => take(kept, slots).cast(query_BHTD.dtype));
   invariant(key && value, "a cache layer has keys and values");
   return attention(query_BHTD, key, value, {
-    bias: bias.cast(device.defaultFloat),
+    bias,
     scale,
     ...(softcap === undefined ? {} : { softcap }),
     ...(sinks === undefined ? {} : { sinks }),

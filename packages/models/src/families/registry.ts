@@ -1,14 +1,81 @@
 import { HeddleError } from "@heddle/tensor";
+import { bloom } from "./bloom.js";
+import { cohere } from "./cohere.js";
+import { deepseekV2 } from "./deepseek-v2.js";
+import { deepseekV3 } from "./deepseek-v3.js";
+import { falcon } from "./falcon.js";
 import type { AnyFamily } from "./family.js";
+import { gemma } from "./gemma.js";
+import { gemma2 } from "./gemma2.js";
+import { gemma3 } from "./gemma3.js";
+import { glm } from "./glm.js";
+import { glm4 } from "./glm4.js";
+import { gptNeo } from "./gpt-neo.js";
+import { gptNeox } from "./gpt-neox.js";
+import { gptOss } from "./gpt-oss.js";
 import { gpt2 } from "./gpt2.js";
+import { gptj } from "./gptj.js";
+import { granite } from "./granite.js";
 import { llama } from "./llama.js";
 import { mamba } from "./mamba.js";
 import { mamba2 } from "./mamba2.js";
+import { mistral } from "./mistral.js";
+import { mixtral } from "./mixtral.js";
+import { mpt } from "./mpt.js";
+import { olmo } from "./olmo.js";
+import { olmo2 } from "./olmo2.js";
+import { olmoe } from "./olmoe.js";
+import { opt } from "./opt.js";
+import { phi } from "./phi.js";
+import { phi3 } from "./phi3.js";
+import { qwen2 } from "./qwen2.js";
+import { qwen2Moe } from "./qwen2-moe.js";
+import { qwen3 } from "./qwen3.js";
+import { qwen3Moe } from "./qwen3-moe.js";
 import { rwkv } from "./rwkv.js";
+import { stablelm } from "./stablelm.js";
+import { starcoder2 } from "./starcoder2.js";
+
+const decoders = [
+  bloom,
+  cohere,
+  deepseekV2,
+  deepseekV3,
+  falcon,
+  gemma,
+  gemma2,
+  gemma3,
+  glm,
+  glm4,
+  gpt2,
+  gptj,
+  gptNeo,
+  gptNeox,
+  gptOss,
+  granite,
+  llama,
+  mistral,
+  mixtral,
+  mpt,
+  olmo,
+  olmo2,
+  olmoe,
+  opt,
+  phi,
+  phi3,
+  qwen2,
+  qwen2Moe,
+  qwen3,
+  qwen3Moe,
+  stablelm,
+  starcoder2,
+];
+
+const recurrent = [mamba, mamba2, rwkv];
 
 /** Every family, by the `model_type` of its config.json. */
 export const families: Readonly<Record<string, AnyFamily>> = Object.fromEntries(
-  [llama, gpt2, mamba, mamba2, rwkv].flatMap((family): [string, AnyFamily][] =>
+  [...decoders, ...recurrent].flatMap((family): [string, AnyFamily][] =>
     [family.modelType, ...(family.aliases ?? [])].map((name) => [name, family as unknown as AnyFamily]),
   ),
 );
