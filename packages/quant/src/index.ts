@@ -1,3 +1,4 @@
+export { quantBlockTypes } from "./panels-from-blocks.js";
 export {
   BLOCK_SIZE,
   codePieces,
@@ -9,7 +10,7 @@ export {
   type QuantFormat,
   type QuantLayout,
 } from "./quant-format.js";
-export { formatOfBlocks, quantBlockTypes, quantFromBlocks } from "./quant-from-blocks.js";
+export { type BlockPacker, createBlockPacker, formatOfBlocks, quantFromBlocks } from "./quant-from-blocks.js";
 export { type QuantParts, QuantTensor, quantFromParts } from "./quant-tensor.js";
 export { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 export { everyMatrix, type QuantRecipe, quantizeWeights } from "./quantize-weights.js";

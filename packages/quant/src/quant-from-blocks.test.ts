@@ -2,7 +2,8 @@ import { cpu, type GgmlType, HeddleError, reference } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
 import { readGgmlBlocks } from "../test/golden/read.js";
-import { formatOfBlocks, quantBlockTypes, quantFromBlocks } from "./quant-from-blocks.js";
+import { quantBlockTypes } from "./panels-from-blocks.js";
+import { formatOfBlocks, quantFromBlocks } from "./quant-from-blocks.js";
 
 const golden = readGgmlBlocks();
 const bytesOf = (text: string) => new Uint8Array(Buffer.from(text, "base64"));
@@ -77,7 +78,7 @@ test("refusals say the rule, the values and the cure", () => {
   expect(messages).toMatchInlineSnapshot(`
     [
       "unsupported: quantFromBlocks: the type must be one of Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL MXFP4; got F16. Load floats as dense tensors, or requantise the file.",
-      "shape: quantFromBlocks: Q4_0 takes 18 bytes for each 32 inputs; got [1, 33], 18 bytes. Pass the whole tensor with its shape [out, in].",
+      "shape: quantFromBlocks: Q4_0 takes 18 bytes for each 32 inputs; got [1, 33]. Pass the whole tensor with its shape [out, in].",
       "shape: quantFromBlocks: Q4_0 takes 18 bytes for each 32 inputs; got [1, 32], 17 bytes. Pass the whole tensor with its shape [out, in].",
       "unsupported: quantFromBlocks: the type must be one of Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL MXFP4; got IQ1_S. Load floats as dense tensors, or requantise the file.",
     ]

@@ -1,33 +1,31 @@
-import { type Device, fromBytes, type GgmlType, ggmlTypeInfo, HeddleError } from "@heddle/tensor";
-import type { BlockContent, BlockSource } from "./ggml/block-source.js";
-import { q2K, q3K, q4K, q5K, q6K } from "./ggml/k-blocks.js";
-import { iq4Nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0 } from "./ggml/legacy-blocks.js";
+import {
+  type Device,
+  fromBytes,
+  type GgmlType,
+  ggmlTypeInfo,
+  HeddleError,
+  type Tensor,
+  tensor,
+  zeros,
+} from "@heddle/tensor";
+import { packedTypes } from "./kernels/pack-blocks.wasm.js";
+import { packBlocksOp } from "./ops/pack-blocks.js";
 import { panelBytes } from "./panel-bytes.js";
-import { accessPanels, createPanels, type PanelArrays } from "./panels.js";
-import { isNested, type PartName, partTypes, type QuantFormat, type QuantLayout } from "./quant-format.js";
+import { createPanels, type PanelArrays } from "./panels.js";
+import { blockSourceOf, fillPanels } from "./panels-from-blocks.js";
+import {
+  PANEL_ROWS,
+  type PartName,
+  partNames,
+  partTypes,
+  type QuantFormat,
+  type QuantLayout,
+} from "./quant-format.js";
 import { type QuantParts, type QuantTensor, quantFromParts } from "./quant-tensor.js";
-
-const sources: Partial<Record<GgmlType, BlockSource>> = {
-  Q4_0: q4_0,
-  Q4_1: q4_1,
-  Q5_0: q5_0,
-  Q5_1: q5_1,
-  Q8_0: q8_0,
-  Q2_K: q2K,
-  Q3_K: q3K,
-  Q4_K: q4K,
-  Q5_K: q5K,
-  Q6_K: q6K,
-  IQ4_NL: iq4Nl,
-  MXFP4: mxfp4,
-};
-
-/** The GGUF types that `quantFromBlocks` takes. */
-export const quantBlockTypes = Object.keys(sources) as readonly GgmlType[];
 
 /** How the weights of a GGUF type are held: exactly, whatever the type. */
 export function formatOfBlocks(type: GgmlType): QuantFormat {
-  return sourceOf(type).format;
+  return blockSourceOf(type).format;
 }
 
 /**
@@ -45,78 +43,130 @@ export function quantFromBlocks(
   bytes: Uint8Array,
   shape: readonly [number, number],
 ): QuantTensor {
-  const source = sourceOf(type);
-  const [outFeatures, inFeatures] = shape;
-  const { blockSize, blockBytes } = ggmlTypeInfo(type);
-  const expected = (outFeatures * inFeatures * blockBytes) / blockSize;
-  if (inFeatures % blockSize !== 0 || bytes.byteLength !== expected) {
-    throw new HeddleError(
-      "shape",
-      `quantFromBlocks: ${type} takes ${blockBytes} bytes for each ${blockSize} inputs; got [${shape.join(", ")}], ${bytes.byteLength} bytes. Pass the whole tensor with its shape [out, in].`,
-      { type, shape, byteLength: bytes.byteLength },
-    );
+  const packer = createBlockPacker(device, type, shape);
+  try {
+    packer.write(bytes);
+    return packer.finish();
+  } catch (error) {
+    packer.dispose();
+    throw error;
   }
-  const layout: QuantLayout = { ...source.format, inFeatures, outFeatures };
+}
+
+/** Takes the blocks of a weight piece by piece, so that a file of any size can be read in small ones. */
+export interface BlockPacker {
+  /** Bytes of sixteen rows: a piece is a multiple of them, but for the last. */
+  readonly pieceBytes: number;
+  /** Takes the next rows; the bytes may be used again afterwards. */
+  write(bytes: Uint8Array): void;
+  /** The weight, once all rows are there; it is the caller's then. */
+  finish(): QuantTensor;
+  /** Frees what has been taken so far; not needed after `finish`. */
+  dispose(): void;
+}
+
+/**
+ * Starts a quantised weight that takes its stored blocks piece by piece; see `quantFromBlocks`.
+ *
+ * @throws HeddleError "unsupported" for a type that is not one of `quantBlockTypes`, "shape" where `in` is no multiple of its
+ *   block; `write` and `finish` throw "shape" for bytes that are not the rows of the weight
+ */
+export function createBlockPacker(
+  device: Device,
+  type: GgmlType,
+  shape: readonly [number, number],
+): BlockPacker {
+  const [outFeatures, inFeatures] = shape;
+  const layout: QuantLayout = { ...formatOfBlocks(type), inFeatures, outFeatures };
+  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  const rowBytes = (inFeatures / blockSize) * blockBytes;
+  const wrongBytes = (byteLength?: number) => {
+    const bytes = byteLength === undefined ? "" : `, ${byteLength} bytes`;
+    const message = `quantFromBlocks: ${type} takes ${blockBytes} bytes for each ${blockSize} inputs; got [${shape.join(", ")}]${bytes}. Pass the whole tensor with its shape [out, in].`;
+    return new HeddleError("shape", message, { type, shape, byteLength });
+  };
+  if (inFeatures % blockSize !== 0) throw wrongBytes();
+  const isOnDevice = device.kind === "cpu" && packedTypes.has(type);
+  const target = isOnDevice ? deviceTarget(device, layout, type) : hostTarget(device, layout, type);
+  let taken = 0;
+  return {
+    pieceBytes: PANEL_ROWS * rowBytes,
+    write(bytes) {
+      const firstRow = taken / rowBytes;
+      taken += bytes.byteLength;
+      const isPiece = firstRow % PANEL_ROWS === 0 && bytes.byteLength % rowBytes === 0;
+      if (!isPiece || taken > outFeatures * rowBytes) throw wrongBytes(taken);
+      if (bytes.byteLength > 0) target.write(bytes, firstRow);
+    },
+    finish() {
+      if (taken !== outFeatures * rowBytes) throw wrongBytes(taken);
+      return quantFromParts(layout, target.finish());
+    },
+    dispose: () => target.dispose(),
+  };
+}
+
+/** Where a packer puts rows. */
+interface PackTarget {
+  write(bytes: Uint8Array, firstRow: number): void;
+  finish(): QuantParts;
+  dispose(): void;
+}
+
+/** Packs by a kernel, straight into the tensors of the weight. */
+function deviceTarget(device: Device, layout: QuantLayout, type: GgmlType): PackTarget {
+  const parts = mapParts(layout, (_, { shape, dtype }) => zeros(device, shape, { dtype }));
+  const tensors = partNames.flatMap((name) => parts[name] ?? []);
+  const pieceBytes =
+    PANEL_ROWS * (layout.inFeatures / ggmlTypeInfo(type).blockSize) * ggmlTypeInfo(type).blockBytes;
+  return {
+    write(bytes, firstRow) {
+      using raw = uploadPieces(device, bytes, pieceBytes);
+      using first = tensor(device, Int32Array.of(firstRow / PANEL_ROWS));
+      packBlocksOp.apply([raw, first, ...tensors], { ...layout, type });
+    },
+    finish: () => parts,
+    dispose() {
+      for (const part of tensors) part.dispose();
+    },
+  };
+}
+
+/** The bytes on the device, filled up with zeros to whole pieces. */
+function uploadPieces(device: Device, bytes: Uint8Array, pieceBytes: number): Tensor {
+  const size = Math.ceil(bytes.byteLength / pieceBytes) * pieceBytes;
+  const whole = size === bytes.byteLength ? bytes : new Uint8Array(size);
+  if (whole !== bytes) whole.set(bytes);
+  return fromBytes(device, { shape: [size], dtype: "u8" }, whole);
+}
+
+/** Packs in JavaScript and uploads at the end: for types without a kernel, and other devices. */
+function hostTarget(device: Device, layout: QuantLayout, type: GgmlType): PackTarget {
   const arrays = createPanels(layout);
-  fillPanels(layout, arrays, { source, bytes, blockSize, blockBytes });
-  return quantFromArrays(device, layout, arrays);
+  return {
+    write: (bytes, firstRow) => fillPanels({ ...layout, type }, arrays, { bytes, firstRow }),
+    finish: () => partsFromArrays(device, layout, arrays),
+    dispose: () => undefined,
+  };
 }
 
 /** Uploads the arrays of a weight. */
 export function quantFromArrays(device: Device, layout: QuantLayout, arrays: PanelArrays): QuantTensor {
-  const parts: Partial<Record<PartName, QuantParts[PartName]>> = {};
-  for (const [name, type] of Object.entries(partTypes(layout))) {
-    const key = name as PartName;
-    parts[key] = fromBytes(device, type, panelBytes(type.dtype, arrays[key]));
-  }
-  return quantFromParts(layout, parts);
+  return quantFromParts(layout, partsFromArrays(device, layout, arrays));
 }
 
-function sourceOf(type: GgmlType): BlockSource {
-  const source = sources[type];
-  if (source !== undefined) return source;
-  const message = `quantFromBlocks: the type must be one of ${quantBlockTypes.join(" ")}; got ${type}.`;
-  throw new HeddleError("unsupported", `${message} Load floats as dense tensors, or requantise the file.`, {
-    type,
-  });
+function partsFromArrays(device: Device, layout: QuantLayout, arrays: PanelArrays): QuantParts {
+  return mapParts(layout, (name, type) => fromBytes(device, type, panelBytes(type.dtype, arrays[name])));
 }
 
-interface StoredBlocks {
-  readonly source: BlockSource;
-  readonly bytes: Uint8Array;
-  readonly blockSize: number;
-  readonly blockBytes: number;
-}
-
-function fillPanels(
+function mapParts(
   layout: QuantLayout,
-  arrays: PanelArrays,
-  { source, bytes, blockSize, blockBytes }: StoredBlocks,
-): void {
-  const access = accessPanels(layout, arrays);
-  const { inFeatures, outFeatures, groupSize } = layout;
-  const { scales, mins, superScales, superMins } = arrays;
-  const content: BlockContent = {
-    codes: new Int16Array(256),
-    scales: new Float32Array(16),
-    mins: new Float32Array(16),
-    supers: new Float32Array(2),
-  };
-  const groupsPerBlock = blockSize / groupSize;
-  let at = 0;
-  for (let row = 0; row < outFeatures; row++) {
-    for (let start = 0; start < inFeatures; start += blockSize, at += blockBytes) {
-      source.read(bytes, at, content);
-      for (let i = 0; i < blockSize; i++) access.setCode(row, start + i, content.codes[i] ?? 0);
-      for (let j = 0; j < groupsPerBlock; j++) {
-        const group = access.groupAt(row, start / groupSize + j);
-        if (scales) scales[group] = content.scales[j] ?? 0;
-        if (mins) mins[group] = content.mins[j] ?? 0;
-      }
-      if (!isNested(layout)) continue;
-      const top = access.superAt(row, start / blockSize);
-      if (superScales) superScales[top] = content.supers[0] ?? 0;
-      if (superMins) superMins[top] = content.supers[1] ?? 0;
-    }
-  }
+  make: (name: PartName, type: NonNullable<ReturnType<typeof partTypes>[PartName]>) => Tensor,
+): QuantParts {
+  const types = partTypes(layout);
+  const entries = partNames.flatMap((name) => {
+    const type = types[name];
+    return type === undefined ? [] : [[name, make(name, type)] as const];
+  });
+  return Object.fromEntries(entries);
 }

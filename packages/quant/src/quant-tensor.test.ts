@@ -17,7 +17,8 @@ import { afterAll, describe, expect, test } from "vitest";
 import { devices } from "../test/devices.js";
 import { int8Product } from "../test/int8-reference.js";
 import { randomBlocks } from "../test/random-blocks.js";
-import { quantBlockTypes, quantFromBlocks } from "./quant-from-blocks.js";
+import { quantBlockTypes } from "./panels-from-blocks.js";
+import { quantFromBlocks } from "./quant-from-blocks.js";
 import { QuantTensor, quantFromParts } from "./quant-tensor.js";
 import { everyMatrix, quantizeWeights } from "./quantize-weights.js";
 
