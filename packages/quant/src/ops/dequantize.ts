@@ -1,5 +1,6 @@
 import { concat, defineOp, type Op, type Tensor, take } from "@heddle/tensor";
 import { unpackRowsWasm } from "../kernels/unpack-rows.wasm.js";
+import { unpackRowsWgsl } from "../kernels/unpack-rows.wgsl.js";
 import { accessPanels, type PanelArrays } from "../panels.js";
 import {
   BLOCK_SIZE,
@@ -48,6 +49,7 @@ export const dequantizeOp: Op<WidenParams> = defineOp({
   vjp: () => [],
   kernels: {
     wasm: ({ params, inputs }, features) => unpackRowsWasm(params, { parts: inputs.length }, features),
+    wgsl: (call) => unpackRowsWgsl(call.params, call, { hasIds: false }),
   },
 });
 
@@ -142,6 +144,7 @@ export const takeRowsOp: Op<WidenParams> = defineOp({
   kernels: {
     wasm: ({ params, inputs: [ids, ...parts] }, features) =>
       ids && unpackRowsWasm(params, { parts: parts.length, ids }, features),
+    wgsl: (call) => unpackRowsWgsl(call.params, call, { hasIds: true }),
   },
 });
 

@@ -1,5 +1,6 @@
 import { defineOp, HeddleError, matmul, type Op, type Tensor } from "@heddle/tensor";
 import { quantLinearWasm } from "../kernels/quant-linear.wasm.js";
+import { quantLinearWgsl } from "../kernels/quant-linear.wgsl.js";
 import type { QuantLayout } from "../quant-format.js";
 import { dequantizeOp } from "./dequantize.js";
 
@@ -28,7 +29,7 @@ export const quantLinearOp: Op<QuantLayout> = defineOp({
   },
   vjp: ({ inputs: [x, ...parts], grads: [grad], params }) =>
     x === undefined || grad === undefined ? [] : [matmul(grad, widened(params, parts, x))],
-  kernels: { wasm: quantLinearWasm },
+  kernels: { wasm: quantLinearWasm, wgsl: (call) => quantLinearWgsl(call.params, call) },
 });
 
 function widened(layout: QuantLayout, parts: readonly Tensor[], { dtype }: Tensor): Tensor {

@@ -136,10 +136,10 @@ export const matmulOp: Op<MatmulParams> = defineOp({
       const output = a && matrixDType(a);
       return a && b && output && gemm({ a, b, output, ...params }, features);
     },
-    wgsl({ inputs: [a, b], params }) {
+    wgsl({ inputs: [a, b], params }, features) {
       if (!a || !b) return undefined;
       const dtypes = { a: a.dtype, b: b.dtype, c: a.dtype };
-      return matmulWgsl({ ...matmulExtents(a, b, params), ...params, dtypes });
+      return matmulWgsl({ ...matmulExtents(a, b, params), ...params, dtypes }, features);
     },
   },
 });

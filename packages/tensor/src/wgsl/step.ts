@@ -14,6 +14,8 @@ export interface BufferUse {
    * "readWrite" for threads that own whole words: there is no `store_NAME`, the code assigns `NAME[word]` itself.
    */
   readonly access: "read" | "write" | "readWrite" | "words";
+  /** Declares the array with this element, such as `vec4u`, for code that reads whole vectors itself; no accessors then. */
+  readonly element?: string;
 }
 
 /** Shows buffer `index` of the launch. */
@@ -88,7 +90,11 @@ function paramWords(values: readonly StepParam[]): Uint32Array {
   return words;
 }
 
-function accessorsOf({ name, dtype, access }: BufferUse, binding: number): string {
+function accessorsOf({ name, dtype, access, element: own }: BufferUse, binding: number): string {
+  if (own !== undefined) {
+    const mode = access === "read" ? "read" : "read_write";
+    return `@group(0) @binding(${binding}) var<storage, ${mode}> ${name}: array<${own}>;`;
+  }
   const isAtomic = (access === "write" || access === "readWrite") && lanesOf(dtype) > 1;
   const element = isAtomic ? "atomic<u32>" : storageType(dtype);
   const mode = access === "read" ? "read" : "read_write";

@@ -1,8 +1,10 @@
 import type { DType } from "../../dtype.js";
 import { sizeOf } from "../../shape.js";
-import type { WgslKernel, WgslStep } from "../kernel.js";
+import type { WgslFeatures, WgslKernel, WgslStep } from "../kernel.js";
 import { type BufferUse, bufferAt, type StepParam, wgslStep } from "../step.js";
 import { offsetCode } from "../strides.js";
+import { subgroupMatmulWgsl } from "./matmul-subgroups.js";
+import { matvecWgsl } from "./matvec.js";
 
 /** One batched matrix product c = op(a) op(b), f32 arithmetic over any float storage. */
 export interface MatmulCall {
@@ -20,9 +22,18 @@ export interface MatmulCall {
 const tile = 64;
 const depth = 16;
 
-/** Tiled product where there are rows to share, else one workgroup of threads for each few outputs. Twin: matmul's loops. */
-export function matmulWgsl(call: MatmulCall): WgslKernel {
-  return { steps: [call.M <= 4 && call.K >= 32 ? rowsStep(call) : tiledStep(call)] };
+/**
+ * The fastest product that the adapter and the operands allow: half-precision weights times few rows, matrix units, tiles in
+ * workgroup memory, or one workgroup of threads for each few outputs. Twin: matmul's loops.
+ */
+export function matmulWgsl(call: MatmulCall, features: WgslFeatures): WgslKernel {
+  const { M, N, K, batch, transposeA, transposeB, dtypes } = call;
+  const isVector = sizeOf(batch) === 1 && transposeB && !transposeA;
+  const vector = isVector
+    ? matvecWgsl({ M, N, K, dtypes: { x: dtypes.a, w: dtypes.b, y: dtypes.c } }, features)
+    : undefined;
+  const steps = [M <= 4 && K >= 32 ? rowsStep(call) : tiledStep(call)];
+  return vector ?? subgroupMatmulWgsl(call, features) ?? { steps };
 }
 
 function operands({ dtypes: { a, b, c } }: MatmulCall): BufferUse[] {
