@@ -1,170 +1,18 @@
-import { openSafetensors } from "@heddle/checkpoints";
-import { directorySource } from "@heddle/checkpoints/node";
-import { type DecoderConfig, type DecoderWeights, decoderLogits, loadWeights } from "@heddle/models";
-import { openModel } from "@heddle/models/node";
-import {
-  type Device,
-  disposeTree,
-  flattenTree,
-  randomKey,
-  reference,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-  zeros,
-} from "@heddle/tensor";
-import { describe, expect, test } from "vitest";
+import { reference, tensor, zeros } from "@heddle/tensor";
+import { expect, test } from "vitest";
 import { devices } from "../test/devices.js";
-import { goldenPath, readGolden, readGoldenJson } from "../test/golden/read.js";
-import { causalLm, type TokenBatch } from "./objective.js";
+import { describeTrainingRuns } from "../test/training-runs.js";
+import type { TokenBatch } from "./objective.js";
 import { adamW } from "./optimizers/adamw.js";
-import { scheduleFactor } from "./schedules.js";
-import { createTrainingStep, disposeState, type TrainingStepOptions } from "./training-step.js";
+import { createTrainingStep } from "./training-step.js";
 
-interface RunJson {
-  readonly hyper: {
-    readonly steps: number;
-    readonly lr: number;
-    readonly betas: readonly [number, number];
-    readonly eps: number;
-    readonly weight_decay: number;
-    readonly warmup_steps: number;
-    readonly max_grad_norm: number;
-  };
-  readonly final_weights: Record<string, { readonly sum: number; readonly l2: number }>;
-}
-
-/** The golden weights of a file, as a tree of the model's form. */
-async function goldenTree(device: Device, config: DecoderConfig, file: string): Promise<DecoderWeights> {
-  const [folder = "", name = ""] = [
-    file.slice(0, file.lastIndexOf("/")),
-    file.slice(file.lastIndexOf("/") + 1),
-  ];
-  const files = await openSafetensors(directorySource(goldenPath(folder)), { base: name });
-  return loadWeights(config, files, { device });
-}
-
-function expectTreesClose(
-  got: unknown,
-  wanted: unknown,
-  { abs, rel }: { readonly abs: number; readonly rel: number },
-): void {
-  const expected = flattenTree<Tensor, unknown>(wanted);
-  const ours = flattenTree<Tensor, unknown>(got);
-  expect(ours.paths).toEqual(expected.paths);
-  for (const [at, path] of expected.paths.entries()) {
-    const values = ours.leaves[at]?.dataSync() ?? [];
-    const worst = Math.max(
-      ...Array.from(
-        expected.leaves[at]?.dataSync() ?? [],
-        (value, i) => Math.abs((values[i] ?? Number.NaN) - value) / (abs + rel * Math.abs(value)),
-      ),
-    );
-    expect(worst, path).toBeLessThanOrEqual(1);
-  }
-}
-
-/** Trains on a run's golden batches and compares every step. */
-async function follow(device: Device, run: string, isCompiled: boolean): Promise<void> {
-  const { hyper } = readGoldenJson<RunJson>(`training/${run}/run.json`);
-  const golden = readGolden(`training/${run}/run.safetensors`);
-  const family = run.split("_")[0] ?? "";
-  const model = await openModel(goldenPath(`training/${family}/init`), { device });
-  const microBatches = golden.names.includes("labels") ? 4 : 1;
-  const options: TrainingStepOptions<DecoderWeights, TokenBatch> = {
-    objective: causalLm((weights, ids) => decoderLogits(model.config, weights, { ids })),
-    optimizer: adamW({ betas: hyper.betas, eps: hyper.eps, weightDecay: hyper.weight_decay }),
-    clipNorm: hyper.max_grad_norm,
-    microBatches,
-    weighting: run.endsWith("_mean") ? "micro-batches" : "tokens",
-    isCompiled,
-  };
-  const step = createTrainingStep(options);
-  const state = step.init(model.weights);
-  const { data, shape } = golden.get("input_ids");
-  const [rows = 1, columns = 1] = shape.slice(-2);
-  const block = (array: ArrayLike<number>, at: number) =>
-    tensor(
-      device,
-      Int32Array.from({ length: rows * columns }, (_, i) => array[at * rows * columns + i] ?? 0),
-      {
-        shape: [rows, columns],
-      },
-    );
-  for (let at = 0; at < hyper.steps; at++) {
-    const factor = scheduleFactor(
-      { kind: "cosine", warmupSteps: hyper.warmup_steps, totalSteps: hyper.steps },
-      at,
-    );
-    expect(hyper.lr * factor).toBeCloseTo(golden.get("lr").data[at] ?? Number.NaN, 12);
-    const batches = Array.from({ length: microBatches }, (_, micro): TokenBatch => {
-      const tokens = block(data, at * microBatches + micro);
-      return microBatches === 1
-        ? { tokens }
-        : { tokens, labels: block(golden.get("labels").data, at * microBatches + micro) };
-    });
-    const keys = batches.map(() => randomKey(device, 0));
-    const learningRate = tensor(device, hyper.lr * factor);
-    const { allocations } = device.memory();
-    step.run(state, batches, { learningRate, keys });
-    if (isCompiled && at > 0) expect(device.memory().allocations).toBe(allocations);
-    const wantedLoss = golden.get("loss").data[at] ?? Number.NaN;
-    const wantedNorm = golden.get("grad_norm").data[at] ?? Number.NaN;
-    expect(
-      Math.abs((await state.metrics.loss.item()) - wantedLoss),
-      `loss of step ${at}`,
-    ).toBeLessThanOrEqual(1e-4);
-    expect(
-      Math.abs((await state.metrics.gradNorm.item()) / wantedNorm - 1),
-      `norm ${at}`,
-    ).toBeLessThanOrEqual(1e-3);
-    disposeTree([batches, keys, learningRate]);
-  }
-  if (microBatches === 1) {
-    const final = family === "llama" ? "eval/ppl_model/model" : `training/${family}/final`;
-    const wanted = await goldenTree(device, model.config, final);
-    expectTreesClose(model.weights, wanted, { abs: 1e-3, rel: 0 });
-    disposeTree(wanted);
-  }
-  disposeState(state);
-  step.dispose();
-  model.dispose();
-  expect(device.memory().buffers).toBe(0);
-}
-
-describe.each(devices)("on %s", (_, makeDevice) => {
-  test.each(["llama", "gpt2"])("first gradients of %s are the golden ones", async (family) => {
-    const device = makeDevice();
-    const model = await openModel(goldenPath(`training/${family}/init`), { device });
-    const objective = causalLm<DecoderWeights>((weights, ids) =>
-      decoderLogits(model.config, weights, { ids }),
-    );
-    const { data } = readGolden(`training/${family}/run.safetensors`).get("input_ids");
-    const tokens = tensor(device, Int32Array.from(data.subarray(0, 4 * 16)), { shape: [4, 16] });
-    const { grad } = valueAndGrad((weights: DecoderWeights) => {
-      const { total, count } = objective(weights, { tokens }, { key: tokens });
-      return total.div(count);
-    })(model.weights);
-    const wanted = await goldenTree(device, model.config, `training/${family}/grads_step0`);
-    expectTreesClose(grad, wanted, { abs: 1e-4, rel: 1e-3 });
+for (const [name, make] of devices) {
+  describeTrainingRuns(name, async (run) => {
+    const device = make();
+    await run(device);
     device.dispose();
   });
-
-  describe.each(["llama", "gpt2"])("%s", (family) => {
-    test.each([
-      ["", "compiled"],
-      ["", "eager"],
-      ["_accum4_mean", "compiled"],
-      ["_accum4_mean", "eager"],
-      ["_accum4_token", "compiled"],
-      ["_accum4_token", "eager"],
-    ])("loss curve%s, %s", { timeout: 300_000 }, async (suffix, mode) => {
-      const device = makeDevice();
-      await follow(device, family + suffix, mode === "compiled");
-      device.dispose();
-    });
-  });
-});
+}
 
 test("another number of batches than configured is refused", () => {
   const device = reference();

@@ -1,0 +1,124 @@
+import type { Tensor } from "@heddle/tensor";
+import { compile, type Device, disposeTree } from "@heddle/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { batchInputs } from "../src/batch-inputs.js";
+import { decoderHidden, decoderLogits } from "../src/decoder.js";
+import { type LoadedModel, loadModel } from "../src/load-model.js";
+import type { DecoderWeights } from "../src/weights.js";
+import type { ModelDevice } from "./devices.js";
+import { type GoldenArray, goldenExpected, goldenNames, goldenSource, rowsOf } from "./golden-model.js";
+import { relativeError } from "./relative-error.js";
+
+/** Compares golden models with what Hugging Face computed, on one device. */
+export function describeGoldenModels(
+  { name: deviceName, make, tolerance, isShared = false }: ModelDevice,
+  names: readonly string[] = goldenNames,
+): void {
+  describe.each(names)(`${deviceName} %s`, (name) => {
+    const held: {
+      device: Device;
+      model: LoadedModel;
+      golden: Readonly<Record<string, GoldenArray>>;
+      buffers: number;
+    }[] = [];
+    const use = () => {
+      const [only] = held;
+      if (only === undefined) throw new Error("the model is not loaded");
+      return only;
+    };
+    beforeAll(async () => {
+      const device = await make();
+      held.push({
+        buffers: device.memory().buffers,
+        device,
+        model: await loadModel(goldenSource(name), { device }),
+        golden: await goldenExpected(name),
+      });
+    });
+    afterAll(() => {
+      const { device, model, buffers } = use();
+      model.dispose();
+      expect(device.memory().buffers).toBe(buffers);
+      if (!isShared) device.dispose();
+    });
+
+    test.each(["basic", "long"])("%s logits", async (kind) => {
+      const { model, golden } = use();
+      const inputs = batchInputs(model, rowsOf(golden[`${kind}.input_ids`]));
+      const logits = model.forward(inputs);
+      const expected = golden[`${kind}.logits`];
+      expect(logits.shape).toEqual(expected?.shape);
+      expect(relativeError(await logits.data(), expected?.data ?? [])).toBeLessThan(tolerance);
+      inputs.dispose();
+      logits.dispose();
+    });
+
+    test("compiled, also when run again with other ids", async () => {
+      const { model, golden } = use();
+      const run = compile((weights: DecoderWeights, ids: Tensor) =>
+        decoderLogits(model.config, weights, { ids }),
+      );
+      const first = batchInputs(
+        model,
+        rowsOf(golden["long.input_ids"]).map((row) => row.toReversed()),
+      );
+      run(model.weights, first.ids).dispose();
+      const inputs = batchInputs(model, rowsOf(golden["long.input_ids"]));
+      const logits = run(model.weights, inputs.ids);
+      expect(run.plans().length).toBe(1);
+      expect(relativeError(await logits.data(), golden["long.logits"]?.data ?? [])).toBeLessThan(tolerance);
+      disposeTree([first.ids, inputs.ids, logits]);
+      run.dispose();
+    });
+
+    test("hidden states of each layer", async () => {
+      const { model, golden } = use();
+      const inputs = batchInputs(model, rowsOf(golden["basic.input_ids"]).slice(0, 1));
+      const hidden = decoderHidden(model.config, model.weights, { ...inputs, keepLayers: true });
+      const expected = golden["basic.hidden_states"];
+      const states = [...hidden.layers, hidden.last];
+      expect(states.length).toBe(expected?.shape[0]);
+      const size = (expected?.data.length ?? 0) / states.length;
+      for (const [at, state] of states.entries()) {
+        const wanted = expected?.data.subarray(at * size, (at + 1) * size) ?? [];
+        expect(relativeError(await state.data(), wanted)).toBeLessThan(tolerance);
+      }
+      inputs.dispose();
+      disposeTree(hidden);
+    });
+
+    test("right padding changes nothing", async () => {
+      const { model, golden } = use();
+      const mask = golden["padded.attention_mask"];
+      const inputs = batchInputs(model, rowsOf(golden["padded.input_ids"]), rowsOf(mask));
+      const logits = model.forward(inputs);
+      const isToken = (at: number) => mask?.data[Math.floor(at / model.config.vocabSize)] === 1;
+      const expected = golden["padded.logits"]?.data ?? [];
+      expect(relativeError(await logits.data(), expected, isToken)).toBeLessThan(tolerance);
+      inputs.dispose();
+      logits.dispose();
+    });
+
+    test("left padding gives the next tokens of the rows alone", async () => {
+      const { model, golden } = use();
+      if (golden["leftpad.input_ids"] === undefined) return;
+      const ids = rowsOf(golden["leftpad.input_ids"]);
+      const mask = rowsOf(golden["leftpad.attention_mask"]);
+      const next = rowsOf(golden["leftpad.greedy_ids"]);
+      for (let step = 0; step < 8; step++) {
+        const inputs = batchInputs(model, ids, mask);
+        const logits = model.forward(inputs);
+        const best = logits.argmax({ axis: -1 });
+        const values = await best.data();
+        const width = ids[0]?.length ?? 0;
+        for (const [row, wanted] of next.entries()) {
+          expect(values[row * width + width - 1]).toBe(wanted[step]);
+          ids[row]?.push(wanted[step] ?? 0);
+          mask[row]?.push(1);
+        }
+        inputs.dispose();
+        disposeTree([logits, best]);
+      }
+    });
+  });
+}
