@@ -6,13 +6,13 @@ import {
   HeddleError,
   type Tensor,
   tensor,
-  zeros,
 } from "@heddle/tensor";
 import { packedTypes } from "./kernels/pack-blocks.wasm.js";
-import { packBlocksOp } from "./ops/pack-blocks.js";
+import { nameParts } from "./ops/dequantize.js";
+import { packBlocksOp, packFirstBlocksOp } from "./ops/pack-blocks.js";
 import { panelBytes } from "./panel-bytes.js";
 import { createPanels, type PanelArrays } from "./panels.js";
-import { blockSourceOf, fillPanels } from "./panels-from-blocks.js";
+import { type BlockLayout, blockSourceOf, fillPanels } from "./panels-from-blocks.js";
 import {
   PANEL_ROWS,
   type PartName,
@@ -77,7 +77,7 @@ export function createBlockPacker(
   shape: readonly [number, number],
 ): BlockPacker {
   const [outFeatures, inFeatures] = shape;
-  const layout: QuantLayout = { ...formatOfBlocks(type), inFeatures, outFeatures };
+  const layout: BlockLayout = { ...formatOfBlocks(type), inFeatures, outFeatures, type };
   const { blockSize, blockBytes } = ggmlTypeInfo(type);
   const rowBytes = (inFeatures / blockSize) * blockBytes;
   const wrongBytes = (byteLength?: number) => {
@@ -87,7 +87,7 @@ export function createBlockPacker(
   };
   if (inFeatures % blockSize !== 0) throw wrongBytes();
   const isOnDevice = device.kind === "cpu" && packedTypes.has(type);
-  const target = isOnDevice ? deviceTarget(device, layout, type) : hostTarget(device, layout, type);
+  const target = isOnDevice ? deviceTarget(device, layout) : hostTarget(device, layout);
   let taken = 0;
   return {
     pieceBytes: PANEL_ROWS * rowBytes,
@@ -100,7 +100,8 @@ export function createBlockPacker(
     },
     finish() {
       if (taken !== outFeatures * rowBytes) throw wrongBytes(taken);
-      return quantFromParts(layout, target.finish());
+      const { type: _, ...plain } = layout;
+      return quantFromParts(plain, target.finish());
     },
     dispose: () => target.dispose(),
   };
@@ -114,20 +115,20 @@ interface PackTarget {
 }
 
 /** Packs by a kernel, straight into the tensors of the weight. */
-function deviceTarget(device: Device, layout: QuantLayout, type: GgmlType): PackTarget {
-  const parts = mapParts(layout, (_, { shape, dtype }) => zeros(device, shape, { dtype }));
-  const tensors = partNames.flatMap((name) => parts[name] ?? []);
-  const pieceBytes =
-    PANEL_ROWS * (layout.inFeatures / ggmlTypeInfo(type).blockSize) * ggmlTypeInfo(type).blockBytes;
+function deviceTarget(device: Device, layout: BlockLayout): PackTarget {
+  const { blockSize, blockBytes } = ggmlTypeInfo(layout.type);
+  const pieceBytes = PANEL_ROWS * (layout.inFeatures / blockSize) * blockBytes;
+  let parts: readonly Tensor[] = [];
   return {
     write(bytes, firstRow) {
       using raw = uploadPieces(device, bytes, pieceBytes);
       using first = tensor(device, Int32Array.of(firstRow / PANEL_ROWS));
-      packBlocksOp.apply([raw, first, ...tensors], { ...layout, type });
+      if (parts.length > 0) packBlocksOp.apply([raw, first, ...parts], layout);
+      else parts = packFirstBlocksOp.apply([raw, first], layout);
     },
-    finish: () => parts,
+    finish: () => nameParts(layout, parts),
     dispose() {
-      for (const part of tensors) part.dispose();
+      for (const part of parts) part.dispose();
     },
   };
 }
@@ -141,10 +142,10 @@ function uploadPieces(device: Device, bytes: Uint8Array, pieceBytes: number): Te
 }
 
 /** Packs in JavaScript and uploads at the end: for types without a kernel, and other devices. */
-function hostTarget(device: Device, layout: QuantLayout, type: GgmlType): PackTarget {
+function hostTarget(device: Device, layout: BlockLayout): PackTarget {
   const arrays = createPanels(layout);
   return {
-    write: (bytes, firstRow) => fillPanels({ ...layout, type }, arrays, { bytes, firstRow }),
+    write: (bytes, firstRow) => fillPanels(layout, arrays, { bytes, firstRow }),
     finish: () => partsFromArrays(device, layout, arrays),
     dispose: () => undefined,
   };
