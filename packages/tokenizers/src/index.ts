@@ -62,10 +62,12 @@ export {
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
 export { type TrainCharacterLevelOptions, trainCharacterLevel } from "./training/character-level.js";
+export { serveTraining, type WorkerLike } from "./training/counting-workers.js";
 export { type TrainMorphemesOptions, trainMorphemes } from "./training/morpheme-trainer.js";
-export type { TrainingProgress } from "./training/progress.js";
+export type { TrainingControl, TrainingProgress } from "./training/progress.js";
 export type { TrainSentencePieceOptions } from "./training/sentencepiece/options.js";
 export { trainSentencePiece } from "./training/sentencepiece-trainer.js";
+export type { TrainingState } from "./training/training-state.js";
 export { type TrainUnigramOptions, trainUnigram } from "./training/unigram-trainer.js";
 export { type TrainWordLevelOptions, trainWordLevel } from "./training/word-level-trainer.js";
 export { type TrainWordPieceOptions, trainWordPiece } from "./training/word-piece-trainer.js";

@@ -2,8 +2,9 @@ import { byteOfUnit } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { type AlphabetOptions, collectAlphabet, compareCodePoints } from "./alphabet.js";
 import type { MergeOrder } from "./merge-queue.js";
-import { PairMerging } from "./pair-merging.js";
+import { PairMerging, replayMerges } from "./pair-merging.js";
 import { createPacer, type TrainingControl } from "./progress.js";
+import { countedState, createCheckpoints } from "./training-state.js";
 
 /** What byte-pair training makes. */
 export interface TrainedBpe {
@@ -48,10 +49,14 @@ export async function trainBpeOnWords(
 ): Promise<TrainedBpe> {
   const training = new BpeTraining(wordCounts, options);
   const pace = createPacer(options, "merge");
-  while (training.step()) {
-    const pause = pace(training.vocabSize, options.vocabSize);
-    if (pause !== null) await pause;
-  }
+  const checkpoints = createCheckpoints(options);
+  const takeState = () => countedState(wordCounts, { merges: training.result().merges });
+  await checkpoints.guard(takeState, async () => {
+    while (training.step()) {
+      const pause = pace(training.vocabSize, options.vocabSize) ?? checkpoints.offer(takeState);
+      if (pause !== null) await pause;
+    }
+  });
   options.onProgress?.({ phase: "merge", done: training.vocabSize, total: training.vocabSize });
   return training.result();
 }
@@ -70,7 +75,7 @@ class BpeTraining {
     private readonly options: BpeTrainerOptions,
   ) {
     this.minFrequency = Math.max(1, options.minFrequency ?? 2);
-    const words = this.addAlphabet(wordCounts);
+    const spelled = this.addAlphabet(wordCounts);
     if (this.tokens.length > options.vocabSize) {
       throw new HeddleError(
         "config",
@@ -78,6 +83,10 @@ class BpeTraining {
         { vocabSize: options.vocabSize, needed: this.tokens.length },
       );
     }
+    const words = replayMerges(
+      spelled,
+      (options.resume?.merges ?? []).map(([left, right]) => this.addMerge(left, right)),
+    );
     const { maxTokenLength = Number.POSITIVE_INFINITY } = options;
     this.pairs = new PairMerging({
       words,
@@ -103,13 +112,29 @@ class BpeTraining {
     if (this.tokens.length >= this.options.vocabSize) return false;
     const best = this.pairs.take(this.minFrequency);
     if (best === undefined) return false;
-    const [left, right] = [this.tokens[best.left] as string, this.tokens[best.right] as string];
+    const { id } = this.addMerge(this.tokens[best.left] as string, this.tokens[best.right] as string);
+    this.pairs.merge(best, id);
+    return true;
+  }
+
+  /** Notes a merge and gives its result an id. */
+  private addMerge(left: string, right: string): { left: number; right: number; id: number } {
     this.merges.push([left, right]);
+    const [leftId, rightId] = [this.idOf(left), this.idOf(right)];
     const prefix = this.options.continuingSubwordPrefix ?? "";
     const joined = left + (right.startsWith(prefix) ? right.slice(prefix.length) : right);
-    const length = (this.lengths[best.left] as number) + (this.lengths[best.right] as number);
-    this.pairs.merge(best, this.addToken(joined, length));
-    return true;
+    const length = (this.lengths[leftId] as number) + (this.lengths[rightId] as number);
+    return { left: leftId, right: rightId, id: this.addToken(joined, length) };
+  }
+
+  private idOf(token: string): number {
+    const id = this.ids.get(token);
+    if (id !== undefined) return id;
+    throw new HeddleError(
+      "format",
+      `trainBpe: merges of the state to go on from must be of known tokens; got ${JSON.stringify(token)}. Give the options of the training that was stopped.`,
+      { token },
+    );
   }
 
   /** Gives ids to special tokens and characters; returns the symbols of each word. */

@@ -116,3 +116,32 @@ export class PairMerging {
 
 /** Words in which a pair newly appeared, by the pair's index. */
 type Updates = Map<number, { readonly left: number; readonly right: number; readonly words: number[] }>;
+
+/** Makes merges in their order in every word, without counting; for going on where another training stopped. */
+export function replayMerges(
+  words: readonly Int32Array[],
+  merges: readonly { readonly left: number; readonly right: number; readonly id: number }[],
+): Int32Array[] {
+  const ranks = new PairTable(merges.length);
+  for (const [rank, { left, right }] of merges.entries()) ranks.set(left, right, rank);
+  const ids = Int32Array.from(merges, ({ id }) => id);
+  return words.map((word) => {
+    let symbols = word;
+    for (;;) {
+      let best = merges.length;
+      for (let i = 0; i + 1 < symbols.length; i++) {
+        const rank = ranks.get(symbols[i] as number, symbols[i + 1] as number);
+        if (rank >= 0 && rank < best) best = rank;
+      }
+      if (best === merges.length) return symbols;
+      const { left, right } = merges[best] as { left: number; right: number };
+      const merged: number[] = [];
+      for (let i = 0; i < symbols.length; i++) {
+        const isPair = symbols[i] === left && symbols[i + 1] === right;
+        merged.push(isPair ? (ids[best] as number) : (symbols[i] as number));
+        if (isPair) i++;
+      }
+      symbols = Int32Array.from(merged);
+    }
+  });
+}

@@ -1,3 +1,6 @@
+import type { WorkerLike } from "./counting-workers.js";
+import type { TrainingState } from "./training-state.js";
+
 /** How far training has come. */
 export interface TrainingProgress {
   /** "count": reading the corpus, in UTF-16 units; "merge": making tokens (unigram: dropping pieces). */
@@ -7,12 +10,20 @@ export interface TrainingProgress {
   readonly total: number | null;
 }
 
-/** Lets a caller watch and stop a training. */
+/** Lets a caller watch, stop and resume a training, and have it read the corpus in several threads. */
 export interface TrainingControl {
   /** Called at most about twenty times a second. */
   readonly onProgress?: ((progress: TrainingProgress) => void) | undefined;
   /** Stops the training with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
+  /** Given the state from time to time and when the training is stopped; plain data for JSON.stringify. */
+  readonly onCheckpoint?: ((state: TrainingState) => void) | undefined;
+  /** Time between two checkpoints; default 60 000. */
+  readonly checkpointEveryMs?: number | undefined;
+  /** Goes on from a state; give the same texts and options. The result is that of an unbroken training. */
+  readonly resume?: TrainingState | undefined;
+  /** Threads that run `serveTraining` and share the counting of words; the result is the same. Default none. */
+  readonly workers?: readonly WorkerLike[] | undefined;
 }
 
 const INTERVAL_MS = 50;
@@ -22,7 +33,7 @@ const INTERVAL_MS = 50;
  * returns a pause to await, so that a page or server stays responsive; otherwise it returns null.
  */
 export function createPacer(
-  control: TrainingControl,
+  control: Pick<TrainingControl, "onProgress" | "signal">,
   phase: TrainingProgress["phase"],
 ): (done: number, total: number | null) => Promise<void> | null {
   control.signal?.throwIfAborted();

@@ -3,6 +3,7 @@ import { UNKNOWN_PENALTY, type UnigramModel } from "../models/unigram.js";
 import { UnigramLattice } from "../models/unigram-lattice.js";
 import { compareCodePoints } from "./alphabet.js";
 import { createPacer, type TrainingControl } from "./progress.js";
+import { countedState, createCheckpoints } from "./training-state.js";
 import { type ScoredPiece, seedPieces } from "./unigram-seed.js";
 import { countCorpusWords, type WordOptions } from "./word-counts.js";
 
@@ -44,14 +45,20 @@ export async function trainUnigram(
   const words = await countCorpusWords(texts, options);
   const training = new UnigramTraining(words, options);
   const pace = createPacer(options, "merge");
-  const numFirst = training.pieces.length;
-  do {
-    for (let i = 0; i < (options.numSubIterations ?? 2); i++) {
-      training.estimate();
-      const pause = pace(numFirst - training.pieces.length, null);
-      if (pause !== null) await pause;
-    }
-  } while (training.prune());
+  const checkpoints = createCheckpoints(options);
+  let atRound: readonly ScoredPiece[] = training.pieces;
+  const numFirst = atRound.length;
+  const takeState = () => countedState(words, { pieces: atRound });
+  await checkpoints.guard(takeState, async () => {
+    do {
+      atRound = training.pieces;
+      for (let i = 0; i < (options.numSubIterations ?? 2); i++) {
+        training.estimate();
+        const pause = pace(numFirst - training.pieces.length, null) ?? checkpoints.offer(takeState);
+        if (pause !== null) await pause;
+      }
+    } while (training.prune());
+  });
   const model = training.finish();
   options.onProgress?.({ phase: "merge", done: model.vocab.length, total: model.vocab.length });
   return model;
@@ -74,7 +81,8 @@ export class UnigramTraining {
     wordCounts: ReadonlyMap<string, number>,
     private readonly options: TrainUnigramOptions,
   ) {
-    this.words = [...wordCounts].filter(([word]) => word !== "");
+    // In a fixed order, so that sums round alike whichever thread counted a word.
+    this.words = [...wordCounts].filter(([word]) => word !== "").sort(([a], [b]) => compareCodePoints(a, b));
     this.numWords = this.words.reduce((sum, [, count]) => sum + count, 0);
     const chars = new Set(options.initialAlphabet);
     for (const [word] of this.words) for (const char of word) chars.add(char);
@@ -88,7 +96,9 @@ export class UnigramTraining {
       );
     }
     const { seedSize = 1_000_000, maxPieceLength = 16 } = options;
-    this.pieces = seedPieces(wordCounts, { seedSize, maxPieceLength });
+    const resumed = options.resume?.pieces;
+    this.pieces =
+      resumed === undefined ? seedPieces(new Map(this.words), { seedSize, maxPieceLength }) : [...resumed];
     this.lattice = latticeOf(this.pieces);
   }
 

@@ -1,17 +1,9 @@
-import { type AddedToken, createAddedTokenFinder } from "../added-tokens.js";
-import type { AlignedText } from "../aligned-text.js";
-import { toByteLevel } from "../byte-level.js";
-import { compileNormalizer, type Normalizer } from "../normalizers/normalizer.js";
-import { compilePreTokenizer, type PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { Normalizer } from "../normalizers/normalizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import { CountingPool } from "./counting-workers.js";
 import { createPacer, type TrainingControl } from "./progress.js";
-
-/** How text is cut into the words that training counts. */
-export interface WordSource {
-  readonly normalizer: Normalizer | null;
-  readonly preTokenizer: PreTokenizer | null;
-  /** Texts that end a word and are not counted themselves. */
-  readonly separators: readonly string[];
-}
+import { TextCounter, type WordSource } from "./text-counter.js";
+import { checkState, createCheckpoints, type TrainingState } from "./training-state.js";
 
 /** What every trainer asks about the way from text to words. */
 export interface WordOptions {
@@ -38,13 +30,13 @@ export function countCorpusWords(
     specialTokens = [],
   } = options;
   const separators = separateSpecialTokens ? specialTokens : [];
-  return countWords(texts, { normalizer, preTokenizer, separators }, options);
+  return countWords(texts, { kind: "pipeline", normalizer, preTokenizer, separators }, options);
 }
 
 /**
  * Counts the words of a corpus. Only distinct words are kept, so the corpus may be larger than memory.
  *
- * @param texts  documents or lines; a word never spans two of them
+ * @param texts  documents or lines; a word never spans two of them. On resuming, those that were read are left out
  * @returns words (in the byte alphabet if the pre-tokenizer ends in bytes) with their counts
  */
 export async function countWords(
@@ -52,28 +44,36 @@ export async function countWords(
   source: WordSource,
   control: TrainingControl,
 ): Promise<Map<string, number>> {
-  const normalizer = source.normalizer === null ? null : compileNormalizer(source.normalizer);
-  const preTokenizer = compilePreTokenizer(source.preTokenizer);
-  const finder = createAddedTokenFinder(source.separators.map(separator), normalizer);
+  const resume = checkState("countWords", control.resume);
+  if (resume?.isCounted === true) return new Map(resume.words);
+  const counter = new TextCounter(source, resume?.words);
+  const { workers = [] } = control;
+  const pool = workers.length > 0 ? new CountingPool(workers, source) : null;
+  let numTexts = 0;
+  const takeState = async (): Promise<TrainingState> => {
+    const all = new TextCounter(source, counter.counts);
+    all.addCounts((await pool?.counts()) ?? []);
+    return { version: 1, numTexts, isCounted: false, words: [...all.counts] };
+  };
+  const checkpoints = createCheckpoints(control);
   const pace = createPacer(control, "count");
-  const counts = new Map<string, number>();
-  let units = 0;
-  for await (const text of texts) {
-    for (const segment of finder.split(text, { parseSpecial: true, track: preTokenizer.needsAlignment })) {
-      if (segment.token !== null) continue;
-      const words: AlignedText[] = [];
-      preTokenizer.split(segment.text, words);
-      for (const { text: word } of words) counts.set(word, (counts.get(word) ?? 0) + 1);
-    }
-    units += text.length;
-    const pause = pace(units, null);
-    if (pause !== null) await pause;
+  try {
+    await checkpoints.guard(takeState, async () => {
+      let units = 0;
+      for await (const text of texts) {
+        units += text.length;
+        if (numTexts >= (resume?.numTexts ?? 0)) {
+          const wait = pool === null ? counter.add(text) : pool.add(text);
+          if (wait instanceof Promise) await wait;
+        }
+        numTexts++;
+        const pause = pace(units, null) ?? checkpoints.offer(takeState);
+        if (pause !== null) await pause;
+      }
+      if (pool !== null) counter.addCounts(await pool.counts());
+    });
+  } finally {
+    pool?.close();
   }
-  if (!preTokenizer.endsInBytes) return counts;
-  return new Map(Array.from(counts, ([word, count]) => [toByteLevel(word), count]));
-}
-
-function separator(content: string): AddedToken {
-  const plain = { singleWord: false, lstrip: false, rstrip: false, normalized: false };
-  return { id: 0, content, special: true, ...plain };
+  return counter.finish();
 }

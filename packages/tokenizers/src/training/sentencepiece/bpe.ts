@@ -1,9 +1,11 @@
 import { compareCodePoints } from "../alphabet.js";
 import type { MergeOrder } from "../merge-queue.js";
-import { PairMerging } from "../pair-merging.js";
+import { PairMerging, replayMerges } from "../pair-merging.js";
 import { createPacer, type TrainingControl } from "../progress.js";
+import { countedState, createCheckpoints } from "../training-state.js";
 import type { SentencePieceSpec } from "./options.js";
-import { type SentenceCorpus, UNKNOWN } from "./sentences.js";
+import { UNKNOWN } from "./sentence-normalizer.js";
+import type { SentenceCorpus } from "./sentences.js";
 import { createPieceRule } from "./valid-piece.js";
 
 /**
@@ -21,25 +23,40 @@ export async function trainBpePieces(
 ): Promise<string[]> {
   const symbols = new SymbolNames();
   const isPiece = createPieceRule(spec);
+  const spelled = corpus.words.map(([word]) => Int32Array.from(word, (char) => symbols.idOf(char)));
+  const merges: (readonly [string, string])[] = [...(control.resume?.merges ?? [])];
   const pairs = new PairMerging({
-    words: corpus.words.map(([word]) => Int32Array.from(word, (char) => symbols.idOf(char))),
+    words: replayMerges(
+      spelled,
+      merges.map(([left, right]) => ({
+        left: symbols.idOf(left),
+        right: symbols.idOf(right),
+        id: symbols.idOf(left + right),
+      })),
+    ),
     counts: corpus.words.map(([, count]) => count),
     order: symbols.order(),
     mayMerge: (left, right) => isPiece([...symbols.joined(left, right)]),
   });
   const wanted = room - corpus.alphabet.length;
-  const learned = new Set<string>();
+  const learned = new Set(merges.map(([left, right]) => left + right));
   const pace = createPacer(control, "merge");
-  while (learned.size < wanted) {
-    const best = pairs.take(1);
-    if (best === undefined) break;
-    const piece = symbols.joined(best.left, best.right);
-    if (learned.has(piece)) continue;
-    learned.add(piece);
-    pairs.merge(best, symbols.idOf(piece));
-    const pause = pace(learned.size, wanted);
-    if (pause !== null) await pause;
-  }
+  const checkpoints = createCheckpoints(control);
+  const takeState = () => countedState(corpus.counted, { merges: [...merges] });
+  await checkpoints.guard(takeState, async () => {
+    while (learned.size < wanted) {
+      const best = pairs.take(1);
+      if (best === undefined) break;
+      const parts = [symbols.nameOf(best.left), symbols.nameOf(best.right)] as const;
+      const piece = parts.join("");
+      if (learned.has(piece)) continue;
+      learned.add(piece);
+      merges.push(parts);
+      pairs.merge(best, symbols.idOf(piece));
+      const pause = pace(learned.size, wanted) ?? checkpoints.offer(takeState);
+      if (pause !== null) await pause;
+    }
+  });
   return [...learned, ...corpus.alphabet.map(([char]) => char)];
 }
 
@@ -58,8 +75,12 @@ class SymbolNames {
     return this.names.length - 1;
   }
 
+  nameOf(id: number): string {
+    return this.names[id] as string;
+  }
+
   joined(left: number, right: number): string {
-    return (this.names[left] as string) + (this.names[right] as string);
+    return this.nameOf(left) + this.nameOf(right);
   }
 
   order(): MergeOrder {

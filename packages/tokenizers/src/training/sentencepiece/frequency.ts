@@ -1,5 +1,6 @@
 import type { SentencePieceSpec } from "./options.js";
-import { type SentenceCorpus, sortByCount, UNKNOWN } from "./sentences.js";
+import { UNKNOWN } from "./sentence-normalizer.js";
+import { type SentenceCorpus, sortByCount } from "./sentences.js";
 import { splitIntoWords } from "./words.js";
 
 /** A learned piece and its score. */

@@ -80,7 +80,8 @@ export type SentencePieceSpec = Required<
 
 /** Fills in the defaults of SentencePiece's flags. */
 export function completeOptions(options: TrainSentencePieceOptions): SentencePieceSpec {
-  const { onProgress: _, signal: __, metaPieces, ...given } = options;
+  const { onProgress, signal, onCheckpoint, checkpointEveryMs, resume, workers, metaPieces, ...given } =
+    options;
   return {
     modelType: "unigram",
     precompiledCharsmap: new Uint8Array(0),

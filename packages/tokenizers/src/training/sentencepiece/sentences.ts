@@ -1,21 +1,17 @@
 import { HeddleError } from "../../error.js";
-import { compileNormalizer } from "../../normalizers/normalizer.js";
-import { PieceTrie } from "../../piece-trie.js";
 import { compareCodePoints } from "../alphabet.js";
-import { createPacer, type TrainingControl } from "../progress.js";
+import type { TrainingControl } from "../progress.js";
+import { countWords } from "../word-counts.js";
 import type { SentencePieceSpec } from "./options.js";
-import { splitIntoWords } from "./words.js";
-
-/** Stands for characters without a piece while training goes on (U+2585); texts that hold it are left out. */
-export const UNKNOWN = "\u2585";
-/** Stands for a symbol that is not learned; no piece spans it. */
-export const BOUNDARY = "\t";
+import { BOUNDARY, createSentenceNormalizer, UNKNOWN } from "./sentence-normalizer.js";
 
 /** A corpus made ready for a SentencePiece trainer. */
 export interface SentenceCorpus {
   /** Normalised texts in their order with rare characters replaced; empty unless `keepSentences`. */
   readonly sentences: readonly string[];
-  /** Words with their counts, most frequent first, of equals in order of code points. */
+  /** Words with their counts as they were read. */
+  readonly counted: ReadonlyMap<string, number>;
+  /** Words with rare characters replaced and their counts, most frequent first, of equals in order of code points. */
   readonly words: readonly (readonly [word: string, count: number])[];
   /** Characters that get a piece, most frequent first. */
   readonly alphabet: readonly (readonly [char: string, count: number])[];
@@ -41,27 +37,15 @@ export async function readSentences(
   spec: SentencePieceSpec,
   { keepSentences, symbols, control }: ReadOptions & { readonly control: TrainingControl },
 ): Promise<SentenceCorpus> {
-  const normalize = createSentenceNormalizer(spec, symbols);
-  const counts = new Map<string, number>();
   const sentences: string[] = [];
-  const pace = createPacer(control, "count");
-  let units = 0;
-  for await (const text of texts) {
-    units += text.length;
-    const sentence = normalize(text);
-    if (sentence !== "") {
-      if (keepSentences) sentences.push(sentence);
-      const words = spec.splitByWhitespace ? splitIntoWords(sentence, spec) : [sentence];
-      for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
-    }
-    const pause = pace(units, null);
-    if (pause !== null) await pause;
-  }
+  const read = keepSentences ? recordSentences(texts, spec, { symbols, sentences }) : texts;
+  const counts = await countWords(read, { kind: "sentencePiece", spec, symbols }, control);
+  if (keepSentences && control.resume?.isCounted === true) for await (const _ of read);
   if (counts.size === 0) {
     throw new HeddleError(
       "config",
-      `trainSentencePiece: the corpus must hold text; got ${units} characters in texts that are empty, longer than ${spec.maxSentenceLength} bytes or hold U+2585. Raise maxSentenceLength or give shorter texts.`,
-      { units, maxSentenceLength: spec.maxSentenceLength },
+      `trainSentencePiece: the corpus must hold text; got only texts that are empty, longer than ${spec.maxSentenceLength} bytes or hold U+2585. Raise maxSentenceLength or give shorter texts.`,
+      { maxSentenceLength: spec.maxSentenceLength },
     );
   }
   const alphabet = chooseAlphabet(counts, spec);
@@ -71,51 +55,26 @@ export async function readSentences(
     const known = hide(word);
     hidden.set(known, (hidden.get(known) ?? 0) + count);
   }
-  return { sentences: sentences.map(hide), words: sortByCount(hidden), alphabet };
+  return { sentences: sentences.map(hide), counted: counts, words: sortByCount(hidden), alphabet };
+}
+
+/** Hands texts on and notes their normal forms. */
+async function* recordSentences(
+  texts: Iterable<string> | AsyncIterable<string>,
+  spec: SentencePieceSpec,
+  { symbols, sentences }: { readonly symbols: readonly string[]; readonly sentences: string[] },
+): AsyncGenerator<string> {
+  const normalize = createSentenceNormalizer(spec, symbols);
+  for await (const text of texts) {
+    const sentence = normalize(text);
+    if (sentence !== "") sentences.push(sentence);
+    yield text;
+  }
 }
 
 /** Most frequent first; of equals in order of code points. */
 export function sortByCount(counts: Iterable<readonly [string, number]>): (readonly [string, number])[] {
   return [...counts].sort(([a, m], [b, n]) => (m === n ? compareCodePoints(a, b) : n - m));
-}
-
-/** Returns the normal form of a text, "" if it is left out. */
-function createSentenceNormalizer(
-  spec: SentencePieceSpec,
-  symbols: readonly string[],
-): (text: string) => string {
-  const normalizer = compileNormalizer({
-    type: "SentencePiece",
-    precompiledCharsmap: spec.precompiledCharsmap,
-    addDummyPrefix: spec.addDummyPrefix,
-    removeExtraWhitespaces: spec.removeExtraWhitespaces,
-    escapeWhitespaces: true,
-    treatWhitespaceAsSuffix: spec.treatWhitespaceAsSuffix,
-    userDefinedSymbols: [],
-  });
-  const trie = new PieceTrie();
-  for (const [i, symbol] of symbols.entries()) if (symbol !== "") trie.add(symbol, i);
-  const encoder = new TextEncoder();
-  const isLong = (text: string): boolean =>
-    text.length * 3 > spec.maxSentenceLength && encoder.encode(text).length > spec.maxSentenceLength;
-  return (text) => {
-    if (text === "" || text.includes(UNKNOWN) || isLong(text)) return "";
-    return replaceSymbols(normalizer.apply(text), trie);
-  };
-}
-
-function replaceSymbols(text: string, trie: PieceTrie): string {
-  let result = "";
-  let copied = 0;
-  for (let at = 0; at < text.length; ) {
-    const length = trie.longestPrefix(text, at);
-    if (length > 0) {
-      result += text.slice(copied, at) + BOUNDARY;
-      copied = at + length;
-    }
-    at += Math.max(1, length);
-  }
-  return result + text.slice(copied);
 }
 
 function chooseAlphabet(

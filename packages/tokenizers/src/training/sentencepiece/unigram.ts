@@ -1,11 +1,13 @@
 import { compareCodePoints } from "../alphabet.js";
 import { createPacer, type TrainingControl } from "../progress.js";
 import { repeatedSubstrings } from "../suffix-array.js";
+import { countedState, createCheckpoints } from "../training-state.js";
 import { digamma } from "../unigram-trainer.js";
 import type { Learned } from "./frequency.js";
 import type { SentencePieceSpec } from "./options.js";
 import { RoundedLattice } from "./rounded-lattice.js";
-import { type SentenceCorpus, sortByCount, UNKNOWN } from "./sentences.js";
+import { UNKNOWN } from "./sentence-normalizer.js";
+import { type SentenceCorpus, sortByCount } from "./sentences.js";
 import { createPieceRule } from "./valid-piece.js";
 import { splitIntoWords } from "./words.js";
 
@@ -27,20 +29,31 @@ export async function trainUnigramPieces(
 ): Promise<Learned[]> {
   const wanted = Math.floor(spec.vocabSize * 1.1);
   const pace = createPacer(control, "merge");
-  let pieces = seedPieces(corpus, spec);
+  const checkpoints = createCheckpoints(control);
+  /** Pieces as the last whole round left them. */
+  let pieces: readonly Learned[] = control.resume?.pieces ?? seedPieces(corpus, spec);
   const numSeeds = pieces.length;
-  for (;;) {
-    for (let i = 0; i < spec.numSubIterations; i++) {
-      pieces = maximize(pieces, expectations(pieces, corpus, spec));
-      const pause = pace(numSeeds - pieces.length, null);
-      if (pause !== null) await pause;
+  const takeState = () => countedState(corpus.counted, { pieces });
+  return checkpoints.guard(takeState, async () => {
+    for (;;) {
+      let estimated = pieces;
+      for (let i = 0; i < spec.numSubIterations; i++) {
+        estimated = maximize(estimated, expectations(estimated, corpus, spec));
+        const pause = pace(numSeeds - estimated.length, null) ?? checkpoints.offer(takeState);
+        if (pause !== null) await pause;
+      }
+      if (estimated.length <= wanted) return finish(estimated, corpus, room);
+      pieces = prune(estimated, corpus, { wanted, spec });
     }
-    if (pieces.length <= wanted) return finish(pieces, corpus, room);
-    pieces = prune(pieces, corpus, { wanted, spec });
-  }
+  });
 }
 
-/** Characters, then repeated substrings by falling count times length, with log probabilities. */
+/**
+ * Characters, then repeated substrings by falling count times length, with log probabilities.
+ *
+ * SentencePiece takes every word of every repeated substring; the first is enough, because what stands behind it is a
+ * repeated substring too, and at least as frequent.
+ */
 function seedPieces(corpus: SentenceCorpus, spec: SentencePieceSpec): Learned[] {
   const isPiece = createPieceRule(spec);
   const symbols: number[] = [];
@@ -51,13 +64,11 @@ function seedPieces(corpus: SentenceCorpus, spec: SentencePieceSpec): Learned[] 
   const scores = new Map<string, number>();
   for (const { start, length, count } of repeatedSubstrings(Int32Array.from(symbols))) {
     if (length < 2 || start + length >= symbols.length) continue;
-    for (const run of runsOf(symbols, start, start + length)) {
-      for (const piece of spec.splitByWhitespace ? splitIntoWords(run, spec) : [run]) {
-        const chars = [...piece];
-        if (chars.length < 2 || !isPiece(chars)) continue;
-        scores.set(piece, Math.max(scores.get(piece) ?? 0, count * chars.length));
-      }
-    }
+    const run = firstRun(symbols, start, start + Math.min(length, spec.maxPieceLength + 1));
+    const piece = spec.splitByWhitespace ? splitIntoWords(run, spec)[0] : run;
+    const chars = [...(piece ?? "")];
+    if (piece === undefined || chars.length < 2 || !isPiece(chars)) continue;
+    scores.set(piece, Math.max(scores.get(piece) ?? 0, count * chars.length));
   }
   const byteLength = createByteLength();
   const longer = [...scores].sort(
@@ -76,14 +87,11 @@ function seedPieces(corpus: SentenceCorpus, spec: SentencePieceSpec): Learned[] 
 /** The symbol behind each sentence. */
 const END = 0;
 
-/** The texts of at least two characters between the ends of sentences. */
-function* runsOf(symbols: readonly number[], start: number, end: number): Generator<string> {
-  for (let from = start; from < end; ) {
-    let to = from;
-    while (to < end && symbols[to] !== END) to++;
-    if (to - from > 1) yield String.fromCodePoint(...symbols.slice(from, to));
-    from = to + 1;
-  }
+/** The text up to the end of the sentence. */
+function firstRun(symbols: readonly number[], start: number, end: number): string {
+  let stop = start;
+  while (stop < end && symbols[stop] !== END) stop++;
+  return String.fromCodePoint(...symbols.slice(start, stop));
 }
 
 function createByteLength(): (text: string) => number {

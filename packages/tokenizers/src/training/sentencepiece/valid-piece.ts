@@ -1,7 +1,7 @@
 import { SPACE_SYMBOL } from "../../normalizers/sentencepiece.js";
 import { scriptOf } from "../../pre-tokenizers/unicode-scripts.js";
 import type { SentencePieceSpec } from "./options.js";
-import { BOUNDARY, UNKNOWN } from "./sentences.js";
+import { BOUNDARY, UNKNOWN } from "./sentence-normalizer.js";
 
 /** Tells whether characters may form a piece. */
 export type PieceRule = (chars: readonly string[]) => boolean;
