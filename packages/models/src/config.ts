@@ -78,6 +78,8 @@ export interface LatentConfig {
 export interface AttentionConfig {
   /** Biases of the projections of queries, keys and values. */
   readonly hasBias: boolean;
+  /** Bias of the projection of keys, which changes no weight of a softmax. Default: as `hasBias`. */
+  readonly hasKeyBias?: boolean;
   /** Bias of the output projection. Default: as `hasBias`. */
   readonly hasOutputBias?: boolean;
   /** Multiplies the scores before the softmax. */
@@ -149,6 +151,8 @@ export interface ResidualConfig {
   readonly norms: "pre" | "post" | "both" | "sum";
   /** Both blocks of a parallel layer see one norm. */
   readonly sharesNorm?: boolean;
+  /** The first layer's attention sees its input as it is: the embeddings are normed already. */
+  readonly skipsFirstNorm?: boolean;
   /** Multiplies what a block adds. Default 1. */
   readonly scale?: number;
   /** What a block adds to is its normed input (BLOOM's option). */

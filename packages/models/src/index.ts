@@ -20,6 +20,17 @@ export {
 } from "./decoder.js";
 export { decoder } from "./decoder-architecture.js";
 export type { DecoderBatch } from "./decoder-batch.js";
+export type {
+  ClassPredictions,
+  DisentangledConfig,
+  EncoderConfig,
+  Predictions,
+  TokenPredictions,
+} from "./encoder/config.js";
+export { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder/encoder.js";
+export { encoder, encoderInputs } from "./encoder/encoder-architecture.js";
+export { type Pooling, pool, unitLength } from "./encoder/pooling.js";
+export type { EncoderWeights } from "./encoder/weights.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export type { GenerationConfig } from "./generation-config.js";
 export { loadGguf } from "./gguf/load-gguf.js";

@@ -129,7 +129,8 @@ export function buildWeights(config: DecoderConfig, make: MakeWeight): DecoderWe
   };
 }
 
-function buildLayer(config: DecoderConfig, make: MakeWeight, layer: number): LayerWeights {
+/** The weights of layer `layer`, under `layers.<layer>`. */
+export function buildLayer(config: DecoderConfig, make: MakeWeight, layer: number): LayerWeights {
   const { modelDim, norm, residual = defaultResidual } = config;
   const { mlp } = layerConfig(config, layer);
   const path = `layers.${layer}`;
@@ -138,7 +139,7 @@ function buildLayer(config: DecoderConfig, make: MakeWeight, layer: number): Lay
   const isBefore = residual.norms !== "post";
   const isAfter = residual.norms === "post" || residual.norms === "both";
   return {
-    ...normAt("attentionNorm", isBefore),
+    ...normAt("attentionNorm", isBefore && !(layer === 0 && residual.skipsFirstNorm)),
     attention: buildAttention(config, make, layer),
     ...normAt("attentionPostNorm", isAfter),
     ...normAt("mlpNorm", isBefore && !residual.sharesNorm),
@@ -149,12 +150,17 @@ function buildLayer(config: DecoderConfig, make: MakeWeight, layer: number): Lay
   };
 }
 
-const defaultResidual = { order: "sequential", norms: "pre", sharesNorm: false } as const;
+const defaultResidual = {
+  order: "sequential",
+  norms: "pre",
+  sharesNorm: false,
+  skipsFirstNorm: false,
+} as const;
 
 function buildAttention(config: DecoderConfig, make: MakeWeight, layer: number): AttentionWeights {
   const { modelDim, numHeads, headDim } = config;
   const { attention, numKvHeads } = layerConfig(config, layer);
-  const { hasBias, hasOutputBias = hasBias, hasSinks = false, latent } = attention;
+  const { hasBias, hasKeyBias = hasBias, hasOutputBias = hasBias, hasSinks = false, latent } = attention;
   const path = `layers.${layer}.attention`;
   const linear = (name: string, shape: readonly number[], withBias = hasBias) =>
     buildLinear(make, `${path}.${name}`, { shape, hasBias: withBias });
@@ -163,7 +169,7 @@ function buildAttention(config: DecoderConfig, make: MakeWeight, layer: number):
     ...(latent === undefined
       ? {
           query: linear("query", [numHeads * headDim, modelDim]),
-          key: linear("key", [numKvHeads * headDim, modelDim]),
+          key: linear("key", [numKvHeads * headDim, modelDim], hasKeyBias),
           value: linear("value", [numKvHeads * valueDim, modelDim]),
         }
       : buildLatent(config, make, { path, attention, latent })),

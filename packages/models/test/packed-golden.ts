@@ -5,6 +5,22 @@ import { type GoldenArrays, readGoldenArrays } from "../../../tooling/golden/saf
 
 const folder = (name: string) => new URL(`golden/${name}/`, import.meta.url);
 
+/** Models of other architectures than the decoder's. */
+export const packedNames = [
+  "mamba",
+  "mamba2",
+  "rwkv",
+  "bert",
+  "bert_seqcls",
+  "roberta",
+  "distilbert",
+  "albert",
+  "electra",
+  "deberta",
+  "deberta_v2",
+  "modernbert",
+] as const;
+
 /** The directory of a golden model as Hugging Face wrote it; its tensors lie gzipped here. */
 export function packedSource(name: string): FileSource {
   const files = readdirSync(folder(name)).filter((file) => !file.startsWith("expected."));

@@ -1,8 +1,14 @@
 import { HeddleError } from "@heddle/tensor";
+import { albert } from "./albert.js";
+import { bert } from "./bert.js";
 import { bloom } from "./bloom.js";
 import { cohere } from "./cohere.js";
+import { deberta } from "./deberta.js";
+import { debertaV2 } from "./deberta-v2.js";
 import { deepseekV2 } from "./deepseek-v2.js";
 import { deepseekV3 } from "./deepseek-v3.js";
+import { distilbert } from "./distilbert.js";
+import { electra } from "./electra.js";
 import { falcon } from "./falcon.js";
 import type { AnyFamily } from "./family.js";
 import { gemma } from "./gemma.js";
@@ -21,6 +27,7 @@ import { mamba } from "./mamba.js";
 import { mamba2 } from "./mamba2.js";
 import { mistral } from "./mistral.js";
 import { mixtral } from "./mixtral.js";
+import { modernbert } from "./modernbert.js";
 import { mpt } from "./mpt.js";
 import { olmo } from "./olmo.js";
 import { olmo2 } from "./olmo2.js";
@@ -32,6 +39,7 @@ import { qwen2 } from "./qwen2.js";
 import { qwen2Moe } from "./qwen2-moe.js";
 import { qwen3 } from "./qwen3.js";
 import { qwen3Moe } from "./qwen3-moe.js";
+import { roberta } from "./roberta.js";
 import { rwkv } from "./rwkv.js";
 import { stablelm } from "./stablelm.js";
 import { starcoder2 } from "./starcoder2.js";
@@ -73,9 +81,11 @@ const decoders = [
 
 const recurrent = [mamba, mamba2, rwkv];
 
+const encoders = [albert, bert, deberta, debertaV2, distilbert, electra, modernbert, roberta];
+
 /** Every family, by the `model_type` of its config.json. */
 export const families: Readonly<Record<string, AnyFamily>> = Object.fromEntries(
-  [...decoders, ...recurrent].flatMap((family): [string, AnyFamily][] =>
+  [...decoders, ...recurrent, ...encoders].flatMap((family): [string, AnyFamily][] =>
     [family.modelType, ...(family.aliases ?? [])].map((name) => [name, family as unknown as AnyFamily]),
   ),
 );

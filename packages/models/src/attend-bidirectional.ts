@@ -1,0 +1,33 @@
+import { allOf, attention, type Mask, padding, slidingWindow } from "@heddle/attention";
+import type { Tensor } from "@heddle/tensor";
+import type { Attend, AttendInputs } from "./attend.js";
+
+/** What positions add to scaled scores in one layer, [B or 1, H, T, S]. */
+export type ScoreBias = (layer: number, heads: Pick<AttendInputs, "query_BHTD" | "key_BGTD">) => Tensor;
+
+/**
+ * Every token sees every other of its row, within the layer's window (as far to the right as to the left).
+ *
+ * @param options.mask  true for tokens, false for padding, [B, T] bool. Default: no padding
+ * @param options.bias  added to scaled scores
+ */
+export function bidirectionalAttend({
+  mask,
+  bias,
+}: {
+  readonly mask?: Tensor | undefined;
+  readonly bias?: ScoreBias | undefined;
+} = {}): Attend {
+  return (layer, { query_BHTD, key_BGTD, value_BGTD, scale, window }) => {
+    const masks: Mask[] = [
+      ...(mask === undefined ? [] : [padding(mask)]),
+      ...(window === undefined ? [] : [slidingWindow(window)]),
+    ];
+    const added = bias?.(layer, { query_BHTD, key_BGTD });
+    return attention(query_BHTD, key_BGTD, value_BGTD, {
+      mask: allOf(...masks),
+      scale,
+      ...(added === undefined ? {} : { bias: added }),
+    });
+  };
+}

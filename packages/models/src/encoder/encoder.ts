@@ -1,0 +1,95 @@
+import { add, arange, cumsum, embedding, fillLike, invariant, mul, scope, type Tensor } from "@heddle/tensor";
+import { bidirectionalAttend } from "../attend-bidirectional.js";
+import { project } from "../attention-block.js";
+import { decoderLayer, type LayerContext } from "../blocks.js";
+import type { HiddenStates } from "../decoder.js";
+import { normalize } from "../norm.js";
+import { layerRotations } from "../rotation.js";
+import type { EncoderConfig } from "./config.js";
+import { disentangledBias } from "./disentangled.js";
+import { predict } from "./predictions.js";
+import type { EncoderWeights } from "./weights.js";
+
+export interface EncoderInputs {
+  /** Token ids, [B, T] i32. */
+  readonly ids: Tensor;
+  /** True for tokens, false for padding, [B, T] bool. Default: no padding. */
+  readonly mask?: Tensor;
+  /** Which part of the input each token belongs to, [B, T] i32. Default: all to part 0. */
+  readonly typeIds?: Tensor;
+}
+
+/**
+ * An encoder and its predictions: embedding -> layers in which every token sees every other -> predictions.
+ *
+ * Shapes: ids [B, T] -> [B, T, V] for predicted tokens, [B, C] or [B, T, C] for classes. The caller disposes the result.
+ * @throws HeddleError "unsupported" for a model without predictions
+ */
+export function encoderLogits(config: EncoderConfig, weights: EncoderWeights, inputs: EncoderInputs): Tensor {
+  return scope(inputs.ids.device, () => {
+    const hidden = encoderHidden(config, weights, inputs).last;
+    return predict(config, weights, { hidden, mask: inputs.mask });
+  });
+}
+
+/**
+ * An encoder up to its last hidden states, [B, T, E].
+ *
+ * @param options.keepLayers  also return what goes in and out of each layer
+ * @returns tensors that the caller disposes
+ */
+export function encoderHidden(
+  config: EncoderConfig,
+  weights: EncoderWeights,
+  inputs: EncoderInputs & { readonly keepLayers?: boolean },
+): HiddenStates {
+  const { ids, mask, keepLayers = false } = inputs;
+  const { device } = ids;
+  const { numLayers, numLayerSets = numLayers } = config;
+  const setOf = (layer: number) => Math.floor((layer * numLayerSets) / numLayers);
+  return scope(device, () => {
+    const seqLen = ids.shape[1] ?? 1;
+    const context: LayerContext = {
+      config,
+      rotations: layerRotations(config, { positions: arange(device, seqLen), seqLen }),
+      attend: bidirectionalAttend({ mask, bias: disentangledBias(config, weights, setOf) }),
+      drop: (x) => x,
+    };
+    const layers: Tensor[] = [];
+    let x_BTE = embed(config, weights, inputs);
+    for (let layer = 0; layer < numLayers; layer++) {
+      const layerWeights = weights.layers[setOf(layer)];
+      invariant(layerWeights, `layer ${layer} has weights`);
+      if (keepLayers) layers.push(x_BTE);
+      const input = { x_BTE, layer };
+      x_BTE = scope(device, () => decoderLayer(context, layerWeights, input));
+    }
+    return { last: weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE), layers };
+  });
+}
+
+/** Tokens, parts and positions, added and normed: [B, T] -> [B, T, E]. */
+function embed(
+  { norm, inputs, tokens }: EncoderConfig,
+  weights: EncoderWeights,
+  { ids, typeIds }: EncoderInputs,
+): Tensor {
+  const { embedding: table, positionEmbedding, typeEmbedding, embeddingNorm, embeddingProjection } = weights;
+  let x = embedding(ids, table);
+  if (typeEmbedding !== undefined) x = add(x, embedding(typeIds ?? fillLike(ids, 0), typeEmbedding));
+  if (positionEmbedding !== undefined) {
+    const places =
+      inputs.positions === "counted"
+        ? countedPositions(ids, tokens.pad ?? 0)
+        : arange(ids.device, ids.shape[1] ?? 1);
+    x = add(x, embedding(places, positionEmbedding));
+  }
+  const normed = normalize(norm, embeddingNorm, x);
+  return embeddingProjection === undefined ? normed : project(embeddingProjection, normed);
+}
+
+/** RoBERTa's positions: tokens that are not the padding token are counted from padId + 1; padding has position padId. */
+function countedPositions(ids: Tensor, padId: number): Tensor {
+  const isToken = ids.notEqual(padId).cast("i32");
+  return add(mul(cumsum(isToken, { axis: 1 }), isToken), padId);
+}
