@@ -123,9 +123,9 @@ describe("cached attention", () => {
         expect(worstExcess(actualOf(fast, which), expected, 1e-4), "cpu").toBeLessThanOrEqual(2e-5);
         expect(worstExcess(actualOf(slow, which), expected, 1e-9), "reference").toBeLessThanOrEqual(1e-9);
       }),
-      { numRuns: 40 },
+      { numRuns: 16 },
     );
-  });
+  }, 60_000);
 
   test("cross attention sees every key of its slot, and nothing without keys", () => {
     for (const device of [slow, fast]) {

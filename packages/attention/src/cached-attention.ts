@@ -8,13 +8,20 @@ import {
   type Tensor,
   type TensorType,
   take,
+  where,
 } from "@heddle/tensor";
 import { type CacheRows, checkRowTypes } from "./append-rows.js";
 import { gatherRows, placementExtents } from "./cache-placement.js";
-import { type CachedAttentionParams, type CachedInput, cachedInputs } from "./cached-params.js";
+import {
+  type CachedAttentionParams,
+  type CachedInput,
+  cachedInputs,
+  type QuantisedInput,
+} from "./cached-params.js";
 import { cachedAttentionWasm } from "./kernels/cached-attention.wasm.js";
 import { type KvLayer, placementOf } from "./kv-cache.js";
 import { naiveAttention } from "./naive.js";
+import { dequantiseRows, type QuantisedFormat } from "./quantised-format.js";
 
 /** What decides the scores of cached attention beside query and key. */
 export interface CachedScoreOptions {
@@ -58,8 +65,14 @@ export function cachedAttention(query: Tensor, layer: KvLayer, options: CachedAt
   const window =
     layer.kind === "sliding" ? Math.min(layer.window, options.window ?? layer.window) : options.window;
   const left = window === undefined ? undefined : window - 1;
-  const place = placementOf(layer);
-  return attendCached(query, layer, { ...options, ...place, distanceBias, left, chunk, isCausal: true });
+  return attendCached(query, layer, {
+    ...options,
+    ...storedIn(layer),
+    distanceBias,
+    left,
+    chunk,
+    isCausal: true,
+  });
 }
 
 export interface CrossAttentionOptions extends CachedScoreOptions {
@@ -90,15 +103,16 @@ export function crossAttention(query: Tensor, layer: KvLayer, options: CrossAtte
   }
   return scope(query.device, () => {
     const starts = lengths.sub(query.shape[2] ?? 0);
-    return attendCached(query, layer, { ...rest, ...placementOf(layer), starts, isCausal: false });
+    return attendCached(query, layer, { ...rest, ...storedIn(layer), starts, isCausal: false });
   });
 }
 
 type AttendOptions = CacheRows &
   CachedScoreOptions &
-  Pick<CachedAttentionParams, "placement" | "left" | "chunk" | "isCausal" | "valueDim"> & {
+  Pick<CachedAttentionParams, "placement" | "left" | "chunk" | "isCausal" | "valueDim" | "format"> & {
     readonly table?: Tensor | undefined;
     readonly distanceBias?: Tensor | undefined;
+    readonly stores?: { readonly [name in QuantisedInput]: Tensor } | undefined;
   };
 
 /** Runs the op over a layer whose `value` may be absent: then a key's first `valueDim` features are its value. */
@@ -123,6 +137,7 @@ export function attendCached(
       ["bias", widen(options.bias)],
       ["distanceBias", widen(options.distanceBias)],
       ["sinks", widen(options.sinks)],
+      ...quantisedNames.map((name) => [name, options.stores?.[name]] as const),
     ];
     const given = named.filter((entry): entry is readonly [CachedInput, Tensor] => entry[1] !== undefined);
     const params: CachedAttentionParams = {
@@ -133,6 +148,7 @@ export function attendCached(
       chunk,
       isCausal,
       valueDim,
+      format: options.format,
       inputs: given.map(([name]) => name),
     };
     return cachedAttentionOp.call(
@@ -140,6 +156,15 @@ export function attendCached(
       params,
     );
   });
+}
+
+const quantisedNames = ["keyScale", "keyMin", "keyTail", "valueScale", "valueMin"] as const;
+
+/** What a layer adds to the options of the op. */
+function storedIn(layer: KvLayer): Pick<AttendOptions, "placement" | "table" | "format" | "stores"> {
+  if (layer.kind !== "quantised") return placementOf(layer);
+  const { bits, group } = layer;
+  return { placement: "contiguous", format: { bits, group }, stores: layer };
 }
 
 function checkExtent(name: "window" | "chunk", value: number | undefined): void {
@@ -182,7 +207,8 @@ function inferCachedAttention(
     readonly [name in "query" | "key" | "slots" | "starts"]: TensorType;
   } & { readonly [name in CachedInput]?: TensorType };
   const [batch = 0, numHeads = 0, queryLen = 0, headDim] = query.shape;
-  const [, numKvHeads = 0, , keyDim] = key.shape;
+  const [, numKvHeads = 0] = key.shape;
+  const keyDim = rules.keyTail?.shape[3] ?? key.shape[3];
   const { maxSeqLen, blockRows } = placementExtents(params.placement, key, rules.table);
   const fits =
     query.shape.length === 4 &&
@@ -228,7 +254,7 @@ function inferCachedAttention(
   check("bias", rules.bias?.shape, [[batch, 1], [numHeads, 1], [queryLen], [maxSeqLen]]);
   check("distanceBias", rules.distanceBias?.shape, [[numHeads, 1], [reach]]);
   check("sinks", rules.sinks?.shape, [[numHeads]]);
-  const width = params.valueDim ?? value?.shape[3] ?? 0;
+  const width = params.valueDim ?? ((value?.shape[3] ?? 0) * 8) / (params.format?.bits ?? 8);
   return [{ shape: [batch, numHeads, queryLen, width], dtype: query.dtype }];
 }
 
@@ -269,6 +295,7 @@ function cachedAttentionReference(
   inputs: readonly Tensor[],
   params: CachedAttentionParams,
 ): readonly Tensor[] {
+  if (params.format !== undefined) return quantisedReference(inputs, { ...params, format: params.format });
   const { query, key, value, slots, starts, table, bias, distanceBias, sinks } = cachedInputs(
     inputs,
     params,
@@ -302,6 +329,33 @@ function cachedAttentionReference(
   const added = byKey !== undefined && near !== undefined ? byKey.add(near) : (byKey ?? near);
   const stored = { key: keys, value: values, sees, sinks: sinks?.cast(compute) };
   return [naiveAttention(query.cast(compute), stored, { ...params, bias: added }).out.cast(query.dtype)];
+}
+
+/** The composition over codes: makes the rows of the batch floats, then goes on as over a contiguous cache of theirs. */
+function quantisedReference(
+  inputs: readonly Tensor[],
+  params: CachedAttentionParams & { readonly format: QuantisedFormat },
+): readonly Tensor[] {
+  const { key, value, keyScale, keyMin, keyTail, valueScale, valueMin, ...rest } = cachedInputs(
+    inputs,
+    params,
+  ) as { readonly [name in CachedInput]: Tensor };
+  const { query, slots, starts } = rest;
+  const ends = starts.add(query.shape[2] ?? 0);
+  const stores = { key, keyScale, keyMin, keyTail, value, valueScale, valueMin };
+  const [keys, values] = dequantiseRows(stores, { ...params.format, slots, ends });
+  const numSlots = key.shape[0] ?? 0;
+  const batch = slots.shape[0] ?? 0;
+  // Each row has a slot of its own there; a row without a slot keeps none.
+  const own = where(
+    slots.greaterEqual(0).logicalAnd(slots.less(numSlots)),
+    arange(slots.device, batch, { dtype: "i32" }),
+    -1,
+  );
+  const named = { ...rest, key: keys, value: values, slots: own };
+  const names = params.inputs.filter((name) => name in named);
+  const tensors = names.map((name) => named[name as keyof typeof named] as Tensor);
+  return cachedAttentionReference(tensors, { ...params, format: undefined, inputs: names });
 }
 
 /** Positions that the rows of a batch gather, [B, n]: all that a slot can have, or the last ones of a ring. */

@@ -1,4 +1,5 @@
 import type { Placement } from "./cache-placement.js";
+import type { QuantisedFormat } from "./quantised-format.js";
 
 /** Inputs of the op, in the order of its params' `inputs`. */
 export type CachedInput =
@@ -10,7 +11,11 @@ export type CachedInput =
   | "table"
   | "bias"
   | "distanceBias"
-  | "sinks";
+  | "sinks"
+  | QuantisedInput;
+
+/** What a quantised layer has beside its codes. */
+export type QuantisedInput = "keyScale" | "keyMin" | "keyTail" | "valueScale" | "valueMin";
 
 /** What the op needs beside its tensors; plain data. */
 export interface CachedAttentionParams {
@@ -25,6 +30,8 @@ export interface CachedAttentionParams {
   readonly isCausal: boolean;
   /** The value of a key is its first `valueDim` features: no input "value" (latent caches). */
   readonly valueDim?: number | undefined;
+  /** How keys and values are rounded; they are codes then. */
+  readonly format?: QuantisedFormat | undefined;
   readonly inputs: readonly CachedInput[];
 }
 

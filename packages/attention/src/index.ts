@@ -56,5 +56,17 @@ export {
   strided,
   tensorMask,
 } from "./masks.js";
-export type { PagedKvLayer } from "./paged-cache.js";
+export type { PageTable } from "./page-table.js";
+export {
+  createPagedKvCache,
+  type PagedKvCache,
+  type PagedKvCacheOptions,
+  type PagedKvLayer,
+} from "./paged-cache.js";
+export {
+  createQuantisedKvCache,
+  type QuantisedKvCacheOptions,
+  type QuantisedKvLayer,
+} from "./quantised-cache.js";
+export { reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
 export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";

@@ -23,6 +23,8 @@ import {
   type KvLayer,
 } from "./kv-cache.js";
 import { allOf, causal, slidingWindow } from "./masks.js";
+import { createPagedKvCache, type PagedKvCache, type PagedKvLayer } from "./paged-cache.js";
+import { createQuantisedKvCache, type QuantisedKvLayer } from "./quantised-cache.js";
 import { createSlidingKvCache, type SlidingKvLayer } from "./sliding-cache.js";
 
 describeCache<KvCacheLayer>({
@@ -43,6 +45,52 @@ describeCache<SlidingKvLayer>({
   append: appendKv,
   attend: cachedAttention,
 });
+
+/** Positions are reserved for whatever a test appends; pages of several sizes. */
+function describePaged(pageSize: number): void {
+  const managers = new WeakMap<PagedKvLayer, PagedKvCache>();
+  describeCache<PagedKvLayer>({
+    name: `paged by ${pageSize}`,
+    create(device, sizes) {
+      const numPages = Math.ceil(400 / pageSize) + 8;
+      const made = createPagedKvCache(device, { numLayers: 1, numPages, pageSize, ...sizes });
+      const layer = firstOf(made.cache);
+      managers.set(layer, made);
+      return layer;
+    },
+    append(layer, key, value, rows) {
+      const made = managers.get(layer);
+      const starts = rows.starts.dataSync();
+      const count = key.shape[2] ?? 0;
+      for (const [row, slot] of Array.from(rows.slots.dataSync()).entries()) {
+        const from = starts[row] ?? 0;
+        if (slot < 0 || slot >= 4 || from < 0 || from + count > 1040) continue;
+        made?.reserve(slot, { from, to: from + count });
+      }
+      appendKv(layer, key, value, rows);
+    },
+    attend: cachedAttention,
+  });
+}
+describePaged(16);
+describePaged(128);
+
+for (const [bits, rounding] of [
+  [8, 0.03],
+  [4, 0.45],
+] as const) {
+  describeCache<QuantisedKvLayer>({
+    name: `${bits}-bit`,
+    rounding,
+    create(device, { headDim: _, valueDim: __, ...sizes }) {
+      const options = { numLayers: 1, bits, group: 16, maxNewTokens: 90, headDim: 22, valueDim: 14 } as const;
+      return firstOf(createQuantisedKvCache(device, { ...sizes, ...options }));
+    },
+    sizes: { headDim: 22, valueDim: 14 },
+    append: appendKv,
+    attend: cachedAttention,
+  });
+}
 
 function firstOf<Layer extends KvLayer>({ layers }: KvCache<Layer>): Layer {
   const [layer] = layers;

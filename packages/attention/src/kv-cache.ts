@@ -1,7 +1,9 @@
 import { type Device, type FloatDType, HeddleError, type Tensor, zeros } from "@heddle/tensor";
+import { appendQuantised } from "./append-quantised.js";
 import { appendRows, type CacheRows } from "./append-rows.js";
 import type { Placement } from "./cache-placement.js";
 import type { PagedKvLayer } from "./paged-cache.js";
+import type { QuantisedKvLayer } from "./quantised-cache.js";
 import type { SlidingKvLayer } from "./sliding-cache.js";
 
 /** Keys and values of one model layer: one row of `maxSeqLen` positions per slot and kv head. */
@@ -14,7 +16,7 @@ export interface KvCacheLayer {
 }
 
 /** A layer of any kind: what `appendKv`, `cachedAttention` and `crossAttention` take. */
-export type KvLayer = KvCacheLayer | SlidingKvLayer | PagedKvLayer;
+export type KvLayer = KvCacheLayer | SlidingKvLayer | PagedKvLayer | QuantisedKvLayer;
 
 /** A cache: a plain tree of tensors, of one kind of layer or several. Free it with `disposeTree`. */
 export interface KvCache<Layer extends KvLayer = KvCacheLayer> {
@@ -74,12 +76,19 @@ function checkCount(name: string, value: number): void {
  * @throws HeddleError "shape" or "dtype" if the tensors do not fit the layer
  */
 export function appendKv(layer: KvLayer, key: Tensor, value: Tensor, rows: CacheRows): void {
+  if (layer.kind === "quantised") {
+    appendQuantised(layer, key, value, rows);
+    return;
+  }
   const { placement, table } = placementOf(layer);
   appendRows({ key: layer.key, value: layer.value }, { key, value }, { ...rows, placement, table });
 }
 
 /** Where a layer keeps its rows. */
-export function placementOf(layer: KvLayer): { readonly placement: Placement; readonly table?: Tensor } {
+export function placementOf(layer: Exclude<KvLayer, QuantisedKvLayer>): {
+  readonly placement: Placement;
+  readonly table?: Tensor;
+} {
   switch (layer.kind) {
     case undefined:
     case "contiguous":

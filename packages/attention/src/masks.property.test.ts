@@ -176,9 +176,9 @@ describe("masks", () => {
         const [visited = [], least = []] = [actual.visited, expected.visited];
         for (let i = 0; i < visited.length; i++) expect(visited[i]).toBeGreaterThanOrEqual(least[i] ?? 0);
       }),
-      { numRuns: 20 },
+      { numRuns: 14 },
     );
-  });
+  }, 60_000);
 
   test("kernels visit the tiles that hold a seen key, and no other", () => {
     fc.assert(
@@ -194,9 +194,9 @@ describe("masks", () => {
           });
         expect(counted(fast)).toEqual(counted(slow));
       }),
-      { numRuns: 20 },
+      { numRuns: 14 },
     );
-  });
+  }, 60_000);
 });
 
 /** Masks whose meeting with a causal one is again known exactly. */

@@ -1,4 +1,5 @@
 import {
+  type CpuFeatures,
   type FunctionBuilder,
   f32,
   i32,
@@ -11,13 +12,15 @@ import {
 import type { Placement } from "../cache-placement.js";
 import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
 import type { FlashShape } from "../flash-params.js";
+import type { QuantisedFormat, QuantisedStores } from "../quantised-format.js";
 import type { BiasAxes, KeyView } from "./flash-forward.wasm.js";
+import { quantisedRows } from "./quantised-rows.js";
 import type { BiasView } from "./score-tile.js";
 
 type Address = Local<"i32">;
 
-/** Formats of stored rows that kernels read. */
-export type StoredDType = "f32" | "f16" | "bf16";
+/** Formats of stored rows that kernels read; u8 are the codes of a quantised cache. */
+export type StoredDType = "f32" | "f16" | "bf16" | "u8";
 
 /** What the code over a cache depends on beside the extents of the heads. */
 export interface CachePlan {
@@ -26,6 +29,7 @@ export interface CachePlan {
   readonly dtype: StoredDType;
   /** Keys of a tile that the stage holds. */
   readonly stagedKeys?: number;
+  readonly features: CpuFeatures;
   /** Which axes of the bias are its own. */
   readonly bias: BiasAxes;
   /** A distance bias has a row for each head. */
@@ -36,7 +40,7 @@ export interface CachePlan {
 export interface CacheExtents {
   readonly numSlots: Address;
   readonly maxSeqLen: Address;
-  /** Rows of a block of the store. */
+  /** Rows of a block of the store; of the tail, in a quantised cache. */
   readonly blockRows: Address;
   /** Distances of a row of the distance bias. */
   readonly distances: Address;
@@ -87,7 +91,8 @@ export function cacheArguments({ inputs }: CachedAttentionParams, sizes: CacheSi
 /** Floats that rows of a tile need where they cannot be read in place; 0 where they always can. */
 export function stageFloats({ shape, params, dtype }: CachePlan, tileKeys: number): number {
   if (params.placement === "contiguous" && dtype === "f32") return 0;
-  return tileKeys * (shape.headDim + (params.valueDim === undefined ? shape.valueDim : 0));
+  // Codes are unpacked in vectors of eight, the last of which may end behind the row.
+  return tileKeys * (shape.headDim + (params.valueDim === undefined ? shape.valueDim : 0)) + 16;
 }
 
 /** Emits the block and the row of a position; a negative block is no place. Twin: `cellOf`. */
@@ -145,13 +150,38 @@ export function emitCachedKeys(
   const length = plan.params.isCausal ? queryLen : f.let(i32.add(start, queryLen));
   const inside = f.let(isInside({ slot, start: from }, { numSlots, maxSeqLen, length }));
   const safeSlot = f.let(select(inside, slot, i32.const(0)));
-  const rows = storedRows(f, { plan, buffers, slot: safeSlot, kvHead, stage: at.stage });
+  const view = { plan, buffers, slot: safeSlot, kvHead, stage: at.stage };
+  const end = f.let(i32.add(from, length));
+  const rows = plan.params.format === undefined ? storedRows(f, view) : codedRows(f, view, end);
   return {
     numKeys: f.let(select(inside, i32.add(from, length), i32.const(0))),
     offset: f.let(select(inside, start, i32.const(0))),
     valueRowBytes: plan.params.valueDim === undefined ? valueDim * 4 : headDim * 4,
     rowsAt: rows,
   };
+}
+
+/** Rows of a quantised cache: those of groups complete before `end` as codes. */
+function codedRows(f: FunctionBuilder, stored: StoredAt, end: Address): KeyView["rowsAt"] {
+  const { plan, buffers, slot, kvHead, stage } = stored;
+  const { shape, params, stagedKeys = 0, features } = plan;
+  const stores = buffers.inputs as QuantisedStores<Address>;
+  const { bits, group } = params.format as QuantisedFormat;
+  const { maxSeqLen, blockRows } = buffers.extents;
+  return quantisedRows(f, {
+    bits,
+    group,
+    stores,
+    features,
+    stagedKeys,
+    stage: stage as Address,
+    head: f.let(i32.add(i32.mul(slot, shape.numKvHeads), kvHead)),
+    maxSeqLen,
+    tail: blockRows,
+    complete: f.let(i32.mul(i32.divU(end, group), group)),
+    headDim: shape.headDim,
+    valueDim: shape.valueDim,
+  });
 }
 
 interface StoredAt {
@@ -166,6 +196,7 @@ interface StoredAt {
 function storedRows(f: FunctionBuilder, stored: StoredAt): KeyView["rowsAt"] {
   const { plan, buffers, slot, kvHead, stage } = stored;
   const { placement } = plan.params;
+  const dtype = plan.dtype === "u8" ? "f32" : plan.dtype;
   const { maxSeqLen, blockRows } = buffers.extents;
   const { key, value, table } = buffers.inputs as { readonly [name in CachedInput]: Address };
   const { headDim, valueDim } = plan.shape;
@@ -175,7 +206,7 @@ function storedRows(f: FunctionBuilder, stored: StoredAt): KeyView["rowsAt"] {
     return { block, row, index: f.let(index) };
   };
   const rowOf = (base: Address, index: Address, width: number) =>
-    i32.add(base, i32.mul(index, width * (plan.dtype === "f32" ? 4 : 2)));
+    i32.add(base, i32.mul(index, width * (dtype === "f32" ? 4 : 2)));
   const inPlace = (index: Address): { key: Address; value: Address } => {
     const keyAt = f.let(rowOf(key, index, headDim));
     return { key: keyAt, value: value === undefined ? keyAt : f.let(rowOf(value, index, valueDim)) };
@@ -188,11 +219,11 @@ function storedRows(f: FunctionBuilder, stored: StoredAt): KeyView["rowsAt"] {
       const { block, index } = cell(position);
       for (const { base, target, width } of targets) {
         const source = f.let(rowOf(base, index, width));
-        if (placement !== "paged") emitUnpackRow(f, plan.dtype, { source, target, width });
+        if (placement !== "paged") emitUnpackRow(f, dtype, { source, target, width });
         else {
           f.if(
             i32.geS(block, 0),
-            () => emitUnpackRow(f, plan.dtype, { source, target, width }),
+            () => emitUnpackRow(f, dtype, { source, target, width }),
             () => f.fillMemory(target, 0, width * 4),
           );
         }
@@ -205,7 +236,7 @@ function storedRows(f: FunctionBuilder, stored: StoredAt): KeyView["rowsAt"] {
     const staged = stageTargets(f, plan, { stage, key, value });
     const [stagedKey, stagedValue = stagedKey] = staged.map(({ target }) => target) as [Address, Address?];
     const result = { key: f.let(stagedKey), value: f.let(stagedValue) };
-    if (plan.dtype !== "f32") {
+    if (dtype !== "f32") {
       emitStage(firstKey, numKeys);
       return result;
     }
@@ -243,7 +274,7 @@ function stageTargets(
 /** Emits `target[i] = source[i]` as f32 for `width` stored elements. */
 function emitUnpackRow(
   f: FunctionBuilder,
-  dtype: StoredDType,
+  dtype: Exclude<StoredDType, "u8">,
   { source, target, width }: { readonly source: Address; readonly target: Address; readonly width: number },
 ): void {
   if (dtype === "f32") {

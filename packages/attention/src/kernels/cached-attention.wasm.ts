@@ -1,11 +1,15 @@
 import type { TensorType } from "@heddle/tensor";
-import { assemble, type WasmKernelFactory } from "@heddle/tensor/kernel";
+import {
+  assemble,
+  type CpuFeatures,
+  type LoweredKernel,
+  type WasmKernelFactory,
+} from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
 import { type CachedAttentionParams, cachedInputs } from "../cached-params.js";
 import { type FlashParams, type FlashShape, tileSizeFor } from "../flash-params.js";
 import type { MaskRule } from "../mask-rule.js";
 import {
-  type CachePlan,
   cacheArguments,
   declareCacheBuffers,
   emitCachedBias,
@@ -14,7 +18,7 @@ import {
   type StoredDType,
   stageFloats,
 } from "./cache-view.js";
-import { decodeKernel } from "./decode.wasm.js";
+import { type DecodeCall, decodeKernel } from "./decode.wasm.js";
 import {
   biasAxes,
   declareLengths,
@@ -37,19 +41,34 @@ const minTiledQueries = 12;
  * Slots, starts and lengths are read at each run. Twin: the op's reference in cached-attention.ts.
  */
 export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (call, features) => {
-  const { params } = call;
-  const { query, key, value, table, bias, distanceBias } = cachedInputs(call.inputs, params);
-  const dtype = storedDType(key, value);
+  const decode = decodeCall(call, features);
+  if (decode === undefined) return undefined;
+  return decode.shape.queryLen < minTiledQueries ? decodeKernel(decode) : tiledKernel(decode);
+};
+
+/** What the code of a call depends on, and its extents; undefined for types without a kernel. */
+function decodeCall(
+  { params, inputs, outputs }: Parameters<typeof cachedAttentionWasm>[0],
+  features: CpuFeatures,
+): DecodeCall | undefined {
+  const { query, key, value, keyTail, table, bias, distanceBias } = cachedInputs(inputs, params);
+  const dtype = params.format === undefined ? storedDType(key, value) : codedDType(keyTail);
   if (query?.dtype !== "f32" || key === undefined || dtype === undefined) return undefined;
   const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
   const numKvHeads = key.shape[1] ?? 0;
-  const { numSlots, maxSeqLen, blockRows } = placementExtents(params.placement, key, table);
-  const valueDim = params.valueDim ?? value?.shape[3] ?? 0;
+  const { numSlots, maxSeqLen, ...store } = placementExtents(params.placement, key, table);
+  const blockRows = keyTail?.shape[2] ?? store.blockRows;
+  const valueDim = outputs[0]?.shape[3] ?? 0;
   const shape: FlashShape = { batch, numHeads, numKvHeads, queryLen, keyLen: maxSeqLen, headDim, valueDim };
   const perHead = distanceBias?.shape[0] !== 1;
-  const common: CachePlan = { shape, params, dtype, bias: biasAxes(bias?.shape), perHead };
   const extents = { numSlots, maxSeqLen, blockRows, distances: distanceBias?.shape[1] ?? 0 };
-  if (queryLen < minTiledQueries) return decodeKernel({ ...common, extents, features });
+  return { shape, params, dtype, bias: biasAxes(bias?.shape), perHead, features, extents };
+}
+
+/** Tiles of queries over cached keys. */
+function tiledKernel({ extents, ...common }: DecodeCall): LoweredKernel {
+  const { shape, params, dtype, perHead, features } = common;
+  const { numHeads, queryLen } = shape;
   const rules = tiledParams(params);
   const stagedKeys = tileSizeFor(queryLen, rules.mask).keys;
   const cache = { ...common, stagedKeys };
@@ -115,13 +134,17 @@ export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (ca
     ],
     scratchBytes: plan.slots.totalBytes,
   };
-};
+}
 
 /** The dtype of stored rows, if kernels read it. */
 function storedDType(key: TensorType | undefined, value: TensorType | undefined): StoredDType | undefined {
   const dtype = key?.dtype;
   if (value !== undefined && value.dtype !== dtype) return undefined;
   return dtype === "f32" || dtype === "f16" || dtype === "bf16" ? dtype : undefined;
+}
+
+function codedDType(tail: TensorType | undefined): StoredDType | undefined {
+  return tail?.dtype === "f32" ? "u8" : undefined;
 }
 
 /** The rules of cached attention as those of the tiled forward. */

@@ -1,6 +1,5 @@
 import {
   assemble,
-  type CpuFeatures,
   type FunctionBuilder,
   f32,
   f32x4,
@@ -35,7 +34,6 @@ type Address = Local<"i32">;
 
 export interface DecodeCall extends CachePlan {
   readonly extents: CacheSizes;
-  readonly features: CpuFeatures;
 }
 
 /** Capacity from which on the keys of a row are cut into parts. */
