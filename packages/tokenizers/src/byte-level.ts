@@ -10,6 +10,9 @@ export const BYTE_CHARACTERS: readonly string[] = Array.from({ length: 256 }, (_
   String.fromCharCode(byteUnit(byte)),
 );
 
+/** The same as UTF-16 units. */
+export const BYTE_UNITS: Uint16Array = Uint16Array.from(BYTE_CHARACTERS, (char) => char.charCodeAt(0));
+
 function byteUnit(byte: number): number {
   const standsForItself = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   if (standsForItself(byte)) return byte;

@@ -1,35 +1,48 @@
 /** A buffer that grew beyond this many tokens gives its memory back when it is cleared. */
 const MAX_KEPT = 1 << 18;
 
+/** What is kept of each token: nothing but their number, the id, or the id and the range. */
+export type Kept = "count" | "ids" | "ranges";
+
 /**
- * A growing list of tokens in typed arrays: id and [start, end), first in units of the word that a model was given,
- * then shifted to units of the original text by whoever owns the buffer.
+ * A growing list of tokens in typed arrays: id and [start, end) in units of the text that they were found in.
  */
 export class TokenBuffer {
   length = 0;
   ids = new Int32Array(64);
   starts = new Int32Array(64);
   ends = new Int32Array(64);
+  keepsIds = true;
+  keepsRanges = true;
   /** Text of tokens whose surface is not the vocabulary's, by index: unknown pieces, added tokens with spaces. */
   readonly surfaces = new Map<number, string>();
 
   push(id: number, start: number, end: number): void {
     const at = this.length;
+    this.length = at + 1;
+    if (!this.keepsIds) return;
     if (at === this.ids.length) this.grow(at + 1);
     this.ids[at] = id;
+    if (!this.keepsRanges) return;
     this.starts[at] = start;
     this.ends[at] = end;
-    this.length = at + 1;
   }
 
   /** Appends a token whose text differs from the vocabulary's entry. */
   pushSurface(id: number, range: readonly [number, number], surface: string): void {
-    this.surfaces.set(this.length, surface);
+    if (this.keepsRanges) this.surfaces.set(this.length, surface);
     this.push(id, range[0], range[1]);
   }
 
-  clear(): void {
+  /** Makes room for `extra` more tokens. */
+  reserve(extra: number): void {
+    if (this.length + extra > this.ids.length) this.grow(this.length + extra);
+  }
+
+  clear(keeps: Kept = "ranges"): void {
     this.length = 0;
+    this.keepsIds = keeps !== "count";
+    this.keepsRanges = keeps === "ranges";
     if (this.ids.length > MAX_KEPT) {
       this.ids = new Int32Array(64);
       this.starts = new Int32Array(64);

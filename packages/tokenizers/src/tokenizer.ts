@@ -1,5 +1,4 @@
-import { type AddedToken, createAddedTokenFinder, type Segment } from "./added-tokens.js";
-import type { AlignedText } from "./aligned-text.js";
+import type { AddedToken } from "./added-tokens.js";
 import { ByteLevelDecoder } from "./decoders/byte-level.js";
 import { createDecodeStages, type Decoder } from "./decoders/decoder.js";
 import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
@@ -10,16 +9,12 @@ import { createRandom, type Sampling } from "./models/sampling.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
 import { type Padding, padEncodings } from "./padding.js";
 import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
-import {
-  compilePreTokenizer,
-  type IsolatingPattern,
-  type PreTokenizer,
-} from "./pre-tokenizers/pre-tokenizer.js";
+import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { TextTokenizer } from "./text-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { TokenList } from "./token-list.js";
 import { createTokenNames, type TokenNames } from "./token-names.js";
 import { combineWindows, type Truncation, truncateLists } from "./truncation.js";
-import { createWordTokenizer } from "./word-tokenizer.js";
 
 /** The parts of a tokenizer, plain data: text runs through them from top to bottom, ids back through the decoder. */
 export interface TokenizerConfig {
@@ -159,10 +154,7 @@ export function createSamplingTokenizer(config: TokenizerConfig, options: Sampli
 
 class Pipeline implements Tokenizer {
   private readonly names: TokenNames;
-  private readonly normalizer;
-  private readonly preTokenizer;
-  private readonly finder;
-  private readonly tokenizeWord;
+  private readonly text: TextTokenizer;
   private readonly frame: Frame | null;
   private readonly buffer = new TokenBuffer();
   private readonly byteDecoder = new ByteLevelDecoder((id) => this.requireToken(id));
@@ -173,11 +165,11 @@ class Pipeline implements Tokenizer {
   ) {
     const model = compileModel(config.model, sampling);
     this.names = createTokenNames(model.vocabulary, config.addedTokens);
-    this.normalizer = config.normalizer === null ? null : compileNormalizer(config.normalizer);
-    this.preTokenizer = compilePreTokenizer(config.preTokenizer);
-    this.finder = createAddedTokenFinder(this.names.addedTokens, this.normalizer);
-    this.tokenizeWord = createWordTokenizer(model, {
-      isByteLevel: this.preTokenizer.endsInBytes,
+    this.text = new TextTokenizer({
+      normalizer: config.normalizer === null ? null : compileNormalizer(config.normalizer),
+      preTokenizer: compilePreTokenizer(config.preTokenizer),
+      model,
+      names: this.names,
       isRandom: sampling !== null,
     });
     this.frame = singleFrame(config.postProcessor);
@@ -232,7 +224,7 @@ class Pipeline implements Tokenizer {
   encodeIds(text: string, options: EncodeIdsOptions = {}): Int32Array {
     const { addSpecialTokens = true, parseSpecialTokens = true } = options;
     if (addSpecialTokens && this.frame === null) return this.encode(text, options).ids;
-    this.fill(text, { parseSpecial: parseSpecialTokens, track: this.preTokenizer.needsAlignment });
+    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "ids" });
     const { ids, length } = this.buffer;
     if (!addSpecialTokens || this.frame === null) return ids.slice(0, length);
     const { before, after } = this.frame;
@@ -245,7 +237,7 @@ class Pipeline implements Tokenizer {
 
   countTokens(text: string, options: EncodeIdsOptions = {}): number {
     const { addSpecialTokens = true, parseSpecialTokens = true } = options;
-    this.fill(text, { parseSpecial: parseSpecialTokens, track: this.preTokenizer.needsAlignment });
+    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "count" });
     return this.buffer.length + (addSpecialTokens ? countAddedTokens(this.config.postProcessor, false) : 0);
   }
 
@@ -298,7 +290,7 @@ class Pipeline implements Tokenizer {
   }
 
   private tokenList(text: string, sequence: number, parseSpecial: boolean): TokenList {
-    this.fill(text, { parseSpecial, track: true });
+    this.text.fill(this.buffer, text, { parseSpecial, keeps: "ranges" });
     const { ids, starts, ends, length, surfaces } = this.buffer;
     return new TokenList({
       ids: ids.slice(0, length),
@@ -310,66 +302,6 @@ class Pipeline implements Tokenizer {
       sequence,
       source: text,
     });
-  }
-
-  /** Tokenizes a text into the buffer; offsets are only right with `track`. */
-  private fill(text: string, options: { readonly parseSpecial: boolean; readonly track: boolean }): void {
-    this.buffer.clear();
-    for (const segment of this.finder.split(text, options)) {
-      if (segment.token !== null) this.addToken(segment, options.track);
-      else if (this.preTokenizer.isolate !== null) this.addIsolated(segment.text, this.preTokenizer.isolate);
-      else this.addWords(segment.text);
-    }
-  }
-
-  private addToken({ text, token }: Segment, track: boolean): void {
-    const id = (token as AddedToken).id;
-    const start = text.starts?.[0] ?? text.base;
-    const end = text.ends?.at(-1) ?? text.base + text.text.length;
-    if (track && text.text !== this.names.tokenOf(id)) this.buffer.pushSurface(id, [start, end], text.text);
-    else this.buffer.push(id, start, end);
-  }
-
-  private addWords(text: AlignedText): void {
-    const words: AlignedText[] = [];
-    this.preTokenizer.split(text, words);
-    for (const word of words) this.addWord(word.text, word, 0);
-  }
-
-  /** The common case of one pattern that cuts the text into words: no list of pieces is built. */
-  private addIsolated(text: AlignedText, pattern: IsolatingPattern): void {
-    const whole = text.text;
-    const { sticky } = pattern;
-    for (let at = 0; at < whole.length; ) {
-      sticky.lastIndex = at;
-      const isMatch = sticky.test(whole) && sticky.lastIndex > at;
-      const end = isMatch ? sticky.lastIndex : pattern.nextStart(whole, at);
-      this.addWord(whole.slice(at, end), text, at);
-      at = end;
-    }
-  }
-
-  /** Tokenizes one word, which stands at unit `at` of `text`, and moves its offsets to the original text. */
-  private addWord(word: string, text: AlignedText, at: number): void {
-    const { buffer } = this;
-    const before = buffer.length;
-    this.tokenizeWord(word, buffer);
-    const { starts, ends, length } = buffer;
-    const base = text.base + at;
-    if (text.starts === null || text.ends === null) {
-      for (let i = before; i < length; i++) {
-        starts[i] = (starts[i] as number) + base;
-        ends[i] = (ends[i] as number) + base;
-      }
-      return;
-    }
-    for (let i = before; i < length; i++) {
-      const first = at + (starts[i] as number);
-      const last = at + (ends[i] as number) - 1;
-      const start = text.starts[first] ?? 0;
-      starts[i] = start;
-      ends[i] = last < first ? start : (text.ends[last] as number);
-    }
   }
 }
 

@@ -1,4 +1,6 @@
+import { BYTE_UNITS, byteLevelText } from "./byte-level.js";
 import { HeddleError } from "./error.js";
+import { hashText, hashUnits } from "./unit-hash.js";
 
 /** Token strings by id and ids by token string; ids may have gaps. */
 export interface Vocabulary {
@@ -6,40 +8,185 @@ export interface Vocabulary {
   /** One more than the greatest id. */
   readonly idLimit: number;
   idOf(token: string): number | undefined;
+  /** Id of the token made of units [start, end), or -1. */
+  idOfUnits(units: Uint16Array, start: number, end: number): number;
   tokenOf(id: number): string | undefined;
   /** All entries in ascending order of id. */
   entries(): IterableIterator<[token: string, id: number]>;
+  /** The entries without strings: units of all tokens end to end, and where each begins and what its id is. */
+  readonly packed: PackedTokens;
+}
+
+/** Tokens end to end: token k is units [starts[k], starts[k + 1]) and has id ids[k]. */
+export interface PackedTokens {
+  readonly units: Uint16Array;
+  /** One more entry than there are tokens. */
+  readonly starts: Int32Array;
+  readonly ids: Int32Array;
 }
 
 /**
- * Builds a vocabulary from (token, id) pairs.
+ * Builds a vocabulary from (token, id) pairs; of equal tokens the last counts.
  *
- * @throws HeddleError "format" if an id is not a whole number of at least 0
+ * @throws HeddleError "format" if an id is not a whole number from 0 to 2^31 - 1
  */
 export function createVocabulary(pairs: Iterable<readonly [string, number]>): Vocabulary {
   const ids = new Map<string, number>();
-  const tokens: (string | undefined)[] = [];
+  const strings: string[] = [];
   for (const [token, id] of pairs) {
-    if (!Number.isInteger(id) || id < 0 || id > 0x7fffffff) {
-      throw new HeddleError(
-        "format",
-        `createVocabulary: an id must be a whole number from 0 to 2^31 - 1; got id ${id} for token ${JSON.stringify(token)}. Correct the vocabulary.`,
-        { token, id },
-      );
-    }
+    requireId(token, id);
     ids.set(token, id);
-    tokens[id] = token;
+    strings[id] = token;
   }
-  return {
-    size: ids.size,
-    idLimit: tokens.length,
-    idOf: (token) => ids.get(token),
-    tokenOf: (id) => tokens[id],
-    *entries() {
-      for (let id = 0; id < tokens.length; id++) {
-        const token = tokens[id];
-        if (token !== undefined) yield [token, id];
-      }
-    },
+  let length = 0;
+  for (const token of ids.keys()) length += token.length;
+  const packed = {
+    units: new Uint16Array(length),
+    starts: new Int32Array(ids.size + 1),
+    ids: new Int32Array(ids.size),
   };
+  let entry = 0;
+  let at = 0;
+  for (const [token, id] of ids) {
+    for (let i = 0; i < token.length; i++) packed.units[at++] = token.charCodeAt(i);
+    packed.ids[entry++] = id;
+    packed.starts[entry] = at;
+  }
+  return new HashedVocabulary(packed, strings);
+}
+
+/** Builds a vocabulary from tokens that are packed already, all different and with good ids; takes the arrays over. */
+export function vocabularyOf(packed: PackedTokens): Vocabulary {
+  return new HashedVocabulary(packed, []);
+}
+
+function requireId(token: string, id: number): void {
+  if (Number.isInteger(id) && id >= 0 && id <= 0x7fffffff) return;
+  throw new HeddleError(
+    "format",
+    `createVocabulary: an id must be a whole number from 0 to 2^31 - 1; got id ${id} for token ${JSON.stringify(token)}. Correct the vocabulary.`,
+    { token, id },
+  );
+}
+
+/** Open addressing over the packed units: a lookup by units makes no string. */
+class HashedVocabulary implements Vocabulary {
+  readonly size: number;
+  readonly idLimit: number;
+  /** (hash, entry) for each slot, at most half full; hash 0: empty. */
+  private readonly slots: Int32Array;
+  private readonly mask: number;
+  /** Entry of each id, or -1; null while ids are the numbers of the entries. */
+  private readonly entryOfId: Map<number, number> | Int32Array | null;
+
+  /** @param strings  token strings that are known already, by id; the others are made when asked for */
+  constructor(
+    readonly packed: PackedTokens,
+    private readonly strings: (string | undefined)[],
+  ) {
+    const { ids, starts, units } = packed;
+    this.size = ids.length;
+    let capacity = 16;
+    while (capacity < this.size * 2) capacity *= 2;
+    this.mask = capacity - 1;
+    this.slots = new Int32Array(capacity * 2);
+    let limit = 0;
+    for (let entry = 0; entry < ids.length; entry++) {
+      limit = Math.max(limit, (ids[entry] as number) + 1);
+      this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
+    }
+    this.idLimit = Math.max(limit, strings.length);
+    this.entryOfId = indexIds(ids, this.idLimit);
+  }
+
+  idOf(token: string): number | undefined {
+    const { slots, mask } = this;
+    const { ids, starts, units } = this.packed;
+    const hash = hashText(token);
+    for (let slot = hash & mask; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
+      if (slots[slot * 2] !== hash) continue;
+      const entry = slots[slot * 2 + 1] as number;
+      const from = starts[entry] as number;
+      if ((starts[entry + 1] as number) - from !== token.length) continue;
+      let i = 0;
+      while (i < token.length && units[from + i] === token.charCodeAt(i)) i++;
+      if (i === token.length) return ids[entry];
+    }
+    return undefined;
+  }
+
+  idOfUnits(sought: Uint16Array, start: number, end: number): number {
+    const { slots, mask } = this;
+    const { ids, starts, units } = this.packed;
+    const hash = hashUnits(sought, start, end);
+    const length = end - start;
+    for (let slot = hash & mask; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
+      if (slots[slot * 2] !== hash) continue;
+      const entry = slots[slot * 2 + 1] as number;
+      const from = starts[entry] as number;
+      if ((starts[entry + 1] as number) - from !== length) continue;
+      let i = 0;
+      while (i < length && units[from + i] === sought[start + i]) i++;
+      if (i === length) return ids[entry] as number;
+    }
+    return -1;
+  }
+
+  tokenOf(id: number): string | undefined {
+    const known = this.strings[id];
+    if (known !== undefined) return known;
+    const { entryOfId } = this;
+    if (!(id >= 0 && id < this.idLimit)) return undefined;
+    const entry = entryOfId === null ? id : entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id];
+    if (entry === undefined || entry < 0) return undefined;
+    const { starts, units } = this.packed;
+    const token = textOfUnits(units, starts[entry] as number, starts[entry + 1] as number);
+    this.strings[id] = token;
+    return token;
+  }
+
+  *entries(): IterableIterator<[string, number]> {
+    for (let id = 0; id < this.idLimit; id++) {
+      const token = this.tokenOf(id);
+      if (token !== undefined) yield [token, id];
+    }
+  }
+
+  private place(hash: number, entry: number): void {
+    const { slots, mask } = this;
+    let slot = hash & mask;
+    while (slots[slot * 2] !== 0) slot = (slot + 1) & mask;
+    slots[slot * 2] = hash;
+    slots[slot * 2 + 1] = entry;
+  }
+}
+
+/** Ids in order need no index, ids with few gaps an array, others (one id of 2^31 - 1 ...) a map. */
+function indexIds(ids: Int32Array, idLimit: number): Map<number, number> | Int32Array | null {
+  let isInOrder = idLimit === ids.length;
+  for (let entry = 0; entry < ids.length && isInOrder; entry++) isInOrder = ids[entry] === entry;
+  if (isInOrder) return null;
+  if (idLimit > ids.length * 4 + 1024) return new Map(Array.from(ids, (id, entry) => [id, entry]));
+  const entryOfId = new Int32Array(idLimit).fill(-1);
+  for (let entry = 0; entry < ids.length; entry++) entryOfId[ids[entry] as number] = entry;
+  return entryOfId;
+}
+
+/** Words of at most this many bytes are looked up without making a string. */
+const scratch = new Uint16Array(256);
+
+/** Id of the token that these bytes make in the byte alphabet, or -1. */
+export function idOfBytes(vocabulary: Vocabulary, bytes: Uint8Array, length: number): number {
+  if (length > scratch.length) return vocabulary.idOf(byteLevelText(bytes, length)) ?? -1;
+  for (let i = 0; i < length; i++) scratch[i] = BYTE_UNITS[bytes[i] as number] as number;
+  return vocabulary.idOfUnits(scratch, 0, length);
+}
+
+/** Makes a string of units [start, end). */
+export function textOfUnits(units: Uint16Array, start: number, end: number): string {
+  let text = "";
+  for (let at = start; at < end; at += 4096) {
+    text += String.fromCharCode(...units.subarray(at, Math.min(end, at + 4096)));
+  }
+  return text;
 }

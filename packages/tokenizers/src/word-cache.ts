@@ -1,35 +1,211 @@
+import type { TokenBuffer } from "./token-buffer.js";
+
+/** Longer words are not remembered: they seldom come back. */
+export const MAX_CACHED_UNITS = 32;
+
+const MIN_SLOTS = 1 << 10;
+const MAX_SLOTS = 1 << 17;
+const MAX_KEY_UNITS = 1 << 19;
+const MAX_TOKENS = 1 << 18;
+/** A word that finds this many neighbours in its way is not kept, so that no choice of words makes lookups slow. */
+const MAX_PROBES = 16;
+
+/** Bytes that one of the two generations of a cache may take. */
+export const GENERATION_BYTES = MAX_SLOTS * 16 + MAX_KEY_UNITS * 2 + MAX_TOKENS * 6;
+
+/** Units [start, end) of a text and their hash, as hashUnits gives it. */
+export interface Word {
+  units: Uint16Array;
+  start: number;
+  end: number;
+  hash: number;
+}
+
 /**
- * A bounded map from words to their tokens, in two generations: when the young one is full it becomes the old one,
- * and words found in the old one move back. Words that recur stay; memory never exceeds twice the bound.
+ * Tokens of the words that came lately, in two generations: when the young one is full it becomes the old one, and
+ * words found in the old one move back. Words that recur stay; memory never exceeds twice GENERATION_BYTES.
  */
-export class WordCache<Value> {
-  private young = new Map<string, Value>();
-  private old = new Map<string, Value>();
-  private youngBytes = 0;
+export class WordCache {
+  private young = new Generation();
+  private old = new Generation();
 
-  /** @param maxBytes estimated bytes that one generation may hold */
-  constructor(private readonly maxBytes: number) {}
-
-  get(word: string): Value | undefined {
-    const hit = this.young.get(word);
-    if (hit !== undefined) return hit;
-    const aged = this.old.get(word);
-    if (aged !== undefined) this.set(word, aged, 0);
-    return aged;
+  /** Appends the tokens of a word, ranges counted from `base`; false if they are not remembered. */
+  append(word: Word, out: TokenBuffer, base: number): boolean {
+    const slot = this.young.find(word);
+    if (slot >= 0) {
+      this.young.append(slot, out, base);
+      return true;
+    }
+    const { old } = this;
+    const aged = old.find(word);
+    if (aged < 0) return false;
+    old.append(aged, out, base);
+    this.place(word).copy(word, old, aged);
+    return true;
   }
 
-  /** @param valueBytes estimated size of the value */
-  set(word: string, value: Value, valueBytes: number): void {
-    const bytes = ENTRY_BYTES + word.length * 2 + valueBytes;
-    if (this.youngBytes + bytes > this.maxBytes) {
-      this.old = this.young;
-      this.young = new Map();
-      this.youngBytes = 0;
-    }
-    this.young.set(word, value);
-    this.youngBytes += bytes;
+  /** Remembers the tokens of a word of at most MAX_CACHED_UNITS units. */
+  set(word: Word, tokens: TokenBuffer): void {
+    this.place(word, tokens.length).insert(word, tokens);
+  }
+
+  /** The generation that has room for a word. */
+  private place(word: Word, numTokens = MAX_CACHED_UNITS * 4): Generation {
+    if (this.young.hasRoom(word.end - word.start, numTokens)) return this.young;
+    const emptied = this.old;
+    this.old = this.young;
+    this.young = emptied;
+    emptied.clear();
+    return emptied;
   }
 }
 
-/** What a Map entry and its small objects cost in V8, measured to about ten per cent. */
-const ENTRY_BYTES = 160;
+/**
+ * Open addressing over typed arrays: a slot is (hash, first unit of the key, length of the key and number of tokens,
+ * first token); hash 0: empty. The one token of a word that is a token is the slot's last number itself.
+ */
+class Generation {
+  private slots = new Int32Array(MIN_SLOTS * 4);
+  private mask = MIN_SLOTS - 1;
+  private count = 0;
+  private keys = new Uint16Array(MIN_SLOTS);
+  private keysEnd = 0;
+  private ids = new Int32Array(MIN_SLOTS);
+  /** start and end of each token in its word, a byte each */
+  private ranges = new Uint16Array(MIN_SLOTS);
+  private idsEnd = 0;
+
+  /** Returns the place of the word's slot, or -1. */
+  find(word: Word): number {
+    const { slots, mask, keys } = this;
+    const { hash, units, start } = word;
+    const length = word.end - start;
+    let slot = hash & mask;
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const at = slot * 4;
+      const found = slots[at] as number;
+      if (found === 0) return -1;
+      if (found === hash && (slots[at + 2] as number) >>> 16 === length) {
+        const key = slots[at + 1] as number;
+        let i = 0;
+        while (i < length && keys[key + i] === units[start + i]) i++;
+        if (i === length) return at;
+      }
+      slot = (slot + 1) & mask;
+    }
+    return -1;
+  }
+
+  append(at: number, out: TokenBuffer, base: number): void {
+    const sizes = this.slots[at + 2] as number;
+    const count = sizes & 0x7fff;
+    const first = this.slots[at + 3] as number;
+    if ((sizes & IS_ONE) !== 0) {
+      out.push(first, base, base + (sizes >>> 16));
+      return;
+    }
+    const from = out.length;
+    out.length = from + count;
+    if (!out.keepsIds) return;
+    out.reserve(0);
+    const { ids, ranges } = this;
+    for (let i = 0; i < count; i++) out.ids[from + i] = ids[first + i] as number;
+    if (!out.keepsRanges) return;
+    for (let i = 0; i < count; i++) {
+      const range = ranges[first + i] as number;
+      out.starts[from + i] = base + (range >>> 8);
+      out.ends[from + i] = base + (range & 0xff);
+    }
+  }
+
+  hasRoom(keyUnits: number, numTokens: number): boolean {
+    return (
+      this.count * 2 < MAX_SLOTS &&
+      this.keysEnd + keyUnits <= MAX_KEY_UNITS &&
+      this.idsEnd + numTokens <= MAX_TOKENS
+    );
+  }
+
+  clear(): void {
+    this.slots.fill(0);
+    this.count = 0;
+    this.keysEnd = 0;
+    this.idsEnd = 0;
+  }
+
+  insert(word: Word, tokens: TokenBuffer): void {
+    const length = word.end - word.start;
+    const isOne = tokens.length === 1 && tokens.starts[0] === 0 && tokens.ends[0] === length;
+    const first = isOne ? (tokens.ids[0] as number) : this.idsEnd;
+    if (!this.addKey(word, (length << 16) | (isOne ? IS_ONE | 1 : tokens.length), first) || isOne) return;
+    this.reserveTokens(tokens.length);
+    for (let i = 0; i < tokens.length; i++) {
+      this.ids[first + i] = tokens.ids[i] as number;
+      this.ranges[first + i] = ((tokens.starts[i] as number) << 8) | (tokens.ends[i] as number);
+    }
+    this.idsEnd = first + tokens.length;
+  }
+
+  /** Takes a slot over from another generation. */
+  copy(word: Word, from: Generation, at: number): void {
+    const sizes = from.slots[at + 2] as number;
+    const source = from.slots[at + 3] as number;
+    const isOne = (sizes & IS_ONE) !== 0;
+    const first = isOne ? source : this.idsEnd;
+    if (!this.addKey(word, sizes, first) || isOne) return;
+    const count = sizes & 0x7fff;
+    this.reserveTokens(count);
+    this.ids.set(from.ids.subarray(source, source + count), first);
+    this.ranges.set(from.ranges.subarray(source, source + count), first);
+    this.idsEnd = first + count;
+  }
+
+  /** False if the word's neighbourhood is full. */
+  private addKey(word: Word, sizes: number, first: number): boolean {
+    if (this.count * 2 >= this.mask) this.growSlots();
+    const { slots, mask } = this;
+    let slot = word.hash & mask;
+    for (let probe = 0; slots[slot * 4] !== 0; probe++) {
+      if (probe === MAX_PROBES - 1) return false;
+      slot = (slot + 1) & mask;
+    }
+    const { units, start, end } = word;
+    const key = this.keysEnd;
+    this.keysEnd = key + end - start;
+    if (this.keysEnd > this.keys.length) this.keys = copyTo(new Uint16Array(this.keysEnd * 2), this.keys);
+    for (let i = start; i < end; i++) this.keys[key + i - start] = units[i] as number;
+    slots[slot * 4] = word.hash;
+    slots[slot * 4 + 1] = key;
+    slots[slot * 4 + 2] = sizes;
+    slots[slot * 4 + 3] = first;
+    this.count++;
+    return true;
+  }
+
+  private reserveTokens(extra: number): void {
+    if (this.idsEnd + extra <= this.ids.length) return;
+    const capacity = Math.max(this.idsEnd + extra, this.ids.length * 2);
+    this.ids = copyTo(new Int32Array(capacity), this.ids);
+    this.ranges = copyTo(new Uint16Array(capacity), this.ranges);
+  }
+
+  private growSlots(): void {
+    const old = this.slots;
+    this.slots = new Int32Array(old.length * 2);
+    this.mask = old.length / 2 - 1;
+    for (let from = 0; from < old.length; from += 4) {
+      if (old[from] === 0) continue;
+      let slot = (old[from] as number) & this.mask;
+      while (this.slots[slot * 4] !== 0) slot = (slot + 1) & this.mask;
+      this.slots.set(old.subarray(from, from + 4), slot * 4);
+    }
+  }
+}
+
+/** Mark of a word that is one token. */
+const IS_ONE = 0x8000;
+
+function copyTo<Values extends Uint16Array | Int32Array>(to: Values, from: Values): Values {
+  to.set(from);
+  return to;
+}

@@ -1,40 +1,158 @@
+import { byteOfUnit } from "./byte-level.js";
 import { PairTable } from "./pair-table.js";
+import type { PackedTokens } from "./vocabulary.js";
 
 /**
  * Finds places where a word can be cut without changing its tokens: between two known characters that stand next to
  * each other in no token. No merge can ever reach across such a place, so the parts may be tokenized, and remembered,
- * one by one. In a text whose spaces are written as U+2581 these are, above all, the spaces.
+ * one by one. In a text whose spaces are written as U+2581 these are, above all, the spaces; in Chinese most places.
  */
 export interface WordCuts {
-  /** Returns the first such place behind `from`, or the word's end. */
-  next(word: string, from: number): number;
+  /** Returns the first such place behind `from`, or `limit`. */
+  next(units: Uint16Array, from: number, limit: number): number;
 }
 
-/** Prepares the search from all tokens that may come out of merging. */
-export function createWordCuts(tokens: Iterable<string>): WordCuts {
+/** Which characters stand next to each other: a bit table for ASCII, a hash table for the rest. */
+class Neighbours {
+  private readonly ascii = new Uint8Array(0x80 * 0x80);
+  private readonly pairs = new PairTable(1 << 12);
+
+  add(left: number, right: number): void {
+    if ((left | right) < 0x80) this.ascii[(left << 7) | right] = 1;
+    else this.pairs.set(left, right, 1);
+  }
+
+  has(left: number, right: number): boolean {
+    return (left | right) < 0x80 ? this.ascii[(left << 7) | right] === 1 : this.pairs.get(left, right) >= 0;
+  }
+}
+
+/** Prepares the search for tokens made of characters; `packed` holds all that may come out of merging. */
+export function createWordCuts(packed: PackedTokens): WordCuts {
   const isKnown = new Uint8Array(0x10000);
-  const neighbours = new PairTable(1 << 12);
-  for (const token of tokens) {
-    let left = token.charCodeAt(0);
-    isKnown[left] = 1;
-    for (let i = 1; i < token.length; i++) {
-      const right = token.charCodeAt(i);
-      isKnown[right] = 1;
-      neighbours.set(left, right, 1);
-      left = right;
+  const neighbours = new Neighbours();
+  const { units: all, starts } = packed;
+  // A known half of a surrogate pair does not make the character known: pairs stay with their neighbours.
+  const isWhole = (unit: number): boolean => (unit & 0xf800) !== 0xd800;
+  for (let token = 0; token + 1 < starts.length; token++) {
+    const end = starts[token + 1] as number;
+    for (let at = starts[token] as number; at < end; at++) {
+      if (isWhole(all[at] as number)) isKnown[all[at] as number] = 1;
+      if (at + 1 < end) neighbours.add(all[at] as number, all[at + 1] as number);
     }
   }
   return {
-    next(word, from) {
-      let left = word.charCodeAt(from);
-      for (let at = from + 1; at < word.length; at++) {
-        const right = word.charCodeAt(at);
-        const isInsideCharacter = right >= 0xdc00 && right <= 0xdfff;
-        const isSafe = isKnown[left] === 1 && isKnown[right] === 1 && !isInsideCharacter;
-        if (isSafe && neighbours.get(left, right) < 0) return at;
+    next(units, from, limit) {
+      let left = units[from] as number;
+      for (let at = from + 1; at < limit; at++) {
+        const right = units[at] as number;
+        if (isKnown[left] === 1 && isKnown[right] === 1 && !neighbours.has(left, right)) return at;
         left = right;
       }
-      return word.length;
+      return limit;
     },
   };
 }
+
+/**
+ * Prepares the search for tokens made of bytes, written in the byte alphabet. Of a token that begins or ends inside a
+ * character only the bytes at the bound are known: they count for every character with such a byte there.
+ */
+export function createByteCuts(packed: PackedTokens): WordCuts {
+  const neighbours = new Neighbours();
+  /** By (last byte of the left character, first byte of the right one). */
+  const parts = new Uint8Array(0x10000);
+  const bytes = new Uint8Array(longest(packed.starts));
+  for (let token = 0; token + 1 < packed.starts.length; token++) {
+    const length = readBytes(packed, token, bytes);
+    for (let at = 1; at < length; at++) {
+      if (isInside(bytes[at] as number)) continue;
+      const left = characterBefore(bytes, at);
+      const right = characterAt(bytes, at, length);
+      if (left >= 0 && right >= 0) neighbours.add(left, right);
+      else parts[((bytes[at - 1] as number) << 8) | (bytes[at] as number)] = 1;
+    }
+  }
+  return {
+    next(units, from, limit) {
+      let left = codePointAt(units, from, limit);
+      let at = from + (left > 0xffff ? 2 : 1);
+      while (at < limit) {
+        const right = codePointAt(units, at, limit);
+        const isPart = parts[(lastByte(left) << 8) | firstByte(right)] === 1;
+        if (!isPart && !neighbours.has(left, right)) return at;
+        left = right;
+        at += right > 0xffff ? 2 : 1;
+      }
+      return limit;
+    },
+  };
+}
+
+function longest(starts: Int32Array): number {
+  let most = 0;
+  for (let i = 0; i + 1 < starts.length; i++) {
+    most = Math.max(most, (starts[i + 1] as number) - (starts[i] as number));
+  }
+  return most;
+}
+
+/** Reads a token of the byte alphabet; 0 for one that holds another character, which no merge can make. */
+function readBytes({ units, starts }: PackedTokens, token: number, bytes: Uint8Array): number {
+  const start = starts[token] as number;
+  const length = (starts[token + 1] as number) - start;
+  for (let i = 0; i < length; i++) {
+    const byte = byteOfUnit(units[start + i] as number);
+    if (byte < 0) return 0;
+    bytes[i] = byte;
+  }
+  return length;
+}
+
+const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
+
+/** The whole character that ends before `at`, or -1. */
+function characterBefore(bytes: Uint8Array, at: number): number {
+  let start = at - 1;
+  while (start > 0 && isInside(bytes[start] as number)) start--;
+  return characterAt(bytes, start, at) >= 0 && start + characterLength(bytes[start] as number) === at
+    ? characterAt(bytes, start, at)
+    : -1;
+}
+
+/** The whole character that begins at `at`, or -1. */
+function characterAt(bytes: Uint8Array, at: number, limit: number): number {
+  const first = bytes[at] as number;
+  const length = characterLength(first);
+  if (length === 0 || at + length > limit) return -1;
+  let codePoint = length === 1 ? first : first & (0xff >> (length + 1));
+  for (let i = at + 1; i < at + length; i++) {
+    if (!isInside(bytes[i] as number)) return -1;
+    codePoint = (codePoint << 6) | ((bytes[i] as number) & 0x3f);
+  }
+  return codePoint;
+}
+
+/** Length of a character by its first byte; 0: no character begins so. */
+function characterLength(first: number): number {
+  if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+/** A lone surrogate is written as U+FFFD. */
+function codePointAt(units: Uint16Array, at: number, limit: number): number {
+  const unit = units[at] as number;
+  if ((unit & 0xf800) !== 0xd800) return unit;
+  const next = at + 1 < limit ? (units[at + 1] as number) : 0;
+  const isPair = unit < 0xdc00 && (next & 0xfc00) === 0xdc00;
+  return isPair ? 0x10000 + ((unit - 0xd800) << 10) + (next - 0xdc00) : 0xfffd;
+}
+
+function firstByte(codePoint: number): number {
+  if (codePoint < 0x80) return codePoint;
+  if (codePoint < 0x800) return 0xc0 | (codePoint >> 6);
+  return codePoint < 0x10000 ? 0xe0 | (codePoint >> 12) : 0xf0 | (codePoint >> 18);
+}
+
+const lastByte = (codePoint: number): number => (codePoint < 0x80 ? codePoint : 0x80 | (codePoint & 0x3f));

@@ -1,127 +1,122 @@
-import { codePointLength } from "./aligned-text.js";
-import { byteLevelText, utf8Length } from "./byte-level.js";
+import { byteLevelText } from "./byte-level.js";
 import type { CompiledModel } from "./models/model.js";
+import { TextUnits } from "./text-units.js";
 import { TokenBuffer } from "./token-buffer.js";
-import { WordCache } from "./word-cache.js";
+import { hashUnits } from "./unit-hash.js";
+import { bytesToUnits, encodeUnits } from "./utf8-units.js";
+import { MAX_CACHED_UNITS, type Word, WordCache } from "./word-cache.js";
 import type { WordCuts } from "./word-cuts.js";
 
-/** Longer words are not remembered: they seldom come back. */
-const MAX_CACHED_UNITS = 32;
-/** Shorter words are not cut. */
-const MIN_CUT_UNITS = 24;
-/** Bytes that one of the two generations of a cache may hold. */
-const CACHE_BYTES = 16 * 1024 * 1024;
+/** From this unit on scripts are written without spaces, more or less (Thai, Lao, ... Han, kana): words are cut. */
+const FIRST_CUT_UNIT = 0x0e00;
 
 /**
- * Tokenizes words through a bounded cache; where the pre-tokenizer ends in the byte alphabet, the word is first
- * written in it and token ranges are mapped back, so that a hit costs neither.
+ * Tokenizes the words of a text through a bounded cache. Words that are long, or of a script without spaces, are first
+ * cut where no token can reach across. The units of a word that came before are hashed and compared, and nothing else.
  */
-export function createWordTokenizer(
-  model: CompiledModel,
-  options: { readonly isByteLevel: boolean; readonly isRandom: boolean },
-): (word: string, out: TokenBuffer) => void {
-  const { isByteLevel, isRandom } = options;
-  const cache = new WordCache<readonly number[]>(CACHE_BYTES);
-  const scratch = new TokenBuffer();
-  const tokenizeBytes = createByteTokenizer(model);
-  const compute = (word: string): void =>
-    isByteLevel ? tokenizeBytes(word, scratch) : model.tokenize(word, scratch);
-  const tokenizePart = (word: string, out: TokenBuffer): void => {
-    const isShort = word.length <= MAX_CACHED_UNITS && !isRandom;
-    const cached = isShort ? cache.get(word) : undefined;
-    if (cached !== undefined) {
-      appendPacked(cached, out);
+export class WordTokenizer {
+  private readonly cache: WordCache | null;
+  private readonly word: Word = { units: new Uint16Array(0), start: 0, end: 0, hash: 0 };
+  private readonly scratch = new TokenBuffer();
+  private bytes = new Uint8Array(256);
+  private readonly createCuts: (() => WordCuts) | null;
+  /** Made when the first word comes that is cut; undefined: not yet. */
+  private cuts: WordCuts | undefined;
+  private text = new TextUnits();
+  private out = new TokenBuffer();
+  private base = 0;
+
+  /**
+   * @param options.isByteLevel  words are written in the byte alphabet first, and ranges mapped back
+   * @param options.isRandom  the same word may give other tokens at each call
+   */
+  constructor(
+    private readonly model: CompiledModel,
+    private readonly options: { readonly isByteLevel: boolean; readonly isRandom: boolean },
+  ) {
+    this.cache = options.isRandom ? null : new WordCache();
+    const { createCuts, createByteCuts } = model;
+    this.createCuts = options.isRandom ? null : options.isByteLevel ? createByteCuts : createCuts;
+  }
+
+  /** Sets where the words of the next calls are and where their tokens go; ranges are units of the text plus `base`. */
+  begin(text: TextUnits, out: TokenBuffer, base: number): void {
+    this.text = text;
+    this.out = out;
+    this.base = base;
+    this.word.units = text.units;
+  }
+
+  /** Appends the tokens of the word of units [start, end). */
+  append(start: number, end: number): void {
+    const isShort = end - start <= MAX_CACHED_UNITS;
+    if (this.createCuts === null || (isShort && this.hasSpaces(start, end))) {
+      this.appendPart(start, end);
       return;
     }
+    this.cuts ??= this.createCuts();
+    const { units } = this.text;
+    for (let at = start; at < end; ) {
+      const next = this.cuts.next(units, at, end);
+      this.appendPart(at, next);
+      at = next;
+    }
+  }
+
+  /** True if the word seems to be of a script that sets words apart. */
+  private hasSpaces(start: number, end: number): boolean {
+    const { units } = this.text;
+    const second = start + 1 < end ? start + 1 : start;
+    return (units[start] as number) < FIRST_CUT_UNIT && (units[second] as number) < FIRST_CUT_UNIT;
+  }
+
+  private appendPart(start: number, end: number): void {
+    const { word, cache } = this;
+    const isShort = end - start <= MAX_CACHED_UNITS;
+    if (cache === null || !isShort) {
+      this.compute(start, end);
+      this.appendScratch(start);
+      return;
+    }
+    word.start = start;
+    word.end = end;
+    word.hash = hashUnits(word.units, start, end);
+    if (cache.append(word, this.out, this.base + start)) return;
+    this.compute(start, end);
+    if (this.scratch.surfaces.size === 0) cache.set(word, this.scratch);
+    this.appendScratch(start);
+  }
+
+  /** Fills the scratch buffer with the tokens of a word, ranges in units of the word. */
+  private compute(start: number, end: number): void {
+    const { model, scratch, text } = this;
     scratch.clear();
-    compute(word);
-    if (scratch.surfaces.size > 0) {
-      for (const [index, surface] of scratch.surfaces) out.surfaces.set(out.length + index, surface);
-    } else if (isShort) {
-      cache.set(word, snapshot(scratch), scratch.length * 12);
-    }
-    append(scratch, out);
-  };
-  if (isByteLevel || model.createCuts === null) return tokenizePart;
-  return tokenizeInParts(tokenizePart, model.createCuts);
-}
-
-/** Cuts long words where no token can reach across; the table for it is made when the first one comes. */
-function tokenizeInParts(
-  tokenizePart: (word: string, out: TokenBuffer) => void,
-  createCuts: () => WordCuts,
-): (word: string, out: TokenBuffer) => void {
-  let cuts: WordCuts | null = null;
-  return (word, out) => {
-    if (word.length < MIN_CUT_UNITS) {
-      tokenizePart(word, out);
+    if (!this.options.isByteLevel) {
+      model.tokenize(text.text.slice(start, end), scratch);
       return;
     }
-    cuts ??= createCuts();
-    for (let start = 0; start < word.length; ) {
-      const end = cuts.next(word, start);
-      const before = out.length;
-      tokenizePart(word.slice(start, end), out);
-      for (let i = before; i < out.length; i++) {
-        out.starts[i] = (out.starts[i] as number) + start;
-        out.ends[i] = (out.ends[i] as number) + start;
-      }
-      start = end;
+    const needed = (end - start) * 3;
+    if (this.bytes.length < needed || this.bytes.length > MAX_KEPT_BYTES) {
+      this.bytes = new Uint8Array(Math.max(256, needed));
     }
-  };
-}
-
-/** Tokens of a remembered word: id, start, end of each. */
-function snapshot(buffer: TokenBuffer): number[] {
-  const packed: number[] = [];
-  for (let i = 0; i < buffer.length; i++) {
-    packed.push(buffer.ids[i] as number, buffer.starts[i] as number, buffer.ends[i] as number);
+    const length = encodeUnits(text.units, start, end, this.bytes);
+    if (model.tokenizeBytes === null) model.tokenize(byteLevelText(this.bytes, length), scratch);
+    else model.tokenizeBytes(this.bytes, length, scratch);
+    if (length !== end - start) bytesToUnits(text.units, start, end, scratch);
   }
-  return packed;
-}
 
-function appendPacked(packed: readonly number[], out: TokenBuffer): void {
-  for (let i = 0; i < packed.length; i += 3) {
-    out.push(packed[i] as number, packed[i + 1] as number, packed[i + 2] as number);
-  }
-}
-
-function append(from: TokenBuffer, out: TokenBuffer): void {
-  for (let i = 0; i < from.length; i++) {
-    out.push(from.ids[i] as number, from.starts[i] as number, from.ends[i] as number);
-  }
-}
-
-const encoder = new TextEncoder();
-
-/** Tokenizes the bytes of words; a token that holds part of a character covers all of it. */
-function createByteTokenizer(model: CompiledModel): (word: string, out: TokenBuffer) => void {
-  let bytes = new Uint8Array(256);
-  return (word, out) => {
-    if (bytes.length < word.length * 3) bytes = new Uint8Array(word.length * 3);
-    const { written } = encoder.encodeInto(word, bytes);
-    if (model.tokenizeBytes === null) model.tokenize(byteLevelText(bytes, written), out);
-    else model.tokenizeBytes(bytes, written, out);
-    if (written !== word.length) moveToUnits(word, out);
-  };
-}
-
-/** Turns ranges in bytes into ranges in UTF-16 units. */
-function moveToUnits(word: string, out: TokenBuffer): void {
-  const { starts, ends, length } = out;
-  let unit = 0;
-  let byteEnd = utf8Length(word, 0);
-  const advanceTo = (byte: number): void => {
-    while (byte >= byteEnd) {
-      unit += codePointLength(word, unit);
-      byteEnd += utf8Length(word, unit);
+  private appendScratch(start: number): void {
+    const { scratch, out } = this;
+    for (const [index, surface] of scratch.surfaces) {
+      if (out.keepsRanges) out.surfaces.set(out.length + index, surface);
     }
-  };
-  for (let i = 0; i < length; i++) {
-    const lastByte = (ends[i] as number) - 1;
-    advanceTo(starts[i] as number);
-    starts[i] = unit;
-    advanceTo(lastByte);
-    ends[i] = unit + codePointLength(word, unit);
+    const { ids, starts, ends, length } = scratch;
+    const base = this.base + start;
+    for (let i = 0; i < length; i++) {
+      out.push(ids[i] as number, base + (starts[i] as number), base + (ends[i] as number));
+    }
   }
 }
+
+/** A buffer for longer words is made for each anew. */
+const MAX_KEPT_BYTES = 1 << 16;

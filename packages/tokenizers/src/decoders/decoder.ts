@@ -1,6 +1,6 @@
 import { fromByteLevel } from "../byte-level.js";
 import { byteOfToken } from "../models/byte-fallback.js";
-import type { PrependScheme } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PrependScheme } from "../pre-tokenizers/metaspace.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { createReplace } from "./replace.js";
 import { createSentencePieceStage, type SentencePieceDecoder } from "./sentencepiece.js";

@@ -1,12 +1,12 @@
 import { codePointLength } from "../aligned-text.js";
-import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
+import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
-import { PairTable } from "../pair-table.js";
 import type { TokenBuffer } from "../token-buffer.js";
-import { createVocabulary, type Vocabulary } from "../vocabulary.js";
-import { createWordCuts } from "../word-cuts.js";
+import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
+import { createByteCuts, createWordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
-import { Merger, type MergeTable } from "./merge.js";
+import { Merger } from "./merge.js";
+import { MergeTable } from "./merge-table.js";
 import type { CompiledModel } from "./model.js";
 import type { Sampling } from "./sampling.js";
 
@@ -40,27 +40,30 @@ export function compileBpe(model: BpeModel, sampling: Sampling | null = null): C
   const merger = new Merger(buildMergeTable(model, vocabulary), sampling);
   const takesWhole = model.ignoreMerges && sampling === null;
   const symbols = new SymbolReader(model, vocabulary);
-  /** Takes the word whole if it may; true if it did. */
-  const takeWhole = (word: string, length: number, out: TokenBuffer): boolean => {
-    const id = vocabulary.idOf(word);
-    if (id !== undefined) out.push(id, 0, length);
-    return id !== undefined;
-  };
   const tokenizeBytes =
     (byteSymbols: Int32Array) =>
     (bytes: Uint8Array, length: number, out: TokenBuffer): void => {
-      if (takesWhole && takeWhole(byteLevelText(bytes, length), length, out)) return;
+      const whole = takesWhole ? idOfBytes(vocabulary, bytes, length) : -1;
+      if (whole >= 0) {
+        out.push(whole, 0, length);
+        return;
+      }
       merger.clear();
       for (let at = 0; at < length; at++) merger.add(byteSymbols[bytes[at] as number] as number, at, at + 1);
       merger.merge(out);
     };
+  const canCut = symbols.isPlain && sampling === null;
   return {
     vocabulary,
     tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
-    createCuts:
-      symbols.isPlain && sampling === null ? () => createWordCuts(model.vocab.map(([token]) => token)) : null,
+    createCuts: canCut ? () => createWordCuts(vocabulary.packed) : null,
+    createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
     tokenize(word, out) {
-      if (takesWhole && takeWhole(word, word.length, out)) return;
+      const whole = takesWhole ? vocabulary.idOf(word) : undefined;
+      if (whole !== undefined) {
+        out.push(whole, 0, word.length);
+        return;
+      }
       merger.clear();
       symbols.read(word, merger);
       merger.merge(out);
@@ -69,8 +72,8 @@ export function compileBpe(model: BpeModel, sampling: Sampling | null = null): C
 }
 
 function buildMergeTable(model: BpeModel, vocabulary: Vocabulary): MergeTable {
-  const ranks = new PairTable(model.merges.length);
   const results = new Int32Array(model.merges.length);
+  const table = new MergeTable(model.merges.length, results, null);
   const prefixLength = model.continuingSubwordPrefix?.length ?? 0;
   for (const [rank, [left, right]] of model.merges.entries()) {
     const leftId = vocabulary.idOf(left);
@@ -83,10 +86,10 @@ function buildMergeTable(model: BpeModel, vocabulary: Vocabulary): MergeTable {
         { rank, left, right },
       );
     }
-    ranks.set(leftId, rightId, rank);
+    table.set(leftId, rightId, rank);
     results[rank] = resultId;
   }
-  return { ranks, results, order: null };
+  return table;
 }
 
 /** Finds the first symbols of a word: characters, their bytes, or the unknown token. */

@@ -1,15 +1,6 @@
-import type { PairTable } from "../pair-table.js";
 import type { TokenBuffer } from "../token-buffer.js";
+import type { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
-
-/** Which neighbours merge: (left, right) -> rank (lower first), and rank -> id of the result. */
-export interface MergeTable {
-  readonly ranks: PairTable;
-  /** Result of the merge with a given number. */
-  readonly results: Int32Array;
-  /** Rank of the merge with a given number; null: the number is the rank. */
-  readonly order: Int32Array | null;
-}
 
 /** Up to this many symbols a scan for the best pair beats a queue. */
 const SHORT_WORD = 96;
@@ -27,11 +18,14 @@ const NO_RANK = 0x7fffffff;
  */
 export class Merger {
   private ids = new Int32Array(64);
+  /** Ranges of the symbols as they were added, and the first of these that a symbol is made of. */
   private starts = new Int32Array(64);
   private ends = new Int32Array(64);
+  private firsts = new Int32Array(64);
   private previous = new Int32Array(64);
   private next = new Int32Array(64);
-  private pairs = new Int32Array(64);
+  /** Number of the merge of each symbol with the one behind it, and its rank. */
+  private merges = new Int32Array(64);
   private ranks = new Int32Array(64);
   private readonly heap = new MergeHeap();
   private count = 0;
@@ -53,6 +47,7 @@ export class Merger {
     this.ids[at] = id;
     this.starts[at] = start;
     this.ends[at] = end;
+    this.firsts[at] = at;
   }
 
   /** Runs the merges and appends what is left to `out`. */
@@ -60,19 +55,16 @@ export class Merger {
     const { count } = this;
     if (count > SHORT_WORD || (count > 1 && this.sampling !== null)) this.mergeByHeap();
     else if (count > 1) this.mergeByScan();
+    const { ids, firsts, starts, ends } = this;
     const remaining = this.count;
     for (let i = 0; i < remaining; i++) {
-      out.push(this.ids[i] as number, this.starts[i] as number, this.ends[i] as number);
+      const behind = i + 1 < remaining ? (firsts[i + 1] as number) : count;
+      out.push(ids[i] as number, starts[firsts[i] as number] as number, ends[behind - 1] as number);
     }
   }
 
-  private rankOf(merge: number): number {
-    return this.table.order === null ? merge : (this.table.order[merge] as number);
-  }
-
   private mergeByScan(): void {
-    const { ids, ends, starts, pairs, ranks } = this;
-    const { results } = this.table;
+    const { ids, firsts, merges, ranks, table } = this;
     let last = this.count - 1;
     for (let i = 0; i < last; i++) this.lookUp(i);
     for (;;) {
@@ -86,13 +78,11 @@ export class Merger {
         }
       }
       if (best < 0) break;
-      ids[best] = results[pairs[best] as number] as number;
-      ends[best] = ends[best + 1] as number;
+      ids[best] = table.resultOf(merges[best] as number);
       for (let i = best + 1; i < last; i++) {
         ids[i] = ids[i + 1] as number;
-        starts[i] = starts[i + 1] as number;
-        ends[i] = ends[i + 1] as number;
-        pairs[i] = pairs[i + 1] as number;
+        firsts[i] = firsts[i + 1] as number;
+        merges[i] = merges[i + 1] as number;
         ranks[i] = ranks[i + 1] as number;
       }
       last--;
@@ -104,14 +94,13 @@ export class Merger {
 
   /** Finds the merge of symbol `at` and the one behind it in the array. */
   private lookUp(at: number): void {
-    const merge = this.table.ranks.get(this.ids[at] as number, this.ids[at + 1] as number);
-    this.pairs[at] = merge;
-    this.ranks[at] = merge < 0 ? NO_RANK : this.rankOf(merge);
+    const merge = this.table.find(this.ids[at] as number, this.ids[at + 1] as number);
+    this.merges[at] = merge;
+    this.ranks[at] = merge < 0 ? NO_RANK : this.table.rankOf(merge);
   }
 
   private mergeByHeap(): void {
-    const { ids, ends, previous, next, pairs, heap, count, sampling } = this;
-    const { results } = this.table;
+    const { ids, previous, next, merges, heap, count, sampling, table } = this;
     /** Places whose merge was dropped at this step; the next step may take them again. */
     const passedOver: number[] = [];
     for (let i = 0; i < count; i++) {
@@ -121,18 +110,17 @@ export class Merger {
     for (let i = 0; i < count; i++) this.queuePair(i);
     while (heap.pop()) {
       const at = heap.position;
-      const merge = pairs[at] as number;
-      if (merge < 0 || this.rankOf(merge) !== heap.rank) continue;
+      const merge = merges[at] as number;
+      if (merge < 0 || table.rankOf(merge) !== heap.rank) continue;
       if (sampling !== null && sampling.random() < sampling.dropout) {
         passedOver.push(at);
         continue;
       }
       for (const place of passedOver.splice(0)) this.queuePair(place);
       const right = next[at] as number;
-      ids[at] = results[merge] as number;
-      ends[at] = ends[right] as number;
+      ids[at] = table.resultOf(merge);
       ids[right] = -1;
-      pairs[right] = -1;
+      merges[right] = -1;
       const behind = next[right] as number;
       next[at] = behind;
       if (behind >= 0) previous[behind] = at;
@@ -146,17 +134,16 @@ export class Merger {
   private queuePair(at: number): void {
     if ((this.ids[at] as number) < 0) return;
     const right = this.next[at] as number;
-    const merge = right < 0 ? -1 : this.table.ranks.get(this.ids[at] as number, this.ids[right] as number);
-    this.pairs[at] = merge;
-    if (merge >= 0) this.heap.push(this.rankOf(merge), at);
+    const merge = right < 0 ? -1 : this.table.find(this.ids[at] as number, this.ids[right] as number);
+    this.merges[at] = merge;
+    if (merge >= 0) this.heap.push(this.table.rankOf(merge), at);
   }
 
   private compact(): void {
     let kept = 0;
     for (let i = 0; i >= 0; i = this.next[i] as number) {
       this.ids[kept] = this.ids[i] as number;
-      this.starts[kept] = this.starts[i] as number;
-      this.ends[kept] = this.ends[i] as number;
+      this.firsts[kept] = i;
       kept++;
     }
     this.count = kept;
@@ -173,7 +160,8 @@ export class Merger {
     this.ends = extend(this.ends);
     this.previous = extend(this.previous);
     this.next = extend(this.next);
-    this.pairs = extend(this.pairs);
+    this.firsts = extend(this.firsts);
+    this.merges = extend(this.merges);
     this.ranks = extend(this.ranks);
   }
 }

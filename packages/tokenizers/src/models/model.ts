@@ -30,6 +30,8 @@ export interface CompiledModel {
   readonly vocabulary: Vocabulary;
   /** Makes the table of places where words may be cut first; null if the tokens of a word depend on all of it. */
   readonly createCuts: (() => WordCuts) | null;
+  /** The same for words whose bytes `tokenizeBytes` gets. */
+  readonly createByteCuts: (() => WordCuts) | null;
   /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
   tokenize(word: string, out: TokenBuffer): void;
   /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */

@@ -1,7 +1,7 @@
 import { codePointLength } from "../aligned-text.js";
-import { PairTable } from "../pair-table.js";
 import { TokenBuffer } from "../token-buffer.js";
 import { Merger } from "./merge.js";
+import { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
 import {
   type Piece,
@@ -86,26 +86,26 @@ class SymbolTable {
     return this.frozenBase + (this.frozen.get(symbol) as number);
   }
 
-  mergeTable(): { ranks: PairTable; results: Int32Array; order: Int32Array } {
+  mergeTable(): MergeTable {
     const byScore = [...new Set(this.pieces.map(({ score }) => score))].sort((a, b) => b - a);
     const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
-    const ranks = new PairTable(this.pieces.length * 2);
     const results: number[] = [];
-    const order: number[] = [];
+    const ranks: number[] = [];
+    const table = new MergeTable(this.pieces.length * 2, results, ranks);
     for (const [id, { piece, kind, score }] of this.pieces.entries()) {
       if (kind !== "normal" && kind !== "unused" && kind !== "userDefined") continue;
       for (let cut = codePointLength(piece, 0); cut < piece.length; cut += codePointLength(piece, cut)) {
         const left = this.ids.get(piece.slice(0, cut));
         const right = left === undefined ? undefined : this.ids.get(piece.slice(cut));
         if (left === undefined || right === undefined) continue;
-        ranks.set(left, right, results.length);
+        table.set(left, right, results.length);
         results.push(id);
-        order.push(rankOfScore.get(score) as number);
+        ranks.push(rankOfScore.get(score) as number);
         if (kind === "unused" && !this.parts.has(id))
           this.parts.set(id, [piece.slice(0, cut), piece.slice(cut)]);
       }
     }
-    return { ranks, results: Int32Array.from(results), order: Int32Array.from(order) };
+    return table;
   }
 
   /** Appends a symbol to the path, taking unused pieces apart again. */

@@ -64,15 +64,16 @@ export function compileSentencePieceModel(
   return {
     vocabulary,
     tokenizeBytes: null,
-    createCuts: canCut ? () => createWordCuts(mergedPieces(model.pieces)) : null,
+    createCuts: canCut ? () => createWordCuts(createVocabulary(mergedPieces(model.pieces)).packed) : null,
+    createByteCuts: null,
     tokenize: (text, out) => emit(text, segment(text), out),
     ...(model.algorithm === "unigram" ? { nBest } : {}),
   };
 }
 
-function* mergedPieces(pieces: readonly Piece[]): Generator<string> {
-  for (const { piece, kind } of pieces) {
-    if (piece !== "" && (kind === "normal" || kind === "userDefined" || kind === "unused")) yield piece;
+function* mergedPieces(pieces: readonly Piece[]): Generator<[string, number]> {
+  for (const [id, { piece, kind }] of pieces.entries()) {
+    if (piece !== "" && (kind === "normal" || kind === "userDefined" || kind === "unused")) yield [piece, id];
   }
 }
 

@@ -1,7 +1,8 @@
-import { BYTE_CHARACTERS, byteLevelText, byteOfUnit } from "../byte-level.js";
-import { PairTable } from "../pair-table.js";
-import { createVocabulary } from "../vocabulary.js";
+import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
+import { createVocabulary, idOfBytes } from "../vocabulary.js";
+import { createByteCuts } from "../word-cuts.js";
 import { Merger } from "./merge.js";
+import { MergeTable } from "./merge-table.js";
 import type { CompiledModel } from "./model.js";
 import type { Sampling } from "./sampling.js";
 
@@ -19,26 +20,24 @@ export interface TiktokenModel {
  */
 export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
-  const ranks = new PairTable(model.vocab.length * 2);
-  const results: number[] = [];
+  const table = new MergeTable(model.vocab.length * 2, null, null);
   for (const [token, id] of model.vocab) {
     for (let cut = 1; cut < token.length; cut++) {
       const left = vocabulary.idOf(token.slice(0, cut));
       const right = left === undefined ? undefined : vocabulary.idOf(token.slice(cut));
       if (left === undefined || right === undefined) continue;
-      ranks.set(left, right, results.length);
-      results.push(id);
+      table.set(left, right, id);
     }
   }
-  const order = Int32Array.from(results);
-  const merger = new Merger({ ranks, results: order, order }, sampling);
+  const merger = new Merger(table, sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {
     vocabulary,
     createCuts: null,
+    createByteCuts: sampling === null ? () => createByteCuts(vocabulary.packed) : null,
     tokenizeBytes(bytes, length, out) {
-      const whole = vocabulary.idOf(byteLevelText(bytes, length));
-      if (whole !== undefined && sampling === null) {
+      const whole = sampling === null ? idOfBytes(vocabulary, bytes, length) : -1;
+      if (whole >= 0) {
         out.push(whole, 0, length);
         return;
       }

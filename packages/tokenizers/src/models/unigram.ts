@@ -45,6 +45,7 @@ export function compileUnigram(model: UnigramModel, sampling: Sampling | null = 
     vocabulary,
     tokenizeBytes: null,
     createCuts: null,
+    createByteCuts: null,
     tokenize: (word, out) => emit(word, segment(word), out),
     nBest(word, size) {
       lattice ??= new UnigramLattice(options);

@@ -16,6 +16,7 @@ export function compileWordLevel(model: WordLevelModel): CompiledModel {
     vocabulary,
     tokenizeBytes: null,
     createCuts: null,
+    createByteCuts: null,
     tokenize(word, out) {
       const id = vocabulary.idOf(word) ?? vocabulary.idOf(model.unkToken);
       if (id === undefined) {

@@ -32,6 +32,7 @@ export function compileWordPiece(model: WordPieceModel): CompiledModel {
     vocabulary,
     tokenizeBytes: null,
     createCuts: null,
+    createByteCuts: null,
     tokenize(word, out) {
       const before = out.length;
       const isLong =

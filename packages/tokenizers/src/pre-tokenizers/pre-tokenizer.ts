@@ -1,14 +1,10 @@
-import {
-  type AlignedText,
-  applyRewrite,
-  codePointLength,
-  originalStart,
-  type Rewrite,
-  RewriteBuilder,
-  sliceAligned,
-} from "../aligned-text.js";
+import { type AlignedText, applyRewrite, codePointLength, sliceAligned } from "../aligned-text.js";
 import { byteLevelRewrite } from "../byte-level.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
+import { type Metaspace, markSpaces, withPrefix } from "./metaspace.js";
+import { compileScanner } from "./scanners/compile-scanner.js";
+import { GPT2_PATTERN } from "./scanners/known-patterns.js";
+import type { Scanner } from "./scanners/scanner.js";
 import { type SplitBehavior, splitByPattern } from "./split.js";
 import { splitByScript } from "./unicode-scripts.js";
 
@@ -32,15 +28,10 @@ export type PreTokenizer =
       readonly useRegex: boolean;
       readonly trimOffsets: boolean;
     }
-  | {
-      readonly type: "Metaspace";
-      readonly replacement: string;
-      readonly prependScheme: PrependScheme;
-      readonly split: boolean;
-    };
+  | Metaspace;
 
-/** When Metaspace puts its symbol in front: always, at the start of the original text only, or never. */
-export type PrependScheme = "always" | "first" | "never";
+/** A pre-tokenizer that is not a sequence of others. */
+export type SinglePreTokenizer = Exclude<PreTokenizer, { type: "Sequence" }>;
 
 /** A pre-tokenizer ready to run. */
 export interface CompiledPreTokenizer {
@@ -48,24 +39,14 @@ export interface CompiledPreTokenizer {
   split(piece: AlignedText, out: AlignedText[]): void;
   /** True if the words still have to be written in the byte alphabet (done per word, behind the cache). */
   readonly endsInBytes: boolean;
-  /** Set if splitting is nothing but cutting at the bounds of one pattern's matches. */
-  readonly isolate: IsolatingPattern | null;
+  /** Finds the same words one by one in the text that `prepare` makes of a piece; null: only `split` can. */
+  readonly scanner: Scanner | null;
+  prepare(piece: AlignedText): AlignedText;
   /** True if the result depends on where a piece stood in the original text. */
   readonly needsAlignment: boolean;
 }
 
-/** A pattern whose matches, and the stretches between them, are the words. */
-export interface IsolatingPattern {
-  /** Matches only at its lastIndex. */
-  readonly sticky: RegExp;
-  /** Where the next match behind `at` begins, or the end of the text. */
-  nextStart(text: string, at: number): number;
-}
-
 type Step = (piece: AlignedText, out: AlignedText[]) => void;
-
-/** GPT-2's pattern. */
-const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 const NOTHING: Step = (piece, out) => {
   out.push(piece);
@@ -80,12 +61,12 @@ export function compilePreTokenizer(preTokenizer: PreTokenizer | null): Compiled
   return {
     split: chain(compiled),
     endsInBytes,
-    isolate: isolatingPattern(steps),
+    ...compileScanner(steps),
     needsAlignment: steps.some((step) => step.type === "Metaspace" && step.prependScheme === "first"),
   };
 }
 
-function flatten(preTokenizer: PreTokenizer): Exclude<PreTokenizer, { type: "Sequence" }>[] {
+function flatten(preTokenizer: PreTokenizer): SinglePreTokenizer[] {
   return preTokenizer.type === "Sequence" ? preTokenizer.pretokenizers.flatMap(flatten) : [preTokenizer];
 }
 
@@ -104,41 +85,7 @@ function chain(steps: readonly Step[]): Step {
   };
 }
 
-/** Finds the one pattern that decides all bounds, if the steps are of that kind. */
-function isolatingPattern(
-  steps: readonly Exclude<PreTokenizer, { type: "Sequence" }>[],
-): IsolatingPattern | null {
-  const [first, second] = steps;
-  if (first === undefined || steps.length > 2) return null;
-  if (first.type === "ByteLevel" && steps.length === 1) {
-    const isPlain = first.useRegex && !first.addPrefixSpace;
-    return isPlain ? isolating({ type: "Regex", source: GPT2_PATTERN }) : null;
-  }
-  const isTailPlain = second?.type === "ByteLevel" && !second.useRegex && !second.addPrefixSpace;
-  if (first.type !== "Split" || first.behavior !== "Isolated" || !isTailPlain) return null;
-  return isolating(first.pattern);
-}
-
-function isolating(pattern: TextPattern): IsolatingPattern {
-  const global = compilePattern(pattern);
-  return {
-    sticky: new RegExp(global.source, global.flags.replace("g", "y")),
-    nextStart(text, at) {
-      global.lastIndex = at;
-      for (let match = global.exec(text); match !== null; match = global.exec(text)) {
-        if (match.index > at) return match.index;
-        // An empty match: look again behind it.
-        global.lastIndex = Math.max(global.lastIndex, match.index + codePointLength(text, match.index));
-      }
-      return text.length;
-    },
-  };
-}
-
-function compileSteps(
-  preTokenizer: Exclude<PreTokenizer, { type: "Sequence" }>,
-  defersBytes: boolean,
-): Step[] {
+function compileSteps(preTokenizer: SinglePreTokenizer, defersBytes: boolean): Step[] {
   switch (preTokenizer.type) {
     case "Whitespace":
       return [byPattern({ type: "Regex", source: "\\w+|[^\\w\\s]+", dialect: "rust" }, "Removed", true)];
@@ -196,48 +143,19 @@ function compileByteLevel(
 ): Step[] {
   const steps: Step[] = [];
   if (options.addPrefixSpace) {
-    steps.push((piece, out) =>
-      out.push(piece.text.startsWith(" ") ? piece : applyRewrite(piece, prefixed(piece, " "))),
-    );
+    steps.push((piece, out) => {
+      out.push(withPrefix(piece, " "));
+    });
   }
   if (options.useRegex) steps.push(byPattern({ type: "Regex", source: GPT2_PATTERN }, "Isolated", false));
   if (!defersBytes) steps.push((piece, out) => out.push(applyRewrite(piece, byteLevelRewrite(piece.text))));
   return steps;
 }
 
-function compileMetaspace(options: {
-  readonly replacement: string;
-  readonly prependScheme: PrependScheme;
-  readonly split: boolean;
-}): Step[] {
-  const { replacement, prependScheme, split } = options;
+function compileMetaspace(options: Metaspace): Step[] {
   const mark: Step = (piece, out) => {
-    const marked = replaceSpaces(piece, replacement);
-    const isFirst = prependScheme === "always" || (prependScheme === "first" && originalStart(marked) === 0);
-    const needsPrefix = isFirst && !marked.text.startsWith(replacement);
-    out.push(needsPrefix ? applyRewrite(marked, prefixed(marked, replacement)) : marked);
+    out.push(markSpaces(piece, options));
   };
-  return split ? [mark, byPattern({ type: "String", text: replacement }, "MergedWithNext", false)] : [mark];
-}
-
-function replaceSpaces(piece: AlignedText, replacement: string): AlignedText {
-  if (!piece.text.includes(" ")) return piece;
-  if (replacement.length === 1) return { ...piece, text: piece.text.replaceAll(" ", replacement) };
-  const builder = new RewriteBuilder();
-  let end = 0;
-  for (const match of piece.text.matchAll(/ /g)) {
-    builder.keep(piece.text, end, match.index);
-    builder.put(replacement, match.index);
-    end = match.index + 1;
-  }
-  builder.keep(piece.text, end, piece.text.length);
-  return applyRewrite(piece, builder.finish());
-}
-
-function prefixed(piece: AlignedText, prefix: string): Rewrite | null {
-  if (piece.text === "") return null;
-  const builder = new RewriteBuilder();
-  builder.put(prefix, 0);
-  builder.keep(piece.text, 0, piece.text.length);
-  return builder.finish();
+  if (!options.split) return [mark];
+  return [mark, byPattern({ type: "String", text: options.replacement }, "MergedWithNext", false)];
 }

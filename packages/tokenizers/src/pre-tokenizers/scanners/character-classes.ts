@@ -1,0 +1,88 @@
+/** What the split patterns of language models ask about a character; a character has several of these bits. */
+export const LETTER = 1; // \p{L}
+export const NUMBER = 2; // \p{N}
+export const SPACE = 4; // \p{White_Space}
+export const NEWLINE = 8; // [\r\n]
+export const UPPER = 16; // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
+export const LOWER = 32; // [\p{Ll}\p{Lm}\p{Lo}\p{M}]
+export const MARK = 64; // \p{M}
+export const SYMBOL = 128; // [\p{P}\p{S}]
+/** First unit of a surrogate pair (or a lone surrogate): ask `classAt`. */
+export const SURROGATE = 256;
+/** Every classified character has this bit, so that 0 means "not looked at yet". */
+const KNOWN = 512;
+
+const PATTERNS: readonly (readonly [RegExp, number])[] = [
+  [/\p{L}/gu, LETTER],
+  [/\p{N}/gu, NUMBER],
+  [/\p{White_Space}/gu, SPACE],
+  [/[\r\n]/gu, NEWLINE],
+  [/[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]/gu, UPPER],
+  [/[\p{Ll}\p{Lm}\p{Lo}\p{M}]/gu, LOWER],
+  [/\p{M}/gu, MARK],
+  [/[\p{P}\p{S}]/gu, SYMBOL],
+];
+
+/** Code points that are classified at once. */
+const BLOCK = 256;
+
+/**
+ * Character classes by code point, as this platform's Unicode has them.
+ *
+ * The table of the 65,536 units is filled block by block when a character of a block first comes; other planes have a
+ * block each in a map. A lone surrogate has none of the classes, as for a RegExp with the flag u.
+ */
+export class CharacterClasses {
+  /** By unit; 0: not looked at yet. */
+  readonly ofUnit = new Uint16Array(0x10000);
+  private readonly astral = new Map<number, Uint16Array>();
+
+  constructor() {
+    this.ofUnit.fill(KNOWN | SURROGATE, 0xd800, 0xe000);
+    this.classify(0, this.ofUnit.subarray(0, BLOCK));
+  }
+
+  /** Classes of the character that begins at `at` (below `limit`). */
+  at(units: Uint16Array, at: number, limit: number): number {
+    const unit = units[at] as number;
+    const known = this.ofUnit[unit] as number;
+    if (known !== 0 && (known & SURROGATE) === 0) return known;
+    if (known !== 0) return this.ofPair(units, at, limit);
+    const first = unit & -BLOCK;
+    this.classify(first, this.ofUnit.subarray(first, first + BLOCK));
+    return this.ofUnit[unit] as number;
+  }
+
+  private ofPair(units: Uint16Array, at: number, limit: number): number {
+    if (pairLength(units, at, limit) === 1) return KNOWN;
+    const codePoint =
+      0x10000 + (((units[at] as number) - 0xd800) << 10) + ((units[at + 1] as number) - 0xdc00);
+    const first = codePoint & -BLOCK;
+    let block = this.astral.get(first);
+    if (block === undefined) {
+      block = new Uint16Array(BLOCK);
+      this.classify(first, block);
+      this.astral.set(first, block);
+    }
+    return block[codePoint - first] as number;
+  }
+
+  private classify(first: number, block: Uint16Array): void {
+    let text = "";
+    for (let i = 0; i < BLOCK; i++) text += String.fromCodePoint(first + i);
+    const width = first < 0x10000 ? 1 : 2;
+    block.fill(KNOWN);
+    for (const [pattern, bit] of PATTERNS) {
+      for (const { index } of text.matchAll(pattern))
+        block[index / width] = (block[index / width] as number) | bit;
+    }
+  }
+}
+
+/** Returns 2 where a surrogate pair begins at `at`, else 1. */
+export function pairLength(units: Uint16Array, at: number, limit: number): number {
+  const unit = units[at] as number;
+  if (unit < 0xd800 || unit > 0xdbff || at + 1 >= limit) return 1;
+  const next = units[at + 1] as number;
+  return next >= 0xdc00 && next <= 0xdfff ? 2 : 1;
+}

@@ -1,0 +1,111 @@
+import {
+  type AddedToken,
+  type AddedTokenFinder,
+  createAddedTokenFinder,
+  type Segment,
+} from "./added-tokens.js";
+import type { AlignedText } from "./aligned-text.js";
+import type { CompiledModel } from "./models/model.js";
+import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
+import { TextUnits } from "./text-units.js";
+import type { Kept, TokenBuffer } from "./token-buffer.js";
+import type { TokenNames } from "./token-names.js";
+import { WordTokenizer } from "./word-tokenizer.js";
+
+/** The parts that a text passes, ready to run. */
+export interface TextTokenizerParts {
+  readonly normalizer: CompiledNormalizer | null;
+  readonly preTokenizer: CompiledPreTokenizer;
+  readonly model: CompiledModel;
+  readonly names: TokenNames;
+  readonly isRandom: boolean;
+}
+
+/** The way of a text from its units to tokens in a buffer: added tokens, normalizer, words, model. */
+export class TextTokenizer {
+  private readonly finder: AddedTokenFinder;
+  private readonly words: WordTokenizer;
+  private readonly units = new TextUnits();
+
+  constructor(private readonly parts: TextTokenizerParts) {
+    this.finder = createAddedTokenFinder(parts.names.addedTokens, parts.normalizer);
+    this.words = new WordTokenizer(parts.model, {
+      isByteLevel: parts.preTokenizer.endsInBytes,
+      isRandom: parts.isRandom,
+    });
+  }
+
+  /**
+   * Empties the buffer and puts the tokens of a text into it.
+   *
+   * @param options.parseSpecial  false: special tokens are ordinary text
+   * @param options.keeps  what is wanted of each token
+   */
+  fill(
+    buffer: TokenBuffer,
+    text: string,
+    options: { readonly parseSpecial: boolean; readonly keeps: Kept },
+  ): void {
+    const { preTokenizer } = this.parts;
+    buffer.clear(options.keeps);
+    const track = buffer.keepsRanges || preTokenizer.needsAlignment;
+    for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
+      if (segment.token !== null) this.addToken(segment, segment.token, buffer);
+      else if (preTokenizer.scanner !== null) this.addScanned(segment.text, preTokenizer.scanner, buffer);
+      else this.addSplit(segment.text, buffer);
+    }
+    this.units.clear();
+  }
+
+  private addToken({ text }: Segment, { id }: AddedToken, buffer: TokenBuffer): void {
+    const start = text.starts?.[0] ?? text.base;
+    const end = text.ends?.at(-1) ?? text.base + text.text.length;
+    if (text.text !== this.parts.names.tokenOf(id)) buffer.pushSurface(id, [start, end], text.text);
+    else buffer.push(id, start, end);
+  }
+
+  /** The common case: words are found in the units of the text one by one, and no list of pieces is built. */
+  private addScanned(piece: AlignedText, scanner: Scanner, buffer: TokenBuffer): void {
+    const { units, words } = this;
+    const text = this.parts.preTokenizer.prepare(piece);
+    const before = buffer.length;
+    units.load(text.text);
+    const limit = units.length;
+    words.begin(units, buffer, text.starts === null ? text.base : 0);
+    scanner.start(text.text);
+    for (let at = 0; at < limit; ) {
+      const end = scanner.next(units.units, at, limit);
+      words.append(at, end);
+      at = end;
+    }
+    moveToOriginal(buffer, before, text);
+  }
+
+  private addSplit(piece: AlignedText, buffer: TokenBuffer): void {
+    const { units, words } = this;
+    const pieces: AlignedText[] = [];
+    this.parts.preTokenizer.split(piece, pieces);
+    for (const word of pieces) {
+      const before = buffer.length;
+      units.load(word.text);
+      words.begin(units, buffer, word.starts === null ? word.base : 0);
+      words.append(0, units.length);
+      moveToOriginal(buffer, before, word);
+    }
+  }
+}
+
+/** Turns ranges in units of an aligned text, from token `from` on, into ranges of the original one. */
+function moveToOriginal(buffer: TokenBuffer, from: number, text: AlignedText): void {
+  if (text.starts === null || text.ends === null || !buffer.keepsRanges) return;
+  const { starts, ends, length } = buffer;
+  for (let i = from; i < length; i++) {
+    const first = starts[i] as number;
+    const last = (ends[i] as number) - 1;
+    const start = text.starts[first] ?? 0;
+    starts[i] = start;
+    ends[i] = last < first ? start : (text.ends[last] as number);
+  }
+}
