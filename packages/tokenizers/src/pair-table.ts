@@ -7,9 +7,9 @@ function mix(left: number, right: number): number {
 }
 
 /**
- * A hash map from two non-negative 32-bit integers to one non-negative 32-bit integer.
+ * A hash map from two non-negative 32-bit integers to one integer from 0 to 2^31 - 2.
  *
- * Open addressing in one Int32Array (stride 4: left, right, value, unused), at most half full: a lookup touches one
+ * Open addressing in one Int32Array (left, right, value + 1; 0: empty), at most two thirds full: a lookup touches one
  * cache line most of the time and allocates nothing. Used for BPE merges (left id, right id -> rank) and for tries
  * (node, unit -> child).
  */
@@ -21,8 +21,8 @@ export class PairTable {
   /** @param expected how many pairs will be stored; the table grows beyond that by itself */
   constructor(expected = 16) {
     let capacity = 16;
-    while (capacity < expected * 2) capacity *= 2;
-    this.slots = new Int32Array(capacity * 4).fill(-1);
+    while (capacity * 2 < expected * 3) capacity *= 2;
+    this.slots = new Int32Array(capacity * 3);
     this.mask = capacity - 1;
   }
 
@@ -35,30 +35,27 @@ export class PairTable {
     const { slots, mask } = this;
     let slot = mix(left, right) & mask;
     for (;;) {
-      const at = slot << 2;
-      const key = slots[at] as number;
-      if (key === left && slots[at + 1] === right) return slots[at + 2] as number;
-      if (key === -1) return -1;
+      const at = slot * 3;
+      const value = slots[at + 2] as number;
+      if (value === 0) return -1;
+      if (slots[at] === left && slots[at + 1] === right) return value - 1;
       slot = (slot + 1) & mask;
     }
   }
 
   /** Stores a value, replacing an earlier one. */
   set(left: number, right: number, value: number): void {
-    if ((this.count + 1) * 2 > this.mask + 1) this.grow();
+    if ((this.count + 1) * 3 > (this.mask + 1) * 2) this.grow();
     const { slots, mask } = this;
     let slot = mix(left, right) & mask;
     for (;;) {
-      const at = slot << 2;
-      if (slots[at] === -1) {
+      const at = slot * 3;
+      const isEmpty = slots[at + 2] === 0;
+      if (isEmpty || (slots[at] === left && slots[at + 1] === right)) {
         slots[at] = left;
         slots[at + 1] = right;
-        slots[at + 2] = value;
-        this.count++;
-        return;
-      }
-      if (slots[at] === left && slots[at + 1] === right) {
-        slots[at + 2] = value;
+        slots[at + 2] = value + 1;
+        if (isEmpty) this.count++;
         return;
       }
       slot = (slot + 1) & mask;
@@ -67,11 +64,12 @@ export class PairTable {
 
   private grow(): void {
     const old = this.slots;
-    this.slots = new Int32Array(old.length * 2).fill(-1);
+    this.slots = new Int32Array(old.length * 2);
     this.mask = (this.mask + 1) * 2 - 1;
     this.count = 0;
-    for (let at = 0; at < old.length; at += 4) {
-      if (old[at] !== -1) this.set(old[at] as number, old[at + 1] as number, old[at + 2] as number);
+    for (let at = 0; at < old.length; at += 3) {
+      const value = old[at + 2] as number;
+      if (value !== 0) this.set(old[at] as number, old[at + 1] as number, value - 1);
     }
   }
 }

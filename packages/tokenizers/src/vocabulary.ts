@@ -55,9 +55,48 @@ export function createVocabulary(pairs: Iterable<readonly [string, number]>): Vo
   return new HashedVocabulary(packed, strings);
 }
 
-/** Builds a vocabulary from tokens that are packed already, all different and with good ids; takes the arrays over. */
-export function vocabularyOf(packed: PackedTokens): Vocabulary {
-  return new HashedVocabulary(packed, []);
+/** Builds a vocabulary from packed tokens with good ids and takes the arrays over; null if two tokens are equal. */
+export function vocabularyOf(packed: PackedTokens): Vocabulary | null {
+  const vocabulary = new HashedVocabulary(packed, []);
+  return vocabulary.hasEqualTokens ? null : vocabulary;
+}
+
+/** Collects tokens as units. */
+export class PackedTokensBuilder {
+  private units = new Uint16Array(1 << 12);
+  private unitsEnd = 0;
+  private starts = new Int32Array(1 << 10);
+  private ids = new Int32Array(1 << 10);
+  private count = 0;
+
+  /** Adds the token of the first `length` units; the id is a whole number from 0 to 2^31 - 1. */
+  add(token: Uint16Array, length: number, id: number): void {
+    const end = this.unitsEnd + length;
+    if (end > this.units.length) this.units = copyTo(new Uint16Array(end * 2), this.units);
+    if (this.count + 1 === this.starts.length) {
+      this.starts = copyTo(new Int32Array(this.count * 4), this.starts);
+      this.ids = copyTo(new Int32Array(this.count * 4), this.ids);
+    }
+    const { units, unitsEnd } = this;
+    for (let i = 0; i < length; i++) units[unitsEnd + i] = token[i] as number;
+    this.ids[this.count++] = id;
+    this.starts[this.count] = end;
+    this.unitsEnd = end;
+  }
+
+  finish(): Vocabulary | null {
+    const { count } = this;
+    return vocabularyOf({
+      units: this.units.slice(0, this.unitsEnd),
+      starts: this.starts.slice(0, count + 1),
+      ids: this.ids.slice(0, count),
+    });
+  }
+}
+
+function copyTo<Values extends Uint16Array | Int32Array>(to: Values, from: Values): Values {
+  to.set(from);
+  return to;
 }
 
 function requireId(token: string, id: number): void {
@@ -73,6 +112,7 @@ function requireId(token: string, id: number): void {
 class HashedVocabulary implements Vocabulary {
   readonly size: number;
   readonly idLimit: number;
+  hasEqualTokens = false;
   /** (hash, entry) for each slot, at most half full; hash 0: empty. */
   private readonly slots: Int32Array;
   private readonly mask: number;
@@ -152,10 +192,23 @@ class HashedVocabulary implements Vocabulary {
     }
   }
 
+  /** Notes it if two tokens are equal. */
+  private compare(entry: number, other: number): void {
+    const { units, starts } = this.packed;
+    const [from, to] = [starts[entry] as number, starts[entry + 1] as number];
+    const otherFrom = starts[other] as number;
+    if ((starts[other + 1] as number) - otherFrom !== to - from) return;
+    let i = 0;
+    while (from + i < to && units[from + i] === units[otherFrom + i]) i++;
+    if (from + i === to) this.hasEqualTokens = true;
+  }
+
   private place(hash: number, entry: number): void {
     const { slots, mask } = this;
     let slot = hash & mask;
-    while (slots[slot * 2] !== 0) slot = (slot + 1) & mask;
+    for (; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
+      if (slots[slot * 2] === hash) this.compare(entry, slots[slot * 2 + 1] as number);
+    }
     slots[slot * 2] = hash;
     slots[slot * 2 + 1] = entry;
   }

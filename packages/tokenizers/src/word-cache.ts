@@ -3,7 +3,7 @@ import type { TokenBuffer } from "./token-buffer.js";
 /** Longer words are not remembered: they seldom come back. */
 export const MAX_CACHED_UNITS = 32;
 
-const MIN_SLOTS = 1 << 10;
+const MIN_SLOTS = 1 << 12;
 const MAX_SLOTS = 1 << 17;
 const MAX_KEY_UNITS = 1 << 19;
 const MAX_TOKENS = 1 << 18;
@@ -68,7 +68,7 @@ class Generation {
   private slots = new Int32Array(MIN_SLOTS * 4);
   private mask = MIN_SLOTS - 1;
   private count = 0;
-  private keys = new Uint16Array(MIN_SLOTS);
+  private keys = new Uint16Array(MIN_SLOTS * 4);
   private keysEnd = 0;
   private ids = new Int32Array(MIN_SLOTS);
   /** start and end of each token in its word, a byte each */
@@ -197,7 +197,7 @@ class Generation {
       if (old[from] === 0) continue;
       let slot = (old[from] as number) & this.mask;
       while (this.slots[slot * 4] !== 0) slot = (slot + 1) & this.mask;
-      this.slots.set(old.subarray(from, from + 4), slot * 4);
+      for (let i = 0; i < 4; i++) this.slots[slot * 4 + i] = old[from + i] as number;
     }
   }
 }

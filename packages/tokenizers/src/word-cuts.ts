@@ -12,41 +12,34 @@ export interface WordCuts {
   next(units: Uint16Array, from: number, limit: number): number;
 }
 
-/** Which characters stand next to each other: a bit table for ASCII, a hash table for the rest. */
-class Neighbours {
-  private readonly ascii = new Uint8Array(0x80 * 0x80);
-  private readonly pairs = new PairTable(1 << 12);
-
-  add(left: number, right: number): void {
-    if ((left | right) < 0x80) this.ascii[(left << 7) | right] = 1;
-    else this.pairs.set(left, right, 1);
-  }
-
-  has(left: number, right: number): boolean {
-    return (left | right) < 0x80 ? this.ascii[(left << 7) | right] === 1 : this.pairs.get(left, right) >= 0;
-  }
-}
-
 /** Prepares the search for tokens made of characters; `packed` holds all that may come out of merging. */
 export function createWordCuts(packed: PackedTokens): WordCuts {
   const isKnown = new Uint8Array(0x10000);
-  const neighbours = new Neighbours();
+  /** Neighbours in ASCII by (left, right), others in the table. */
+  const ascii = new Uint8Array(0x80 * 0x80);
+  const others = new PairTable(1 << 12);
   const { units: all, starts } = packed;
   // A known half of a surrogate pair does not make the character known: pairs stay with their neighbours.
   const isWhole = (unit: number): boolean => (unit & 0xf800) !== 0xd800;
   for (let token = 0; token + 1 < starts.length; token++) {
     const end = starts[token + 1] as number;
     for (let at = starts[token] as number; at < end; at++) {
-      if (isWhole(all[at] as number)) isKnown[all[at] as number] = 1;
-      if (at + 1 < end) neighbours.add(all[at] as number, all[at + 1] as number);
+      const left = all[at] as number;
+      if (isWhole(left)) isKnown[left] = 1;
+      if (at + 1 === end) continue;
+      const right = all[at + 1] as number;
+      if ((left | right) < 0x80) ascii[(left << 7) | right] = 1;
+      else others.set(left, right, 1);
     }
   }
+  const areNeighbours = (left: number, right: number): boolean =>
+    (left | right) < 0x80 ? ascii[(left << 7) | right] === 1 : others.get(left, right) >= 0;
   return {
     next(units, from, limit) {
       let left = units[from] as number;
       for (let at = from + 1; at < limit; at++) {
         const right = units[at] as number;
-        if (isKnown[left] === 1 && isKnown[right] === 1 && !neighbours.has(left, right)) return at;
+        if (isKnown[left] === 1 && isKnown[right] === 1 && !areNeighbours(left, right)) return at;
         left = right;
       }
       return limit;
@@ -56,21 +49,26 @@ export function createWordCuts(packed: PackedTokens): WordCuts {
 
 /**
  * Prepares the search for tokens made of bytes, written in the byte alphabet. Of a token that begins or ends inside a
- * character only the bytes at the bound are known: they count for every character with such a byte there.
+ * character only the bytes at the bound are known: they count for every character with such a byte there. Words are
+ * not cut between two characters of ASCII.
  */
 export function createByteCuts(packed: PackedTokens): WordCuts {
-  const neighbours = new Neighbours();
+  const neighbours = new PairTable(1 << 14);
+  const mayBeNeighbours = new PairFilter();
   /** By (last byte of the left character, first byte of the right one). */
   const parts = new Uint8Array(0x10000);
   const bytes = new Uint8Array(longest(packed.starts));
   for (let token = 0; token + 1 < packed.starts.length; token++) {
     const length = readBytes(packed, token, bytes);
     for (let at = 1; at < length; at++) {
-      if (isInside(bytes[at] as number)) continue;
+      const first = bytes[at] as number;
+      if (isInside(first) || (first < 0x80 && (bytes[at - 1] as number) < 0x80)) continue;
       const left = characterBefore(bytes, at);
       const right = characterAt(bytes, at, length);
-      if (left >= 0 && right >= 0) neighbours.add(left, right);
-      else parts[((bytes[at - 1] as number) << 8) | (bytes[at] as number)] = 1;
+      if (left >= 0 && right >= 0) {
+        neighbours.set(left, right, 1);
+        mayBeNeighbours.add(left, right);
+      } else parts[((bytes[at - 1] as number) << 8) | first] = 1;
     }
   }
   return {
@@ -79,8 +77,11 @@ export function createByteCuts(packed: PackedTokens): WordCuts {
       let at = from + (left > 0xffff ? 2 : 1);
       while (at < limit) {
         const right = codePointAt(units, at, limit);
-        const isPart = parts[(lastByte(left) << 8) | firstByte(right)] === 1;
-        if (!isPart && !neighbours.has(left, right)) return at;
+        const isJoined =
+          (left | right) < 0x80 ||
+          parts[(lastByte(left) << 8) | firstByte(right)] === 1 ||
+          (mayBeNeighbours.has(left, right) && neighbours.get(left, right) >= 0);
+        if (!isJoined) return at;
         left = right;
         at += right > 0xffff ? 2 : 1;
       }
@@ -88,6 +89,23 @@ export function createByteCuts(packed: PackedTokens): WordCuts {
     },
   };
 }
+
+/** Says of most pairs that are not in a set that they are not: one bit for each of 2^18 hashes. */
+class PairFilter {
+  private readonly bits = new Uint8Array(1 << 15);
+
+  add(left: number, right: number): void {
+    const hash = hashPair(left, right);
+    this.bits[hash >>> 3] = (this.bits[hash >>> 3] as number) | (1 << (hash & 7));
+  }
+
+  has(left: number, right: number): boolean {
+    const hash = hashPair(left, right);
+    return (((this.bits[hash >>> 3] as number) >>> (hash & 7)) & 1) === 1;
+  }
+}
+
+const hashPair = (left: number, right: number): number => Math.imul(left ^ (right << 11), 0x9e3779b1) >>> 14;
 
 function longest(starts: Int32Array): number {
   let most = 0;
@@ -97,16 +115,18 @@ function longest(starts: Int32Array): number {
   return most;
 }
 
-/** Reads a token of the byte alphabet; 0 for one that holds another character, which no merge can make. */
+/** Reads a token of the byte alphabet; 0 for one of ASCII only, or with another character, which no merge can make. */
 function readBytes({ units, starts }: PackedTokens, token: number, bytes: Uint8Array): number {
   const start = starts[token] as number;
   const length = (starts[token + 1] as number) - start;
+  let all = 0;
   for (let i = 0; i < length; i++) {
     const byte = byteOfUnit(units[start + i] as number);
     if (byte < 0) return 0;
     bytes[i] = byte;
+    all |= byte;
   }
-  return length;
+  return all < 0x80 ? 0 : length;
 }
 
 const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
@@ -115,9 +135,7 @@ const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
 function characterBefore(bytes: Uint8Array, at: number): number {
   let start = at - 1;
   while (start > 0 && isInside(bytes[start] as number)) start--;
-  return characterAt(bytes, start, at) >= 0 && start + characterLength(bytes[start] as number) === at
-    ? characterAt(bytes, start, at)
-    : -1;
+  return start + characterLength(bytes[start] as number) === at ? characterAt(bytes, start, at) : -1;
 }
 
 /** The whole character that begins at `at`, or -1. */

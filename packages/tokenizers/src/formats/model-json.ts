@@ -1,6 +1,7 @@
 import { HeddleError } from "../error.js";
 import type { BpeModel } from "../models/bpe.js";
 import type { Model } from "../models/model.js";
+import { bpeOfPacked, type PackedBpe } from "../models/packed-bpe.js";
 import type { TiktokenModel } from "../models/tiktoken.js";
 import type { UnigramModel } from "../models/unigram.js";
 import { badField, refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
@@ -10,16 +11,19 @@ type Json = Readonly<Record<string, unknown>>;
 /**
  * Reads the `model` of tokenizer.json.
  *
+ * @param packed  the vocabulary and merges of a BPE model if they were read before
  * @throws HeddleError "unsupported" naming an unknown model or field, "format" naming a malformed field
  */
-export function readModel(json: unknown): Model {
+export function readModel(json: unknown, packed: PackedBpe | null = null): Model {
   const object = requireObject(json, "model");
   const type = object.type ?? guessType(object);
   const known = typeof type === "string" && Object.hasOwn(FIELDS, type) ? FIELDS[type] : undefined;
   if (known !== undefined) refuseUnknownFields(object, `model of type ${String(type)}`, ["type", ...known]);
   switch (type) {
     case "BPE":
-      return readBpe(object);
+      return packed === null
+        ? { ...readBpe(object), vocab: readVocab(object.vocab), merges: readMerges(object.merges) }
+        : bpeOfPacked(readBpe(object), packed);
     case "Unigram":
       return readUnigram(object);
     case "WordPiece":
@@ -75,15 +79,19 @@ function readUnigram(model: Json): UnigramModel {
   return { type: "Unigram", vocab, unkId, byteFallback: readFlag(model, "byte_fallback") };
 }
 
-function readBpe(model: Json): BpeModel {
+/** True if the vocabulary and merges of this model may be read from the bytes of the file by themselves. */
+export function isPlainBpe(json: unknown): boolean {
+  const object = requireObject(json, "model");
+  return (object.type ?? "BPE") === "BPE" && !object.continuing_subword_prefix;
+}
+
+function readBpe(model: Json): Omit<BpeModel, "vocab" | "merges"> {
   const { dropout = null } = model;
   if (dropout !== null && !(typeof dropout === "number" && dropout >= 0 && dropout <= 1)) {
     throw badField("model.dropout", "null or from 0 to 1", dropout);
   }
   return {
     type: "BPE",
-    vocab: readVocab(model.vocab),
-    merges: readMerges(model.merges),
     unkToken: readOptionalText(model, "unk_token"),
     continuingSubwordPrefix: readOptionalText(model, "continuing_subword_prefix"),
     endOfWordSuffix: readOptionalText(model, "end_of_word_suffix"),

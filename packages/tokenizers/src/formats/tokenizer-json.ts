@@ -1,7 +1,9 @@
 import { HeddleError } from "../error.js";
+import type { PackedBpe } from "../models/packed-bpe.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { readPadding, readTruncation, writePadding, writeTruncation } from "./batch-settings.js";
+import { scanBpe } from "./bpe-scan.js";
 import { refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
 import {
   readDecoder,
@@ -13,7 +15,7 @@ import {
   writePostProcessor,
   writePreTokenizer,
 } from "./components.js";
-import { readModel, writeModel } from "./model-json.js";
+import { isPlainBpe, readModel, writeModel } from "./model-json.js";
 
 /**
  * Loads a Hugging Face tokenizer.json.
@@ -27,14 +29,15 @@ import { readModel, writeModel } from "./model-json.js";
  *   field of the wrong form
  */
 export function fromTokenizerJson(json: unknown, options: { readonly roles?: TokenRoles } = {}): Tokenizer {
-  const file = requireObject(typeof json === "string" ? parse(json) : json, "the file");
+  const scanned = typeof json === "string" ? readScanned(json) : null;
+  const file = scanned?.file ?? requireObject(typeof json === "string" ? parse(json) : json, "the file");
   refuseUnknownFields(file, "the file", KNOWN_KEYS);
   const truncation = readTruncation(file.truncation);
   const padding = readPadding(file.padding);
   const config: TokenizerConfig = {
     normalizer: readNormalizer(file.normalizer, "normalizer"),
     preTokenizer: readPreTokenizer(file.pre_tokenizer, "pre_tokenizer"),
-    model: readModel(file.model),
+    model: readModel(file.model, scanned?.packed),
     postProcessor: readPostProcessor(file.post_processor, "post_processor"),
     decoder: readDecoder(file.decoder, "decoder"),
     addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map((token, i) =>
@@ -86,6 +89,18 @@ const KNOWN_KEYS = [
   "decoder",
   "model",
 ];
+
+/** The quick way for byte-pair models, which have the large files; null: take the usual way, which also finds errors. */
+function readScanned(text: string): { file: Readonly<Record<string, unknown>>; packed: PackedBpe } | null {
+  const scanned = scanBpe(text);
+  if (scanned === null) return null;
+  try {
+    const file = requireObject(JSON.parse(scanned.rest), "the file");
+    return isPlainBpe(file.model) ? { file, packed: scanned.packed } : null;
+  } catch {
+    return null;
+  }
+}
 
 function parse(text: string): unknown {
   try {

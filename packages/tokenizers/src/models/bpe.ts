@@ -2,12 +2,13 @@ import { codePointLength } from "../aligned-text.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import type { TokenBuffer } from "../token-buffer.js";
-import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
+import { idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts, createWordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
 import type { CompiledModel } from "./model.js";
+import { packBpe } from "./packed-bpe.js";
 import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding over the characters of a word. */
@@ -36,8 +37,8 @@ export interface BpeModel {
  * @throws HeddleError "format" if a merge or its result is not in the vocabulary, or the unknown token is not
  */
 export function compileBpe(model: BpeModel, sampling: Sampling | null = null): CompiledModel {
-  const vocabulary = createVocabulary(model.vocab);
-  const merger = new Merger(buildMergeTable(model, vocabulary), sampling);
+  const { vocabulary, merges } = packBpe(model);
+  const merger = new Merger(createMergeTable(merges), sampling);
   const takesWhole = model.ignoreMerges && sampling === null;
   const symbols = new SymbolReader(model, vocabulary);
   const tokenizeBytes =
@@ -71,23 +72,13 @@ export function compileBpe(model: BpeModel, sampling: Sampling | null = null): C
   };
 }
 
-function buildMergeTable(model: BpeModel, vocabulary: Vocabulary): MergeTable {
-  const results = new Int32Array(model.merges.length);
-  const table = new MergeTable(model.merges.length, results, null);
-  const prefixLength = model.continuingSubwordPrefix?.length ?? 0;
-  for (const [rank, [left, right]] of model.merges.entries()) {
-    const leftId = vocabulary.idOf(left);
-    const rightId = vocabulary.idOf(right);
-    const resultId = vocabulary.idOf(left + right.slice(prefixLength));
-    if (leftId === undefined || rightId === undefined || resultId === undefined) {
-      throw new HeddleError(
-        "format",
-        `compileBpe: a merge and its result must be in the vocabulary; got merge ${rank} ${JSON.stringify([left, right])}. Add the missing token or drop the merge.`,
-        { rank, left, right },
-      );
-    }
-    table.set(leftId, rightId, rank);
-    results[rank] = resultId;
+function createMergeTable(merges: Int32Array): MergeTable {
+  const count = merges.length / 3;
+  const results = new Int32Array(count);
+  const table = new MergeTable(count, results, null);
+  for (let rank = 0; rank < count; rank++) {
+    table.set(merges[3 * rank] as number, merges[3 * rank + 1] as number, rank);
+    results[rank] = merges[3 * rank + 2] as number;
   }
   return table;
 }

@@ -13,14 +13,14 @@ export const SURROGATE = 256;
 const KNOWN = 512;
 
 const PATTERNS: readonly (readonly [RegExp, number])[] = [
-  [/\p{L}/gu, LETTER],
-  [/\p{N}/gu, NUMBER],
-  [/\p{White_Space}/gu, SPACE],
-  [/[\r\n]/gu, NEWLINE],
-  [/[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]/gu, UPPER],
-  [/[\p{Ll}\p{Lm}\p{Lo}\p{M}]/gu, LOWER],
-  [/\p{M}/gu, MARK],
-  [/[\p{P}\p{S}]/gu, SYMBOL],
+  [/\p{L}+/gu, LETTER],
+  [/\p{N}+/gu, NUMBER],
+  [/\p{White_Space}+/gu, SPACE],
+  [/[\r\n]+/gu, NEWLINE],
+  [/[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+/gu, UPPER],
+  [/[\p{Ll}\p{Lm}\p{Lo}\p{M}]+/gu, LOWER],
+  [/\p{M}+/gu, MARK],
+  [/[\p{P}\p{S}]+/gu, SYMBOL],
 ];
 
 /** Code points that are classified at once. */
@@ -73,8 +73,11 @@ export class CharacterClasses {
     const width = first < 0x10000 ? 1 : 2;
     block.fill(KNOWN);
     for (const [pattern, bit] of PATTERNS) {
-      for (const { index } of text.matchAll(pattern))
-        block[index / width] = (block[index / width] as number) | bit;
+      pattern.lastIndex = 0;
+      for (let run = pattern.exec(text); run !== null; run = pattern.exec(text)) {
+        const end = (run.index + run[0].length) / width;
+        for (let i = run.index / width; i < end; i++) block[i] = (block[i] as number) | bit;
+      }
     }
   }
 }
