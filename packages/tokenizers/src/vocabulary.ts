@@ -10,6 +10,8 @@ export interface Vocabulary {
   idOf(token: string): number | undefined;
   /** Id of the token made of units [start, end), or -1. */
   idOfUnits(units: Uint16Array, start: number, end: number): number;
+  /** True if the token with this id is made of the first `length` units. */
+  isMadeOf(id: number, units: Uint16Array, length: number): boolean;
   tokenOf(id: number): string | undefined;
   /** All entries in ascending order of id. */
   entries(): IterableIterator<[token: string, id: number]>;
@@ -172,13 +174,22 @@ class HashedVocabulary implements Vocabulary {
     return -1;
   }
 
+  isMadeOf(id: number, sought: Uint16Array, length: number): boolean {
+    const entry = this.entryOf(id);
+    if (entry < 0) return false;
+    const { starts, units } = this.packed;
+    const from = starts[entry] as number;
+    if ((starts[entry + 1] as number) - from !== length) return false;
+    let i = 0;
+    while (i < length && units[from + i] === sought[i]) i++;
+    return i === length;
+  }
+
   tokenOf(id: number): string | undefined {
     const known = this.strings[id];
     if (known !== undefined) return known;
-    const { entryOfId } = this;
-    if (!(id >= 0 && id < this.idLimit)) return undefined;
-    const entry = entryOfId === null ? id : entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id];
-    if (entry === undefined || entry < 0) return undefined;
+    const entry = this.entryOf(id);
+    if (entry < 0) return undefined;
     const { starts, units } = this.packed;
     const token = textOfUnits(units, starts[entry] as number, starts[entry + 1] as number);
     this.strings[id] = token;
@@ -190,6 +201,14 @@ class HashedVocabulary implements Vocabulary {
       const token = this.tokenOf(id);
       if (token !== undefined) yield [token, id];
     }
+  }
+
+  /** Entry of an id, or -1. */
+  private entryOf(id: number): number {
+    const { entryOfId } = this;
+    if (!(id >= 0 && id < this.idLimit)) return -1;
+    if (entryOfId === null) return id;
+    return (entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id]) ?? -1;
   }
 
   /** Notes it if two tokens are equal. */

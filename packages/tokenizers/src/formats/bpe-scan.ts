@@ -2,7 +2,7 @@ import type { PackedBpe } from "../models/packed-bpe.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
 import { JsonCursor } from "./json-cursor.js";
 
-/** What was found in the text of a tokenizer.json. */
+/** What was found in a tokenizer.json. */
 export interface ScannedBpe {
   /** The file without the vocabulary and the merges: null stands in their place. */
   readonly rest: string;
@@ -10,21 +10,23 @@ export interface ScannedBpe {
 }
 
 /**
- * Reads the vocabulary and the merges of a BPE tokenizer.json straight from its text into typed arrays: a file of
+ * Reads the vocabulary and the merges of a BPE tokenizer.json straight from its bytes into typed arrays: a file of
  * 16 MB holds half a million short strings, and making them is most of the work that JSON.parse does.
  *
- * @returns null if the text is not exactly of that form; then JSON.parse decides what is wrong or different
+ * @returns null if the file is not exactly of that form; then JSON.parse decides what is wrong or different
  * Twin: readModel of what JSON.parse returns
  */
-export function scanBpe(text: string): ScannedBpe | null {
-  const scan = new BpeScan(text);
+export function scanBpe(bytes: Uint8Array): ScannedBpe | null {
+  const scan = new BpeScan(bytes);
   return scan.readFile() ? scan.result() : null;
 }
 
 const [COLON, COMMA, SPACE] = [0x3a, 0x2c, 0x20];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
 
-/** Every method returns false where the text is not what is expected. */
+const decoder = new TextDecoder();
+
+/** Every method returns false where the file is not what is expected. */
 class BpeScan {
   private readonly json: JsonCursor;
   private vocabulary: Vocabulary | null = null;
@@ -33,21 +35,24 @@ class BpeScan {
   private rest = "";
   private copiedTo = 0;
 
-  constructor(private readonly text: string) {
-    this.json = new JsonCursor(text);
+  constructor(private readonly bytes: Uint8Array) {
+    this.json = new JsonCursor(bytes);
   }
 
   readFile(): boolean {
     const readMember = () =>
       this.isKey("model") ? this.readObject(() => this.readModelField()) : this.json.skip();
-    return this.readObject(readMember) && Number.isNaN(this.json.peek());
+    return this.readObject(readMember) && this.json.peek() < 0;
   }
 
   result(): ScannedBpe | null {
     const { vocabulary, numMerges } = this;
     if (vocabulary === null || numMerges < 0) return null;
     const merges = this.merges.slice(0, numMerges * 3);
-    return { rest: this.rest + this.text.slice(this.copiedTo), packed: { vocabulary, merges } };
+    return {
+      rest: this.rest + decoder.decode(this.bytes.subarray(this.copiedTo)),
+      packed: { vocabulary, merges },
+    };
   }
 
   /** Reads an object; the units of the cursor are the key when `readValue` is called. */
@@ -73,7 +78,7 @@ class BpeScan {
     const isVocabulary = this.isKey("vocab");
     if (!isVocabulary && !this.isKey("merges")) return this.json.skip();
     this.json.peek();
-    this.rest += `${this.text.slice(this.copiedTo, this.json.at)}null`;
+    this.rest += `${decoder.decode(this.bytes.subarray(this.copiedTo, this.json.at))}null`;
     const isGood = isVocabulary ? this.readVocabulary() : this.readMerges();
     this.copiedTo = this.json.at;
     return isGood;
@@ -138,7 +143,11 @@ class BpeScan {
     const { merges } = this;
     const left = vocabulary.idOfUnits(units, 0, middle);
     const right = vocabulary.idOfUnits(units, middle, length);
-    const result = vocabulary.idOfUnits(units, 0, length);
+    // Most vocabularies list the results in the order of the merges.
+    const last = at === 0 ? -1 : (merges[at - 1] as number);
+    const guess = vocabulary.isMadeOf(last + 1, units, length) ? last + 1 : last;
+    const isGuessed = guess > last || vocabulary.isMadeOf(last, units, length);
+    const result = isGuessed ? guess : vocabulary.idOfUnits(units, 0, length);
     merges[at] = left;
     merges[at + 1] = right;
     merges[at + 2] = result;

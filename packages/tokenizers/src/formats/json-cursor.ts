@@ -1,4 +1,4 @@
-const [QUOTE, BACKSLASH, LETTER_U] = [0x22, 0x5c, 0x75];
+const [QUOTE, BACKSLASH, LETTER_U, COMMA] = [0x22, 0x5c, 0x75, 0x2c];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
 const [SPACE, TAB, LINE_FEED, RETURN] = [0x20, 0x09, 0x0a, 0x0d];
 
@@ -7,91 +7,104 @@ const ESCAPES = new Map(
   [...'"\\/bfnrt'].map((char, i) => [char.charCodeAt(0), '"\\/\b\f\n\r\t'.charCodeAt(i)]),
 );
 
-/** Reads JSON text bit by bit and makes no objects; a method that finds something else says so and is lost then. */
+/** Reads the UTF-8 of JSON bit by bit and makes no objects; a method that finds something else says so and is lost then. */
 export class JsonCursor {
   at = 0;
-  /** Units of the strings that were read since `length` was set to 0. */
+  /** UTF-16 units of the strings that were read since `length` was set to 0. */
   units = new Uint16Array(256);
   length = 0;
 
-  constructor(readonly text: string) {}
+  constructor(readonly bytes: Uint8Array) {}
 
-  /** Skips white space and returns the next unit; NaN at the end. */
+  /** Skips white space and returns the next byte; -1 at the end. */
   peek(): number {
-    const { text } = this;
+    const { bytes } = this;
     let { at } = this;
-    let unit = text.charCodeAt(at);
-    while (unit === SPACE || unit === LINE_FEED || unit === RETURN || unit === TAB)
-      unit = text.charCodeAt(++at);
+    while (at < bytes.length) {
+      const byte = bytes[at] as number;
+      if (byte !== SPACE && byte !== LINE_FEED && byte !== RETURN && byte !== TAB) {
+        this.at = at;
+        return byte;
+      }
+      at++;
+    }
     this.at = at;
-    return unit;
+    return -1;
   }
 
-  /** Takes a unit if it is the next one. */
-  take(unit: number): boolean {
-    if (this.peek() !== unit) return false;
+  /** Takes a byte if it is the next one. */
+  take(byte: number): boolean {
+    if (this.peek() !== byte) return false;
     this.at++;
     return true;
   }
 
-  /** Reads a string behind those that were read before; false if there is none. */
+  /** Reads a string behind those that were read before; false if there is none that is well formed. */
   string(): boolean {
     if (!this.take(QUOTE)) return false;
-    const { text } = this;
-    for (let { at } = this; ; at++) {
-      let unit = text.charCodeAt(at);
-      if (unit === QUOTE) {
+    const { bytes } = this;
+    const end = bytes.length;
+    let { at, length, units } = this;
+    for (; at < end; at++) {
+      const byte = bytes[at] as number;
+      if (byte === QUOTE) {
         this.at = at + 1;
+        this.length = length;
         return true;
       }
-      // Ends at control characters, and at the end of the text, whose unit is NaN.
-      if (!(unit >= SPACE)) return false;
-      if (unit === BACKSLASH) {
-        const letter = text.charCodeAt(++at);
-        unit = letter === LETTER_U ? hexUnit(text, at + 1) : (ESCAPES.get(letter) ?? -1);
+      if (length + 2 > units.length) units = this.grow();
+      if (byte < SPACE) return false;
+      if (byte < 0x80 && byte !== BACKSLASH) {
+        units[length++] = byte;
+      } else {
+        const unit = byte === BACKSLASH ? escapedUnit(bytes, at + 1) : codePointAt(bytes, at);
         if (unit < 0) return false;
-        if (letter === LETTER_U) at += 4;
+        if (byte === BACKSLASH) at += bytes[at + 1] === LETTER_U ? 5 : 1;
+        else at += byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+        if (unit > 0xffff) units[length++] = 0xd800 + ((unit - 0x10000) >> 10);
+        units[length++] = unit > 0xffff ? 0xdc00 | (unit & 0x3ff) : unit;
       }
-      if (this.length === this.units.length) {
-        const grown = new Uint16Array(this.length * 2);
-        grown.set(this.units);
-        this.units = grown;
-      }
-      this.units[this.length++] = unit;
     }
+    return false;
   }
 
   /** Reads a whole number from 0 to 2^31 - 1; -1 if there is none. */
   wholeNumber(): number {
     const first = this.peek();
-    const start = this.at;
+    const { bytes, at: start } = this;
     let value = 0;
-    for (let unit = first; unit >= 0x30 && unit <= 0x39; unit = this.text.charCodeAt(++this.at)) {
-      value = value * 10 + unit - 0x30;
+    let { at } = this;
+    for (; at < bytes.length; at++) {
+      const digit = (bytes[at] as number) - 0x30;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
       if (value > 0x7fffffff) return -1;
     }
-    const isGood = this.at > start && (first !== 0x30 || this.at === start + 1);
-    return isGood && !/[.eE]/.test(this.text.charAt(this.at)) ? value : -1;
+    this.at = at;
+    const behind = bytes[at];
+    const isFraction = behind === 0x2e || behind === 0x65 || behind === 0x45;
+    return at === start || isFraction || (first === 0x30 && at > start + 1) ? -1 : value;
   }
 
   /** Skips a value of any kind without a close look; false if it does not end. */
   skip(): boolean {
-    const { text } = this;
+    const { bytes } = this;
     let depth = 0;
-    for (let unit = this.peek(); !Number.isNaN(unit); unit = text.charCodeAt(++this.at)) {
-      if (unit === QUOTE) {
+    for (this.peek(); this.at < bytes.length; this.at++) {
+      const byte = bytes[this.at] as number;
+      if (byte === QUOTE) {
         if (!this.skipString()) return false;
         if (depth === 0) return true;
         this.at--;
-      } else if (unit === OPEN_OBJECT || unit === OPEN_ARRAY) {
+      } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
         depth++;
-      } else if (unit === CLOSE_OBJECT || unit === CLOSE_ARRAY) {
+      } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
         if (depth === 0) return true;
         if (--depth === 0) {
           this.at++;
           return true;
         }
-      } else if (unit === 0x2c && depth === 0) {
+      } else if (byte === COMMA && depth === 0) {
         return true;
       }
     }
@@ -99,25 +112,49 @@ export class JsonCursor {
   }
 
   private skipString(): boolean {
-    const { text } = this;
+    const { bytes } = this;
     let end = this.at;
     do {
-      end = text.indexOf('"', end + 1);
+      end = bytes.indexOf(QUOTE, end + 1);
       if (end < 0) return false;
-    } while (isEscaped(text, end));
+    } while (isEscaped(bytes, end));
     this.at = end + 1;
     return true;
   }
+
+  private grow(): Uint16Array<ArrayBuffer> {
+    const grown = new Uint16Array(this.units.length * 2);
+    grown.set(this.units);
+    this.units = grown;
+    return grown;
+  }
 }
 
-function isEscaped(text: string, at: number): boolean {
+function isEscaped(bytes: Uint8Array, at: number): boolean {
   let start = at;
-  while (text.charCodeAt(start - 1) === BACKSLASH) start--;
+  while (bytes[start - 1] === BACKSLASH) start--;
   return (at - start) % 2 === 1;
 }
 
-/** Reads four hexadecimal digits; -1 if they are not. */
-function hexUnit(text: string, at: number): number {
-  const digits = text.slice(at, at + 4);
+/** The unit that an escape stands for, whose letter is at `at`; -1 for none. */
+function escapedUnit(bytes: Uint8Array, at: number): number {
+  if (bytes[at] !== LETTER_U) return ESCAPES.get(bytes[at] as number) ?? -1;
+  const digits = String.fromCharCode(...bytes.subarray(at + 1, at + 5));
   return /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) : -1;
+}
+
+/** The character at `at`, whose first byte is above 0x7f; -1 for malformed UTF-8. */
+function codePointAt(bytes: Uint8Array, at: number): number {
+  const first = bytes[at] as number;
+  const length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (first < 0xc2 || first > 0xf4) return -1;
+  let codePoint = first & (0xff >> (length + 1));
+  for (let i = 1; i < length; i++) {
+    const byte = bytes[at + i] ?? 0;
+    if ((byte & 0xc0) !== 0x80) return -1;
+    codePoint = (codePoint << 6) | (byte & 0x3f);
+  }
+  const isOverlong = codePoint < (length === 2 ? 0x80 : length === 3 ? 0x800 : 0x10000);
+  const isSurrogate = (codePoint & 0x1ff800) === 0xd800;
+  return isOverlong || isSurrogate || codePoint > 0x10ffff ? -1 : codePoint;
 }

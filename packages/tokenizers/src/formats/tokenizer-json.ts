@@ -23,14 +23,15 @@ import { isPlainBpe, readModel, writeModel } from "./model-json.js";
  * The file's truncation and padding are kept in `config` and written again; `encode` and `encodeBatch` do them when
  * they are passed as options.
  *
- * @param json  the file's text, or the object parsed from it
+ * @param json  the file's bytes (which load fastest), its text, or the object parsed from it
  * @param options.roles  which tokens are BOS, EOS, padding and unknown (the file does not say)
  * @throws HeddleError "unsupported" naming a component, field or model that Heddle does not know; "format" naming a
  *   field of the wrong form
  */
 export function fromTokenizerJson(json: unknown, options: { readonly roles?: TokenRoles } = {}): Tokenizer {
-  const scanned = typeof json === "string" ? readScanned(json) : null;
-  const file = scanned?.file ?? requireObject(typeof json === "string" ? parse(json) : json, "the file");
+  const isText = typeof json === "string" || json instanceof Uint8Array;
+  const scanned = isText ? readScanned(json) : null;
+  const file = scanned?.file ?? requireObject(isText ? parse(json) : json, "the file");
   refuseUnknownFields(file, "the file", KNOWN_KEYS);
   const truncation = readTruncation(file.truncation);
   const padding = readPadding(file.padding);
@@ -90,9 +91,17 @@ const KNOWN_KEYS = [
   "model",
 ];
 
+/** False if the text holds a lone surrogate, which would not survive as UTF-8 (or if this platform cannot tell). */
+function isWellFormed(text: string & { isWellFormed?(): boolean }): boolean {
+  return text.isWellFormed?.() === true;
+}
+
 /** The quick way for byte-pair models, which have the large files; null: take the usual way, which also finds errors. */
-function readScanned(text: string): { file: Readonly<Record<string, unknown>>; packed: PackedBpe } | null {
-  const scanned = scanBpe(text);
+function readScanned(
+  json: string | Uint8Array,
+): { file: Readonly<Record<string, unknown>>; packed: PackedBpe } | null {
+  if (typeof json === "string" && !isWellFormed(json)) return null;
+  const scanned = scanBpe(typeof json === "string" ? new TextEncoder().encode(json) : json);
   if (scanned === null) return null;
   try {
     const file = requireObject(JSON.parse(scanned.rest), "the file");
@@ -102,7 +111,8 @@ function readScanned(text: string): { file: Readonly<Record<string, unknown>>; p
   }
 }
 
-function parse(text: string): unknown {
+function parse(json: string | Uint8Array): unknown {
+  const text = typeof json === "string" ? json : new TextDecoder().decode(json);
   try {
     return JSON.parse(text);
   } catch (cause) {

@@ -1,0 +1,83 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { goldenJson } from "../../test/golden.js";
+import type { BpeModel } from "../models/bpe.js";
+import { bpeOfPacked } from "../models/packed-bpe.js";
+import { scanBpe } from "./bpe-scan.js";
+import { readModel } from "./model-json.js";
+
+const names = ["bpe_bytelevel", "bpe_split_regex", "bpe_byte_fallback"];
+const settings: Omit<BpeModel, "vocab" | "merges"> = {
+  type: "BPE",
+  unkToken: null,
+  continuingSubwordPrefix: null,
+  endOfWordSuffix: null,
+  fuseUnk: false,
+  byteFallback: false,
+  ignoreMerges: false,
+};
+
+/** What JSON.parse and readModel make of the file; null if they refuse it. */
+function twin(text: string): { rest: unknown; vocab: unknown; merges: unknown } | null {
+  try {
+    const file = JSON.parse(text);
+    const model = readModel(file.model) as BpeModel;
+    return {
+      rest: { ...file, model: { ...file.model, vocab: null, merges: null } },
+      vocab: model.vocab,
+      merges: model.merges,
+    };
+  } catch {
+    return null;
+  }
+}
+
+function scanned(text: string): ReturnType<typeof twin> {
+  const found = scanBpe(new TextEncoder().encode(text));
+  if (found === null) return null;
+  try {
+    const rest = JSON.parse(found.rest);
+    const { vocab, merges } = bpeOfPacked(settings, found.packed);
+    return { rest, vocab, merges };
+  } catch {
+    return null;
+  }
+}
+
+/** Files are UTF-8: half a surrogate pair becomes U+FFFD. */
+const wellFormed = (text: string): string => new TextDecoder().decode(new TextEncoder().encode(text));
+
+/** A small file with all kinds of escapes and white space in it. */
+const small = `{ "version": "1.0", "added_tokens": [{"content": "a \\" ] }"}], "model": {"type":"BPE",
+  "vocab": {"a":0,\t"\\u00e9\\n":1, "\\ud83d\\ude00": 2, "é😀" : 3, "aa": 4, "aaa": 5}, "merges": [["a", "a"], "aa a"], "unk_token": null } }`;
+
+describe("reading byte-pair files without strings", () => {
+  it.each(names)("finds what JSON.parse finds in %s", (name) => {
+    const file = goldenJson<object>(`hf/${name}/tokenizer.json.gz`);
+    for (const text of [JSON.stringify(file), JSON.stringify(file, null, 2)]) {
+      expect(scanned(text)).not.toBeNull();
+      expect(scanned(text)).toEqual(twin(text));
+    }
+  });
+
+  it("reads escapes and both ways to write a merge", () => {
+    expect(scanned(small)).toEqual(twin(small));
+    expect(scanned(small)?.vocab).toEqual(Object.entries(JSON.parse(small).model.vocab));
+  });
+
+  it("finds the same or nothing in damaged files", () => {
+    const damage = fc.record({
+      at: fc.nat(small.length),
+      cut: fc.nat(3),
+      put: fc.oneof(fc.constantFrom(...'"\\{}[],: 0129.e\n\ud800é'), fc.string({ maxLength: 2 })),
+    });
+    fc.assert(
+      fc.property(damage, ({ at, cut, put }) => {
+        const text = wellFormed(small.slice(0, at) + put + small.slice(at + cut));
+        const found = scanned(text);
+        if (found !== null) expect(found).toEqual(twin(text));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+});
