@@ -57,10 +57,17 @@ export function createVocabulary(pairs: Iterable<readonly [string, number]>): Vo
   return new HashedVocabulary(packed, strings);
 }
 
-/** Builds a vocabulary from packed tokens with good ids and takes the arrays over; null if two tokens are equal. */
+/** Builds a vocabulary from packed tokens with good ids and takes the arrays over; null if two tokens or ids are equal. */
 export function vocabularyOf(packed: PackedTokens): Vocabulary | null {
   const vocabulary = new HashedVocabulary(packed, []);
-  return vocabulary.hasEqualTokens ? null : vocabulary;
+  return vocabulary.hasEqualTokens || hasEqualIds(packed.ids, vocabulary.idLimit) ? null : vocabulary;
+}
+
+function hasEqualIds(ids: Int32Array, idLimit: number): boolean {
+  if (idLimit > ids.length * 4 + 1024) return new Set(ids).size < ids.length;
+  const isTaken = new Uint8Array(idLimit);
+  for (const id of ids) isTaken[id] = 1;
+  return isTaken.reduce((sum, taken) => sum + taken, 0) < ids.length;
 }
 
 /** Collects tokens as units. */

@@ -2,21 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.js";
 import type { BpeModel } from "../models/bpe.js";
-import { bpeOfPacked } from "../models/packed-bpe.js";
 import { scanBpe } from "./bpe-scan.js";
 import { readModel } from "./model-json.js";
 
 const names = ["bpe_bytelevel", "bpe_split_regex", "bpe_byte_fallback"];
-const settings: Omit<BpeModel, "vocab" | "merges"> = {
-  type: "BPE",
-  unkToken: null,
-  continuingSubwordPrefix: null,
-  endOfWordSuffix: null,
-  fuseUnk: false,
-  byteFallback: false,
-  ignoreMerges: false,
-};
-
 /** What JSON.parse and readModel make of the file; null if they refuse it. */
 function twin(text: string): { rest: unknown; vocab: unknown; merges: unknown } | null {
   try {
@@ -37,7 +26,7 @@ function scanned(text: string): ReturnType<typeof twin> {
   if (found === null) return null;
   try {
     const rest = JSON.parse(found.rest);
-    const { vocab, merges } = bpeOfPacked(settings, found.packed);
+    const { vocab, merges } = readModel(rest.model, found.packed) as BpeModel;
     return { rest, vocab, merges };
   } catch {
     return null;
