@@ -3,7 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { HeddleError } from "@heddle/tensor";
 import { loadTokenizer, type Tokenizer } from "@heddle/tokenizers";
 
-/** Loads a tokenizer from a model directory, or from a tokenizer.json or SentencePiece model under any name. */
+/**
+ * Loads a tokenizer from a model directory, from tekken.json or vocab.txt, or from a tokenizer.json or SentencePiece model
+ * under any name.
+ */
 export async function openTokenizer(path: string): Promise<Tokenizer> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) {
@@ -13,7 +16,10 @@ export async function openTokenizer(path: string): Promise<Tokenizer> {
   if (found.isDirectory()) return loadTokenizer(await filesIn(path));
   const settings = await readOptional(join(dirname(path), "tokenizer_config.json"));
   const config = settings === undefined ? {} : { "tokenizer_config.json": settings.toString("utf8") };
-  if (basename(path).endsWith(".json"))
+  const name = basename(path);
+  if (name === "tekken.json" || name === "vocab.txt")
+    return loadTokenizer({ ...config, [name]: await readFile(path, "utf8") });
+  if (name.endsWith(".json"))
     return loadTokenizer({ ...config, "tokenizer.json": await readFile(path, "utf8") });
   return loadTokenizer({ ...config, "tokenizer.model": new Uint8Array(await readFile(path)) });
 }
@@ -24,6 +30,10 @@ async function filesIn(directory: string) {
   return {
     "tokenizer.json": await text("tokenizer.json"),
     "tokenizer_config.json": await text("tokenizer_config.json"),
+    "vocab.json": await text("vocab.json"),
+    "merges.txt": await text("merges.txt"),
+    "vocab.txt": await text("vocab.txt"),
+    "tekken.json": await text("tekken.json"),
     ...(model === undefined ? {} : { "tokenizer.model": new Uint8Array(model) }),
   };
 }

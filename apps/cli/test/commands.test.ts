@@ -196,6 +196,18 @@ describe("tokenize", () => {
     expect(offsets.at(-1)).toEqual([11, 12]);
   });
 
+  test("colours, for people", async () => {
+    const tokenizer = ["tokenize", "--tokenizer", path("run", "model"), "--color"];
+    const { code, out } = await run(tokenizer, "the cat\n");
+    const [text, summary, ids] = out.split("\n");
+    expect([code, text?.split("\u001b[48;5;").length]).toEqual([
+      0,
+      Number(/\d+(?= tokens)/.exec(summary ?? "")) + 1,
+    ]);
+    expect(ids).toMatch(/0( \d+)+/);
+    expect((await run([...tokenizer, "--decode"], "[1]\n")).code).not.toBe(0);
+  });
+
   test("a reader that has seen enough ends the command quietly", async () => {
     const { child, finished } = cli().start(["tokenize", "--tokenizer", path("run", "model")]);
     child.stdout?.once("data", () => child.stdout?.destroy());

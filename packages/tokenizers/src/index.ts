@@ -1,5 +1,6 @@
 export type { AddedToken } from "./added-tokens.js";
 export { type ByteTokenizerOptions, createByteTokenizer } from "./byte-tokenizer.js";
+export { type ColorTokensOptions, colorTokens } from "./color-tokens.js";
 export { normalizeText, preTokenizeText, type Word } from "./components.js";
 export {
   type CompressBytesOptions,
@@ -41,6 +42,7 @@ export type { Normalizer } from "./normalizers/normalizer.js";
 export type { Padding } from "./padding.js";
 export type { PostProcessor } from "./post-processors/post-processor.js";
 export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+export { spanTokens, type TokenSpan } from "./token-spans.js";
 export {
   createSamplingTokenizer,
   createTokenizer,

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { HeddleError } from "@heddle/tensor";
-import type { Tokenizer } from "@heddle/tokenizers";
+import { colorTokens, type Tokenizer } from "@heddle/tokenizers";
 import { type Command, Option } from "commander";
 import { linesOf, type Terminal } from "../terminal.js";
 import { openTokenizer } from "../tokenizer-files.js";
@@ -8,6 +8,7 @@ import { openTokenizer } from "../tokenizer-files.js";
 interface TokenizeOptions {
   readonly tokenizer: string;
   readonly decode?: boolean;
+  readonly color?: boolean;
   readonly input?: string;
   readonly jsonl?: boolean;
   readonly specialTokens: boolean;
@@ -23,9 +24,15 @@ export function addTokenize(program: Command, terminal: Terminal): void {
     )
     .requiredOption(
       "--tokenizer <path>",
-      "tokenizer.json, SentencePiece .model, or a directory that holds one",
+      "tokenizer.json, SentencePiece .model, tekken.json, vocab.txt, or a directory that holds one",
     )
     .option("--decode", "read JSON arrays of ids, one a line, and print their texts")
+    .addOption(
+      new Option(
+        "--color",
+        "show each line with its tokens on coloured grounds, their number and ids, instead of JSON",
+      ).conflicts(["decode", "json"]),
+    )
     .option("--input <file>", "read from a file instead of stdin")
     .option("--jsonl", "lines are JSON strings, so that texts may hold line breaks")
     .option("--no-special-tokens", "leave out the tokens that the tokenizer adds, such as BOS")
@@ -42,19 +49,22 @@ export function addTokenize(program: Command, terminal: Terminal): void {
       let number = 0;
       for await (const line of linesOf(chunks)) {
         number++;
-        const result = options.decode
-          ? decodeLine(tokenizer, line, { number, ...options })
-          : encodeLine(tokenizer, line, { number, ...options });
-        await terminal.print(`${JSON.stringify(result)}\n`);
+        await terminal.print(`${tokenizeLine(tokenizer, line, { number, ...options })}\n`);
       }
     });
 }
 
 type LineOptions = TokenizeOptions & { readonly number: number };
 
-function encodeLine(tokenizer: Tokenizer, line: string, options: LineOptions) {
+function tokenizeLine(tokenizer: Tokenizer, line: string, options: LineOptions): string {
+  if (options.decode) return JSON.stringify(decodeLine(tokenizer, line, options));
   const text = options.jsonl ? parseLine(line, options.number, "a JSON string") : line;
   if (typeof text !== "string") throw badLine(options.number, "a JSON string", line);
+  if (!options.color) return JSON.stringify(encodeText(tokenizer, text, options));
+  return colorTokens(text, tokenizer.encode(text, { addSpecialTokens: options.specialTokens }));
+}
+
+function encodeText(tokenizer: Tokenizer, text: string, options: LineOptions) {
   const { ids, tokens, offsets } = tokenizer.encode(text, { addSpecialTokens: options.specialTokens });
   return {
     ids: [...ids],
