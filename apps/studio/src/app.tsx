@@ -1,9 +1,11 @@
-import { useState } from "preact/hooks";
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { ChatView } from "./chat-view.js";
 import type { Client, ModelInfo } from "./client.js";
 import { CompletionView } from "./completion-view.js";
-import { useConnection } from "./connection.js";
+import { type Connection, useConnection } from "./connection.js";
 import { EnginePanel } from "./engine-panel.js";
+import { type Place, places, usePlace } from "./place.js";
 import { initialSampling, requestFields } from "./sampling.js";
 import { SamplingPanel } from "./sampling-panel.js";
 import { Switch } from "./switch.js";
@@ -11,30 +13,58 @@ import { Switch } from "./switch.js";
 /** The whole page. */
 export function App() {
   const { connection, useKey, retry } = useConnection();
+  const place = usePlace();
   return (
     <>
       <a class="skip-link" href="#main">
-        Skip to the playground
+        Skip to the {place === "tokenizers" ? "tokenizers" : "playground"}
       </a>
-      <Header model={connection.state === "ready" ? connection.model : undefined} />
+      <Header model={connection.state === "ready" ? connection.model : undefined} place={place} />
       <main id="main" tabIndex={-1}>
-        {connection.state === "connecting" && <p class="notice">Reaching the server …</p>}
-        {connection.state === "needsKey" && <KeyForm wasWrong={connection.wasWrong} onKey={useKey} />}
-        {connection.state === "failed" && (
-          <div class="notice" role="alert">
-            <p>The server does not answer: {connection.message}</p>
-            <button type="button" onClick={retry}>
-              Try again
-            </button>
-          </div>
+        {place === "tokenizers" ? (
+          <TokenizerPlace />
+        ) : (
+          <PlaygroundPlace connection={connection} onKey={useKey} onRetry={retry} />
         )}
-        {connection.state === "ready" && <Playground client={connection.client} model={connection.model} />}
       </main>
     </>
   );
 }
 
-function Header({ model }: { model: ModelInfo | undefined }) {
+function PlaygroundPlace({ connection, onKey, onRetry }: PlaygroundPlaceProps) {
+  return (
+    <>
+      {connection.state === "connecting" && <p class="notice">Reaching the server …</p>}
+      {connection.state === "needsKey" && <KeyForm wasWrong={connection.wasWrong} onKey={onKey} />}
+      {connection.state === "failed" && (
+        <div class="notice" role="alert">
+          <p>The server does not answer: {connection.message}</p>
+          <button type="button" onClick={onRetry}>
+            Try again
+          </button>
+        </div>
+      )}
+      {connection.state === "ready" && <Playground client={connection.client} model={connection.model} />}
+    </>
+  );
+}
+
+interface PlaygroundPlaceProps {
+  readonly connection: Connection;
+  readonly onKey: (key: string) => void;
+  readonly onRetry: () => void;
+}
+
+/** The bench for tokenizers, which is fetched when it is first wanted. */
+function TokenizerPlace() {
+  const [Page, setPage] = useState<ComponentType>();
+  useEffect(() => {
+    void import("./tokenizers/tokenizer-page.js").then(({ TokenizerPage }) => setPage(() => TokenizerPage));
+  }, []);
+  return Page === undefined ? <p class="notice">Setting up …</p> : <Page />;
+}
+
+function Header({ model, place }: { model: ModelInfo | undefined; place: Place }) {
   const facts = Object.entries(model?.facts ?? {}).map(([name, value]) => `${name} ${value}`);
   return (
     <header class="top">
@@ -42,7 +72,14 @@ function Header({ model }: { model: ModelInfo | undefined }) {
         <Mark />
         Heddle <span>Studio</span>
       </h1>
-      {model !== undefined && (
+      <nav class="places" aria-label="Places">
+        {places.map(({ name, text }) => (
+          <a key={name} href={`#${name}`} aria-current={name === place ? "page" : undefined}>
+            {text}
+          </a>
+        ))}
+      </nav>
+      {model !== undefined && place === "playground" && (
         <p class="model">
           <strong>{model.id}</strong>
           <span>{[...facts, `context ${model.maxSeqLen.toLocaleString("en")}`].join(", ")}</span>

@@ -1,5 +1,6 @@
 import { useRef, useState } from "preact/hooks";
 import type { GeneratedToken } from "./client.js";
+import { nextIndex } from "./roving-index.js";
 import { type CardPlace, describeToken, TokenCard } from "./token-card.js";
 import { probabilityOf, visibleToken } from "./token-format.js";
 
@@ -82,26 +83,6 @@ interface TokenTextProps {
   readonly tokens: readonly GeneratedToken[];
   readonly view: TokenView;
   readonly label: string;
-}
-
-/** Where a key moves to, or undefined for other keys. */
-function nextIndex(key: string, index: number | undefined, count: number): number | undefined {
-  if (count === 0) return undefined;
-  const within = (next: number): number => Math.min(count - 1, Math.max(0, next));
-  switch (key) {
-    case "ArrowRight":
-    case "ArrowDown":
-      return within((index ?? -1) + 1);
-    case "ArrowLeft":
-    case "ArrowUp":
-      return within((index ?? count) - 1);
-    case "Home":
-      return 0;
-    case "End":
-      return count - 1;
-    default:
-      return undefined;
-  }
 }
 
 interface TokenProps {

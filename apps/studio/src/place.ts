@@ -1,0 +1,24 @@
+import { useEffect, useState } from "preact/hooks";
+
+/** What the page can show. */
+export type Place = "playground" | "tokenizers";
+
+export const places = [
+  { name: "playground", text: "Playground" },
+  { name: "tokenizers", text: "Tokenizers" },
+] as const;
+
+/** The place that the address names behind its `#`. */
+export function usePlace(): Place {
+  const [place, setPlace] = useState(readPlace);
+  useEffect(() => {
+    const follow = (): void => setPlace(readPlace());
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  return place;
+}
+
+function readPlace(): Place {
+  return location.hash === "#tokenizers" ? "tokenizers" : "playground";
+}
