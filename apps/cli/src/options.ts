@@ -1,11 +1,16 @@
 import { readFileSync } from "node:fs";
+import { dawnToggles, webgpu } from "@heddle/gpu";
 import { cpu, type Device, reference } from "@heddle/tensor";
 import { type Command, InvalidArgumentError, Option } from "commander";
 
+/** Where a command can compute. */
+export const deviceNames = ["cpu", "webgpu", "reference"] as const;
+
 /** Options of every command that computes. */
 export interface DeviceOptions {
-  readonly device: "cpu" | "reference";
+  readonly device: (typeof deviceNames)[number];
   readonly threads?: number;
+  readonly dawnToggles?: keyof typeof dawnToggles;
 }
 
 /** Options of every command with results for machines and long work. */
@@ -16,8 +21,14 @@ export interface OutputOptions {
 
 export function addDeviceOptions(command: Command): Command {
   return command
-    .addOption(new Option("--device <name>", "where to compute").choices(["cpu", "reference"]).default("cpu"))
-    .option("--threads <n>", "threads of the cpu device (default: every core, at most 16)", parseCount);
+    .addOption(new Option("--device <name>", "where to compute").choices(deviceNames).default("cpu"))
+    .option("--threads <n>", "threads of the cpu device (default: every core, at most 16)", parseCount)
+    .addOption(
+      new Option(
+        "--dawn-toggles <set>",
+        "of the webgpu device: half = f16 and subgroup matrices on NVIDIA, fast = without bounds checks, too",
+      ).choices(Object.keys(dawnToggles)),
+    );
 }
 
 export function addOutputOptions(command: Command): Command {
@@ -27,10 +38,13 @@ export function addOutputOptions(command: Command): Command {
 }
 
 /** Makes the device that the options name; the caller disposes it. */
-export function createDevice({ device, threads }: DeviceOptions): Device {
+export async function createDevice(options: DeviceOptions): Promise<Device> {
+  const { device, threads } = options;
   switch (device) {
     case "cpu":
       return cpu(threads === undefined ? {} : { threads });
+    case "webgpu":
+      return webgpu(options.dawnToggles === undefined ? {} : { toggles: dawnToggles[options.dawnToggles] });
     case "reference":
       return reference();
     default:

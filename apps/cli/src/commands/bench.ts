@@ -50,7 +50,7 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option("--batch <n>", "sequences that are decoded or trained on at the same time", parseCount, 1)
     .option("--context <n>", "tokens of the prompt, and of a training row", parseCount, 128);
   addOutputOptions(addDeviceOptions(command)).action(async (options: BenchOptions) => {
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const model = await openBenchModel(options, device);
       const report = {

@@ -1,4 +1,5 @@
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { webgpu } from "@heddle/gpu";
 import { type CpuDevice, cpu } from "@heddle/tensor";
 import type { Command } from "commander";
 import { readVersion } from "../options.js";
@@ -21,7 +22,15 @@ interface Diagnosis {
         readonly threads: number;
       }
     | { readonly error: string };
-  readonly gpu: { readonly adapters: "unknown" | readonly string[]; readonly note: string };
+  readonly webgpuDevice:
+    | {
+        readonly adapter: string;
+        readonly maxTensorBytes: number;
+        readonly f16: boolean;
+        readonly subgroups: boolean;
+        readonly subgroupMatrices: boolean;
+      }
+    | { readonly error: string };
 }
 
 export function addDoctor(program: Command, terminal: Terminal): void {
@@ -30,12 +39,12 @@ export function addDoctor(program: Command, terminal: Terminal): void {
     .description("Tell what this machine offers: processor, memory, SIMD level, threads.")
     .option("--json", "print results as JSON")
     .action(async ({ json }: { readonly json?: boolean }) => {
-      const diagnosis = examine();
+      const diagnosis = await examine();
       await terminal.print(json ? `${JSON.stringify(diagnosis)}\n` : describe(diagnosis));
     });
 }
 
-function examine(): Diagnosis {
+async function examine(): Promise<Diagnosis> {
   return {
     heddle: readVersion(),
     node: process.version,
@@ -44,10 +53,7 @@ function examine(): Diagnosis {
     cores: availableParallelism(),
     memory: { totalBytes: totalmem(), freeBytes: freemem() },
     cpuDevice: examineCpu(),
-    gpu: {
-      adapters: "unknown",
-      note: "this release computes on the CPU only and does not look for GPU adapters",
-    },
+    webgpuDevice: await examineWebGpu(),
   };
 }
 
@@ -65,10 +71,30 @@ function examineCpu(): Diagnosis["cpuDevice"] {
   }
 }
 
+async function examineWebGpu(): Promise<Diagnosis["webgpuDevice"]> {
+  try {
+    const device = await webgpu();
+    const { f16, subgroups, subgroupMatrices } = device.features;
+    const { vendor, architecture, description } = device.adapter;
+    const found = {
+      adapter: [vendor, architecture, description].filter((part) => part !== "").join(", "),
+      maxTensorBytes: device.limits.maxBufferBytes,
+      f16,
+      subgroups: subgroups !== undefined,
+      subgroupMatrices: subgroupMatrices.length > 0,
+    };
+    device.dispose();
+    return found;
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 function describe(found: Diagnosis): string {
   const yes = (value: boolean) => (value ? "yes" : "no");
   const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const device = found.cpuDevice;
+  const gpu = found.webgpuDevice;
   const rows: [string, string][] = [
     ["heddle", found.heddle],
     ["Node", `${found.node} on ${found.platform}`],
@@ -83,7 +109,15 @@ function describe(found: Diagnosis): string {
           ["shared memory", yes(device.sharedMemory)],
           ["threads", String(device.threads)],
         ] satisfies [string, string][])),
-    ["GPU adapters", `${found.gpu.adapters} (${found.gpu.note})`],
+    ...("error" in gpu
+      ? ([["webgpu device", `unusable: ${gpu.error}`]] satisfies [string, string][])
+      : ([
+          ["webgpu device", gpu.adapter],
+          ["largest tensor", gib(gpu.maxTensorBytes)],
+          ["f16 arithmetic", yes(gpu.f16)],
+          ["subgroups", yes(gpu.subgroups)],
+          ["their matrices", yes(gpu.subgroupMatrices)],
+        ] satisfies [string, string][])),
   ];
   return rows.map(([name, value]) => `${`${name}:`.padEnd(17)}${value}\n`).join("");
 }

@@ -44,7 +44,7 @@ export function addEval(program: Command, terminal: Terminal): void {
     .option("--rows <n>", "windows that run together", parseCount, 8)
     .option("--max-tokens <n>", "use only so many tokens of the text", parseCount);
   addOutputOptions(addDeviceOptions(command)).action(async (options: EvalOptions) => {
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const { model } = await openNamedModel(options.model, device);
       const summary = await evaluate(model, options, terminal);

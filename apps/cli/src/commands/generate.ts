@@ -46,7 +46,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option("--ignore-eos", "go on after end-of-text tokens")
     .option("--json", 'print one JSON object {"text","ids","finishReason",..} at the end');
   addDeviceOptions(command).action(async (options: GenerateCommandOptions) => {
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const model = await openAnyNamedModel(options.model, device);
       await stream(model, options, terminal);

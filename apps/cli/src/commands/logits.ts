@@ -27,7 +27,7 @@ export function addLogits(program: Command, terminal: Terminal): void {
     .option("--out <file>", 'write a safetensors file with the tensor "logits" instead of printing')
     .option("--json", "accepted for uniformity: output is always JSON");
   addDeviceOptions(command).action(async (options: LogitsOptions) => {
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const model = await openAnyModel(options.model, { device });
       checkIds(options.ids, model.config.vocabSize);

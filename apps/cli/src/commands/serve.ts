@@ -53,7 +53,7 @@ export function addServe(program: Command, terminal: Terminal): void {
 
 async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
   const startedAt = performance.now();
-  const device = createDevice(options);
+  const device = await createDevice(options);
   try {
     const { model: loaded, name } = await openNamedModel(options.model, device);
     const weightsSeconds = (performance.now() - startedAt) / 1000;

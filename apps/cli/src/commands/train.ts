@@ -1,5 +1,12 @@
 import { type Command, Option } from "commander";
-import { addOutputOptions, collect, createDevice, type OutputOptions, parseCount } from "../options.js";
+import {
+  addOutputOptions,
+  collect,
+  createDevice,
+  deviceNames,
+  type OutputOptions,
+  parseCount,
+} from "../options.js";
 import { createProgress, type Progress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
 import { type ConfigOverrides, type ResolvedConfig, readTrainingConfig } from "../training/read-config.js";
@@ -25,12 +32,12 @@ export function addTrain(program: Command, terminal: Terminal): void {
     )
     .option("--output <directory>", "folder of the run, instead of output")
     .option("--steps <n>", "instead of steps", parseCount)
-    .addOption(new Option("--device <name>", "instead of device").choices(["cpu", "reference"]))
+    .addOption(new Option("--device <name>", "instead of device").choices(deviceNames))
     .option("--threads <n>", "instead of threads", parseCount)
     .option("--resume", "go on from the newest checkpoint in the output folder");
   addOutputOptions(command).action(async (options: TrainCommandOptions) => {
     const config = await readTrainingConfig(options.config, options);
-    const device = createDevice(config);
+    const device = await createDevice(config);
     const view = options.json
       ? createJsonView(terminal)
       : createBarView(terminal, config, options.progress ?? false);

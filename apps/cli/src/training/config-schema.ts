@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { deviceNames } from "../options.js";
 
 const count = z.number().int().min(1);
 const whole = z.number().int().min(0);
@@ -96,7 +97,7 @@ const newTokenizer = z.strictObject({
 /** What a training configuration may say. Paths are relative to the file. */
 export const trainingConfigSchema = z.strictObject({
   output: z.string().min(1).optional(),
-  device: z.enum(["cpu", "reference"]).default("cpu"),
+  device: z.enum(deviceNames).default("cpu"),
   threads: count.optional(),
   seed: whole.default(0),
   text: z.strictObject({

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { HeddleError } from "@heddle/tensor";
 import JSON5 from "json5";
 import type { z } from "zod";
+import type { DeviceOptions } from "../options.js";
 import { type TrainingConfig, trainingConfigSchema } from "./config-schema.js";
 import { knownKeys, nearestKey } from "./nearest-key.js";
 
@@ -12,7 +13,7 @@ export interface ConfigOverrides {
   readonly heldOut?: readonly string[];
   readonly output?: string;
   readonly steps?: number;
-  readonly device?: "cpu" | "reference";
+  readonly device?: DeviceOptions["device"];
   readonly threads?: number;
 }
 
