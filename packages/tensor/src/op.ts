@@ -32,6 +32,8 @@ export interface OpSpec<Params = unknown> {
   infer(inputs: readonly TensorType[], params: Params): readonly TensorType[];
   /** Plain loops over numbers: defines a primitive op. Outputs arrive zero-filled. */
   evaluate?(inputs: readonly HostArray[], outputs: readonly HostArray[], params: Params): void;
+  /** What runs `evaluate`, for ops that hand it to somebody else; default "javascript". */
+  readonly evaluatesOn?: string;
   /** Elementwise ops: the program that devices turn into a kernel and the compiler joins with its neighbours. */
   expression?(inputs: readonly TensorType[], params: Params): Expression;
   /** Ops that only move data. */

@@ -20,5 +20,5 @@ export function lowerCall(call: OpCall, features: CpuFeatures): CpuKernel | unde
     };
   }
   if (op.reference !== undefined || op.evaluate === undefined) return undefined;
-  return { kind: "host", executedOn: "javascript", name: op.name, call };
+  return { kind: "host", executedOn: op.evaluatesOn ?? "javascript", name: op.name, call };
 }

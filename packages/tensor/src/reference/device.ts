@@ -64,7 +64,11 @@ export function reference(): Device {
     readSync,
     lower: (call) =>
       call.op.evaluate
-        ? ({ name: call.op.name, executedOn: "javascript", call } satisfies ReferenceKernel)
+        ? ({
+            name: call.op.name,
+            executedOn: call.op.evaluatesOn ?? "javascript",
+            call,
+          } satisfies ReferenceKernel)
         : undefined,
     launch: (kernel, buffers) => run(kernel as ReferenceKernel, buffers),
     plan: (program) => planOf(device, program),
