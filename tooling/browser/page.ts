@@ -19,11 +19,14 @@ export interface BrowserPage {
  * root, works: `await page.evaluate(async () => { const { ones } = await window.load("@heddle/tensor"); ... })`.
  *
  * @param options.isIsolated  cross-origin isolated, so that it has SharedArrayBuffer and threads; default true
+ * @param options.hasWebGpu   with Chromium's software adapter for WebGPU; default false
  */
 export async function openSourcePage({
   isIsolated = true,
+  hasWebGpu = false,
 }: {
   isIsolated?: boolean;
+  hasWebGpu?: boolean;
 } = {}): Promise<BrowserPage> {
   const headers = isIsolated ? isolation : {};
   const server = await createServer({
@@ -40,7 +43,7 @@ export async function openSourcePage({
     response.writeHead(200, { "Content-Type": "text/html", ...headers }).end(blankPage);
   });
   await server.listen();
-  const browser = await launchChromium();
+  const browser = await launchChromium({ args: hasWebGpu ? softwareAdapter : [] });
   const page = await browser.newPage();
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
@@ -53,6 +56,8 @@ export async function openSourcePage({
   };
   return { page, errors, [Symbol.asyncDispose]: close };
 }
+
+const softwareAdapter = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 
 const isolation = {
   "Cross-Origin-Opener-Policy": "same-origin",

@@ -44,7 +44,10 @@ describe("bad usage ends with 2, says what is wrong, and prints no results", () 
     [["generate", "--model", "x"], "required option '--prompt <text>' not specified"],
     [["generate", "--model", "x", "--prompt", "y", "--max-tokens", "-1"], "whole number >= 0"],
     [["generate", "--model", "x", "--prompt", "y", "--temperature", "warm"], "It must be a number"],
-    [["generate", "--model", "x", "--prompt", "y", "--device", "tpu"], "Allowed choices are cpu, reference"],
+    [
+      ["generate", "--model", "x", "--prompt", "y", "--device", "tpu"],
+      "Allowed choices are cpu, webgpu, reference",
+    ],
     [["serve", "--port", "99999"], "port from 0 to 65535"],
     [["train", "--config", "x", "--confg", "y"], "unknown option '--confg'"],
     [["eval", "--model", "x"], "required option '--text <file>' not specified"],

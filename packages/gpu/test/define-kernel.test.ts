@@ -116,9 +116,17 @@ test("calls are checked", async () => {
   });
   const device = cpu({ threads: 1 });
   const x = tensor(device, [1, 2]);
-  expect(() => same(x)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: same: a tensor or number for each parameter (x, b) is needed, at least one of them a tensor; got (tensor). Check the call.]`);
-  expect(() => same(x.cast("i32"), 1)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: same: gpu.js computes in f32; got i32[2]. Convert with \`.cast("f32")\`.]`);
-  expect(() => same(x.reshape([1, 1, 1, 2]), 1)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: same: gpu.js knows at most three axes; got [1, 1, 1, 2]. Reshape, or define the kernel with \`flat: true\`.]`);
-  expect(await messageOf({ source: "function (x) { return x[0]; }", loops: 3 })).toMatchInlineSnapshot(`"defineKernel: options are name, source, output, flat, constants, vjp, gpuJs, mode, settings; got loops. Put gpu.js's own settings into \`settings\`."`);
+  expect(() => same(x)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: same: a tensor or number for each parameter (x, b) is needed, at least one of them a tensor; got (tensor). Check the call.]`,
+  );
+  expect(() => same(x.cast("i32"), 1)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: same: gpu.js computes in f32; got i32[2]. Convert with \`.cast("f32")\`.]`,
+  );
+  expect(() => same(x.reshape([1, 1, 1, 2]), 1)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: same: gpu.js knows at most three axes; got [1, 1, 1, 2]. Reshape, or define the kernel with \`flat: true\`.]`,
+  );
+  expect(await messageOf({ source: "function (x) { return x[0]; }", loops: 3 })).toMatchInlineSnapshot(
+    `"defineKernel: options are name, source, output, flat, constants, vjp, gpuJs, mode, settings; got loops. Put gpu.js's own settings into \`settings\`."`,
+  );
   device.dispose();
 });

@@ -8,7 +8,7 @@ import {
   type TensorType,
 } from "@heddle/tensor";
 import { lintKernel } from "./lint-kernel.js";
-import { type GpuJsKernel, type GpuJsModule, type GpuJsTranslator, loadGpuJs } from "./module.js";
+import { type GpuJsKernel, type GpuJsModule, type GpuJsTranslator, loadGpuJs, modeOf } from "./module.js";
 import { type KernelSource, kernelStep, translateKernel } from "./translate-kernel.js";
 
 /** `this` inside a kernel. */
@@ -133,7 +133,7 @@ interface HostCall extends KernelParams {
 
 /** Runs a kernel by gpu.js itself, one of its kernels for each shape of result. */
 function hostRunner(
-  { GPU, Input }: GpuJsModule,
+  gpuJs: GpuJsModule,
   kernel: {
     readonly name: string;
     readonly source: string;
@@ -141,6 +141,7 @@ function hostRunner(
     readonly mode: string | undefined;
   },
 ): { readonly mode: string; run(inputs: readonly HostArray[], output: HostArray, call: HostCall): void } {
+  const { GPU, Input } = gpuJs;
   const instance = new GPU(kernel.mode === undefined ? {} : { mode: kernel.mode });
   const kernels = new Map<string, GpuJsKernel>();
   const prepare = (size: readonly number[], key: string): GpuJsKernel => {
@@ -155,7 +156,7 @@ function hostRunner(
     return made;
   };
   return {
-    mode: instance.mode,
+    mode: modeOf(gpuJs, instance),
     run(inputs, output, { numbers, isTensor, seen }) {
       if (output.data.length === 0) return;
       const size = [...seen(output.shape)].reverse();

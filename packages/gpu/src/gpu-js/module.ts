@@ -11,8 +11,8 @@ export interface GpuJsKernel {
 }
 
 export interface GpuJsInstance {
-  /** "webgl2", "webgl", "webasm", "cpu", ...: what an automatic choice came to. */
-  readonly mode: string;
+  /** The class of kernels that an automatic choice came to. Its mode is "webasm", "cpu", or "gpu" for every kind of WebGL. */
+  readonly Kernel: { readonly mode: string };
   createKernel(source: string, settings: object): GpuJsKernel;
 }
 
@@ -40,7 +40,17 @@ export interface GpuJsTranslator {
 export interface GpuJsModule {
   readonly GPU: new (settings: object) => GpuJsInstance;
   readonly Input: new (value: Float32Array, size: readonly number[]) => GpuJsInput;
+  readonly WebGLKernel: object;
+  readonly WebGL2Kernel: object;
+  readonly HeadlessGLKernel: object;
   readonly WebGPUKernel: new (source: string, settings: object) => GpuJsTranslator;
+}
+
+/** What an instance runs its kernels by: "webgl2", "webgl", "headlessgl", "webasm" or "cpu". */
+export function modeOf(gpuJs: GpuJsModule, { Kernel }: GpuJsInstance): string {
+  if (Kernel === gpuJs.WebGL2Kernel) return "webgl2";
+  if (Kernel === gpuJs.WebGLKernel) return "webgl";
+  return Kernel === gpuJs.HeadlessGLKernel ? "headlessgl" : Kernel.mode;
 }
 
 /** Loads gpu.js where the caller did not hand it over. */
