@@ -12,6 +12,7 @@ import {
   tensor,
 } from "@heddle/tensor";
 import { rotaryWasm } from "./kernels/rotary.wasm.js";
+import { rotaryWgsl } from "./kernels/rotary.wgsl.js";
 import { type RopeFrequencies, ropeFrequencies } from "./rope-frequencies.js";
 import type { RotaryLayout, RotaryParams } from "./rotary-params.js";
 
@@ -60,7 +61,7 @@ const rotaryOp: Op<RotaryParams> = defineOp({
     grad === undefined
       ? [undefined]
       : [rotaryOp.call([grad, ...positions], { ...params, isInverse: !params.isInverse }), undefined],
-  kernels: { wasm: rotaryWasm },
+  kernels: { wasm: rotaryWasm, wgsl: rotaryWgsl },
 });
 
 function checkInput(x: TensorType): void {

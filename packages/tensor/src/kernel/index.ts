@@ -38,7 +38,7 @@ export type {
   WgslStep,
 } from "../wgsl/kernel.js";
 export type { WgslKernelFactory } from "../wgsl/kernel-factory.js";
-export { groupJoin } from "../wgsl/kernels/cross-entropy.js";
+export { groupJoin } from "../wgsl/kernels/group-join.js";
 export { lowerWgsl } from "../wgsl/lower.js";
 export {
   type BufferUse,

@@ -4,6 +4,7 @@ import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { layerNormGradWgsl, layerNormWgsl, rmsNormGradWgsl, rmsNormWgsl } from "../wgsl/kernels/rows.js";
 import { rowShapeOf } from "./kernel-shapes.js";
 
 function checkAffine(caller: string, inputs: readonly TensorType[]): TensorType[] {
@@ -51,6 +52,7 @@ export const rmsNormOp: Op<RmsNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && rmsNormKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [x], params }) => x && rmsNormWgsl(x, params),
   },
 });
 
@@ -74,6 +76,7 @@ export const rmsNormGradOp: Op<RmsNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && rmsNormGradKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [x], params }) => x && rmsNormGradWgsl(x, params),
   },
 });
 
@@ -110,6 +113,7 @@ export const layerNormOp: Op<LayerNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && layerNormKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [x], params }) => x && layerNormWgsl(x, params),
   },
 });
 
@@ -147,6 +151,7 @@ export const layerNormGradOp: Op<LayerNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && layerNormGradKernel({ ...rows, ...params }, features);
     },
+    wgsl: ({ inputs: [x], params }) => x && layerNormGradWgsl(x, params),
   },
 });
 

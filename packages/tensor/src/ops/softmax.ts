@@ -10,6 +10,7 @@ import { defineOp, type Op } from "../op.js";
 import { scope } from "../scope.js";
 import { formatType, normalizeAxis, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { softmaxGradWgsl, softmaxWgsl } from "../wgsl/kernels/rows.js";
 import { onRows } from "./kernel-shapes.js";
 import { widened } from "./widen.js";
 
@@ -37,7 +38,7 @@ export const softmaxOp: Op<None> = defineOp({
       return exp.div(exp.sum({ axes: -1, keepDims: true }));
     }),
   vjp: ({ outputs: [y], grads: [g] }) => [y && g && softmaxGradOp.call([y, g], noParams)],
-  kernels: { wasm: onRows(softmaxKernel) },
+  kernels: { wasm: onRows(softmaxKernel), wgsl: ({ inputs: [x] }) => x && softmaxWgsl(x, false) },
 });
 
 /** dx = y (g - sum(g y)). */
@@ -45,7 +46,7 @@ export const softmaxGradOp: Op<None> = defineOp({
   name: "softmaxGrad",
   infer: ([y]) => floatType("softmaxGrad", y),
   reference: ([y, g]) => (y && g ? [y.mul(g.sub(g.mul(y).sum({ axes: -1, keepDims: true })))] : []),
-  kernels: { wasm: onRows(softmaxGradKernel) },
+  kernels: { wasm: onRows(softmaxGradKernel), wgsl: ({ inputs: [y] }) => y && softmaxGradWgsl(y, false) },
 });
 
 /** Logarithm of softmax over the last axis, without computing the softmax. */
@@ -58,7 +59,7 @@ export const logSoftmaxOp: Op<None> = defineOp({
       return shifted.sub(shifted.exp().sum({ axes: -1, keepDims: true }).log());
     }),
   vjp: ({ outputs: [y], grads: [g] }) => [y && g && logSoftmaxGradOp.call([y, g], noParams)],
-  kernels: { wasm: onRows(logSoftmaxKernel) },
+  kernels: { wasm: onRows(logSoftmaxKernel), wgsl: ({ inputs: [x] }) => x && softmaxWgsl(x, true) },
 });
 
 /** dx = g - softmax(x) sum(g), with softmax(x) = exp(y). */
@@ -66,7 +67,7 @@ export const logSoftmaxGradOp: Op<None> = defineOp({
   name: "logSoftmaxGrad",
   infer: ([y]) => floatType("logSoftmaxGrad", y),
   reference: ([y, g]) => (y && g ? [g.sub(y.exp().mul(g.sum({ axes: -1, keepDims: true })))] : []),
-  kernels: { wasm: onRows(logSoftmaxGradKernel) },
+  kernels: { wasm: onRows(logSoftmaxGradKernel), wgsl: ({ inputs: [y] }) => y && softmaxGradWgsl(y, true) },
 });
 
 /** Applies an op of the last axis to another axis. */

@@ -30,6 +30,8 @@ export interface StepOptions {
   readonly buffers: readonly BufferUse[];
   /** Become fields of the uniform `P`. */
   readonly params?: Readonly<Record<string, StepParam>>;
+  /** Words that the body reads by index: `table_NAME(i)` is word i (u32). At most a few thousand. */
+  readonly tables?: Readonly<Record<string, Uint32Array>>;
   /** Threads of a workgroup; default 256. */
   readonly threads?: number;
   /** How many workgroups are wanted; `group` counts them. */
@@ -52,7 +54,7 @@ export function gridOf(groups: number): [number, number, number] {
 
 /** Writes a whole WGSL module around a body: bindings, typed access to them, uniforms, and the functions that it calls. */
 export function wgslStep(options: StepOptions): WgslStep {
-  const { buffers, threads = 256, groups, enable = "", declarations = "", body } = options;
+  const { buffers, threads = 256, groups, enable = "", declarations = "", body, tables = {} } = options;
   const params = { groups, ...options.params };
   const access = buffers.map(accessorsOf).join("\n");
   const text = `${access}
@@ -67,17 +69,34 @@ ${body}
   const fields = Object.entries(params).map(
     ([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`,
   );
-  const uniforms = `struct Params {\n${fields.join("\n")}\n}
-@group(0) @binding(${buffers.length}) var<uniform> P: Params;`;
+  const lists = Object.entries(tables);
+  const arrays = lists.map(([name, words]) => `  t_${name}: array<vec4u, ${Math.ceil(words.length / 4)}>,`);
+  const readers = lists.map(
+    ([name]) => `\nfn table_${name}(i: u32) -> u32 { return P.t_${name}[i / 4u][i % 4u]; }`,
+  );
+  const uniforms = `struct Params {\n${[...fields, ...arrays].join("\n")}\n}
+@group(0) @binding(${buffers.length}) var<uniform> P: Params;${readers.join("")}`;
   return {
     code: [enable, uniforms, libraryFor(text), text].filter((part) => part !== "").join("\n"),
     bindings: buffers.map(({ memory, access: kind }) => ({
       memory,
       access: kind === "read" ? "read" : "read_write",
     })),
-    params: paramWords(Object.values(params)),
+    params: joinWords([paramWords(Object.values(params)), ...Object.values(tables)]),
     grid: gridOf(groups),
   };
+}
+
+/** Puts lists behind each other, each at a multiple of 16 bytes. */
+function joinWords(lists: readonly Uint32Array[]): Uint32Array {
+  const rounded = lists.map(({ length }) => Math.ceil(length / 4) * 4);
+  const words = new Uint32Array(rounded.reduce((total, length) => total + length, 0));
+  let at = 0;
+  lists.forEach((list, i) => {
+    words.set(list, at);
+    at += rounded[i] ?? 0;
+  });
+  return words;
 }
 
 function paramWords(values: readonly StepParam[]): Uint32Array {

@@ -2,6 +2,7 @@ import type { TensorType } from "../../shape.js";
 import { sizeOf } from "../../shape.js";
 import type { WgslKernel } from "../kernel.js";
 import { type BufferUse, bufferAt, wgslStep } from "../step.js";
+import { groupJoin } from "./group-join.js";
 
 export interface CrossEntropyCall {
   readonly ignoreIndex: number;
@@ -9,25 +10,6 @@ export interface CrossEntropyCall {
 }
 
 const threads = 256;
-
-/** Joins what the threads of a workgroup hold: `joined_NAME(thread, value)` is the total, in every thread. */
-export function groupJoin(name: string, combine: string): string {
-  return `var<workgroup> parts_${name}: array<f32, ${threads}>;
-fn joined_${name}(thread: u32, value: f32) -> f32 {
-  workgroupBarrier();
-  parts_${name}[thread] = value;
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) {
-      let a = parts_${name}[thread];
-      let b = parts_${name}[thread + half];
-      parts_${name}[thread] = ${combine};
-    }
-  }
-  workgroupBarrier();
-  return parts_${name}[0];
-}`;
-}
 
 /** Loss and logsumexp of each row, one workgroup a row. Buffers: logits [N, V], targets i32 [N], loss [N], lse [N]. */
 export function crossEntropyWgsl(
