@@ -14,8 +14,16 @@ import {
 } from "@heddle/tensor";
 import { cacheAttend } from "./attend.js";
 import { type DecoderConfig, layerConfig } from "./config.js";
+import {
+  type AheadState,
+  type AheadStep,
+  chooseToken,
+  type DecodeAheadOptions,
+  decodeAhead,
+} from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
 import { checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
+import type { SampledToken } from "./sampling/sampler.js";
 import type { DecoderWeights } from "./weights.js";
 
 export interface DecoderOptions {
@@ -40,6 +48,11 @@ export interface Decoder {
   readonly cacheBytes: number;
   /** Feeds tokens and gives the logits [V] of each row in `outputs`, in that order. */
   step(batch: DecoderBatch): Promise<Float32Array[]>;
+  /**
+   * Goes on with one sequence without the host: tokens are chosen on the device and come back some steps later, so that it
+   * never waits. Only devices have it that are read asynchronously. No step may run until the generator has ended.
+   */
+  ahead?(options: DecodeAheadOptions): AsyncGenerator<SampledToken, void, undefined>;
   /** Frees cache and plans; the weights stay. */
   dispose(): void;
 }
@@ -74,6 +87,9 @@ export function createDecoder(
     stepLogits(config, { weights, cache, maxSeqLen }, inputs),
   );
   const run = (inputs: StepInputs) => step(cache, inputs);
+  const aheadStep = compile((cache: KvCache, inputs: AheadInputs, temperature: number) =>
+    stepToken(config, { weights, cache, maxSeqLen }, { ...inputs, temperature }),
+  );
   const state = { isStepping: false, isDisposed: false };
   return {
     numSlots,
@@ -95,10 +111,46 @@ export function createDecoder(
         state.isStepping = false;
       }
     },
+    // A device that shares memory with the host loses nothing by asking it.
+    ...(device.readSync === undefined && {
+      async *ahead(options: DecodeAheadOptions) {
+        checkReady(state);
+        const { slot, token, position, temperature, draw } = options;
+        const steps = Math.min(options.steps, maxSeqLen - position);
+        checkBatch(
+          {
+            tokens: Int32Array.of(token),
+            positions: Int32Array.of(position),
+            slots: Int32Array.of(slot),
+            outputs: Int32Array.of(0),
+          },
+          { numSlots, maxSeqLen, vocabSize: config.vocabSize },
+        );
+        state.isStepping = true;
+        const one = (value: number) => tensor(device, Int32Array.of(value));
+        const [slots, outputs] = [one(slot), one(0)];
+        try {
+          yield* decodeAhead({ token: one(token), position: one(position) }, steps, (at, step) => {
+            const draws = temperature > 0 && draw ? tensor(device, Float32Array.of(draw(step))) : undefined;
+            const next = aheadStep(
+              cache,
+              { ...at, slots, outputs, ...(draws && { draw: draws }) },
+              temperature,
+            );
+            draws?.dispose();
+            return next;
+          });
+        } finally {
+          state.isStepping = false;
+          disposeTree([slots, outputs]);
+        }
+      },
+    }),
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
       step.dispose();
+      aheadStep.dispose();
       disposeTree(cache);
     },
   };
@@ -173,6 +225,23 @@ function stepLogits(
     seqLen: maxSeqLen,
   });
   return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
+}
+
+interface AheadInputs extends AheadState {
+  readonly slots: Tensor;
+  readonly outputs: Tensor;
+  readonly draw?: Tensor;
+}
+
+/** One row, whose next token is chosen on the device. */
+function stepToken(
+  config: DecoderConfig,
+  place: { readonly weights: DecoderWeights; readonly cache: KvCache; readonly maxSeqLen: number },
+  { token, position, slots, outputs, draw, temperature }: AheadInputs & { readonly temperature: number },
+): AheadStep {
+  const inputs = { tokens_R: token, positions_R: position, slots_R: slots, outputs_O: outputs };
+  const chosen = chooseToken(stepLogits(config, place, inputs), { temperature, draw });
+  return { ...chosen, position: position.add(1) };
 }
 
 /** Uploads a piece, filled up to a power of two of rows, and to one output or as many as the slots can ask for. */

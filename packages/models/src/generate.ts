@@ -6,6 +6,7 @@ import type { AnyModel } from "./load-model.js";
 import {
   createSampler,
   type SampledToken,
+  type Sampler,
   type SamplingOptions,
   type TokenLogprob,
 } from "./sampling/sampler.js";
@@ -56,21 +57,40 @@ export async function* generate(
   const { decoder, ids } =
     given === undefined ? await startDecoder(model, promptIds, limit) : { decoder: given, ids: promptIds };
   try {
-    const history = [...ids];
     signal?.throwIfAborted();
-    let logits = await feed(decoder, ids, 0);
-    for (let count = 1; ; count++) {
+    let count = 0;
+    for await (const token of tokensOf(decoder, ids, { sampler, limit })) {
+      count++;
       signal?.throwIfAborted();
-      const token = sampler.sample(logits, history);
       const result = eos.has(token.id) ? { text: text.flush(), stopped: true } : text.push(token.id);
       const finishReason = result.stopped ? "stop" : count === limit ? "length" : undefined;
       yield finish(token, result.text + (finishReason === "length" ? text.flush() : ""), finishReason);
       if (finishReason !== undefined) return;
-      history.push(token.id);
-      logits = await feed(decoder, [token.id], history.length - 1);
     }
   } finally {
     if (given === undefined) decoder.dispose();
+  }
+}
+
+/** The tokens after a prompt: each sampled on the host from logits, or, where device and options allow, on the device. */
+async function* tokensOf(
+  decoder: Decoder,
+  ids: Int32Array,
+  { sampler, limit }: { readonly sampler: Sampler; readonly limit: number },
+): AsyncGenerator<SampledToken, void, undefined> {
+  const history = [...ids];
+  let logits = await feed(decoder, ids, 0);
+  for (;;) {
+    const token = sampler.sample(logits, history);
+    yield token;
+    history.push(token.id);
+    const position = history.length - 1;
+    const onDevice = sampler.onDevice();
+    if (onDevice !== undefined && decoder.ahead !== undefined) {
+      yield* decoder.ahead({ slot: 0, token: token.id, position, steps: limit - 1, ...onDevice });
+      return;
+    }
+    logits = await feed(decoder, [token.id], position);
   }
 }
 

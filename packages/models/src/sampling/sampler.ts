@@ -48,6 +48,11 @@ export interface SampledToken extends TokenLogprob {
 export interface Sampler {
   /** @param history  ids so far, prompt included */
   sample(logits: Float32Array, history: ArrayLike<number>): SampledToken;
+  /**
+   * How a device may choose the tokens that follow, in the place of `sample`; undefined where the options need all logits on
+   * the host. Call it once, after the last `sample`.
+   */
+  onDevice(): { readonly temperature: number; draw(step: number): number } | undefined;
 }
 
 /**
@@ -68,6 +73,12 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
       for (const process of processors) process(scores, history);
       const id = isGreedy ? argmaxOf(scores) : inverseCdf(softmaxOf(scores), uniform(seed, draws.done++));
       return withLogprobs(logits, id, options.logprobs ?? 0);
+    },
+    onDevice() {
+      const { temperature: heat = 1, logprobs = 0 } = options;
+      const isPlain = processors.length === (heat === 0 || heat === 1 ? 0 : 1);
+      if (!isPlain || logprobs > 0) return undefined;
+      return { temperature: heat, draw: (step) => uniform(seed, draws.done + step) };
     },
   };
 }

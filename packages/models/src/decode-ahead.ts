@@ -1,0 +1,102 @@
+import { concat, cumsum, disposeTree, HeddleError, logsumexp, type Tensor } from "@heddle/tensor";
+import type { SampledToken } from "./sampling/sampler.js";
+
+/** Where a sequence stands, and how it goes on. */
+export interface DecodeAheadOptions {
+  readonly slot: number;
+  /** The last token, not fed yet. */
+  readonly token: number;
+  /** Its position. */
+  readonly position: number;
+  /** Most tokens to make. */
+  readonly steps: number;
+  /** 0 takes the most likely token. */
+  readonly temperature: number;
+  /** Number in [0, 1) for each step, by which it draws; needed above temperature 0. */
+  readonly draw?: (step: number) => number;
+}
+
+/** What one step on the device takes from the one before it. */
+export interface AheadState {
+  /** Last token and its position, i32 [1] each. */
+  readonly token: Tensor;
+  readonly position: Tensor;
+}
+
+export interface AheadStep extends AheadState {
+  /** Token and its log-probability, f32 [2]: all that is read back. */
+  readonly result: Tensor;
+}
+
+/**
+ * Chooses a token where the logits are: the most likely, or by the inverse of the distribution function, as the sampler of the
+ * host does. In f32, so that a draw on the border of two tokens may fall to the other one.
+ *
+ * Shapes: logits [1, V], draw f32 [1] -> token i32 [1], result f32 [2].
+ */
+export function chooseToken(
+  logits: Tensor,
+  { temperature, draw }: { readonly temperature: number; readonly draw: Tensor | undefined },
+): Pick<AheadStep, "token" | "result"> {
+  const scores = logits.dtype === "f32" ? logits : logits.cast("f32");
+  const token =
+    draw === undefined
+      ? scores.argmax({ axis: 1 })
+      : drawnToken(scores.div(temperature).softmax(), draw.reshape([1, 1]));
+  const logprob = scores
+    .gather(token.reshape([1, 1]), { axis: 1 })
+    .reshape([1])
+    .sub(logsumexp(scores, { axes: 1 }));
+  return { token, result: concat([token.cast("f32"), logprob]) };
+}
+
+/** The first token at which the running sum reaches the draw; the last possible one where rounding keeps it below. */
+function drawnToken(probabilities: Tensor, draw: Tensor): Tensor {
+  const sums = cumsum(probabilities, { axis: 1 });
+  const reached = sums.greaterEqual(draw.minimum(sums.max({ axes: 1, keepDims: true })));
+  // A token of probability 0 does not raise the sum, so the first that reaches it is a possible one, unless the draw is 0.
+  return reached.logicalAnd(probabilities.greater(0)).cast("f32").argmax({ axis: 1 });
+}
+
+/** Steps that are under way before the oldest is waited for: the device always has work, and stops cost little. */
+const maxUnderWay = 3;
+
+/**
+ * Runs steps that feed each other on the device, and yields their tokens as they are read back, a few steps behind.
+ *
+ * Whoever stops early has let up to three more steps run: they wrote to the slot behind the last token that was yielded.
+ * @param run  one step; borrows the state and returns the next
+ */
+export async function* decodeAhead(
+  first: AheadState,
+  steps: number,
+  run: (state: AheadState, step: number) => AheadStep,
+): AsyncGenerator<SampledToken, void, undefined> {
+  const underWay: Promise<SampledToken>[] = [];
+  let state = first;
+  try {
+    for (let step = 0; step < steps; step++) {
+      const { result, ...next } = run(state, step);
+      disposeTree(state);
+      state = next;
+      underWay.push(readToken(result));
+      if (underWay.length > maxUnderWay) yield await (underWay.shift() as Promise<SampledToken>);
+    }
+    while (underWay.length > 0) yield await (underWay.shift() as Promise<SampledToken>);
+  } finally {
+    await Promise.allSettled(underWay);
+    disposeTree(state);
+  }
+}
+
+async function readToken(result: Tensor): Promise<SampledToken> {
+  try {
+    const [id = Number.NaN, logprob = Number.NaN] = await result.data();
+    if (!Number.isNaN(logprob)) return { id, logprob };
+    const message =
+      "sample: logits must be numbers; got NaN on the device. The weights are damaged or overflow their dtype: load them as f32.";
+    throw new HeddleError("dtype", message, {});
+  } finally {
+    result.dispose();
+  }
+}
