@@ -11,6 +11,7 @@ export type {
   SpecialTokenIds,
 } from "./config.js";
 export { createDecoder, type Decoder, type DecoderOptions } from "./create-decoder.js";
+export type { DecodeAheadOptions } from "./decode-ahead.js";
 export {
   type DecoderInputs,
   decoderHidden,
@@ -45,6 +46,7 @@ export {
 } from "./load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
+export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
 export type {
   GroupedSelectiveMixer,
   Mixer,
