@@ -115,34 +115,14 @@ export function createDecoder(
     ...(device.readSync === undefined && {
       async *ahead(options: DecodeAheadOptions) {
         checkReady(state);
-        const { slot, token, position, temperature, draw } = options;
-        const steps = Math.min(options.steps, maxSeqLen - position);
-        checkBatch(
-          {
-            tokens: Int32Array.of(token),
-            positions: Int32Array.of(position),
-            slots: Int32Array.of(slot),
-            outputs: Int32Array.of(0),
-          },
-          { numSlots, maxSeqLen, vocabSize: config.vocabSize },
-        );
+        checkAhead(options, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
         state.isStepping = true;
-        const one = (value: number) => tensor(device, Int32Array.of(value));
-        const [slots, outputs] = [one(slot), one(0)];
         try {
-          yield* decodeAhead({ token: one(token), position: one(position) }, steps, (at, step) => {
-            const draws = temperature > 0 && draw ? tensor(device, Float32Array.of(draw(step))) : undefined;
-            const next = aheadStep(
-              cache,
-              { ...at, slots, outputs, ...(draws && { draw: draws }) },
-              temperature,
-            );
-            draws?.dispose();
-            return next;
-          });
+          yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
+            aheadStep(cache, inputs, temperature),
+          );
         } finally {
           state.isStepping = false;
-          disposeTree([slots, outputs]);
         }
       },
     }),
@@ -225,6 +205,36 @@ function stepLogits(
     seqLen: maxSeqLen,
   });
   return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
+}
+
+function checkAhead(
+  { token, position, slot }: DecodeAheadOptions,
+  limits: { readonly numSlots: number; readonly maxSeqLen: number; readonly vocabSize: number },
+): void {
+  const one = (value: number) => Int32Array.of(value);
+  checkBatch({ tokens: one(token), positions: one(position), slots: one(slot), outputs: one(0) }, limits);
+}
+
+/** Uploads where the sequence stands, and feeds each step what the one before it made. */
+async function* runAhead(
+  device: Device,
+  options: DecodeAheadOptions & { readonly maxSeqLen: number },
+  run: (inputs: AheadInputs, temperature: number) => AheadStep,
+): AsyncGenerator<SampledToken, void, undefined> {
+  const { slot, token, position, temperature, draw, maxSeqLen } = options;
+  const one = (value: number) => tensor(device, Int32Array.of(value));
+  const [slots, outputs] = [one(slot), one(0)];
+  const steps = Math.min(options.steps, maxSeqLen - position);
+  try {
+    yield* decodeAhead({ token: one(token), position: one(position) }, steps, (at, step) => {
+      const draws = temperature > 0 && draw ? tensor(device, Float32Array.of(draw(step))) : undefined;
+      const next = run({ ...at, slots, outputs, ...(draws && { draw: draws }) }, temperature);
+      draws?.dispose();
+      return next;
+    });
+  } finally {
+    disposeTree([slots, outputs]);
+  }
 }
 
 interface AheadInputs extends AheadState {

@@ -1,7 +1,7 @@
 import { webgpu } from "@heddle/gpu";
+import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import { type Device, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
-import { ropeFrequencies, rotary } from "../src/index.js";
 
 const found = await webgpu().then(
   (device) => ({ device, reason: "" }),
