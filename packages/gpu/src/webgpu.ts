@@ -87,8 +87,8 @@ export async function webgpu(options: WebGpuOptions = {}): Promise<WebGpuDevice>
 async function findGpu(toggles: DawnToggles | undefined): Promise<NativeGpu> {
   const { navigator } = globalThis as { navigator?: { gpu?: NativeGpu } };
   if (navigator?.gpu !== undefined && toggles === undefined) return navigator.gpu;
-  // A name in a variable, so that bundlers for browsers do not look for the package.
-  const name = "webgpu";
+  // Put together at run time, so that bundlers for browsers do not look for the package.
+  const name = ["web", "gpu"].join("");
   let dawn: { create(options: string[]): NativeGpu };
   try {
     dawn = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);

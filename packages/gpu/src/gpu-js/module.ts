@@ -55,8 +55,8 @@ export function modeOf(gpuJs: GpuJsModule, { Kernel }: GpuJsInstance): string {
 
 /** Loads gpu.js where the caller did not hand it over. */
 export async function loadGpuJs(): Promise<GpuJsModule> {
-  // A name in a variable, so that bundlers do not look for the package.
-  const name = "gpu.js";
+  // Put together at run time, so that bundlers do not look for the package.
+  const name = ["gpu", "js"].join(".");
   try {
     const module = await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
     return module.default ?? module;
