@@ -1,60 +1,177 @@
 // Times single kernels of the GPU device beside the card's limits: `kernels [half|fast] [NAME ...]`. Each line is the median
-// of several rounds; a round records many launches and waits once.
+// of several rounds after the card has warmed up; a round replays a plan of many launches, over weights that take turns so
+// that they do not stay in its cache, and waits once. Products are compared with sums in float64 at some places first.
 import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
-import { type DType, matmul, randn, type Tensor, zeros } from "@heddle/tensor";
+import { partTypes, type QuantLayout, type QuantTensor, quantFromParts } from "@heddle/quant";
+import {
+  compile,
+  type DType,
+  disposeTree,
+  fromBytes,
+  type HostData,
+  linear,
+  matmul,
+  randn,
+  type Tensor,
+  writeInto,
+  zeros,
+} from "@heddle/tensor";
 
 /** Bytes and operations that a launch must at least do. */
 interface Work {
   readonly name: string;
   readonly bytes: number;
   readonly flops: number;
+  /** Bytes that a launch reads and that could stay in the card's cache. */
+  readonly weightBytes: number;
   /** Makes the tensors and returns one launch. */
-  prepare(device: WebGpuDevice): () => Tensor;
+  prepare(device: WebGpuDevice): Launch;
+}
+
+interface Launch {
+  readonly input: Tensor;
+  run(input: Tensor): Tensor;
+  /** For products: x [M, K] and w [N, K] as run() sees them. */
+  operands?(): Promise<{
+    readonly x: HostData;
+    readonly w: HostData;
+    readonly K: number;
+    readonly N: number;
+  }>;
 }
 
 const rounds = 7;
+const warmUpMs = 300;
+/** Replays of a round: while one runs, the next is handed over. */
+const replays = 5;
+/** Weights that take turns are this many bytes at least: more than any card's cache. */
+const turnBytes = 2 ** 28;
 
 /** Median seconds of one launch. */
-async function secondsOf(device: WebGpuDevice, launch: () => Tensor, launches: number): Promise<number> {
+async function secondsOf(device: WebGpuDevice, launches: readonly Launch[]): Promise<number> {
+  const [first] = launches;
+  if (first === undefined) return Number.NaN;
+  const each = Math.max(1, Math.round(24 / launches.length));
+  const replay = compile((inputs: readonly Tensor[]) =>
+    Array.from({ length: each }, () => inputs.map((input, i) => launches[i]?.run(input))).flat(),
+  );
+  const run = () => disposeTree(replay(launches.map(({ input }) => input)) as Tensor[]);
+  const end = performance.now() + warmUpMs;
+  while (performance.now() < end) {
+    run();
+    await device.sync();
+  }
   const times: number[] = [];
-  for (let round = -2; round < rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     await device.sync();
     const start = performance.now();
-    for (let i = 0; i < launches; i++) launch().dispose();
+    for (let i = 0; i < replays; i++) run();
     await device.sync();
-    if (round >= 0) times.push((performance.now() - start) / 1000 / launches);
+    times.push((performance.now() - start) / 1000 / (replays * each * launches.length));
   }
+  replay.dispose();
   return times.sort((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN;
 }
 
-const random = (device: WebGpuDevice, shape: readonly number[], dtype: DType = "f32") => {
-  const [rows = 1, ...rest] = shape;
-  // One random row, repeated: making a billion random numbers takes longer than the measurement.
-  const row = randn(device, [1, ...rest], { seed: 1, dtype: "f32" });
-  return row.broadcastTo([rows, ...rest]).cast(dtype);
-};
+const random = (device: WebGpuDevice, shape: readonly number[], dtype: DType, seed: number) =>
+  randn(device, shape, { seed, dtype: "f32" }).cast(dtype);
 
 function copyWork(bytes: number): Work {
   return {
     name: `copy ${bytes / 2 ** 20} MiB`,
     bytes: 2 * bytes,
+    weightBytes: bytes,
     flops: 0,
     prepare(device) {
       const x = zeros(device, [bytes / 4]);
-      return () => x.neg();
+      return {
+        input: x,
+        run(input) {
+          writeInto(input, input.neg());
+          return input.reshape([-1]).narrow(0, 0, 1);
+        },
+      };
     },
   };
 }
 
-function matvecWork(out: number, inner: number, dtype: DType): Work {
+/** Largest relative error of 64 sampled outputs of a product. */
+async function errorOf({ input, run, operands }: Launch): Promise<number> {
+  const found = await operands?.();
+  if (found === undefined) return 0;
+  const { x, w, K, N } = found;
+  using y = run(input);
+  const got = await y.data();
+  let worst = 0;
+  for (let i = 0; i < 64; i++) {
+    const at = Math.floor((i * 0.6180339887 * got.length) % got.length);
+    const [m, n] = [Math.floor(at / N), at % N];
+    let [sum, size] = [0, 0];
+    for (let k = 0; k < K; k++) {
+      const term = (x[m * K + k] ?? 0) * (w[n * K + k] ?? 0);
+      sum += term;
+      size += Math.abs(term);
+    }
+    worst = Math.max(worst, Math.abs((got[at] ?? Number.NaN) - sum) / size);
+  }
+  return worst;
+}
+
+/** A launch of x w^T that can be checked. */
+function product(x: Tensor, w: Tensor): Launch {
   return {
-    name: `matvec ${out}x${inner} ${dtype}`,
+    input: x,
+    run: (input) => matmul(input, w, { transposeB: true }),
+    operands: async () => ({ x: await x.data(), w: await w.data(), K: x.shape[1] ?? 0, N: w.shape[0] ?? 0 }),
+  };
+}
+
+function matvecWork([out, inner]: readonly [number, number], dtype: DType, rows = 1): Work {
+  return {
+    name: `matvec ${out}x${inner} ${dtype}${rows === 1 ? "" : ` ${rows} rows`}`,
     bytes: out * inner * (dtype === "f32" ? 4 : 2),
-    flops: 2 * out * inner,
+    weightBytes: out * inner * (dtype === "f32" ? 4 : 2),
+    flops: 2 * out * inner * rows,
+    prepare: (device) =>
+      product(random(device, [rows, inner], dtype, 1), random(device, [out, inner], dtype, 2)),
+  };
+}
+
+/** Codes of random bits with scales of 0.01, in groups of 32 as in Q4_0 and Q8_0 files. */
+function quantWork([out, inner]: readonly [number, number], bits: 4 | 8, rows = 1): Work {
+  const layout: QuantLayout = {
+    codeBits: bits,
+    offset: bits === 4 ? 8 : 0,
+    groupSize: 32,
+    scaleDType: "f16",
+    hasMin: false,
+    inFeatures: inner,
+    outFeatures: out,
+  };
+  return {
+    name: `matvec ${out}x${inner} int${bits}${rows === 1 ? "" : ` ${rows} rows`}`,
+    bytes: (out * inner * (bits + 0.5)) / 8,
+    weightBytes: (out * inner * (bits + 0.5)) / 8,
+    flops: 2 * out * inner * rows,
     prepare(device) {
-      const x = random(device, [1, inner]);
-      const w = random(device, [out, inner], dtype);
-      return () => matmul(x, w, { transposeB: true });
+      const { codes, scales } = partTypes(layout);
+      if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
+      const bytes = new Uint8Array(codes.shape.reduce((n, m) => n * m, 1));
+      for (let i = 0, bits = 1; i < bytes.length; i++) {
+        bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+        bytes[i] = bits >>> 24;
+      }
+      const ones = zeros(device, scales.shape).add(0.01).cast("f16");
+      const weight: QuantTensor = quantFromParts(layout, {
+        codes: fromBytes(device, codes, bytes),
+        scales: ones,
+      });
+      const x = randn(device, [rows, inner], { seed: 2 });
+      return {
+        input: x,
+        run: (input) => linear(input, weight),
+        operands: async () => ({ x: await x.data(), w: await weight.dequantize().data(), K: inner, N: out }),
+      };
     },
   };
 }
@@ -63,24 +180,34 @@ function matmulWork(n: number, dtype: DType): Work {
   return {
     name: `matmul ${n} ${dtype}`,
     bytes: 3 * n * n * (dtype === "f32" ? 4 : 2),
+    weightBytes: turnBytes,
     flops: 2 * n ** 3,
-    prepare(device) {
-      const a = random(device, [n, n], dtype);
-      const b = random(device, [n, n], dtype);
-      return () => matmul(a, b, { transposeB: true });
-    },
+    prepare: (device) => product(random(device, [n, n], dtype, 1), random(device, [n, n], dtype, 2)),
   };
 }
 
+const weights = [
+  [14336, 4096],
+  [4096, 4096],
+  [2048, 8192],
+  [2048, 2048],
+  [128256, 2048],
+] as const;
 const works: readonly Work[] = [
   copyWork(2 ** 28),
-  ...([["f32"], ["f16"]] as const).flatMap(([dtype]) => [
-    matvecWork(14336, 4096, dtype),
-    matvecWork(4096, 4096, dtype),
-    matvecWork(2048, 8192, dtype),
-    matvecWork(128256, 2048, dtype),
+  ...weights.flatMap((shape) => [
+    matvecWork(shape, "f32"),
+    matvecWork(shape, "f16"),
+    quantWork(shape, 8),
+    quantWork(shape, 4),
   ]),
-  ...[1024, 4096].flatMap((n) => [matmulWork(n, "f32"), matmulWork(n, "f16")]),
+  ...[2, 8].flatMap((rows) => [
+    matvecWork([14336, 4096], "f16", rows),
+    quantWork([14336, 4096], 8, rows),
+    quantWork([14336, 4096], 4, rows),
+  ]),
+  ...[1024, 4096, 8192].map((n) => matmulWork(n, "f16")),
+  ...[1024, 4096].map((n) => matmulWork(n, "f32")),
 ];
 
 const words = process.argv.slice(2);
@@ -94,12 +221,14 @@ const device = await webgpu(toggles === undefined ? {} : { toggles });
 console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
 for (const work of works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
-  const launch = work.prepare(device);
-  const seconds = await secondsOf(device, launch, 20);
+  const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));
+  const launches = Array.from({ length: turns }, () => work.prepare(device));
+  const error = launches[0] === undefined ? 0 : await errorOf(launches[0]);
+  const seconds = await secondsOf(device, launches);
   const gigabytes = work.bytes / seconds / 1e9;
   const teraflops = work.flops / seconds / 1e12;
   console.log(
-    `${work.name.padEnd(28)} ${(seconds * 1e6).toFixed(1).padStart(9)} us  ${gigabytes.toFixed(0).padStart(6)} GB/s  ${teraflops.toFixed(2).padStart(8)} TFLOP/s`,
+    `${work.name.padEnd(28)} ${(seconds * 1e6).toFixed(1).padStart(9)} us  ${gigabytes.toFixed(0).padStart(6)} GB/s  ${teraflops.toFixed(2).padStart(8)} TFLOP/s  error ${error.toExponential(1)}`,
   );
   device.trim();
 }

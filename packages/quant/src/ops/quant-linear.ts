@@ -29,7 +29,7 @@ export const quantLinearOp: Op<QuantLayout> = defineOp({
   },
   vjp: ({ inputs: [x, ...parts], grads: [grad], params }) =>
     x === undefined || grad === undefined ? [] : [matmul(grad, widened(params, parts, x))],
-  kernels: { wasm: quantLinearWasm, wgsl: (call) => quantLinearWgsl(call.params, call) },
+  kernels: { wasm: quantLinearWasm, wgsl: (call, features) => quantLinearWgsl(call.params, call, features) },
 });
 
 function widened(layout: QuantLayout, parts: readonly Tensor[], { dtype }: Tensor): Tensor {

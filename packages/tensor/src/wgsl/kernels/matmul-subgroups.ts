@@ -58,8 +58,8 @@ var<workgroup> strip: array<f32, ${4 * edge * part}>;`,
   let firstM = (inBatch / perBand) * ${band}u;
   let bandRows = min(${band}u, P.tilesM - firstM);
   let inBand = inBatch % perBand;
-  let a0 = (firstM + inBand % bandRows) * ${tile}u;
-  let b0 = (inBand / bandRows) * ${tile}u;
+  let aStart = (firstM + inBand % bandRows) * ${tile}u;
+  let bStart = (inBand / bandRows) * ${tile}u;
 ${walk.code}
   let baseA = (${walk.offsets[0] ?? "0u"}) / 4u;
   let baseB = (${walk.offsets[1] ?? "0u"}) / 4u;
@@ -126,8 +126,8 @@ function operand(name: "a" | "b", { denseK, isWhole }: { denseK: boolean; isWhol
   const fetch = (k: string, declare: string) =>
     each(loads, (i) => {
       const [atEdge, atK] = denseK
-        ? [`${name}0 + ${row(i)}`, `${k} + ${column(i)}`]
-        : [`${name}0 + ${column(i)}`, `${k} + ${row(i)}`];
+        ? [`${name}Start + ${row(i)}`, `${k} + ${column(i)}`]
+        : [`${name}Start + ${column(i)}`, `${k} + ${row(i)}`];
       const offset = denseK ? `(at * P.K + atK) / 4u` : `(atK * P.${name}Edge + at) / 4u`;
       const load = isWhole
         ? `${name}${i} = ${name}[base${name.toUpperCase()} + ${offset}];`
@@ -169,8 +169,8 @@ function storeStrip(i: number): string {
     let base = subgroup * ${strip}u;
 ${each(4, (j) => `    subgroupMatrixStore(&strip, base + ${j * edge}u, sum${i}${j}, false, ${part}u);`)}
     workgroupBarrier();
-    let m0 = a0 + partA + ${i * edge}u;
-    let n0 = b0 + partB;
+    let m0 = aStart + partA + ${i * edge}u;
+    let n0 = bStart + partB;
     for (var at = thread % ${subgroupSize}u; at < ${strip}u; at += ${subgroupSize}u) {
       let m = m0 + at / ${part}u;
       let n = n0 + at % ${part}u;

@@ -1,5 +1,5 @@
 import type { DType } from "../../dtype.js";
-import type { WgslFeatures, WgslKernel } from "../kernel.js";
+import type { WgslFeatures, WgslKernel, WgslStep } from "../kernel.js";
 import { bufferAt, wgslStep } from "../step.js";
 import { each, numbered, teamOf } from "./team.js";
 
@@ -12,28 +12,45 @@ export interface MatvecCall {
 }
 
 const threads = 256;
-/** Weights of one 16-byte load; loads of a thread that are under way together. */
+/** Weights of one 16-byte load. */
 const perLoad = 8;
-const loadsAhead = 4;
 /** Rows of x that a kernel keeps sums for at most. */
 export const maxMatvecRows = 8;
+/** With fewer outputs the threads of a workgroup work on the same ones. */
+const manyOutputs = 32_768;
 
 const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
 
+/** How threads share the work. */
+interface Shape {
+  /** Threads that add up the same outputs. */
+  readonly lanes: number;
+  readonly outputs: number;
+  /** Loads of a thread for each output that are under way together. */
+  readonly ahead: number;
+}
+
 /**
- * A team of threads for two (with many rows of x: one) outputs, 16 bytes of weights a thread at a time, several loads ahead.
- * For half-precision weights whose inner extent is a multiple of 8 and at most 8 rows; undefined else. Arithmetic is f32.
- * Twin: matmul's loops.
+ * Each team of threads makes a few outputs: a subgroup where there are many, a whole workgroup where there are few; 16 bytes
+ * of weights a thread at a time, several loads ahead. Arithmetic is f32.
+ *
+ * For half-precision weights whose inner extent is a multiple of 8 and at most 8 rows; undefined else. Twin: matmul's loops.
  */
 export function matvecWgsl(call: MatvecCall, features: WgslFeatures): WgslKernel | undefined {
   const { M, N, K, dtypes } = call;
   const fits = isHalf(dtypes.w) && K % perLoad === 0 && N % 2 === 0 && M <= maxMatvecRows;
   if (!fits || ![dtypes.x, dtypes.y].every((dtype) => dtype === "f32" || isHalf(dtype))) return undefined;
+  return { steps: [matvecStep(call, features, shapeOf(call, teamOf(features, threads).size))] };
+}
+
+/** The product in a given shape of work. */
+function matvecStep(call: MatvecCall, features: WgslFeatures, shape: Shape): WgslStep {
+  const { M, N, K, dtypes } = call;
   const team = teamOf(features, threads);
-  const outputs = 2;
-  const teams = threads / team.size;
+  const { lanes, outputs, ahead } = shape;
+  const teams = threads / lanes;
   const sums = numbered("sum", M * outputs);
-  const step = wgslStep({
+  return wgslStep({
     buffers: [
       { name: "x", memory: bufferAt(0), dtype: dtypes.x, access: "read", element: "vec4u" },
       { name: "w", memory: bufferAt(1), dtype: dtypes.w, access: "read", element: "vec4u" },
@@ -42,40 +59,63 @@ export function matvecWgsl(call: MatvecCall, features: WgslFeatures): WgslKernel
     params: { N, chunks: K / perLoad },
     groups: Math.ceil(N / (teams * outputs)),
     enable: team.enable,
-    declarations: [team.declarations, dotFunction(dtypes), loadFunction(dtypes)].join("\n"),
-    body: `  let lane = thread % ${team.size}u;
-  let first = (group * ${teams}u + thread / ${team.size}u) * ${outputs}u;
-  let at = min(first, P.N - ${outputs}u);
-  let row = at * P.chunks;
+    declarations: [
+      team.declarations,
+      `var<workgroup> totals: array<f32, ${(threads / team.size) * sums.length}>;`,
+      dotFunction(dtypes),
+      loadFunction(dtypes),
+    ].join("\n"),
+    body: `  let lane = thread % ${lanes}u;
+  let first = (group * ${teams}u + thread / ${lanes}u) * ${outputs}u;
+${each(outputs, (r) => `  let row${r} = min(first + ${r}u, P.N - 1u) * P.chunks;`)}
 ${each(sums.length, (i) => `  var ${sums[i]} = 0.0;`)}
   var c = lane;
-  for (; c + ${(loadsAhead - 1) * team.size}u < P.chunks; c += ${loadsAhead * team.size}u) {
-${loadsAndSums({ M, loads: loadsAhead, teamSize: team.size })}
+  for (; c + ${(ahead - 1) * lanes}u < P.chunks; c += ${ahead * lanes}u) {
+${loadsAndSums(M, shape)}
   }
-  for (; c < P.chunks; c += ${team.size}u) {
-${loadsAndSums({ M, loads: 1, teamSize: team.size })}
+  for (; c < P.chunks; c += ${lanes}u) {
+${loadsAndSums(M, { ...shape, ahead: 1 })}
   }
 ${team.sum(sums)}
-  if (lane == 0u && first < P.N) {
-${each(M, (m) => storePair(dtypes.y, m, [`sum${m * 2}`, `sum${m * 2 + 1}`]))}
+${lanes > team.size ? acrossTeams(sums, team.size) : ""}
+  if (lane == 0u) {
+${each(M * (outputs / 2), (i) => storePair(dtypes.y, { m: Math.floor(i / (outputs / 2)), pair: i % (outputs / 2), outputs }))}
   }`,
   });
-  return { steps: [step] };
 }
 
-function loadsAndSums({ M, loads, teamSize }: { M: number; loads: number; teamSize: number }): string {
-  const at = (u: number) => `c + ${u * teamSize}u`;
+/** A whole workgroup for two outputs, unless there are so many outputs, or so few inputs, that subgroups do as well alone. */
+function shapeOf({ N, K }: MatvecCall, teamSize: number): Shape {
+  const isLong = K >= (perLoad * threads) / 2;
+  return isLong && N <= manyOutputs
+    ? { lanes: threads, outputs: 2, ahead: 2 }
+    : { lanes: teamSize, outputs: 2, ahead: 4 };
+}
+
+function loadsAndSums(M: number, { lanes, outputs, ahead }: Shape): string {
+  const at = (u: number) => `c + ${u * lanes}u`;
   return [
-    each(loads, (u) => `    let p${u} = w[row + ${at(u)}];\n    let q${u} = w[row + P.chunks + ${at(u)}];`),
-    each(loads, (u) =>
+    each(ahead, (u) => each(outputs, (r) => `    let w${u}_${r} = w[row${r} + ${at(u)}];`)),
+    each(ahead, (u) =>
       each(
         M,
         (m) => `    { let v = loadRow(${m}u * P.chunks + ${at(u)});
-      sum${m * 2} += dot8(v, p${u});
-      sum${m * 2 + 1} += dot8(v, q${u}); }`,
+${each(outputs, (r) => `      sum${m * outputs + r} += dot8(v, w${u}_${r});`)} }`,
       ),
     ),
   ].join("\n");
+}
+
+/** Adds up the sums of all teams of the workgroup. */
+function acrossTeams(sums: readonly string[], teamSize: number): string {
+  const teams = threads / teamSize;
+  return `  if (thread % ${teamSize}u == 0u) {
+${each(sums.length, (i) => `    totals[${i * teams}u + thread / ${teamSize}u] = ${sums[i]};`)}
+  }
+  workgroupBarrier();
+  if (thread == 0u) {
+${each(sums.length, (i) => `    ${sums[i]} = ${Array.from({ length: teams }, (_, t) => `totals[${i * teams + t}]`).join(" + ")};`)}
+  }`;
 }
 
 /** Eight elements of x as two vectors. */
@@ -103,9 +143,16 @@ function widened(dtype: DType, name: string, [first, second]: readonly [string, 
 }
 
 /** Stores two neighbouring outputs of row m. */
-function storePair(dtype: DType, m: number, [a, b]: readonly [string, string]): string {
-  const at = `${m}u * P.N + first`;
-  if (dtype === "f32") return `    y[${at}] = bitcast<u32>(${a}); y[${at} + 1u] = bitcast<u32>(${b});`;
+function storePair(
+  dtype: DType,
+  { m, pair, outputs }: { readonly m: number; readonly pair: number; readonly outputs: number },
+): string {
+  const [a, b] = [0, 1].map((i) => `sum${m * outputs + pair * 2 + i}`);
+  const at = `${m}u * P.N + first + ${pair * 2}u`;
   const encode = dtype === "f16" ? "h_toF16" : "h_toBf16";
-  return `    y[(${at}) / 2u] = ${encode}(${a}) | (${encode}(${b}) << 16u);`;
+  const store =
+    dtype === "f32"
+      ? `y[${at}] = bitcast<u32>(${a}); y[${at} + 1u] = bitcast<u32>(${b});`
+      : `y[(${at}) / 2u] = ${encode}(${a}) | (${encode}(${b}) << 16u);`;
+  return `    if (first + ${pair * 2}u < P.N) { ${store} }`;
 }
