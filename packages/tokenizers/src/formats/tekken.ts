@@ -1,9 +1,12 @@
 import { decodeBase64 } from "../base64.js";
-import { byteLevelText } from "../byte-level.js";
+import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
-import { badField, refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
+import { createFieldChecks, type FieldChecks } from "./component-fields.js";
 import { specialToken } from "./vocabulary-files.js";
+
+const { badField, refuseUnknownFields, requireArray, requireObject }: FieldChecks =
+  createFieldChecks("fromTekken");
 
 export interface TekkenOptions {
   /** Put "<s>" in front; default false. */
@@ -126,7 +129,8 @@ function readRanks(
   { numSpecial, limit }: { readonly numSpecial: number; readonly limit: number },
 ): (readonly [string, number])[] {
   const vocab: (readonly [string, number])[] = [];
-  const singles = new Set<string>();
+  const tokens = new Set<string>();
+  const ranks = new Set<number>();
   for (const [i, value] of requireArray(json, "tekken.json vocab").entries()) {
     const entry = requireObject(value, `tekken.json vocab[${i}]`);
     refuseUnknownFields(entry, `tekken.json vocab[${i}]`, ["rank", "token_bytes", "token_str"]);
@@ -134,12 +138,17 @@ function readRanks(
     if (typeof rank !== "number" || !Number.isInteger(rank) || typeof encoded !== "string") {
       throw badField(`tekken.json vocab[${i}]`, "a rank and base64 token_bytes", value);
     }
+    if (rank < 0 || ranks.has(rank))
+      throw badField(`tekken.json vocab[${i}].rank`, "a rank of its own, at least 0", rank);
+    ranks.add(rank);
     if (rank >= limit) continue;
     const bytes = decodeBase64(encoded);
     const token = byteLevelText(bytes, bytes.length);
+    if (tokens.has(token)) throw badField(`tekken.json vocab[${i}].token_bytes`, "bytes of its own", encoded);
     vocab.push([token, rank + numSpecial]);
-    if (token.length === 1) singles.add(token);
+    tokens.add(token);
   }
-  if (singles.size !== 256) throw badField("tekken.json vocab", "a list with all 256 bytes", singles.size);
+  const numBytes = BYTE_CHARACTERS.filter((char) => tokens.has(char)).length;
+  if (numBytes !== 256) throw badField("tekken.json vocab", "a list with all 256 bytes", numBytes);
   return vocab.sort((a, b) => a[1] - b[1]);
 }

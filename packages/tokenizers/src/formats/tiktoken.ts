@@ -69,6 +69,7 @@ export function fromTiktoken(ranks: string, options: TiktokenOptions): Tokenizer
 function parseRanks(text: string): (readonly [string, number])[] {
   const vocab: (readonly [string, number])[] = [];
   const seen = new Set<string>();
+  const tokenOf = new Map<number, string>();
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
     const [encoded = "", rank = ""] = line.trim().split(" ");
@@ -81,8 +82,16 @@ function parseRanks(text: string): (readonly [string, number])[] {
     }
     let token = "";
     for (const byte of decodeBase64(encoded)) token += BYTE_CHARACTERS[byte];
+    if (seen.has(token) || tokenOf.has(Number(rank))) {
+      throw new HeddleError(
+        "format",
+        `fromTiktoken: a token and a rank must stand in one line only; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}, which says one of them again. Check the rank file.`,
+        { line: i + 1 },
+      );
+    }
     vocab.push([token, Number(rank)]);
-    if (token.length === 1) seen.add(token);
+    seen.add(token);
+    tokenOf.set(Number(rank), token);
   }
   const missing = BYTE_CHARACTERS.findIndex((char) => !seen.has(char));
   if (missing >= 0) {

@@ -22,7 +22,12 @@ export function fromVocabTxt(text: string, options: VocabTxtOptions = {}): Token
   const { lowercase = true, stripAccents = null } = options;
   const lines = text.split(/\r?\n/);
   while (lines.at(-1) === "") lines.pop();
-  const ids = new Map(lines.map((token, id) => [token, id] as const));
+  const ids = new Map<string, number>();
+  for (const [id, token] of lines.entries()) {
+    const known = ids.get(token);
+    if (known !== undefined) throw repeatedToken(token, known, id);
+    ids.set(token, id);
+  }
   const roles = { bos: "[CLS]", eos: "[SEP]", pad: "[PAD]", unk: "[UNK]", ...options.roles };
   const idOf = (token: string): number => {
     const id = ids.get(token);
@@ -123,6 +128,14 @@ function parseJson(text: string): unknown {
       cause,
     );
   }
+}
+
+function repeatedToken(token: string, first: number, second: number): HeddleError {
+  return new HeddleError(
+    "format",
+    `fromVocabTxt: a token must stand in one line only; got ${JSON.stringify(token)} in lines ${first + 1} and ${second + 1}. Check the file for damage.`,
+    { token, lines: [first + 1, second + 1] },
+  );
 }
 
 function missingToken(caller: string, token: string, size: number): HeddleError {
