@@ -39,16 +39,18 @@ export function sliceAligned(aligned: AlignedText, start: number, end: number): 
 export function applyRewrite(aligned: AlignedText, rewrite: Rewrite | null): AlignedText {
   if (rewrite === null) return aligned;
   const { text, source } = rewrite;
-  const starts = new Int32Array(text.length);
-  const ends = new Int32Array(text.length);
-  for (let k = 0; k < text.length; k++) {
+  const { length } = text;
+  const starts = new Int32Array(length);
+  const ends = new Int32Array(length);
+  const { base, starts: oldStarts, ends: oldEnds, text: old } = aligned;
+  for (let k = 0; k < length; k++) {
     const unit = source[k] as number;
-    if (aligned.starts !== null && aligned.ends !== null) {
-      starts[k] = aligned.starts[unit] as number;
-      ends[k] = aligned.ends[unit] as number;
+    if (oldStarts !== null && oldEnds !== null) {
+      starts[k] = oldStarts[unit] as number;
+      ends[k] = oldEnds[unit] as number;
     } else {
-      starts[k] = aligned.base + unit;
-      ends[k] = aligned.base + unit + codePointLength(aligned.text, unit);
+      starts[k] = base + unit;
+      ends[k] = base + unit + codePointLength(old, unit);
     }
   }
   return { text, base: starts[0] ?? aligned.base, starts, ends };

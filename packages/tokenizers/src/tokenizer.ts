@@ -1,4 +1,5 @@
 import type { AddedToken } from "./added-tokens.js";
+import { createBertWords } from "./bert-words.js";
 import { ByteLevelDecoder } from "./decoders/byte-level.js";
 import { createDecodeStages, type Decoder } from "./decoders/decoder.js";
 import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
@@ -165,10 +166,14 @@ class Pipeline implements Tokenizer {
   ) {
     const model = compileModel(config.model, sampling);
     this.names = createTokenNames(model.vocabulary, config.addedTokens);
-    this.text = new TextTokenizer({
+    const parts = {
       normalizer: config.normalizer === null ? null : compileNormalizer(config.normalizer),
       preTokenizer: compilePreTokenizer(config.preTokenizer),
       model,
+    };
+    const quick = sampling === null ? createBertWords(config, parts) : null;
+    this.text = new TextTokenizer({
+      ...(quick === null ? parts : { ...quick, normalizer: null }),
       names: this.names,
       isRandom: sampling !== null,
     });

@@ -65,15 +65,22 @@ export class WordCache {
  * first token); hash 0: empty. The one token of a word that is a token is the slot's last number itself.
  */
 class Generation {
-  private slots = new Int32Array(MIN_SLOTS * 4);
-  private mask = MIN_SLOTS - 1;
+  private slots = new Int32Array(4);
+  private mask = 0;
   private count = 0;
-  private keys = new Uint16Array(MIN_SLOTS * 4);
+  private keys = new Uint16Array(0);
   private keysEnd = 0;
-  private ids = new Int32Array(MIN_SLOTS);
+  private ids = new Int32Array(0);
   /** start and end of each token in its word, a byte each */
-  private ranges = new Uint16Array(MIN_SLOTS);
+  private ranges = new Uint16Array(0);
   private idsEnd = 0;
+
+  /** Arrays that are replaced once here are not taken for constants by the engine, which would compile twice later. */
+  constructor() {
+    this.growSlots(MIN_SLOTS);
+    this.reserveKeys(MIN_SLOTS * 4);
+    this.reserveTokens(MIN_SLOTS);
+  }
 
   /** Returns the place of the word's slot, or -1. */
   find(word: Word): number {
@@ -162,7 +169,7 @@ class Generation {
 
   /** False if the word's neighbourhood is full. */
   private addKey(word: Word, sizes: number, first: number): boolean {
-    if (this.count * 2 >= this.mask) this.growSlots();
+    if (this.count * 2 >= this.mask) this.growSlots((this.mask + 1) * 2);
     const { slots, mask } = this;
     let slot = word.hash & mask;
     for (let probe = 0; slots[slot * 4] !== 0; probe++) {
@@ -171,8 +178,8 @@ class Generation {
     }
     const { units, start, end } = word;
     const key = this.keysEnd;
+    this.reserveKeys(end - start);
     this.keysEnd = key + end - start;
-    if (this.keysEnd > this.keys.length) this.keys = copyTo(new Uint16Array(this.keysEnd * 2), this.keys);
     for (let i = start; i < end; i++) this.keys[key + i - start] = units[i] as number;
     slots[slot * 4] = word.hash;
     slots[slot * 4 + 1] = key;
@@ -182,6 +189,12 @@ class Generation {
     return true;
   }
 
+  private reserveKeys(extra: number): void {
+    if (this.keysEnd + extra <= this.keys.length) return;
+    const capacity = Math.max(this.keysEnd + extra, this.keys.length * 2);
+    this.keys = copyTo(new Uint16Array(capacity), this.keys);
+  }
+
   private reserveTokens(extra: number): void {
     if (this.idsEnd + extra <= this.ids.length) return;
     const capacity = Math.max(this.idsEnd + extra, this.ids.length * 2);
@@ -189,10 +202,10 @@ class Generation {
     this.ranges = copyTo(new Uint16Array(capacity), this.ranges);
   }
 
-  private growSlots(): void {
+  private growSlots(capacity: number): void {
     const old = this.slots;
-    this.slots = new Int32Array(old.length * 2);
-    this.mask = old.length / 2 - 1;
+    this.slots = new Int32Array(capacity * 4);
+    this.mask = capacity - 1;
     for (let from = 0; from < old.length; from += 4) {
       if (old[from] === 0) continue;
       let slot = (old[from] as number) & this.mask;

@@ -9,6 +9,8 @@ import type { WordCuts } from "./word-cuts.js";
 
 /** From this unit on scripts are written without spaces, more or less (Thai, Lao, ... Han, kana): words are cut. */
 const FIRST_CUT_UNIT = 0x0e00;
+/** So many words of these scripts come before the table of cuts is worth making. */
+const MIN_SPACELESS = 256;
 
 /**
  * Tokenizes the words of a text through a bounded cache. Words that are long, or of a script without spaces, are first
@@ -22,6 +24,7 @@ export class WordTokenizer {
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
   private cuts: WordCuts | undefined;
+  private numSpaceless = 0;
   private text = new TextUnits();
   private out = new TokenBuffer();
   private base = 0;
@@ -49,8 +52,7 @@ export class WordTokenizer {
 
   /** Appends the tokens of the word of units [start, end). */
   append(start: number, end: number): void {
-    const isShort = end - start <= MAX_CACHED_UNITS;
-    if (this.createCuts === null || (isShort && this.hasSpaces(start, end))) {
+    if (this.createCuts === null || !this.isCut(start, end)) {
       this.appendPart(start, end);
       return;
     }
@@ -63,11 +65,13 @@ export class WordTokenizer {
     }
   }
 
-  /** True if the word seems to be of a script that sets words apart. */
-  private hasSpaces(start: number, end: number): boolean {
+  /** True for long words, and for those of a script without spaces once there were some. */
+  private isCut(start: number, end: number): boolean {
+    if (end - start > MAX_CACHED_UNITS) return true;
     const { units } = this.text;
     const second = start + 1 < end ? start + 1 : start;
-    return (units[start] as number) < FIRST_CUT_UNIT && (units[second] as number) < FIRST_CUT_UNIT;
+    if ((units[start] as number) < FIRST_CUT_UNIT && (units[second] as number) < FIRST_CUT_UNIT) return false;
+    return ++this.numSpaceless > MIN_SPACELESS;
   }
 
   private appendPart(start: number, end: number): void {

@@ -46,6 +46,11 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     };
   }
   if (normalizer.type === "SentencePiece") return compileSentencePieceNormalizer(normalizer);
+  if (normalizer.type === "Replace" && replacesUnits(normalizer)) {
+    const apply = compileApply(normalizer) as (text: string) => string;
+    // Every unit keeps its place.
+    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }) };
+  }
   const trace = compileTrace(normalizer);
   return {
     apply: compileApply(normalizer) ?? ((text) => trace(text)?.text ?? text),
@@ -68,12 +73,24 @@ function compileApply(normalizer: SingleNormalizer): ((text: string) => string) 
     case "Prepend":
       return (text) => (text === "" ? text : normalizer.prepend + text);
     case "Replace": {
-      const pattern = compilePattern(normalizer.pattern);
-      return (text) => text.replace(pattern, () => normalizer.content);
+      const { pattern, content } = normalizer;
+      const escaped = content.replaceAll("$", "$$$$");
+      if (pattern.type === "String" && pattern.text !== "") {
+        return (text) => text.replaceAll(pattern.text, escaped);
+      }
+      const compiled = compilePattern(pattern);
+      return (text) => text.replace(compiled, escaped);
     }
     default:
       return null;
   }
+}
+
+/** True if one unit takes the place of another, and neither is half a character. */
+function replacesUnits({ pattern, content }: Extract<Normalizer, { type: "Replace" }>): boolean {
+  return (
+    pattern.type === "String" && /^[^\ud800-\udfff]$/.test(pattern.text) && /^[^\ud800-\udfff]$/.test(content)
+  );
 }
 
 /** The exact way: the new text and the source of each of its units; null where nothing changes. */

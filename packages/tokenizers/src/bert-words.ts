@@ -1,0 +1,66 @@
+import { type AlignedText, alignOriginal } from "./aligned-text.js";
+import type { CompiledModel } from "./models/model.js";
+import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { createBertScanner } from "./pre-tokenizers/scanners/bert.js";
+import { TokenBuffer } from "./token-buffer.js";
+import type { TokenizerConfig } from "./tokenizer.js";
+
+/** The parts of the quick way: the normalizer runs inside the model, on stretches of the original text. */
+export interface BertWords {
+  readonly preTokenizer: CompiledPreTokenizer;
+  readonly model: CompiledModel;
+}
+
+/**
+ * Lets a tokenizer of BERT's kind work on stretches of the original text, so that a stretch which came before is
+ * neither cleaned nor cut again. Null where that cannot be done: other parts, or added tokens to be found in clean text.
+ *
+ * Twin: the same parts run one after the other over the whole text
+ */
+export function createBertWords(
+  config: TokenizerConfig,
+  parts: {
+    readonly normalizer: CompiledNormalizer | null;
+    readonly preTokenizer: CompiledPreTokenizer;
+    readonly model: CompiledModel;
+  },
+): BertWords | null {
+  const { normalizer, preTokenizer, model } = parts;
+  const isBert =
+    config.normalizer?.type === "BertNormalizer" && config.preTokenizer?.type === "BertPreTokenizer";
+  const findsInClean = config.addedTokens.some((token) => token.normalized && token.isSearched !== false);
+  if (!isBert || normalizer === null || findsInClean) return null;
+  const words: AlignedText[] = [];
+  const scratch = new TokenBuffer();
+  const tokenize = (stretch: string, out: TokenBuffer): void => {
+    words.length = 0;
+    preTokenizer.split(normalizer.align(alignOriginal(stretch)), words);
+    for (const word of words) {
+      scratch.clear();
+      model.tokenize(word.text, scratch);
+      appendMoved(scratch, word, out);
+    }
+  };
+  return {
+    preTokenizer: {
+      ...preTokenizer,
+      scanner: createBertScanner(config.normalizer.handleChineseChars),
+      prepare: (piece) => piece,
+    },
+    model: { ...model, tokenize, tokenizeBytes: null, createCuts: null, createByteCuts: null },
+  };
+}
+
+/** Appends the tokens of a word with their ranges in the stretch that it came from. */
+function appendMoved(tokens: TokenBuffer, word: AlignedText, out: TokenBuffer): void {
+  for (let i = 0; i < tokens.length; i++) {
+    const first = tokens.starts[i] as number;
+    const last = (tokens.ends[i] as number) - 1;
+    const start = word.starts === null ? word.base + first : (word.starts[first] as number);
+    const end = word.ends === null ? word.base + last + 1 : (word.ends[last] as number);
+    const surface = tokens.surfaces.get(i);
+    if (surface === undefined) out.push(tokens.ids[i] as number, start, end);
+    else out.pushSurface(tokens.ids[i] as number, [start, end], surface);
+  }
+}
