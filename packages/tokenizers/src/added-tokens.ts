@@ -35,7 +35,12 @@ export interface AddedTokenFinder {
    * @param options.track  keep alignments; without them only `text` of each segment is meaningful
    */
   split(text: string, options: { readonly parseSpecial: boolean; readonly track: boolean }): Segment[];
+  /** Calls `visit` for the same stretches if all tokens are looked for in the original text; null if some are not. */
+  readonly scan: ((text: string, parseSpecial: boolean, visit: VisitStretch) => void) | null;
 }
+
+/** Gets units [start, end) of a text: a token, or (null) what lies between tokens. */
+export type VisitStretch = (start: number, end: number, token: AddedToken | null) => void;
 
 /** Prepares the search: leftmost match first, of those the longest. */
 export function createAddedTokenFinder(
@@ -52,6 +57,7 @@ export function createAddedTokenFinder(
       .map((token) => ({ token, content: normalizer?.apply(token.content) ?? token.content })),
   );
   return {
+    scan: normalized.isEmpty ? (text, parseSpecial, visit) => raw.scan(text, parseSpecial, visit) : null,
     split(text, { parseSpecial, track }) {
       if (text === "") return [];
       const original: AlignedText = { text, base: 0, starts: null, ends: null };
@@ -85,38 +91,37 @@ class TokenMatcher {
     this.firstUnits = units.length === 0 ? null : new RegExp(`[${source}]`, "g");
   }
 
+  get isEmpty(): boolean {
+    return this.tokens.length === 0;
+  }
+
   split(aligned: AlignedText, parseSpecial: boolean): Segment[] {
-    if (aligned.text === "") return [];
-    if (this.firstUnits === null) return [{ text: aligned, token: null }];
     const segments: Segment[] = [];
-    const { text } = aligned;
-    let end = 0;
-    for (const match of this.matches(text)) {
-      const { token } = match;
-      if (token.special && !parseSpecial) continue;
-      if (token.singleWord && touchesWord(text, match.start, match.end)) continue;
-      const start = token.lstrip ? Math.max(end, spaceStart(text, match.start)) : match.start;
-      const stop = token.rstrip ? spaceEnd(text, match.end) : match.end;
-      if (end < start) segments.push({ text: sliceAligned(aligned, end, start), token: null });
-      segments.push({ text: sliceAligned(aligned, start, stop), token });
-      end = stop;
-    }
-    if (end < text.length) segments.push({ text: sliceAligned(aligned, end, text.length), token: null });
+    this.scan(aligned.text, parseSpecial, (start, end, token) => {
+      segments.push({ text: sliceAligned(aligned, start, end), token });
+    });
     return segments;
   }
 
-  private *matches(text: string): Generator<{ token: AddedToken; start: number; end: number }> {
-    const finder = this.firstUnits as RegExp;
-    let at = 0;
-    for (;;) {
+  scan(text: string, parseSpecial: boolean, visit: VisitStretch): void {
+    const finder = this.firstUnits;
+    let end = 0;
+    for (let at = 0; finder !== null && at < text.length; ) {
       finder.lastIndex = at;
-      const candidate = finder.exec(text);
-      if (candidate === null) return;
-      const start = candidate.index;
-      const hit = this.longestAt(text, start);
-      if (hit !== null) yield { token: hit.token, start, end: start + hit.length };
-      at = start + (hit?.length ?? 1);
+      if (!finder.test(text)) break;
+      const first = finder.lastIndex - 1;
+      const hit = this.longestAt(text, first);
+      at = first + (hit?.length ?? 1);
+      if (hit === null || (hit.token.special && !parseSpecial)) continue;
+      const { token } = hit;
+      if (token.singleWord && touchesWord(text, first, at)) continue;
+      const start = token.lstrip ? Math.max(end, spaceStart(text, first)) : first;
+      const stop = token.rstrip ? spaceEnd(text, at) : at;
+      if (end < start) visit(end, start, null);
+      visit(start, stop, token);
+      end = stop;
     }
+    if (end < text.length) visit(end, text.length, null);
   }
 
   private longestAt(text: string, start: number): { token: AddedToken; length: number } | null {

@@ -46,7 +46,7 @@ export function createBertWords(
     preTokenizer: {
       ...preTokenizer,
       scanner: createBertScanner(config.normalizer.handleChineseChars),
-      prepare: (piece) => piece,
+      prepare: null,
     },
     model: { ...model, tokenize, tokenizeBytes: null, createCuts: null, createByteCuts: null },
   };

@@ -35,6 +35,8 @@ export class TextTokenizer {
       isByteLevel: parts.preTokenizer.endsInBytes,
       isRandom: parts.isRandom,
     });
+    // Where a text is one word, every text of some length is cut.
+    if (parts.preTokenizer.isWhole) this.words.prepareCuts();
   }
 
   /**
@@ -50,6 +52,7 @@ export class TextTokenizer {
   ): void {
     const { preTokenizer } = this.parts;
     buffer.clear(options.keeps);
+    if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
     const track = buffer.keepsRanges || preTokenizer.needsAlignment;
     for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
       if (segment.token !== null) this.addToken(segment, segment.token, buffer);
@@ -57,6 +60,43 @@ export class TextTokenizer {
       else this.addSplit(segment.text, buffer);
     }
     this.units.clear();
+  }
+
+  /**
+   * The quick way where every word of the normalised text stands where it stood in the original one: all of it is read
+   * at once, however many added tokens lie in between. False if the parts are not of that kind.
+   */
+  private fillInPlace(buffer: TokenBuffer, text: string, parseSpecial: boolean): boolean {
+    const { normalizer, preTokenizer, names } = this.parts;
+    const { scanner, prepare } = preTokenizer;
+    const { scan } = this.finder;
+    const isInPlace = scanner !== null && prepare === null && scanner.isBounded !== false && scan !== null;
+    if (!isInPlace || (normalizer !== null && !normalizer.keepsPlaces)) return false;
+    const { units, words } = this;
+    const normalized = normalizer?.apply(text) ?? text;
+    units.load(normalized);
+    words.begin(units, buffer, 0);
+    scan(text, parseSpecial, (start, end, token) => {
+      if (token === null) {
+        this.addWords(scanner, start, end);
+      } else {
+        const surface = end - start === token.content.length ? token.content : text.slice(start, end);
+        if (surface !== names.tokenOf(token.id)) buffer.pushSurface(token.id, [start, end], surface);
+        else buffer.push(token.id, start, end);
+      }
+    });
+    units.clear();
+    return true;
+  }
+
+  private addWords(scanner: Scanner, start: number, end: number): void {
+    const { units, words } = this;
+    scanner.start(units.text);
+    for (let at = start; at < end; ) {
+      const next = scanner.next(units.units, at, end);
+      words.append(at, next);
+      at = next;
+    }
   }
 
   private addToken({ text }: Segment, { id }: AddedToken, buffer: TokenBuffer): void {
@@ -69,17 +109,11 @@ export class TextTokenizer {
   /** The common case: words are found in the units of the text one by one, and no list of pieces is built. */
   private addScanned(piece: AlignedText, scanner: Scanner, buffer: TokenBuffer): void {
     const { units, words } = this;
-    const text = this.parts.preTokenizer.prepare(piece);
+    const text = this.parts.preTokenizer.prepare?.(piece) ?? piece;
     const before = buffer.length;
     units.load(text.text);
-    const limit = units.length;
     words.begin(units, buffer, text.starts === null ? text.base : 0);
-    scanner.start(text.text);
-    for (let at = 0; at < limit; ) {
-      const end = scanner.next(units.units, at, limit);
-      words.append(at, end);
-      at = end;
-    }
+    this.addWords(scanner, 0, units.length);
     moveToOriginal(buffer, before, text);
   }
 

@@ -1,5 +1,5 @@
 /** A buffer that grew beyond this many tokens gives its memory back when it is cleared. */
-const MAX_KEPT = 1 << 18;
+const MAX_KEPT = 1 << 20;
 
 /** What is kept of each token: nothing but their number, the id, or the id and the range. */
 export type Kept = "count" | "ids" | "ranges";

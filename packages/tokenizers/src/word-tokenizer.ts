@@ -42,6 +42,11 @@ export class WordTokenizer {
     this.createCuts = options.isRandom ? null : options.isByteLevel ? createByteCuts : createCuts;
   }
 
+  /** Makes the table of places where words are cut before the first word needs it. */
+  prepareCuts(): void {
+    this.cuts ??= this.createCuts?.();
+  }
+
   /** Sets where the words of the next calls are and where their tokens go; ranges are units of the text plus `base`. */
   begin(text: TextUnits, out: TokenBuffer, base: number): void {
     this.text = text;

@@ -34,6 +34,8 @@ export type Normalizer =
 export interface CompiledNormalizer {
   apply(text: string): string;
   align(aligned: AlignedText): AlignedText;
+  /** True if every unit keeps its place, whatever stands around it: a text may be normalised whole and cut later. */
+  readonly keepsPlaces: boolean;
 }
 
 /** Prepares a normalizer; work that does not depend on the text (tables, patterns) is done here, once. */
@@ -43,18 +45,19 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     return {
       apply: (text) => steps.reduce((result, step) => step.apply(result), text),
       align: (aligned) => steps.reduce((result, step) => step.align(result), aligned),
+      keepsPlaces: steps.every((step) => step.keepsPlaces),
     };
   }
   if (normalizer.type === "SentencePiece") return compileSentencePieceNormalizer(normalizer);
   if (normalizer.type === "Replace" && replacesUnits(normalizer)) {
     const apply = compileApply(normalizer) as (text: string) => string;
-    // Every unit keeps its place.
-    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }) };
+    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), keepsPlaces: true };
   }
   const trace = compileTrace(normalizer);
   return {
     apply: compileApply(normalizer) ?? ((text) => trace(text)?.text ?? text),
     align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
+    keepsPlaces: false,
   };
 }
 

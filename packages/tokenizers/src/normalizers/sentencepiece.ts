@@ -37,7 +37,7 @@ export function compileSentencePieceNormalizer(options: SentencePieceNormalizer)
     ? (text: string) =>
         text.includes(SPACE_SYMBOL) ? run(alignOriginal(text)).text : normalizePlain(text, options)
     : (text: string) => run(alignOriginal(text)).text;
-  return { apply, align: run };
+  return { apply, align: run, keepsPlaces: false };
 }
 
 /** The quick way where only spaces change. Twin: Normalization */

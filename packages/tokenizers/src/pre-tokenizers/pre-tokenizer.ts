@@ -41,7 +41,10 @@ export interface CompiledPreTokenizer {
   readonly endsInBytes: boolean;
   /** Finds the same words one by one in the text that `prepare` makes of a piece; null: only `split` can. */
   readonly scanner: Scanner | null;
-  prepare(piece: AlignedText): AlignedText;
+  /** null: the scanner reads the piece itself */
+  readonly prepare: ((piece: AlignedText) => AlignedText) | null;
+  /** True if words are long: whole pieces, or what stands between two literal texts. */
+  readonly isWhole: boolean;
   /** True if the result depends on where a piece stood in the original text. */
   readonly needsAlignment: boolean;
 }
@@ -62,6 +65,7 @@ export function compilePreTokenizer(preTokenizer: PreTokenizer | null): Compiled
     split: chain(compiled),
     endsInBytes,
     ...compileScanner(steps),
+    isWhole: steps.every((step) => step.type === "Split" && step.pattern.type === "String"),
     needsAlignment: steps.some((step) => step.type === "Metaspace" && step.prependScheme === "first"),
   };
 }

@@ -12,17 +12,16 @@ import { createSequenceScanner } from "./sequence.js";
 /** Finds the words of a text one by one. */
 export interface CompiledScanner {
   readonly scanner: Scanner | null;
-  /** Makes of a piece the text that the scanner reads. */
-  readonly prepare: (piece: AlignedText) => AlignedText;
+  /** Makes of a piece the text that the scanner reads; null: it reads the piece itself. */
+  readonly prepare: ((piece: AlignedText) => AlignedText) | null;
 }
 
 const WHOLE: Scanner = { start() {}, next: (_units, _at, limit) => limit };
-const UNCHANGED = (piece: AlignedText): AlignedText => piece;
 
 /** Makes a scanner of steps that cut and drop nothing; `scanner: null` if a step is not of that kind. */
 export function compileScanner(steps: readonly SinglePreTokenizer[]): CompiledScanner {
   const [first] = steps;
-  let prepare = UNCHANGED;
+  let prepare: CompiledScanner["prepare"] = null;
   if (first?.type === "Metaspace") prepare = (piece) => markSpaces(piece, first);
   if (first?.type === "ByteLevel" && first.addPrefixSpace) prepare = (piece) => withPrefix(piece, " ");
   const scanners: Scanner[] = [];
@@ -32,7 +31,7 @@ export function compileScanner(steps: readonly SinglePreTokenizer[]): CompiledSc
       isLast: i === steps.length - 1,
       isOnly: isOnly(steps),
     });
-    if (scanner === null) return { scanner: null, prepare: UNCHANGED };
+    if (scanner === null) return { scanner: null, prepare: null };
     if (scanner !== WHOLE) scanners.push(scanner);
   }
   const [one = WHOLE, ...more] = scanners;

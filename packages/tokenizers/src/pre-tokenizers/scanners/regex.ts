@@ -17,6 +17,7 @@ export function createRegexScanner(pattern: TextPattern): Scanner {
     return text.length;
   };
   return {
+    isBounded: false,
     start(whole) {
       text = whole;
     },

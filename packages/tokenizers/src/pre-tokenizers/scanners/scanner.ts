@@ -13,9 +13,11 @@ import {
  * stretches between them. Twin of each scanner: the translated RegExp (known-patterns.ts names it).
  */
 export interface Scanner {
+  /** False if it looks at what stands from `limit` on, so that `limit` must be the end of the text. */
+  readonly isBounded?: boolean;
   /** Called before the first word of each text. */
   start(text: string): void;
-  /** Returns the end of the word that begins at `at`, which is below `limit`; nothing from `limit` on is looked at. */
+  /** Returns the end of the word that begins at `at`, which is below `limit`. */
   next(units: Uint16Array, at: number, limit: number): number;
 }
 

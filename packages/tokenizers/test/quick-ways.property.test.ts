@@ -1,0 +1,135 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  createTokenizer,
+  fromSentencePiece,
+  fromTiktoken,
+  fromTokenizerJson,
+  TIKTOKEN_PATTERNS,
+  type Tokenizer,
+} from "../src/index.js";
+import { compileModel } from "../src/models/model.js";
+import { TokenBuffer } from "../src/token-buffer.js";
+import { bytesToUnits, encodeUnits } from "../src/utf8-units.js";
+import { goldenBytes, goldenJson } from "./golden.js";
+
+const huggingFace = (name: string) => fromTokenizerJson(goldenJson<object>(`hf/${name}/tokenizer.json.gz`));
+const ranks = new TextDecoder().decode(goldenBytes("tiktoken/cl100k_pattern.tiktoken.gz"));
+
+/** Text of many scripts, with what makes cutting hard: marks, half characters, runs, spaces of all kinds. */
+const parts = [..."aeT,.'!#1 \t\né中文日の한กำмаü\u0301\u0000\u00ad\u3000😀ﬁ\uf900"].concat(
+  "the ",
+  "\r\n",
+  "\ud83d",
+  "\ude00",
+  "中中文文",
+  "   ",
+  "สวัสดี",
+  "ing",
+  "\u2581",
+  "<unk>",
+  "日本語の",
+);
+const texts = fc.oneof(
+  fc.array(fc.constantFrom(...parts), { maxLength: 60 }).map((all) => all.join("")),
+  fc.string({ unit: "binary", maxLength: 40 }),
+);
+
+/** The model alone on the whole text: no words, no cuts, no memory. */
+function whole(tokenizer: Tokenizer, text: string): number[] {
+  const model = compileModel(tokenizer.config.model);
+  const out = new TokenBuffer();
+  if (model.tokenizeBytes === null || tokenizer.config.model.type === "SentencePiece")
+    model.tokenize(text, out);
+  else {
+    const bytes = new TextEncoder().encode(text);
+    model.tokenizeBytes(bytes, bytes.length, out);
+  }
+  return [...out.ids.subarray(0, out.length)];
+}
+
+const cut: [string, Tokenizer][] = [
+  ["byte-level BPE", huggingFace("bpe_bytelevel")],
+  ["tiktoken", fromTiktoken(ranks, { pattern: TIKTOKEN_PATTERNS.cl100k })],
+  ["SentencePiece BPE", fromSentencePiece(goldenBytes("sentencepiece/bpe_identity_bf.model.gz"))],
+];
+
+describe.each(cut)("a text as one word: %s", (name, tokenizer) => {
+  const isByteLevel = name !== "SentencePiece BPE";
+  const bytes = { type: "ByteLevel", addPrefixSpace: false, trimOffsets: false, useRegex: false } as const;
+  const inOne = createTokenizer({
+    ...tokenizer.config,
+    normalizer: null,
+    preTokenizer: isByteLevel ? bytes : null,
+    postProcessor: null,
+    addedTokens: [],
+  });
+
+  it("gives the tokens of the model alone, cut or not, new or remembered", () => {
+    fc.assert(
+      fc.property(texts, (text) => {
+        if (text === "") return;
+        const expected = whole(tokenizer, text);
+        // Often enough that the table of cuts is made and used for short words too.
+        for (let round = 0; round < 3; round++) expect([...inOne.encodeIds(text)]).toEqual(expected);
+        expect(inOne.countTokens(text)).toBe(expected.length);
+        expect([...inOne.encode(text).ids]).toEqual(expected);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe("BERT's stretches of original text", () => {
+  const tokenizer = huggingFace("wordpiece");
+  // An added token that is looked for in clean text keeps the parts one after the other.
+  const { config } = tokenizer;
+  const twin = createTokenizer({
+    ...config,
+    addedTokens: [
+      ...config.addedTokens,
+      {
+        id: 0,
+        content: "\u{10ffff}\u{10fffe}\u{10ffff}",
+        singleWord: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: true,
+        special: false,
+      },
+    ],
+  });
+
+  it("give the tokens and ranges of the parts run one after the other", () => {
+    expect(config.normalizer?.type).toBe("BertNormalizer");
+    fc.assert(
+      fc.property(texts, (text) => {
+        const [quick, slow] = [tokenizer.encode(text), twin.encode(text)];
+        expect([...quick.ids]).toEqual([...slow.ids]);
+        expect(quick.offsets).toEqual(slow.offsets);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+it("units become UTF-8 as TextEncoder writes it, and ranges come back", () => {
+  fc.assert(
+    fc.property(texts, (text) => {
+      const units = Uint16Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+      const bytes = new Uint8Array(text.length * 3);
+      const length = encodeUnits(units, 0, units.length, bytes);
+      expect([...bytes.subarray(0, length)]).toEqual([...new TextEncoder().encode(text)]);
+      const tokens = new TokenBuffer();
+      for (let at = 0; at < length; at++) tokens.push(0, at, at + 1);
+      bytesToUnits(units, 0, units.length, tokens);
+      const expected = [...text].flatMap((char, i) => {
+        const start = [...text].slice(0, i).join("").length;
+        const size = new TextEncoder().encode(char).length;
+        return Array.from({ length: size }, () => [start, start + char.length]);
+      });
+      expect(Array.from({ length }, (_, i) => [tokens.starts[i], tokens.ends[i]])).toEqual(expected);
+    }),
+    { numRuns: 500 },
+  );
+});

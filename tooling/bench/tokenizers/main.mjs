@@ -1,0 +1,144 @@
+// Measures tokenizers: each library in its own process, in turns, results compared before anything is timed again.
+//   pnpm bench:tokenizers [--tokenizers cl100k,BERT] [--texts English,code] [--rounds 5] [--cold 3] [--out results.json]
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
+import { parseArgs } from "node:util";
+import { sizes, writeHeddle } from "./bundle.mjs";
+import { sources, texts } from "./files.mjs";
+import { libraries } from "./libraries.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    tokenizers: { type: "string", default: Object.keys(sources).join() },
+    texts: { type: "string", default: Object.keys(texts).join() },
+    rounds: { type: "string", default: "5" },
+    cold: { type: "string", default: "3" },
+    out: { type: "string" },
+  },
+});
+
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+/** Starts a contestant; null if it does not know such a tokenizer or fails. */
+async function start(library, tokenizer, text) {
+  const script = new URL("contestant.mjs", import.meta.url);
+  const child = fork(script, [library, tokenizer, text], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  let errors = "";
+  child.stderr.on("data", (chunk) => {
+    errors += chunk;
+  });
+  const [first] = await Promise.race([once(child, "message"), once(child, "exit")]);
+  if (typeof first === "object" && first !== null) return { ...first, child };
+  if (first !== 0)
+    console.error(
+      `left out: ${library} on ${tokenizer}, ${text}: ${errors.split("\n").find((line) => /Error/.test(line)) ?? first}`,
+    );
+  return null;
+}
+
+async function timeMs(child, kind) {
+  const answer = once(child, "message");
+  child.send(kind);
+  return (await answer)[0];
+}
+
+/** Everything about one tokenizer and one text: a row for each library. */
+async function measure(tokenizer, text) {
+  const rows = new Map();
+  for (let turn = 0; turn < Number(options.cold); turn++) {
+    for (const library of Object.keys(libraries)) {
+      if (turn > 0 && !rows.has(library)) continue;
+      const contestant = await start(library, tokenizer, text);
+      if (contestant === null) continue;
+      const row = rows.get(library) ?? {
+        library,
+        load: [],
+        cold: [],
+        warm: [],
+        offsets: [],
+        count: [],
+        decode: [],
+      };
+      rows.set(library, row);
+      row.load.push(contestant.loadMs);
+      row.cold.push(contestant.coldMs);
+      Object.assign(row, {
+        digest: contestant.digest,
+        numTokens: contestant.numTokens,
+        bytes: contestant.bytes,
+      });
+      if (turn === 0) row.child = contestant.child;
+      else contestant.child.kill();
+    }
+  }
+  for (let round = 0; round < Number(options.rounds); round++) {
+    for (const row of rows.values()) row.warm.push(await timeMs(row.child, "warm"));
+    const own = rows.get("heddle");
+    for (const kind of ["offsets", "count", "decode"]) own[kind].push(await timeMs(own.child, kind));
+  }
+  for (const { child } of rows.values()) child.kill();
+  const { digest } = rows.get("heddle");
+  return [...rows.values()].map((row) => ({
+    tokenizer,
+    text,
+    library: row.library,
+    isEqual: row.digest === digest,
+    numTokens: row.numTokens,
+    loadMs: median(row.load),
+    ...Object.fromEntries(
+      ["cold", "warm", "offsets", "count", "decode"].map((kind) => [
+        kind,
+        row[kind].length === 0 ? null : row.bytes / 1e3 / median(row[kind]),
+      ]),
+    ),
+  }));
+}
+
+function print(rows) {
+  const shown = (value) => (value === null ? "" : value.toFixed(1));
+  const [own, ...peers] = rows;
+  console.log(`\n| ${own.tokenizer}, ${own.text} | load ms | cold MB/s | warm MB/s |`);
+  console.log("|---|--:|--:|--:|");
+  for (const row of rows) {
+    const mark = row.isEqual ? "" : ` (other ids: ${row.numTokens} for ${own.numTokens})`;
+    console.log(
+      `| ${row.library}${mark} | ${row.loadMs.toFixed(0)} | ${shown(row.cold)} | ${shown(row.warm)} |`,
+    );
+  }
+  const fastest = (kind) => Math.max(...peers.map((row) => row[kind]));
+  const ratio = (kind) => `${(own[kind] / fastest(kind)).toFixed(2)}x`;
+  console.log(`| Heddle / fastest other | | ${ratio("cold")} | ${ratio("warm")} |`);
+  console.log(
+    `\nHeddle with offsets ${shown(own.offsets)}, counting ${shown(own.count)}, decoding ${shown(own.decode)} MB/s`,
+  );
+}
+
+if (!existsSync(new URL("../node_modules/kitoken", import.meta.url))) {
+  throw new Error(
+    "The other libraries are not installed: npx pnpm@12 --dir tooling/bench install --ignore-scripts",
+  );
+}
+await writeHeddle();
+console.log(
+  `${new Date().toISOString()}, ${cpus().length} x ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(1)}`,
+);
+const results = [];
+for (const tokenizer of options.tokenizers.split(",")) {
+  for (const text of options.texts.split(",")) {
+    const rows = await measure(tokenizer, text);
+    results.push(...rows);
+    print(rows);
+  }
+}
+console.log("\n| imported | kB min+gzip |\n|---|--:|");
+const groups = {
+  fromTiktoken: ["fromTiktoken"],
+  fromTokenizerJson: ["fromTokenizerJson"],
+  fromSentencePiece: ["fromSentencePiece"],
+  fromVocabTxt: ["fromVocabTxt"],
+  loadTokenizer: ["loadTokenizer"],
+};
+for (const [title, bytes] of await sizes(groups)) console.log(`| ${title} | ${(bytes / 1000).toFixed(1)} |`);
+if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(results, null, 1)}\n`);
