@@ -22,6 +22,7 @@ export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentence
 export { toSentencePiece } from "./formats/sentencepiece-writer.js";
 export { fromTekken, type TekkenOptions } from "./formats/tekken.js";
 export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
+export { toGgufVocabulary } from "./formats/to-gguf.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
 export {
   fromVocabJson,
