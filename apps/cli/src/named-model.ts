@@ -1,28 +1,60 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AnyModel, LoadedModel } from "@heddle/models";
+import type { AnyModel, LoadedModel, LoadWeightsOptions } from "@heddle/models";
 import { openAnyModel, openModel } from "@heddle/models/node";
 import { type Device, HeddleError } from "@heddle/tensor";
 import { modelFiles } from "@heddle/tiny-stories";
+import { createProgress } from "./progress.js";
+import type { Terminal } from "./terminal.js";
 
 export interface NamedModel {
   readonly model: LoadedModel;
-  /** Last part of its directory's name, or "tiny-stories" for the embedded one. */
+  /** Last part of the name of its directory or file, or "tiny-stories" for the embedded one. */
   readonly name: string;
-  readonly directory: string;
+  readonly path: string;
 }
 
-/** Opens a model directory, or the embedded model where none is named. The caller disposes the model. */
-export async function openNamedModel(directory: string | undefined, device: Device): Promise<NamedModel> {
-  const path = directory ?? embeddedModel();
-  const name = directory === undefined ? "tiny-stories" : basename(resolve(directory));
-  return { model: await openModel(path, { device }), name, directory: path };
+/** Where a model goes, and who watches it come. */
+export interface OpeningPlace {
+  readonly device: Device;
+  readonly terminal: Terminal;
 }
 
-/** Opens a model of whatever architecture from a directory, or the embedded one. The caller disposes it. */
-export async function openAnyNamedModel(directory: string | undefined, device: Device): Promise<AnyModel> {
-  return openAnyModel(directory ?? embeddedModel(), { device });
+/**
+ * Opens a model directory or GGUF file, or the embedded model where none is named; on a terminal with a bar. The caller
+ * disposes the model.
+ */
+export async function openNamedModel(named: string | undefined, place: OpeningPlace): Promise<NamedModel> {
+  const path = named ?? embeddedModel();
+  const name = named === undefined ? "tiny-stories" : basename(resolve(named)).replace(/\.gguf$/i, "");
+  return { model: await withProgress(place, (options) => openModel(path, options)), name, path };
+}
+
+/** As `openNamedModel`, for a model of whatever architecture. */
+export async function openAnyNamedModel(named: string | undefined, place: OpeningPlace): Promise<AnyModel> {
+  return withProgress(place, (options) => openAnyModel(named ?? embeddedModel(), options));
+}
+
+/** Runs a load with a bar on the terminal. */
+async function withProgress<Model>(
+  { device, terminal }: OpeningPlace,
+  load: (options: LoadWeightsOptions) => Promise<Model>,
+): Promise<Model> {
+  const progress = createProgress(terminal, {
+    format: "load {bar} {percentage} %",
+    total: 1,
+    isForced: false,
+  });
+  try {
+    return await load({
+      device,
+      signal: terminal.signal,
+      onProgress: ({ loadedBytes, totalBytes }) => progress.update(loadedBytes / Math.max(1, totalBytes)),
+    });
+  } finally {
+    progress.stop();
+  }
 }
 
 /** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where a file of it is missing */
@@ -35,6 +67,6 @@ function embeddedModel(): string {
     // Not there: the error below says what to do.
   }
   const message =
-    "heddle: a model must be named; got none, and the embedded one is not complete. Pass --model DIRECTORY, or install @heddle/tiny-stories again.";
+    "heddle: a model must be named; got none, and the embedded one is not complete. Pass --model with a directory or a GGUF file, or install @heddle/tiny-stories again.";
   throw new HeddleError("config", message);
 }

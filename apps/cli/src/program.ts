@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { addBench } from "./commands/bench.js";
+import { addConvert } from "./commands/convert.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEval } from "./commands/eval.js";
 import { addGenerate } from "./commands/generate.js";
@@ -23,6 +24,7 @@ export function createProgram(terminal: Terminal): Command {
   addGenerate(program, terminal);
   addServe(program, terminal);
   addTrain(program, terminal);
+  addConvert(program, terminal);
   addEval(program, terminal);
   addBench(program, terminal);
   addDoctor(program, terminal);

@@ -417,3 +417,43 @@ describe("serve", () => {
     expect({ code, errors }).toEqual({ code: 0, errors: "heddle: finishing the requests under way.\n" });
   });
 });
+
+describe("convert", () => {
+  test("writes a GGUF file that gives the same text, and that tells of itself", async () => {
+    const model = path("run", "model");
+    const file = path("toy.gguf");
+    const written = await run(["convert", "--model", model, "--type", "F32", "--output", file, "--json"]);
+    expect({ code: written.code, errors: written.errors }).toEqual({ code: 0, errors: "" });
+    expect(JSON.parse(written.out)).toMatchObject({ output: file, type: "F32", bytes: expect.any(Number) });
+    const generate = (from: string) =>
+      run([
+        "generate",
+        "--model",
+        from,
+        "--prompt",
+        "The cat",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "12",
+        "--threads",
+        "1",
+      ]);
+    const [wanted, got] = [await generate(model), await generate(file)];
+    expect(got).toEqual(wanted);
+    const again = await run(["convert", "--model", file, "--type", "Q8_0", "--output", path("toy8.gguf")]);
+    expect(again).toMatchObject({
+      code: 0,
+      errors: "",
+      out: expect.stringMatching(/toy8\.gguf: 0\.\d MB\n$/),
+    });
+  });
+
+  test("refuses another ending", async () => {
+    const { code, errors } = await run(["convert", "--output", path("toy.bin")]);
+    expect({ code, errors }).toEqual({
+      code: 1,
+      errors: `heddle: convert: --output must name a GGUF file; got "${path("toy.bin")}". End it with .gguf.\n`,
+    });
+  });
+});

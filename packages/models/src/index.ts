@@ -35,6 +35,7 @@ export type { EncoderWeights } from "./encoder/weights.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 export type { GenerationConfig } from "./generation-config.js";
 export { loadGguf } from "./gguf/load-gguf.js";
+export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
 export { initWeights } from "./init-weights.js";
 export {
   type AnyModel,

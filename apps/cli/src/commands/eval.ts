@@ -32,7 +32,7 @@ export function addEval(program: Command, terminal: Terminal): void {
     .description(
       "Measure the perplexity of a model on a text, by overlapping windows that count each token once.",
     )
-    .option("--model <directory>", "a Hugging Face model directory (default: the embedded model)")
+    .option("--model <path>", "a Hugging Face model directory or a GGUF file (default: the embedded model)")
     .requiredOption("--text <file>", "a UTF-8 text file")
     .option("--separator <text>", "what stands between two documents: each is encoded by itself")
     .option(
@@ -46,7 +46,7 @@ export function addEval(program: Command, terminal: Terminal): void {
   addOutputOptions(addDeviceOptions(command)).action(async (options: EvalOptions) => {
     const device = await createDevice(options);
     try {
-      const { model } = await openNamedModel(options.model, device);
+      const { model } = await openNamedModel(options.model, { device, terminal });
       const summary = await evaluate(model, options, terminal);
       await terminal.print(options.json ? `${JSON.stringify(summary)}\n` : describe(summary));
     } finally {

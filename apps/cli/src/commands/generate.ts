@@ -32,7 +32,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   const command = program
     .command("generate")
     .description("Continue a prompt; the text streams to stdout.")
-    .option("--model <directory>", "a Hugging Face model directory (default: the embedded model)")
+    .option("--model <path>", "a Hugging Face model directory or a GGUF file (default: the embedded model)")
     .requiredOption("--prompt <text>", "text to continue")
     .option("--max-tokens <n>", "most tokens to generate (default: as many as fit)", parseWhole)
     .option("--temperature <t>", "0 takes the likeliest token each time", parseNumber)
@@ -48,7 +48,7 @@ export function addGenerate(program: Command, terminal: Terminal): void {
   addDeviceOptions(command).action(async (options: GenerateCommandOptions) => {
     const device = await createDevice(options);
     try {
-      const model = await openAnyNamedModel(options.model, device);
+      const model = await openAnyNamedModel(options.model, { device, terminal });
       await stream(model, options, terminal);
     } finally {
       device.dispose();

@@ -2,9 +2,9 @@ import { mkdir } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { saveTensors } from "@heddle/checkpoints";
 import { directorySink } from "@heddle/checkpoints/node";
-import { openAnyModel } from "@heddle/models/node";
 import { HeddleError, type Tensor } from "@heddle/tensor";
 import type { Command } from "commander";
+import { openAnyNamedModel } from "../named-model.js";
 import { addDeviceOptions, createDevice, type DeviceOptions, parseRows } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
@@ -21,7 +21,7 @@ export function addLogits(program: Command, terminal: Terminal): void {
     .description(
       'Print the logits [B, T, V] of token ids as JSON {"shape":[..],"logits":[..]}, or write them to a file.',
     )
-    .requiredOption("--model <directory>", "a Hugging Face model directory")
+    .requiredOption("--model <path>", "a Hugging Face model directory or a GGUF file")
     .requiredOption("--ids <json>", "token ids, rows of one length: [[1, 2, 3]]", parseRows)
     .option("--attention-mask <json>", "1 for tokens, 0 for padding, in the form of the ids", parseRows)
     .option("--out <file>", 'write a safetensors file with the tensor "logits" instead of printing')
@@ -29,7 +29,7 @@ export function addLogits(program: Command, terminal: Terminal): void {
   addDeviceOptions(command).action(async (options: LogitsOptions) => {
     const device = await createDevice(options);
     try {
-      const model = await openAnyModel(options.model, { device });
+      const model = await openAnyNamedModel(options.model, { device, terminal });
       checkIds(options.ids, model.config.vocabSize);
       const { ids, attentionMask } = options;
       using logits = model.logits({ ids, ...(attentionMask === undefined ? {} : { attentionMask }) });

@@ -34,7 +34,7 @@ export function addServe(program: Command, terminal: Terminal): void {
     .description(
       "Serve a model over HTTP: OpenAI's completions and chat completions, metrics, and the studio page at /.",
     )
-    .option("--model <directory>", "a Hugging Face model directory (default: the embedded model)")
+    .option("--model <path>", "a Hugging Face model directory or a GGUF file (default: the embedded model)")
     .option("--name <id>", "name of the model in the API (default: its directory's)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <n>", "port to listen on; 0 takes any free one", parsePort, 8080)
@@ -55,7 +55,7 @@ async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
   const startedAt = performance.now();
   const device = await createDevice(options);
   try {
-    const { model: loaded, name } = await openNamedModel(options.model, device);
+    const { model: loaded, name } = await openNamedModel(options.model, { device, terminal });
     const weightsSeconds = (performance.now() - startedAt) / 1000;
     const { maxSeqLen, maxQueued, maxBodyBytes, corsOrigin } = options;
     const { engine, model, warmUp, dispose } = prepareModel(loaded, {

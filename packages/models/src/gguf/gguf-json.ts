@@ -111,7 +111,7 @@ export function numberAt(json: Readonly<Record<string, unknown>>, key: string, o
 }
 
 /** The shortest decimal number that is this f32: 1e-5 and not 0.000009999999747378752. */
-function shortest(value: number): number {
+export function shortest(value: number): number {
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === Math.fround(value)) return short;

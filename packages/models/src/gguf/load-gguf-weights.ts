@@ -4,11 +4,12 @@ import { type Device, disposeTree, type FloatDType, fromBytes, invariant, type T
 import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { LoadWeightsOptions } from "../load-weights.js";
-import { type LocatedWeight, locateWeights, type StoredPart } from "../weight-map.js";
+import { locateWeights, type StoredPart } from "../weight-map.js";
 import type { DecoderWeights } from "../weights.js";
 import { factorTensors } from "./gguf-config.js";
 import type { GgufFamily, GgufWeightRule } from "./gguf-family.js";
 import { restoreHalves } from "./head-rows.js";
+import { ruleOf } from "./weight-rules.js";
 
 /**
  * Loads the tensors of a GGUF file into the tree of a configuration, all or none; quantised matrices stay quantised.
@@ -34,7 +35,7 @@ export async function loadGgufWeights(
       const listed = own.get(weight.name);
       invariant(listed, `${weight.name} was located`);
       const bytes = await files.read(weight.name);
-      const job = { config, listed, rule: ruleOf(family, weight), ...options };
+      const job = { config, listed, rule: ruleOf(family, weight.name), ...options };
       for (const [path, part] of makeParts(job, bytes, weight.parts)) byPath.set(path, part);
       loadedBytes += listed.byteLength;
       onProgress?.({ loadedBytes, totalBytes });
@@ -50,13 +51,6 @@ export async function loadGgufWeights(
     return weight as Tensor;
   };
   return findFamily(config.family).architecture.buildWeights(config, take) as DecoderWeights;
-}
-
-function ruleOf({ rules }: GgufFamily, { name }: LocatedWeight): GgufWeightRule {
-  const generic = name.replace(/^blk\.\d+\./, "blk.*.");
-  const rule = rules.find((candidate) => candidate.name === generic);
-  invariant(rule, `${name} has a rule`);
-  return rule;
 }
 
 interface PartsJob {

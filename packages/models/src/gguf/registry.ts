@@ -1,9 +1,13 @@
 import { HeddleError } from "@heddle/tensor";
+import { gemma } from "./families/gemma.js";
+import { gpt2 } from "./families/gpt2.js";
 import { llama } from "./families/llama.js";
+import { phi3 } from "./families/phi3.js";
 import { qwen2 } from "./families/qwen2.js";
+import { qwen3 } from "./families/qwen3.js";
 import type { GgufFamily } from "./gguf-family.js";
 
-const all: readonly GgufFamily[] = [llama, qwen2];
+const all: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma, phi3, gpt2];
 
 /** The form of an architecture. @throws HeddleError "unsupported" naming those that are known */
 export function ggufFamilyOf(architecture: string): GgufFamily {

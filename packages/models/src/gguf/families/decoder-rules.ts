@@ -25,14 +25,15 @@ export function decoderRules({
   ];
 }
 
-/** Weight and bias of one part of a layer. */
+/** Weight and bias of one part of a layer, or of several that are stored as one matrix. */
 export function both(
-  path: string,
+  path: string | readonly string[],
   name: string,
   extra: Pick<GgufWeightRule, "interleaved" | "offset"> = {},
 ): GgufWeightRule[] {
+  const paths = typeof path === "string" ? [path] : path;
   return ["weight", "bias"].map((part) => ({
-    paths: [`layers.*.${path}.${part}`],
+    paths: paths.map((each) => `layers.*.${each}.${part}`),
     name: `blk.*.${name}.${part}`,
     ...extra,
   }));

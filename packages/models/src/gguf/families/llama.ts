@@ -1,5 +1,6 @@
+import { HeddleError } from "@heddle/tensor";
 import type { GgufFamily } from "../gguf-family.js";
-import { sharedFields, sharedJson } from "../gguf-json.js";
+import { numberAt, sharedFields, sharedJson } from "../gguf-json.js";
 import { decoderRules } from "./decoder-rules.js";
 
 /**
@@ -11,11 +12,19 @@ import { decoderRules } from "./decoder-rules.js";
 export const llama: GgufFamily = {
   architecture: "llama",
   modelType: "llama",
+  writes: ["mistral"],
   toJson: (model) => ({
     ...sharedJson(model),
     attention_bias: model.shapeOf("blk.0.attn_q.bias") !== undefined,
     mlp_bias: model.shapeOf("blk.0.ffn_down.bias") !== undefined,
   }),
-  toFields: sharedFields,
+  toFields(json) {
+    const window = numberAt(json, "sliding_window") ?? Number.POSITIVE_INFINITY;
+    if (window < numberAt(json, "max_position_embeddings", 0)) {
+      const message = `saveGguf: a "llama" file has no field for a window of attention; got sliding_window ${window}. Shorten max_position_embeddings to it, or save the model as safetensors.`;
+      throw new HeddleError("unsupported", message, { sliding_window: window });
+    }
+    return sharedFields(json);
+  },
   rules: decoderRules({ hasPairedRows: true }),
 };
