@@ -1,5 +1,6 @@
 // What the agreement check uses of Heddle, behind one import.
+
+export { directorySink } from "@heddle/checkpoints/node";
 export { saveGguf } from "@heddle/models";
 export { openModel } from "@heddle/models/node";
-export { directorySink } from "@heddle/checkpoints/node";
 export { cpu } from "@heddle/tensor";

@@ -46,7 +46,9 @@ function llamaChoices(file, windows) {
   child.stdin.end(JSON.stringify({ windows }));
   return new Promise((resolve, reject) =>
     child.once("close", (code) =>
-      code === 0 ? resolve(JSON.parse(Buffer.concat(chunks).toString("utf8"))) : reject(new Error(`node-llama-cpp ended with code ${code}`)),
+      code === 0
+        ? resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")))
+        : reject(new Error(`node-llama-cpp ended with code ${code}`)),
     ),
   );
 }
@@ -61,32 +63,46 @@ function windowsOf(model, text) {
     .map((window) => (first === undefined ? window : [first, ...window.slice(1)]));
 }
 
-async function compare(file, label) {
-  const model = await openModel(file, { device });
-  const windows = windowsOf(model, readFileSync(options.text, "utf8"));
-  const [own, other] = [await heddleChoices(model, windows), await llamaChoices(file, windows)];
-  const pairs = own.flatMap((choices, i) => choices.map((id, at) => [id, other.choices[i][at]]));
-  const same = pairs.filter(([a, b]) => a === b).length;
-  const share = ((100 * same) / pairs.length).toFixed(2);
-  console.log(`${label}: the same next token at ${same} of ${pairs.length} positions (${share} %)`);
-  model.dispose();
-  return same / pairs.length;
+/** Share of positions at which two lists of choices are the same. */
+function agreement(one, other) {
+  const pairs = one.flatMap((choices, i) => choices.map((id, at) => id === other[i][at]));
+  return pairs.filter(Boolean).length / pairs.length;
 }
 
-if (options.model.endsWith(".gguf")) {
-  process.exitCode = (await compare(options.model, options.model)) >= 0.99 ? 0 : 1;
-} else {
-  const folder = mkdtempSync(join(tmpdir(), "heddle-agreement-"));
-  try {
+/** Compares on one file; the judge is the same file's weights widened to f32, so that no activation is rounded. */
+async function compare(file, { label, folder }) {
+  const model = await openModel(file, { device });
+  const windows = windowsOf(model, readFileSync(options.text, "utf8"));
+  const own = await heddleChoices(model, windows);
+  await saveGguf(directorySink(folder), "exact.gguf", model, { type: "F32" });
+  model.dispose();
+  const wide = await openModel(join(folder, "exact.gguf"), { device });
+  const exact = await heddleChoices(wide, windows);
+  wide.dispose();
+  const { choices: other } = await llamaChoices(file, windows);
+  const percent = (share) => `${(100 * share).toFixed(2)} %`;
+  const shares = [agreement(own, other), agreement(own, exact), agreement(other, exact)].map(percent);
+  console.log(
+    `${label}: the same next token at ${shares[0]} of ${windows.flat().length} positions; as with exact products: Heddle ${shares[1]}, node-llama-cpp ${shares[2]}`,
+  );
+  return agreement(own, other);
+}
+
+const folder = mkdtempSync(join(tmpdir(), "heddle-agreement-"));
+try {
+  if (options.model.endsWith(".gguf")) {
+    process.exitCode = (await compare(options.model, { label: options.model, folder })) >= 0.99 ? 0 : 1;
+  } else {
     for (const type of options.type) {
       const model = await openModel(options.model, { device });
       const { tokenizer } = model;
       await saveGguf(directorySink(folder), `${type}.gguf`, model, { type, tokenizer });
       model.dispose();
-      if ((await compare(join(folder, `${type}.gguf`), `written as ${type}`)) < 0.99) process.exitCode = 1;
+      const share = await compare(join(folder, `${type}.gguf`), { label: `written as ${type}`, folder });
+      if (share < 0.99) process.exitCode = 1;
     }
-  } finally {
-    rmSync(folder, { recursive: true });
   }
+} finally {
+  rmSync(folder, { recursive: true });
 }
 device.dispose();
