@@ -46,7 +46,7 @@ export function addConvert(program: Command, terminal: Terminal): void {
     .option("--no-tokenizer", "leave the tokenizer out");
   addOutputOptions(addDeviceOptions(command)).action(async (options: ConvertOptions) => {
     checkOutput(options.output);
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const { model, name } = await openNamedModel(options.model, { device, terminal });
       await convert(model, { ...options, name }, terminal);
