@@ -14,6 +14,13 @@ export {
   cachedAttention,
   crossAttention,
 } from "./cached-attention.js";
+export { attentionWeights, talkingHeadsAttention, topKAttention } from "./dense-attention.js";
+export {
+  type DifferentialInputs,
+  differentialAttention,
+  differentialLambda,
+  differentialLambdaInit,
+} from "./differential.js";
 export {
   appendKv,
   checkCacheRows,
@@ -39,6 +46,20 @@ export {
   splitLatentProjection,
 } from "./latent.js";
 export {
+  type FeatureMap,
+  type LinearAttentionOptions,
+  linearAttention,
+  linformerAttention,
+  performerFeatures,
+} from "./linear-attention.js";
+export {
+  linearRecurrence,
+  type RecurrenceForm,
+  type RecurrenceInputs,
+  type RecurrenceOptions,
+  type RecurrenceResult,
+} from "./linear-recurrence.js";
+export {
   allOf,
   anyOf,
   blockSparse,
@@ -56,6 +77,7 @@ export {
   strided,
   tensorMask,
 } from "./masks.js";
+export { mergeAttention } from "./merge-attention.js";
 export type { PageTable } from "./page-table.js";
 export {
   createPagedKvCache,
@@ -63,10 +85,20 @@ export {
   type PagedKvCacheOptions,
   type PagedKvLayer,
 } from "./paged-cache.js";
+export { type QkNormOptions, qkNorm } from "./qk-norm.js";
 export {
   createQuantisedKvCache,
   type QuantisedKvCacheOptions,
   type QuantisedKvLayer,
 } from "./quantised-cache.js";
+export { gatedDeltaRule, retention, retentionDecays } from "./retention.js";
 export { reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
 export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";
+export {
+  type BigBirdOptions,
+  bigBirdPattern,
+  fixedPattern,
+  longformerPattern,
+  streamingPattern,
+  stridedPattern,
+} from "./sparse-patterns.js";
