@@ -94,7 +94,8 @@ function milliseconds({ run }: Contestant): number {
 
 for (const threads of [1, 2]) {
   const device = cpu({ threads });
-  const list = contestants(device);
+  const only = process.argv[2];
+  const list = contestants(device).filter(({ name }) => only === undefined || name.match(only) !== null);
   const times = list.map(() => [] as number[]);
   for (let round = -2; round < rounds; round++) {
     for (const [i, contestant] of list.entries()) {
@@ -111,8 +112,9 @@ for (const threads of [1, 2]) {
     `\n${threads} thread(s), relaxed SIMD ${relaxedSimd}, 256-bit ${revectorized}, load ${loadavg()[0]?.toFixed(2)}, ${cpus()[0]?.model}`,
   );
   for (const [i, { name, unit }] of list.entries()) {
-    const share =
-      unit === "GFLOP/s" ? ` = ${((100 * (speed[i] ?? 0)) / (speed[0] ?? 1)).toFixed(0)} % of matmul` : "";
+    const limit = list.findIndex((each) => each.unit === unit); // the first of a unit is what the machine can do
+    const of = list[limit]?.name ?? "";
+    const share = ` = ${((100 * (speed[i] ?? 0)) / (speed[limit] ?? 1)).toFixed(0)} % of ${of}`;
     console.log(`${name.padEnd(32)} ${speed[i]?.toFixed(1).padStart(7)} ${unit}${share}`);
   }
   device.dispose();

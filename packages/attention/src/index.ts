@@ -22,6 +22,13 @@ export {
   differentialLambdaInit,
 } from "./differential.js";
 export {
+  attentionMaps,
+  type HeatMap,
+  type HeatMapSvgOptions,
+  heatMapSvg,
+  heatMaps,
+} from "./heat-map.js";
+export {
   appendKv,
   checkCacheRows,
   createKvCache,

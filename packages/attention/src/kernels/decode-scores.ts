@@ -25,7 +25,13 @@ export interface DecodeTile {
 }
 
 /** Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features. */
-export function emitKeyScores(f: FunctionBuilder, unit: DecodeUnit, tile: DecodeTile): void {
+export function emitKeyScores(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  tile: DecodeTile,
+  /** Runs beside each four keys, once for each part of the heads. */
+  beside: (first: Address, part: { readonly index: number; readonly count: number }) => void,
+): void {
   const { plan, query, scores } = unit;
   const { shape, group, params, features } = plan;
   const { headDim, queryLen } = shape;
@@ -36,6 +42,7 @@ export function emitKeyScores(f: FunctionBuilder, unit: DecodeUnit, tile: Decode
   f.for(0, tile.numKeys, 4, (first) => {
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
+      beside(first, { index: head / 2, count: Math.ceil(group / 2) });
       const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
       for (const [i, sum] of sums.entries()) {
         const own = heads[i] ?? 0;
@@ -90,25 +97,63 @@ function emitBiasPointers(f: FunctionBuilder, { biases }: DecodeUnit, firstKey: 
 
 const lineBytes = 64;
 
+/** Streams of a unit: where rows begin and how long they are. */
+function streamsOf({ plan, keys }: DecodeUnit, rows: KeyRows): { address: Address; rowBytes: number }[] {
+  const stream = { address: rows.key, rowBytes: plan.shape.headDim * 4 };
+  return rows.value === rows.key ? [stream] : [stream, { address: rows.value, rowBytes: keys.valueRowBytes }];
+}
+
 /**
  * Emits a read of one word of each cache line of a tile of keys and values, in order: the machine fetches ahead of a plain
  * stream, but not of the products, which walk several rows at once.
  */
-export function emitTouchTile(
-  f: FunctionBuilder,
-  { plan, keys, scores }: DecodeUnit,
-  { rows, numKeys }: DecodeTile,
-): void {
+export function emitTouchTile(f: FunctionBuilder, unit: DecodeUnit, { rows, numKeys }: DecodeTile): void {
   const word = f.let(i32.const(0));
-  const streams = [{ address: rows.key, rowBytes: plan.shape.headDim * 4 }];
-  if (rows.value !== rows.key) streams.push({ address: rows.value, rowBytes: keys.valueRowBytes });
-  for (const { address, rowBytes } of streams) {
+  for (const { address, rowBytes } of streamsOf(unit, rows)) {
     const at = f.let(address);
     const end = f.let(i32.add(at, i32.mul(numKeys, rowBytes)));
     f.advance(at, end, 4 * lineBytes, () => {
       for (let line = 0; line < 4; line++) f.set(word, i32.or(word, i32.load(at, line * lineBytes)));
     });
   }
+  emitKeep(f, unit, word);
+}
+
+/** As `emitTouchTile`, four rows at a time and one tile ahead: memory is read while the tile before it is computed. */
+export function emitTouchAhead(
+  f: FunctionBuilder,
+  unit: DecodeUnit,
+  {
+    tile,
+    to,
+    first,
+    part,
+  }: {
+    readonly tile: DecodeTile;
+    readonly to: Address;
+    readonly first: Address;
+    /** Which share of the lines is read now. */
+    readonly part: { readonly index: number; readonly count: number };
+  },
+): void {
+  const ahead = f.let(i32.add(first, tileKeys));
+  f.if(i32.leS(i32.add(i32.add(tile.firstKey, ahead), 4), to), () => {
+    const word = f.let(i32.const(0));
+    for (const { address, rowBytes } of streamsOf(unit, tile.rows)) {
+      const at = f.let(i32.add(address, i32.mul(ahead, rowBytes)));
+      const lines = Math.ceil((4 * rowBytes) / lineBytes);
+      const [begin, end] = [part.index, part.index + 1].map((n) => Math.floor((n * lines) / part.count));
+      for (let line = begin ?? 0; line < (end ?? 0); line++) {
+        const offset = line * lineBytes;
+        f.set(word, i32.or(word, i32.load(at, offset)));
+      }
+    }
+    emitKeep(f, unit, word);
+  });
+}
+
+/** Emits a store that keeps the reads of a touch alive. */
+function emitKeep(f: FunctionBuilder, { plan, scores }: DecodeUnit, word: Address): void {
   f.store("i32", scores, word, plan.group * tileKeys * 4);
 }
 

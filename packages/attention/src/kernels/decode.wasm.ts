@@ -23,7 +23,7 @@ import {
   outputIndex,
   stageFloats,
 } from "./cache-view.js";
-import { type DecodeTile, emitKeyScores, emitTouchTile, tileKeys } from "./decode-scores.js";
+import { type DecodeTile, emitKeyScores, emitTouchAhead, emitTouchTile, tileKeys } from "./decode-scores.js";
 import type { KeyView } from "./flash-forward.wasm.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
@@ -322,8 +322,12 @@ function emitStream(
   f.for(from, to, tileKeys, (firstKey) => {
     const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
     const tile: DecodeTile = { firstKey, numKeys, rows: keys.rowsAt(firstKey, numKeys) };
-    emitTouchTile(f, unit, tile);
-    emitKeyScores(f, unit, tile);
+    // Staged rows have just been read; those in place are read ahead.
+    const isInPlace = plan.slots === undefined;
+    if (isInPlace) f.if(i32.eq(firstKey, from), () => emitTouchTile(f, unit, tile));
+    emitKeyScores(f, unit, tile, (first, part) => {
+      if (isInPlace) emitTouchAhead(f, unit, { tile, to, first, part });
+    });
     emitRowSoftmax(f, unit, numKeys);
     emitTileMatmul(f, unit.registers, {
       a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
