@@ -19,6 +19,7 @@ import {
   type QuantisedInput,
 } from "./cached-params.js";
 import { cachedAttentionWasm } from "./kernels/cached-attention.wasm.js";
+import { cachedAttentionWgsl } from "./kernels/cached-attention.wgsl.js";
 import { type KvLayer, placementOf } from "./kv-cache.js";
 import { naiveAttention } from "./naive.js";
 import { dequantiseRows, type QuantisedFormat } from "./quantised-format.js";
@@ -196,7 +197,7 @@ const cachedAttentionOp: Op<CachedAttentionParams> = defineOp({
   name: "cachedAttention",
   infer: inferCachedAttention,
   reference: cachedAttentionReference,
-  kernels: { wasm: cachedAttentionWasm },
+  kernels: { wasm: cachedAttentionWasm, wgsl: cachedAttentionWgsl },
 });
 
 function inferCachedAttention(

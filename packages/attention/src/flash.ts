@@ -17,7 +17,9 @@ import {
   tileSizeFor,
 } from "./flash-params.js";
 import { flashBackwardWasm } from "./kernels/flash-backward.wasm.js";
+import { flashBackwardWgsl } from "./kernels/flash-backward.wgsl.js";
 import { flashForwardWasm } from "./kernels/flash-forward.wasm.js";
+import { flashForwardWgsl } from "./kernels/flash-forward.wgsl.js";
 import { checkExtents } from "./mask-rule.js";
 import { seenKeys } from "./mask-sees.js";
 import { groupedMatmul, naiveAttention, naiveScores } from "./naive.js";
@@ -67,7 +69,7 @@ export const flashAttention: Op<FlashParams> = defineOp({
     if (sinks !== undefined) result.push(sinkGradient(sinks, lse, delta));
     return result;
   },
-  kernels: { wasm: flashForwardWasm },
+  kernels: { wasm: flashForwardWasm, wgsl: flashForwardWgsl },
 });
 
 /**
@@ -113,7 +115,7 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
     ];
     return params.wantsBias ? [...gradients, dBiased] : gradients;
   },
-  kernels: { wasm: flashBackwardWasm },
+  kernels: { wasm: flashBackwardWasm, wgsl: flashBackwardWgsl },
 });
 
 function optionalInputs(inputs: readonly Tensor[], params: FlashParams) {

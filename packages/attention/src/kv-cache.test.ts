@@ -48,14 +48,14 @@ describeCache<SlidingKvLayer>({
 
 /** Positions are reserved for whatever a test appends; pages of several sizes. */
 function describePaged(pageSize: number): void {
-  const managers = new WeakMap<PagedKvLayer, PagedKvCache>();
+  const managers = new WeakMap<PagedKvLayer, PagedKvCache & { readonly most: number }>();
   describeCache<PagedKvLayer>({
     name: `paged by ${pageSize}`,
     create(device, sizes) {
       const numPages = Math.ceil(400 / pageSize) + 8;
       const made = createPagedKvCache(device, { numLayers: 1, numPages, pageSize, ...sizes });
       const layer = firstOf(made.cache);
-      managers.set(layer, made);
+      managers.set(layer, { ...made, most: sizes.maxSeqLen });
       return layer;
     },
     append(layer, key, value, rows) {
@@ -64,7 +64,7 @@ function describePaged(pageSize: number): void {
       const count = key.shape[2] ?? 0;
       for (const [row, slot] of Array.from(rows.slots.dataSync()).entries()) {
         const from = starts[row] ?? 0;
-        if (slot < 0 || slot >= 4 || from < 0 || from + count > 1040) continue;
+        if (slot < 0 || slot >= 4 || from < 0 || from + count > (made?.most ?? 0)) continue;
         made?.reserve(slot, { from, to: from + count });
       }
       appendKv(layer, key, value, rows);

@@ -1,0 +1,193 @@
+import type { TensorType } from "@heddle/tensor";
+import { type BufferUse, bufferAt, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
+import { placementExtents } from "../cache-placement.js";
+import { type CachedAttentionParams, type CachedInput, cachedInputs } from "../cached-params.js";
+
+const threads = 128;
+
+/**
+ * WGSL kernel of `cachedAttention` over contiguous, sliding, paged, half-precision and quantised caches: a workgroup takes one query
+ * of one head through its keys, `threads` at a time.
+ *
+ * Slots, starts and page tables are read at each run. Twin: the op's reference in cached-attention.ts.
+ */
+export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
+  { inputs, outputs, params },
+  features,
+) => {
+  const named = cachedInputs(inputs, params);
+  const { query, key, keyTail, table, bias, distanceBias } = named;
+  if (query?.dtype !== "f32" || key === undefined || params.inputs.length + 1 > features.maxBuffers)
+    return undefined;
+  const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
+  const valueDim = outputs[0]?.shape[3] ?? 0;
+  if ((headDim + threads + threads) * 4 + 64 > features.maxWorkgroupBytes) return undefined;
+  const extents = placementExtents(params.placement, key, table);
+  const buffers = params.inputs.map((name, index) => inputBuffer(name, index, named[name]));
+  const [biasBatch = 1, biasHeads = 1] = bias?.shape ?? [];
+  return {
+    steps: [
+      wgslStep({
+        buffers: [
+          ...buffers,
+          { name: "out", memory: bufferAt(inputs.length), dtype: "f32", access: "write" },
+        ],
+        params: {
+          numHeads,
+          kvHeads: key.shape[1] ?? 1,
+          queryLen,
+          numSlots: extents.numSlots,
+          maxSeqLen: extents.maxSeqLen,
+          blockRows: extents.blockRows,
+          tail: keyTail?.shape[2] ?? 1,
+          biasBatch: biasBatch === 1 ? 0 : biasHeads,
+          biasHead: biasHeads === 1 ? 0 : 1,
+          distances: distanceBias?.shape[0] === 1 ? 0 : (distanceBias?.shape[1] ?? 0),
+          scale: { f32: params.scale },
+          softcap: { f32: params.softcap ?? 0 },
+        },
+        threads,
+        groups: batch * numHeads * queryLen,
+        declarations: `${storedFunctions(params, { headDim, valueDim })}
+var<workgroup> own: array<f32, ${headDim}>;
+var<workgroup> weights: array<f32, ${threads}>;
+var<workgroup> fold: array<f32, ${threads}>;
+${foldFunction("foldMax", "h_max")}
+${foldFunction("foldSum", "plus")}
+fn plus(a: f32, b: f32) -> f32 { return a + b; }`,
+        body: cachedBody(params, { headDim, valueDim }),
+      }),
+    ],
+  };
+};
+
+function inputBuffer(name: CachedInput, index: number, type: TensorType | undefined): BufferUse {
+  return { name, memory: bufferAt(index), dtype: type?.dtype ?? "f32", access: "read" };
+}
+
+/** Folds a value of every thread; all threads must come here together. */
+function foldFunction(name: string, join: string): string {
+  return `fn ${name}(thread: u32, value: f32) -> f32 {
+  fold[thread] = value;
+  workgroupBarrier();
+  for (var reach = ${threads / 2}u; reach > 0u; reach /= 2u) {
+    if (thread < reach) { fold[thread] = ${join}(fold[thread], fold[thread + reach]); }
+    workgroupBarrier();
+  }
+  let result = fold[0];
+  workgroupBarrier();
+  return result;
+}`;
+}
+
+/** `cell(slot, head, position)`: the row of a position, negative where it has none; `keyAt` and `valueAt`: stored elements. */
+function storedFunctions(
+  { placement, format, valueDim: prefix }: CachedAttentionParams,
+  { headDim, valueDim }: { readonly headDim: number; readonly valueDim: number },
+): string {
+  const block =
+    placement === "paged"
+      ? "load_table(slot * (P.maxSeqLen / P.blockRows) + position / P.blockRows)"
+      : "i32(slot)";
+  const cell = `fn cell(slot: u32, head: u32, position: u32) -> i32 {
+  let block = ${block};
+  if (block < 0) { return -1; }
+  return i32((u32(block) * P.kvHeads + head) * P.blockRows + position % P.blockRows);
+}`;
+  if (format === undefined) {
+    const value =
+      prefix === undefined ? `load_value(row * ${valueDim}u + c)` : `load_key(row * ${headDim}u + c)`;
+    return `${cell}
+fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 { return load_key(row * ${headDim}u + c); }
+fn valueAt(row: u32, c: u32) -> f32 { return ${value}; }`;
+  }
+  const { bits, group } = format;
+  const code = (name: string, width: number) =>
+    bits === 8
+      ? `f32(load_${name}(row * ${width}u + c))`
+      : `f32((load_${name}(row * ${width / 2}u + c / 2u) >> ((c & 1u) * 4u)) & 15u)`;
+  return `${cell}
+fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 {
+  if (position >= complete) { return load_keyTail((head * P.tail + position % P.tail) * ${headDim}u + c); }
+  let at = (head * (P.maxSeqLen / ${group}u) + position / ${group}u) * ${headDim}u + c;
+  return load_keyMin(at) + load_keyScale(at) * ${code("key", headDim)};
+}
+fn valueAt(row: u32, c: u32) -> f32 { return load_valueMin(row) + load_valueScale(row) * ${code("value", valueDim)}; }`;
+}
+
+function cachedBody(
+  params: CachedAttentionParams,
+  { headDim, valueDim }: { readonly headDim: number; readonly valueDim: number },
+): string {
+  const { isCausal, left, chunk, softcap, inputs, format } = params;
+  const has = (name: CachedInput) => inputs.includes(name);
+  const perThread = Math.ceil(valueDim / threads);
+  const length = isCausal ? "u32(start) + P.queryLen" : "u32(start + i32(P.queryLen))";
+  const inside = isCausal ? "start >= 0" : "start + i32(P.queryLen) >= 0";
+  const first = [
+    left === undefined ? undefined : `max(0, i32(position) - ${left})`,
+    chunk === undefined ? undefined : `i32(position) - i32(position) % ${chunk}`,
+  ].filter((text) => text !== undefined);
+  const bias = has("bias")
+    ? "value += load_bias(((b * P.biasBatch + h * P.biasHead) * P.queryLen + t) * P.maxSeqLen + j);"
+    : "";
+  const near = has("distanceBias") ? "value += load_distanceBias(h * P.distances + position - j);" : "";
+  return `  let t = group % P.queryLen;
+  let h = (group / P.queryLen) % P.numHeads;
+  let b = group / (P.queryLen * P.numHeads);
+  let head = h / (P.numHeads / P.kvHeads);
+  let slot = load_slots(b);
+  let start = load_starts(b);
+  let outBase = group_row(b, h, t) * ${valueDim}u;
+  let isInside = slot >= 0 && u32(max(slot, 0)) < P.numSlots && ${inside} && ${length} <= P.maxSeqLen;
+  let position = select(0u, u32(start) + t, ${isCausal ? "isInside" : "false"});
+  let end = select(0u, ${isCausal ? "position + 1u" : length}, isInside);
+  let begin = u32(${first.length === 0 ? "0" : first.reduce((a, c) => `max(${a}, ${c})`)});
+  let complete = select(0u, ((${length}) / ${format?.group ?? 1}u) * ${format?.group ?? 1}u, isInside);
+  let safeSlot = u32(max(slot, 0));
+  for (var c = thread; c < ${headDim}u; c += ${threads}u) { own[c] = load_query(group_row(b, h, t) * ${headDim}u + c); }
+  workgroupBarrier();
+  var most = ${has("sinks") ? "load_sinks(h)" : "-1e30"};
+  var total = ${has("sinks") ? "1.0" : "0.0"};
+  var acc: array<f32, ${perThread}>;
+  for (var tile = begin; tile < end; tile += ${threads}u) {
+    let j = tile + thread;
+    var value = -1e30;
+    var row = -1;
+    if (j < end) {
+      row = cell(safeSlot, head, j);
+      var product = 0.0;
+      if (row >= 0) {
+        for (var c = 0u; c < ${headDim}u; c++) {
+          product += own[c] * keyAt(u32(row), j, complete, safeSlot * P.kvHeads + head, c);
+        }
+      }
+      value = product * P.scale;
+      ${softcap === undefined ? "" : "value = P.softcap * h_tanh(value / P.softcap);"}
+      ${bias}
+      ${near}
+    }
+    let greatest = h_max(most, foldMax(thread, value));
+    let weight = select(0.0, exp(value - greatest), j < end);
+    weights[thread] = weight;
+    let kept = exp(most - greatest);
+    total = total * kept + foldSum(thread, weight);
+    most = greatest;
+    for (var n = 0u; n < ${perThread}u; n++) {
+      let c = thread + n * ${threads}u;
+      if (c < ${valueDim}u) {
+        var sum = acc[n] * kept;
+        for (var k = 0u; k < min(${threads}u, end - tile); k++) {
+          let stored = cell(safeSlot, head, tile + k);
+          if (stored >= 0) { sum += weights[k] * valueAt(u32(stored), c); }
+        }
+        acc[n] = sum;
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var n = 0u; n < ${perThread}u; n++) {
+    let c = thread + n * ${threads}u;
+    if (c < ${valueDim}u) { store_out(outBase + c, select(acc[n] / total, 0.0, total == 0.0 || !isInside)); }
+  }`.replaceAll("group_row(b, h, t)", "((b * P.numHeads + h) * P.queryLen + t)");
+}

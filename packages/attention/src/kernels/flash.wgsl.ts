@@ -1,0 +1,133 @@
+import type { TensorType } from "@heddle/tensor";
+import { type BufferUse, bufferAt, type StepParam } from "@heddle/tensor/kernel";
+import { type FlashParams, type FlashShape, flashInputs } from "../flash-params.js";
+import { maskBuffers, seesFunction } from "./mask.wgsl.js";
+
+/** Threads of a workgroup. */
+export const threads = 128;
+
+/** Queries and keys of a workgroup's tile. */
+export interface WgslTile {
+  readonly queries: number;
+  readonly keys: number;
+}
+
+/** The largest tile whose rows fit into workgroup memory; undefined if not even the smallest does. */
+export function tileFor(maxBytes: number, floats: (tile: WgslTile) => number): WgslTile | undefined {
+  const sizes = [
+    { queries: 32, keys: 32 },
+    { queries: 16, keys: 32 },
+    { queries: 16, keys: 16 },
+    { queries: 16, keys: 8 },
+    { queries: 8, keys: 8 },
+    { queries: 4, keys: 4 },
+  ];
+  return sizes.find((tile) => floats(tile) * 4 + 64 <= maxBytes);
+}
+
+/** Buffers that decide the scores: mask tensors, bias, sinks; whichever are there. */
+export function ruleBuffers(inputs: readonly TensorType[], params: FlashParams): BufferUse[] {
+  const at = flashInputs(params);
+  const floats = [
+    { name: "bias", index: at.bias },
+    { name: "sinks", index: at.sinks },
+  ].flatMap(({ name, index }) => (index === undefined ? [] : [readBuffer(name, index)]));
+  return [...maskBuffers(inputs, at.mask), ...floats];
+}
+
+export function readBuffer(name: string, index: number): BufferUse {
+  return { name, memory: bufferAt(index), dtype: "f32", access: "read" };
+}
+
+export function writeBuffer(name: string, index: number): BufferUse {
+  return { name, memory: bufferAt(index), dtype: "f32", access: "write" };
+}
+
+/** Uniforms that the functions below read. */
+export function flashUniforms(
+  { batch, numHeads, numKvHeads, queryLen, keyLen }: FlashShape,
+  params: FlashParams,
+  biasShape: readonly number[] | undefined,
+): Readonly<Record<string, StepParam>> {
+  const [biasBatch = 1, biasHeads = 1] = biasShape ?? [];
+  return {
+    batch,
+    numHeads,
+    group: numHeads / numKvHeads,
+    queryLen,
+    keyLen,
+    scale: { f32: params.scale },
+    softcap: { f32: params.softcap ?? 0 },
+    biasBatch: biasBatch === 1 ? 0 : biasHeads,
+    biasHead: biasHeads === 1 ? 0 : 1,
+  };
+}
+
+/**
+ * Functions of a tile: `sees`, `score` (soft cap and bias; -1e30 where not seen), and loads of rows into workgroup memory.
+ * Positions: query i stands at i + keyLen - queryLen.
+ */
+export function tileFunctions(params: FlashParams): string {
+  const capped = params.softcap === undefined ? "scaled" : "P.softcap * h_tanh(scaled / P.softcap)";
+  const biasAt = "((b * P.biasBatch + h * P.biasHead) * P.queryLen + i) * P.keyLen + j";
+  const biased = params.hasBias ? `capped + load_bias(${biasAt})` : "capped";
+  return `${seesFunction(params.mask)}
+fn isSeen(b: u32, h: u32, i: u32, j: u32) -> bool {
+  if (i >= P.queryLen || j >= P.keyLen) { return false; }
+  return sees(b, h, i, j, i32(P.keyLen) - i32(P.queryLen));
+}
+fn score(b: u32, h: u32, i: u32, j: u32, product: f32) -> f32 {
+  let scaled = product * P.scale;
+  let capped = ${capped};
+  return ${biased};
+}
+fn slope(product: f32) -> f32 {
+  ${params.softcap === undefined ? "return 1.0;" : "let t = h_tanh(product * P.scale / P.softcap);\n  return 1.0 - t * t;"}
+}
+var<workgroup> seenFlag: atomic<u32>;
+var<workgroup> seenCopy: u32;`;
+}
+
+/** Whether the tile has a seen pair: uniform control flow, the same answer for every thread. */
+export function anySeen(
+  tile: WgslTile,
+  { first, key }: { readonly first: string; readonly key: string },
+): string {
+  const pairs = tile.queries * tile.keys;
+  return `if (thread == 0u) { atomicStore(&seenFlag, 0u); }
+    workgroupBarrier();
+    for (var e = thread; e < ${pairs}u; e += ${threads}u) {
+      if (isSeen(b, h, ${first} + e / ${tile.keys}u, ${key} + e % ${tile.keys}u)) { atomicOr(&seenFlag, 1u); }
+    }
+    workgroupBarrier();
+    if (thread == 0u) { seenCopy = atomicLoad(&seenFlag); }
+    workgroupBarrier();
+    let hasSeen = workgroupUniformLoad(&seenCopy) != 0u;`;
+}
+
+/** Copies rows of a matrix into workgroup memory; rows behind the last become zeros. */
+export function loadRows(copy: {
+  readonly target: string;
+  readonly source: string;
+  readonly rows: number;
+  readonly width: number;
+  /** First row, and the number of rows that there are. */
+  readonly first: string;
+  readonly limit: string;
+  /** Row 0 in the buffer. */
+  readonly base: string;
+}): string {
+  const { target, source, rows, width, first, limit, base } = copy;
+  return `for (var e = thread; e < ${rows * width}u; e += ${threads}u) {
+      let row = ${first} + e / ${width}u;
+      var element = 0.0;
+      if (row < ${limit}) { element = load_${source}((${base} + row) * ${width}u + e % ${width}u); }
+      ${target}[e] = element;
+    }`;
+}
+
+/** The product of row `a` of one tile and row `b` of another. */
+export function dotRows(width: number, a: string, b: string): string {
+  return `var product = 0.0;
+      for (var c = 0u; c < ${width}u; c++) { product += ${a} * ${b}; }`;
+}

@@ -1,0 +1,200 @@
+import { webgpu } from "@heddle/gpu";
+import { type Device, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
+import { afterAll, describe, expect, test } from "vitest";
+import {
+  allOf,
+  anyOf,
+  appendKv,
+  attention,
+  attentionWithLse,
+  blockSparse,
+  type CachedAttentionOptions,
+  cachedAttention,
+  causal,
+  chunked,
+  columns,
+  createKvCache,
+  createPagedKvCache,
+  createSlidingKvCache,
+  crossAttention,
+  documentIds,
+  documents,
+  firstKeys,
+  type KvCache,
+  type KvLayer,
+  type Mask,
+  padding,
+  prefix,
+  queries,
+  slidingWindow,
+  strided,
+  tensorMask,
+} from "../src/index.js";
+import { worstExcess } from "./devices.js";
+import {
+  type Arrays,
+  caseArrays,
+  type GoldenCase,
+  goldenCases,
+  goldenOptions,
+  goldenRules,
+  goldenTensor,
+} from "./golden/cases.js";
+
+const found = await webgpu().then(
+  (device) => ({ device, reason: "" }),
+  (error: unknown) => ({ device: undefined, reason: String(error) }),
+);
+const { device } = found;
+afterAll(() => device?.dispose());
+
+const near = (actual: ArrayLike<number>, expected: ArrayLike<number>, factor = 1) =>
+  expect(worstExcess(actual, expected, factor * 1e-4)).toBeLessThanOrEqual(factor * 2e-5);
+
+/** Gradients of sum(out * d_out) with respect to everything that has one. */
+function gradients(on: Device, which: GoldenCase, arrays: Arrays) {
+  const { mask, ...rules } = goldenRules(on, arrays);
+  const [q, k, v] = ["q", "k", "v"].map((name) => goldenTensor(on, arrays, name)) as [Tensor, Tensor, Tensor];
+  const dOut = goldenTensor(on, arrays, "d_out");
+  const weights = { q, k, v, ...rules } as { q: Tensor; k: Tensor; v: Tensor; bias?: Tensor; sinks?: Tensor };
+  return valueAndGrad((w: typeof weights) =>
+    attention(w.q, w.k, w.v, goldenOptions(which, { ...w, ...(mask && { mask }) }))
+      .mul(dOut)
+      .sum(),
+  )(weights).grad;
+}
+
+/** Masks of every kind for queries that are the last 40 of 70 keys, in two rows of two heads. */
+const masks: Readonly<Record<string, (on: Device) => Mask>> = {
+  window: () => allOf(causal(), slidingWindow(9)),
+  chunks: () => allOf(causal(), chunked(16)),
+  prefix: (on) => prefix(tensor(on, Int32Array.of(20, 50))),
+  "strides and columns": () => anyOf(strided(7), columns(9, 2), firstKeys(3)),
+  "padding and queries": (on) => anyOf(padding(flags(on, [2, 70])), queries(flags(on, [2, 40]))),
+  documents: (on) => {
+    const ids = [...documentIds([30, 25, 10], { total: 70 }), ...documentIds([50, 20])];
+    return allOf(causal(), documents(tensor(on, Int32Array.from(ids), { shape: [2, 70] })));
+  },
+  blocks: (on) => blockSparse(flags(on, [2, 3, 5]), { blockSize: 16 }),
+  "a tensor": (on) => tensorMask(flags(on, [1, 2, 40, 70])),
+};
+
+function flags(on: Device, shape: readonly number[]): Tensor {
+  const size = shape.reduce((a, b) => a * b, 1);
+  const values = Uint8Array.from({ length: size }, (_, i) => (((i * 2654435761) >>> 0) % 7 < 3 ? 1 : 0));
+  return tensor(on, values, { shape, dtype: "bool" });
+}
+
+if (device === undefined) test.skip(`attention on WebGPU: ${found.reason}`);
+else {
+  describe("goldens in WGSL", () => {
+    test.each(goldenCases)("$name", async (which) => {
+      const arrays = caseArrays(which);
+      const factor = which.name === "large_logits" ? 5 : 1;
+      const [q, k, v] = ["q", "k", "v"].map((name) => goldenTensor(device, arrays, name)) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      const { out, lse } = attentionWithLse(q, k, v, goldenOptions(which, goldenRules(device, arrays)));
+      expect(out.executedOn).toBe("wgsl");
+      near(await out.data(), arrays.get("out").data, factor);
+      near(await lse.data(), arrays.get("lse").data, factor);
+      for (const [name, gradient] of Object.entries(gradients(device, which, arrays))) {
+        if (gradient === undefined || !arrays.has(`d_${name}`)) continue;
+        near(await gradient.data(), arrays.get(`d_${name}`).data, factor);
+      }
+    });
+  });
+
+  test.each(Object.entries(masks))("mask in WGSL: %s", async (_, mask) => {
+    const run = (on: Device) => {
+      const weights = {
+        q: randn(on, [2, 2, 40, 6], { seed: 1 }),
+        k: randn(on, [2, 1, 70, 6], { seed: 2 }),
+        v: randn(on, [2, 1, 70, 5], { seed: 3 }),
+      };
+      const made = mask(on);
+      return valueAndGrad((w: typeof weights) => attention(w.q, w.k, w.v, { mask: made }).square().sum())(
+        weights,
+      );
+    };
+    const [actual, expected] = [run(device), run(reference())];
+    near(await actual.value.data(), await expected.value.data());
+    for (const name of ["q", "k", "v"] as const)
+      near(await actual.grad[name].data(), await expected.grad[name].data(), 4);
+  });
+
+  describe("cached attention in WGSL", () => {
+    const sizes = { numLayers: 1, numSlots: 3, numKvHeads: 2, headDim: 10, valueDim: 6 };
+    const caches: Readonly<Record<string, (on: Device) => KvCache<KvLayer>>> = {
+      contiguous: (on) => createKvCache(on, { ...sizes, maxSeqLen: 300 }),
+      "half precision": (on) => createKvCache(on, { ...sizes, maxSeqLen: 300, dtype: "f16" }),
+      sliding: (on) => createSlidingKvCache(on, { ...sizes, window: 45, maxNewTokens: 90 }),
+      paged: (on) => {
+        const made = createPagedKvCache(on, { ...sizes, maxSeqLen: 304, numPages: 40, pageSize: 16 });
+        made.reserve(1, { from: 0, to: 250 });
+        made.crop(1, 20);
+        made.reserve(2, { from: 0, to: 30 });
+        made.reserve(1, { from: 20, to: 250 });
+        return made.cache;
+      },
+    };
+    const scores = (on: Device): Omit<CachedAttentionOptions, "slots" | "starts"> => ({
+      sinks: randn(on, [4], { seed: 7 }),
+      distanceBias: randn(on, [4, 304], { seed: 8 }),
+      softcap: 2,
+    });
+    const run = (on: Device, create: (on: Device) => KvCache<KvLayer>, tokens: number) => {
+      const layer = create(on).layers[0] as KvLayer;
+      const k = randn(on, [1, 2, 250, 10], { seed: 1 });
+      const v = randn(on, [1, 2, 250, 6], { seed: 2 });
+      const q = randn(on, [1, 4, tokens, 10], { seed: 3 });
+      const slots = tensor(on, Int32Array.of(1));
+      for (let from = 0; from < 250; from += 50) {
+        const starts = tensor(on, Int32Array.of(from));
+        appendKv(layer, k.narrow(2, from, from + 50), v.narrow(2, from, from + 50), { slots, starts });
+      }
+      return { q, layer, slots, starts: tensor(on, Int32Array.of(250 - tokens)) };
+    };
+
+    test.each(Object.entries(caches))("%s", async (_, create) => {
+      for (const tokens of [1, 7]) {
+        const attend = (on: Device) => {
+          const { q, layer, slots, starts } = run(on, create, tokens);
+          return cachedAttention(q, layer, { slots, starts, window: 40, ...scores(on) });
+        };
+        const actual = attend(device);
+        expect(actual.executedOn).toBe("wgsl");
+        near(await actual.data(), await attend(reference()).data(), 2);
+      }
+    });
+
+    test("all keys, chunks, and what lies outside", async () => {
+      const at = run(device, caches.contiguous as (on: Device) => KvCache<KvLayer>, 3);
+      const to = run(reference(), caches.contiguous as (on: Device) => KvCache<KvLayer>, 3);
+      const lengths = (on: Device) => tensor(on, Int32Array.of(100));
+      const cross = crossAttention(at.q, at.layer, { slots: at.slots, lengths: lengths(device) });
+      const expected = attention(
+        to.q,
+        randn(to.q.device, [1, 2, 250, 10], { seed: 1 }).narrow(2, 0, 100),
+        randn(to.q.device, [1, 2, 250, 6], { seed: 2 }).narrow(2, 0, 100),
+      );
+      near(await cross.data(), await expected.data());
+      const options = { slots: at.slots, starts: at.starts, chunk: 64 };
+      const chunk = cachedAttention(at.q, at.layer, options);
+      near(
+        await chunk.data(),
+        await cachedAttention(to.q, to.layer, { ...options, slots: to.slots, starts: to.starts }).data(),
+      );
+      for (const slot of [-1, 3]) {
+        const none = cachedAttention(at.q, at.layer, {
+          slots: tensor(device, Int32Array.of(slot)),
+          starts: at.starts,
+          sinks: randn(device, [4], { seed: 1 }),
+        });
+        expect(Array.from(await none.data()).every((x) => x === 0)).toBe(true);
+      }
+    });
+  });
+}
