@@ -26,5 +26,5 @@ export function dotPairs(
 
 /** Sums of neighbouring 16-bit numbers: 4 x i32. */
 export function widenPairs(sums: Value<"v128"> | Local<"v128">): Value<"v128"> {
-  return i32x4.dotI16x8S(sums, i16x8.splat(1));
+  return i32x4.dotI16x8S(sums, 0x0001_0001);
 }

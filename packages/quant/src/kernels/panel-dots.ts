@@ -1,6 +1,5 @@
 import {
   type FunctionBuilder,
-  i8x16,
   i16x8,
   i32x4,
   type Local,
@@ -10,6 +9,10 @@ import {
 import type { QuantFormat } from "../quant-format.js";
 import { dotPairs, widenPairs } from "./int8-dot.js";
 import { record } from "./quantize-activations.js";
+
+/** Masks of a 32-bit lane. Plain numbers: the engine joins vectors in pairs only around constants, not splats of one. */
+const LOW_HALVES = 0x0f0f_0f0f;
+const UPPER_PAIRS = 0x3030_3030;
 
 /** Vectors of four outputs that a panel has. */
 export const PANEL_VECTORS = 4;
@@ -80,11 +83,11 @@ function fourBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
   for (let j = 0; j < 4; j++) {
     const raw = vectors.map((v) => f.let(v128.load(codes, 64 * j + 16 * v)));
     const parts: { quad: number; codes: Vectors }[] = [];
-    if (half !== 1) parts.push({ quad: j, codes: raw.map((x) => f.let(v128.and(x, i8x16.splat(15)))) });
+    if (half !== 1) parts.push({ quad: j, codes: raw.map((x) => f.let(v128.and(x, LOW_HALVES))) });
     if (half !== 0)
       parts.push({
         quad: j + 4,
-        codes: raw.map((x) => f.let(v128.and(i16x8.shrU(x, 4), i8x16.splat(15)))),
+        codes: raw.map((x) => f.let(v128.and(i16x8.shrU(x, 4), LOW_HALVES))),
       });
     for (const part of parts) {
       for (const row of rows.keys()) {
@@ -107,11 +110,11 @@ function sixBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
       for (const quad of [4 * part + parity, 4 * part + parity + 2]) {
         const whole = vectors.map((v) => {
           const raw = v128.load(codes, 64 * (quad & 3) + 16 * v);
-          const low = v128.and(part === 0 ? raw : i16x8.shrU(raw, 4), i8x16.splat(15));
+          const low = v128.and(part === 0 ? raw : i16x8.shrU(raw, 4), LOW_HALVES);
           const shift = 2 * (quad >> 1) - 4;
           const bits = high[v] ?? raw;
           const moved = shift < 0 ? i16x8.shl(bits, -shift) : shift > 0 ? i16x8.shrU(bits, shift) : bits;
-          return f.let(v128.or(low, v128.and(moved, i8x16.splat(48))));
+          return f.let(v128.or(low, v128.and(moved, UPPER_PAIRS)));
         });
         for (const row of rows.keys()) {
           const activations = quadOf(job, row, quad);
