@@ -58,6 +58,8 @@ export interface Program {
 export interface Plan {
   /** Runs every launch in order; `buffers[i]` stands for slot i. Borrows the buffers. */
   run(buffers: readonly DeviceBuffer[]): void;
+  /** As `run`, launch by launch; the milliseconds that each took, its start included. For finding out where time goes. */
+  profile?(buffers: readonly DeviceBuffer[]): readonly number[];
   /** Bytes of the arena where the device laid it out anew. */
   readonly arenaBytes?: number;
   /** Frees the arena. */

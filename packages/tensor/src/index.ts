@@ -1,4 +1,4 @@
-export { type Compiled, compile, type PlanReport } from "./compile/compile.js";
+export { type Compiled, compile, type LaunchTime, type PlanReport } from "./compile/compile.js";
 export { type CpuDevice, type CpuOptions, cpu } from "./cpu/device.js";
 export {
   arange,

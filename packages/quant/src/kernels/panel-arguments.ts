@@ -3,7 +3,7 @@ import { BLOCK_SIZE, panelCounts, type QuantFormat, type QuantLayout } from "../
 
 /** Text that tells kernels of one format from those of another. */
 export function formatKey({ codeBits, offset, groupSize, scaleDType, hasMin }: QuantFormat): string {
-  const group = groupSize === 16 ? 16 : "blocks";
+  const group = groupSize <= 32 ? groupSize : "blocks";
   return `${codeBits}-${offset}:${group}:${scaleDType}${hasMin ? ":min" : ""}`;
 }
 

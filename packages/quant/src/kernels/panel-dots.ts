@@ -1,11 +1,4 @@
-import {
-  type FunctionBuilder,
-  i16x8,
-  i32x4,
-  type Local,
-  type Value,
-  v128,
-} from "@heddle/tensor/kernel";
+import { type FunctionBuilder, i16x8, i32x4, type Local, type Value, v128 } from "@heddle/tensor/kernel";
 import type { QuantFormat } from "../quant-format.js";
 import { dotPairs, widenPairs } from "./int8-dot.js";
 import { record } from "./quantize-activations.js";
@@ -17,19 +10,19 @@ const UPPER_PAIRS = 0x3030_3030;
 /** Vectors of four outputs that a panel has. */
 export const PANEL_VECTORS = 4;
 
-/** One block of a panel against the same block of some rows of activations. */
+/** One block of some panels against the same block of some rows of activations. */
 export interface DotJob {
   readonly f: FunctionBuilder;
   readonly hasRelaxed: boolean;
   readonly format: QuantFormat;
-  /** Address of the block's codes. */
-  readonly codes: Local<"i32">;
+  /** Address of the block's codes in each panel. */
+  readonly codes: readonly Local<"i32">[];
   /** Address of each row's record. */
   readonly rows: readonly Local<"i32">[];
 }
 
 type Vectors = Local<"v128">[];
-/** `sums[row][vector]`: 4 x i32. */
+/** `sums[row][vector]`: 4 x i32; those of the second panel follow those of the first. */
 export type DotSums = readonly (readonly Local<"v128">[])[];
 
 /**
@@ -44,7 +37,14 @@ export function blockDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
   return codeBits === 4 ? fourBitDots(job, half) : sixBitDots(job, half);
 }
 
-const vectors = Array.from({ length: PANEL_VECTORS }, (_, v) => v);
+/** Every vector of four outputs: the address of its panel's codes, and how far its 16 bytes lie from the panel's. */
+function vectorsOf({
+  codes,
+}: DotJob): readonly { readonly address: Local<"i32">; readonly byteOffset: number }[] {
+  return codes.flatMap((address) =>
+    Array.from({ length: PANEL_VECTORS }, (_, v) => ({ address, byteOffset: 16 * v })),
+  );
+}
 
 /** Adds up lazily: the first addition names the sum, so that nothing is cleared. */
 class Sums {
@@ -78,10 +78,12 @@ function quadOf({ f, rows }: DotJob, row: number, quad: number): Local<"v128"> {
 }
 
 function fourBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
-  const { f, hasRelaxed, codes, rows } = job;
+  const { f, hasRelaxed, rows } = job;
   const sums = new Sums(f, rows.length);
   for (let j = 0; j < 4; j++) {
-    const raw = vectors.map((v) => f.let(v128.load(codes, 64 * j + 16 * v)));
+    const raw = vectorsOf(job).map(({ address, byteOffset }) =>
+      f.let(v128.load(address, 64 * j + byteOffset)),
+    );
     const parts: { quad: number; codes: Vectors }[] = [];
     if (half !== 1) parts.push({ quad: j, codes: raw.map((x) => f.let(v128.and(x, LOW_HALVES))) });
     if (half !== 0)
@@ -92,8 +94,8 @@ function fourBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
     for (const part of parts) {
       for (const row of rows.keys()) {
         const quad = quadOf(job, row, part.quad);
-        for (const v of vectors)
-          sums.add(row, v, dotPairs(f, hasRelaxed, [quad, part.codes[v] ?? quad]), i16x8.add);
+        for (const [v, own] of part.codes.entries())
+          sums.add(row, v, dotPairs(f, hasRelaxed, [quad, own]), i16x8.add);
       }
     }
   }
@@ -101,15 +103,18 @@ function fourBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
 }
 
 function sixBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
-  const { f, hasRelaxed, codes, rows } = job;
+  const { f, hasRelaxed, rows } = job;
+  const vectors = vectorsOf(job);
   const sums = new Sums(f, rows.length);
   for (let parity = 0; parity < 2; parity++) {
-    const high = vectors.map((v) => f.let(v128.load(codes, 256 + 64 * parity + 16 * v)));
+    const high = vectors.map(({ address, byteOffset }) =>
+      f.let(v128.load(address, 256 + 64 * parity + byteOffset)),
+    );
     for (const part of half === "both" ? [0, 1] : [half]) {
       const pair = new Sums(f, rows.length);
       for (const quad of [4 * part + parity, 4 * part + parity + 2]) {
-        const whole = vectors.map((v) => {
-          const raw = v128.load(codes, 64 * (quad & 3) + 16 * v);
+        const whole = vectors.map(({ address, byteOffset }, v) => {
+          const raw = v128.load(address, 64 * (quad & 3) + byteOffset);
           const low = v128.and(part === 0 ? raw : i16x8.shrU(raw, 4), LOW_HALVES);
           const shift = 2 * (quad >> 1) - 4;
           const bits = high[v] ?? raw;
@@ -118,8 +123,8 @@ function sixBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
         });
         for (const row of rows.keys()) {
           const activations = quadOf(job, row, quad);
-          for (const v of vectors)
-            pair.add(row, v, dotPairs(f, hasRelaxed, [activations, whole[v] ?? activations]), i16x8.add);
+          for (const [v, own] of whole.entries())
+            pair.add(row, v, dotPairs(f, hasRelaxed, [activations, own]), i16x8.add);
         }
       }
       for (const [row, line] of pair.done().entries())
@@ -131,15 +136,16 @@ function sixBitDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
 
 /** Codes of 8 bits are signed, which the relaxed instruction does not take: they are widened and multiplied as 16 bits. */
 function byteDots(job: DotJob, half: 0 | 1 | "both"): DotSums {
-  const { f, codes, rows } = job;
+  const { f, rows } = job;
   const sums = new Sums(f, rows.length);
   const from = half === 1 ? 8 : 0;
   for (let pair = from; pair < (half === 0 ? 8 : 16); pair++) {
-    const wide = vectors.map((v) => f.let(v128.load8x8S(codes, 32 * pair + 8 * v)));
+    const wide = vectorsOf(job).map(({ address, byteOffset }) =>
+      f.let(v128.load8x8S(address, 32 * pair + byteOffset / 2)),
+    );
     for (const row of rows.keys()) {
       const activations = quadOf(job, row, pair);
-      for (const v of vectors)
-        sums.add(row, v, i32x4.dotI16x8S(activations, wide[v] ?? activations), i32x4.add);
+      for (const [v, own] of wide.entries()) sums.add(row, v, i32x4.dotI16x8S(activations, own), i32x4.add);
     }
   }
   return sums.done();

@@ -26,8 +26,20 @@ export interface Compiled<Args extends readonly unknown[], Result> {
   (...args: Args): Result;
   /** One report for each signature seen so far. */
   plans(): readonly PlanReport[];
+  /**
+   * Runs the plan of these arguments launch by launch and tells how long each took, in milliseconds. What it writes in place is
+   * written; results are freed. Empty on a device that cannot time its launches.
+   */
+  profile(...args: Args): readonly LaunchTime[];
   /** Frees the plans and what they captured. */
   dispose(): void;
+}
+
+/** One kernel of a plan and how long it ran. */
+export interface LaunchTime {
+  readonly name: string;
+  readonly executedOn: string;
+  readonly ms: number;
 }
 
 /** Where a result of a run comes from. */
@@ -64,9 +76,8 @@ export function compile<Args extends readonly unknown[], Result>(
 ): Compiled<Args, Result> {
   const plans = new Map<string, CompiledPlan>();
   const identities = new Map<unknown, number>();
-  const compiled = (...args: Args): Result => {
+  const prepare = (args: Args): { device: Device; plan: CompiledPlan; slots: Storage[] } => {
     const tensors = tensorsOf(args);
-    if (tensors.some((x) => x.source.kind !== "storage")) return fn(...args);
     const device = deviceOfTree("compile", args);
     checkOneDevice(tensors, device);
     const slots = [...new Set(tensors.map((x) => x.storage("compile")))];
@@ -82,10 +93,19 @@ export function compile<Args extends readonly unknown[], Result>(
       }
       plans.set(signature, plan);
     }
+    return { device, plan, slots };
+  };
+  const compiled = (...args: Args): Result => {
+    if (tensorsOf(args).some((x) => x.source.kind !== "storage")) return fn(...args);
+    const { device, plan, slots } = prepare(args);
     return run(device, plan, slots) as Result;
   };
   return Object.assign(compiled, {
     plans: () => [...plans.values()].map((plan) => plan.report),
+    profile(...args: Args) {
+      const { device, plan, slots } = prepare(args);
+      return profile(device, plan, slots);
+    },
     dispose() {
       for (const { plan, graph } of plans.values()) {
         plan.dispose();
@@ -299,14 +319,33 @@ function overwritten({ inputs, outputs }: Step): Pick<OpCall, "overwrittenBy"> {
   return overwrittenBy.some((output) => output !== undefined) ? { overwrittenBy } : {};
 }
 
+function buffersOf(
+  compiled: CompiledPlan,
+  slots: readonly Storage[],
+  outputs: readonly Storage[],
+): DeviceBuffer[] {
+  return [...slots, ...outputs, ...compiled.constants].map((storage) => storage.buffer);
+}
+
+function profile(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): LaunchTime[] {
+  const outputs: Storage[] = [];
+  try {
+    for (const type of compiled.outputs) outputs.push(Storage.allocate(device, byteLengthOf(type)));
+    const times = compiled.plan.profile?.(buffersOf(compiled, slots, outputs)) ?? [];
+    return times.map((ms, i) => ({
+      ...(compiled.report.launches[i] ?? { name: "?", executedOn: device.kind }),
+      ms,
+    }));
+  } finally {
+    for (const storage of outputs) storage.release();
+  }
+}
+
 function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): unknown {
   const outputs: Storage[] = [];
   try {
     for (const type of compiled.outputs) outputs.push(Storage.allocate(device, byteLengthOf(type)));
-    const buffers: DeviceBuffer[] = [...slots, ...outputs, ...compiled.constants].map(
-      (storage) => storage.buffer,
-    );
-    compiled.plan.run(buffers);
+    compiled.plan.run(buffersOf(compiled, slots, outputs));
   } catch (error) {
     for (const storage of outputs) storage.release();
     throw error;

@@ -84,24 +84,41 @@ export function planProgram(host: PlanHost, program: Program): Plan {
   const scratchBytes = Math.max(0, ...program.launches.map(({ kernel }) => scratchOf(kernel as CpuKernel)));
   const addresses = new Array<number>(program.slots + 1).fill(0);
   let isDisposed = false;
+  let single: (readonly Segment[])[] | undefined;
+  const fill = (buffers: readonly DeviceBuffer[]) => {
+    invariant(!isDisposed, "a disposed plan was run");
+    invariant(
+      buffers.length === program.slots,
+      `a plan of ${program.slots} slots got ${buffers.length} buffers`,
+    );
+    for (let slot = 0; slot < buffers.length; slot++) addresses[slot] = host.addressOf(buffers[slot]);
+    addresses[program.slots] = host.scratch(scratchBytes);
+  };
+  const runSegments = (some: readonly Segment[]) => {
+    for (const segment of some) {
+      if (segment.kind === "pool") pool.run(segment.plan, addresses);
+      else runHost(heap, segment.kernel, resolve(segment.buffers, addresses, arena ?? 0));
+    }
+  };
   return {
     run(buffers) {
-      invariant(!isDisposed, "a disposed plan was run");
-      invariant(
-        buffers.length === program.slots,
-        `a plan of ${program.slots} slots got ${buffers.length} buffers`,
-      );
-      for (let slot = 0; slot < buffers.length; slot++) addresses[slot] = host.addressOf(buffers[slot]);
-      addresses[program.slots] = host.scratch(scratchBytes);
-      for (const segment of segments) {
-        if (segment.kind === "pool") pool.run(segment.plan, addresses);
-        else runHost(heap, segment.kernel, resolve(segment.buffers, addresses, arena ?? 0));
-      }
+      fill(buffers);
+      runSegments(segments);
+    },
+    profile(buffers) {
+      fill(buffers);
+      single ??= program.launches.map((launch) => segmentsOf(host, { ...program, launches: [launch] }, arena ?? 0));
+      return single.map((launch) => {
+        const start = performance.now();
+        runSegments(launch);
+        return performance.now() - start;
+      });
     },
     dispose() {
       if (isDisposed) return;
       isDisposed = true;
-      for (const segment of segments) if (segment.kind === "pool") pool.drop(segment.plan);
+      for (const segment of [...segments, ...(single ?? []).flat()])
+        if (segment.kind === "pool") pool.drop(segment.plan);
       if (arena !== undefined) heap.free(arena);
     },
   };
