@@ -21,7 +21,7 @@ function typeText({ dtype, shape }: TensorType): string {
   return text;
 }
 
-function plainText(value: unknown): string | undefined {
+export function plainText(value: unknown): string | undefined {
   switch (typeof value) {
     case "number":
       return Object.is(value, -0) ? "-0" : `${value}`;

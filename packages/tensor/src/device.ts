@@ -46,9 +46,19 @@ export type BufferRef =
     }
   | { readonly kind: "slot"; readonly index: number };
 
+/** One kernel with its buffers: inputs, then outputs. */
+export interface Launch {
+  readonly kernel: Kernel;
+  readonly buffers: readonly BufferRef[];
+  /** How many buffers at the end are outputs. Without it all may be written. */
+  readonly outputs?: number;
+  /** Inputs that are changed in place. */
+  readonly mutates?: readonly number[];
+}
+
 /** A flat list of launches with every buffer decided; what `compile` hands to a device. */
 export interface Program {
-  readonly launches: readonly { readonly kernel: Kernel; readonly buffers: readonly BufferRef[] }[];
+  readonly launches: readonly Launch[];
   readonly arenaBytes: number;
   /** Number of buffers that `Plan.run` takes. */
   readonly slots: number;

@@ -46,6 +46,15 @@ export interface OpSpec<Params = unknown> {
   vjp?(context: VjpContext<Params>): readonly (Tensor | undefined)[];
   /** The output is input 0 under another shape and shares its memory. */
   readonly alias?: boolean;
+  /**
+   * The op as others that a compiled function shares between its calls, for devices that gain by it. What is traced is this
+   * instead of the op; undefined for devices and types that do not.
+   */
+  expand?(inputs: readonly Tensor[], params: Params): readonly Tensor[] | undefined;
+  /** A compiled function may reuse the result of an equal call: nobody writes into it. */
+  readonly isShared?: boolean;
+  /** Calls that do not depend on each other are launched one behind the other, so that a device can run them together. */
+  readonly isGrouped?: boolean;
   /** Inputs that the op changes in place. */
   readonly mutates?: readonly number[];
   readonly kernels?: { readonly wasm?: WasmKernelFactory<Params>; readonly wgsl?: WgslKernelFactory<Params> };

@@ -16,7 +16,8 @@ export const quantLinearWasm: WasmKernelFactory<QuantLayout> = ({ inputs, params
   const rows = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
   if (rows === 0 || outFeatures === 0 || inFeatures === 0) return undefined;
   const shape = { rows, columns: inFeatures, bits: activationBits(layout) };
-  const spare = activationBytes(shape);
+  const bytes = activationBytes(shape);
+  const spare = bytes.records + bytes.spare;
   const args = {
     records: argument.scratch(0),
     parts: parts.map((_, i) => argument.buffer(i + 1)),
@@ -25,7 +26,11 @@ export const quantLinearWasm: WasmKernelFactory<QuantLayout> = ({ inputs, params
   };
   return {
     steps: [
-      quantizeStep(shape, { x: argument.buffer(0), target: 0 }, features),
+      quantizeStep(
+        shape,
+        { x: argument.buffer(0), target: argument.scratch(0), spare: bytes.records },
+        features,
+      ),
       productStep(layout, rows, { args, features }),
     ],
     scratchBytes: spare + productRoom(layout),

@@ -43,39 +43,43 @@ export interface ActivationShape {
   readonly bits: ActivationBits;
 }
 
-/** Scratch bytes that the records of x take, and after them room for blocks that are filled up with zeros. */
-export function activationBytes({ rows, columns, bits }: ActivationShape): number {
-  const records = rows * Math.ceil(columns / BLOCK_SIZE);
+/** Bytes that the records of x take, and those of the room for blocks that are filled up with zeros. */
+export function activationBytes({ rows, columns, bits }: ActivationShape) {
+  const records = rows * Math.ceil(columns / BLOCK_SIZE) * recordBytes(bits);
   const spare = columns % BLOCK_SIZE === 0 ? 0 : rows * BLOCK_SIZE * 4;
-  return Math.ceil((records * recordBytes(bits) + spare) / 64) * 64;
+  return { records: Math.ceil(records / 64) * 64, spare: Math.ceil(spare / 64) * 64 };
 }
 
 /** Below this the largest of a block counts as zero: its scale would be denormal, which processors are slow with. */
 const LEAST_MAXIMUM = 2 ** -100;
 
 /**
- * Rounds x [rows, columns] to int8 in blocks of 32: records [rows, blocks] at scratch offset `target`. A unit is a row.
+ * Rounds x [rows, columns] to int8 in blocks of 32: records [rows, blocks] at `target`. A unit is a row.
  *
  * Ties go to even. A block with a NaN or an infinity gives NaN everywhere.
  */
 export function quantizeStep(
   { rows, columns, bits }: ActivationShape,
-  { x, target }: { readonly x: KernelArgument; readonly target: number },
+  {
+    x,
+    target,
+    spare,
+  }: { readonly x: KernelArgument; readonly target: KernelArgument; readonly spare: number },
   features: CpuFeatures,
 ): KernelStep {
   const tail = columns % BLOCK_SIZE;
   const numBlocks = Math.ceil(columns / BLOCK_SIZE);
-  const spare = target + rows * numBlocks * recordBytes(bits);
+  const room = tail === 0 ? argument.i32(0) : argument.scratch(spare);
   const { i32: number } = argument;
   return kernelStep(
     {
       key: `quant-activations:${bits}:${tail}`,
       features,
-      args: [x, argument.scratch(target), argument.scratch(spare), number(columns), number(numBlocks)],
+      args: [x, target, room, number(columns), number(numBlocks)],
       units: rows,
       grain: 8192 / (columns + 32),
     },
-    (f, [source, records, room, width, blocks], { begin, end }) => {
+    (f, [source, records, filler, width, blocks], { begin, end }) => {
       f.for(begin, end, 1, (row) => {
         const from = f.let(i32.add(source as Local<"i32">, i32.shl(i32.mul(row, width as Local<"i32">), 2)));
         const to = f.let(
@@ -88,7 +92,7 @@ export function quantizeStep(
           f.increase(to, recordBytes(bits));
         });
         if (tail === 0) return;
-        const filled = f.let(i32.add(room as Local<"i32">, i32.mul(row, 4 * BLOCK_SIZE)));
+        const filled = f.let(i32.add(filler as Local<"i32">, i32.mul(row, 4 * BLOCK_SIZE)));
         f.fillMemory(filled, 0, 4 * BLOCK_SIZE);
         f.copyMemory(filled, from, 4 * tail);
         quantizeBlock(f, { from: filled, to, bits });

@@ -1,8 +1,10 @@
 import { defineOp, HeddleError, matmul, type Op, type Tensor } from "@heddle/tensor";
+import { activationBits } from "../kernels/panel-product.js";
 import { quantLinearWasm } from "../kernels/quant-linear.wasm.js";
 import { quantLinearWgsl } from "../kernels/quant-linear.wgsl.js";
 import type { QuantLayout } from "../quant-format.js";
 import { dequantizeOp } from "./dequantize.js";
+import { roundActivationsOp, roundedProductOp, roundsActivations } from "./rounded-product.js";
 
 /**
  * y = x W^T with a quantised W.
@@ -26,6 +28,13 @@ export const quantLinearOp: Op<QuantLayout> = defineOp({
   reference([x, ...parts], layout) {
     if (x === undefined) return [];
     return [matmul(x, widened(layout, parts, x), { transposeB: true })];
+  },
+  expand([x, ...parts], layout) {
+    const rows = x?.shape.slice(0, -1) ?? [];
+    if (x === undefined || x.size === 0 || !roundsActivations(x.device.kind, x.dtype, layout))
+      return undefined;
+    const records = roundActivationsOp.call([x], { bits: activationBits(layout) });
+    return [roundedProductOp.call([records, ...parts], layout).reshape([...rows, layout.outFeatures])];
   },
   vjp: ({ inputs: [x, ...parts], grads: [grad], params }) =>
     x === undefined || grad === undefined ? [] : [matmul(grad, widened(params, parts, x))],

@@ -9,6 +9,7 @@ import { Tensor } from "../tensor.js";
 import { flattenTree, formOf } from "../tree.js";
 import { fuse, type Step } from "./fuse.js";
 import { dropUnused, Graph } from "./graph.js";
+import { groupSteps } from "./group-steps.js";
 import { planMemory } from "./plan-memory.js";
 
 /** What `compiled.plans()` tells of one input signature. */
@@ -190,7 +191,7 @@ function trace<Args extends readonly unknown[]>(
   });
   const wanted = result.values.filter((value): value is number => value !== undefined);
   const nodes = dropUnused(graph, wanted);
-  const steps = fuse(graph, nodes, wanted);
+  const steps = groupSteps(fuse(graph, nodes, wanted));
   const outputMemories = [...new Set(wanted.map((value) => graph.values[value]?.memory ?? -1))].filter(
     (memory) => graph.homes[memory]?.kind === "computed",
   );
@@ -293,7 +294,8 @@ function buildPlan(
         { op: step.spec.name },
       );
     }
-    return { kernel, buffers: [...step.inputs, ...step.outputs].map(refOf) };
+    const buffers = [...step.inputs, ...step.outputs].map(refOf);
+    return { kernel, buffers, outputs: step.outputs.length, mutates: step.spec.mutates ?? [] };
   });
   const plan = graph.device.plan({
     launches,

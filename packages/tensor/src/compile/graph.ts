@@ -1,3 +1,4 @@
+import { plainText } from "../call-key.js";
 import type { Device } from "../device.js";
 import { HeddleError, invariant } from "../error.js";
 import { type OpSpec, typeOf } from "../op.js";
@@ -34,6 +35,10 @@ export class Graph implements Trace {
   readonly homes: Home[] = [];
   readonly nodes: GraphNode[] = [];
   readonly #constants = new Map<Storage, number>();
+  /** Outputs of shared ops by what they were called with. */
+  readonly #shared = new Map<OpSpec, Map<string, readonly number[]>>();
+  /** How often each memory was written to so far. */
+  readonly #versions = new Map<number, number>();
   /** Values of each constant, one per shape. */
   readonly #constantValues = new Map<number, number[]>();
 
@@ -78,14 +83,15 @@ export class Graph implements Trace {
     const ids = inputs.map((input) => this.valueOf(input));
     const types = spec.infer(inputs, params);
     for (const index of spec.mutates ?? []) this.#checkWritable(spec.name, inputs[index]);
+    const own = inputs.map((input, i) => this.#tensor(input, ids[i] ?? 0));
+    const expanded = spec.expand?.(own, params);
+    if (expanded !== undefined) return expanded;
+    const known = this.#knownOutputs(spec, params, ids);
+    if (known.outputs !== undefined) return known.outputs.map((id) => this.#tensor(first, id));
     if (spec.alias) return [this.#view(first, ids[0] ?? 0, types[0] ?? first)];
     const call = { op: spec, params, inputs: inputs.map(typeOf), outputs: types };
     if (this.device.lower(call) === undefined) {
-      if (spec.reference)
-        return spec.reference(
-          inputs.map((input, i) => this.#tensor(input, ids[i] ?? 0)),
-          params,
-        );
+      if (spec.reference) return spec.reference(own, params);
       throw new HeddleError(
         "unsupported",
         `${spec.name}: the ${this.device.kind} device has no kernel for these types; got ${inputs.map(formatType).join(", ")}. Cast to f32 first.`,
@@ -94,7 +100,29 @@ export class Graph implements Trace {
     }
     const outputs = types.map((type) => this.#addValue(type, this.#addMemory({ kind: "computed" })));
     this.nodes.push({ spec, params, inputs: ids, outputs });
+    known.remember(outputs);
+    for (const index of spec.mutates ?? []) this.#countWrite(ids[index] ?? -1);
     return outputs.map((id) => this.#tensor(first, id));
+  }
+
+  /** The outputs of an equal call of a shared op whose inputs were not written to since. */
+  #knownOutputs(
+    spec: OpSpec,
+    params: unknown,
+    ids: readonly number[],
+  ): { readonly outputs?: readonly number[] | undefined; remember(outputs: readonly number[]): void } {
+    const text = spec.isShared === true ? plainText(params) : undefined;
+    if (text === undefined) return { remember: () => {} };
+    const inputs = ids.map((id) => `${id}@${this.#versions.get(this.values[id]?.memory ?? -1) ?? 0}`);
+    const key = `${text}|${inputs.join()}`;
+    const calls = this.#shared.get(spec) ?? new Map<string, readonly number[]>();
+    this.#shared.set(spec, calls);
+    return { outputs: calls.get(key), remember: (outputs) => void calls.set(key, outputs) };
+  }
+
+  #countWrite(id: number): void {
+    const memory = this.values[id]?.memory ?? -1;
+    this.#versions.set(memory, (this.#versions.get(memory) ?? 0) + 1);
   }
 
   /** Records a copy of a tensor. */

@@ -49,7 +49,7 @@ export interface StageStep {
   readonly units: number;
 }
 
-/** Steps without a barrier between them: many on one thread, or one cut into chunks for all threads. */
+/** Steps without a barrier between them: on one thread one after the other, or each cut into chunks for all threads. */
 export interface Stage {
   readonly chunks: number;
   readonly steps: readonly StageStep[];

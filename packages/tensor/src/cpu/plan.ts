@@ -5,6 +5,7 @@ import type { TensorType } from "../shape.js";
 import type { CpuKernel } from "./kernel-factory.js";
 import type { LinearMemory } from "./memory.js";
 import type { Pool, PoolArgument, PoolPlan, PoolStep } from "./pool.js";
+import { StageHazards } from "./stage-hazards.js";
 
 export type WasmKernel = CpuKernel & { readonly kind: "wasm" };
 export type HostKernel = CpuKernel & { readonly kind: "host" };
@@ -107,7 +108,9 @@ export function planProgram(host: PlanHost, program: Program): Plan {
     },
     profile(buffers) {
       fill(buffers);
-      single ??= program.launches.map((launch) => segmentsOf(host, { ...program, launches: [launch] }, arena ?? 0));
+      single ??= program.launches.map((launch) =>
+        segmentsOf(host, { ...program, launches: [launch] }, arena ?? 0),
+      );
       return single.map((launch) => {
         const start = performance.now();
         runSegments(launch);
@@ -136,12 +139,15 @@ function segmentsOf({ pool }: PlanHost, program: Program, arena: number): Segmen
   const slots = program.slots + 1;
   const scratch: PoolArgument = { kind: "slot", slot: program.slots, byteOffset: 0 };
   const segments: Segment[] = [];
+  let hazards = new StageHazards();
   let pending: PoolStep[] = [];
   const flush = () => {
     if (pending.length > 0) segments.push({ kind: "pool", plan: pool.prepare(pending, slots) });
     pending = [];
+    hazards = new StageHazards();
   };
-  for (const { kernel, buffers } of program.launches) {
+  for (const launch of program.launches) {
+    const { kernel, buffers } = launch;
     const cpuKernel = kernel as CpuKernel;
     if (cpuKernel.kind === "wasm") {
       const bound = buffers.map(
@@ -150,7 +156,12 @@ function segmentsOf({ pool }: PlanHost, program: Program, arena: number): Segmen
             ? { kind: "value", value: arena + ref.byteOffset }
             : { kind: "slot", slot: ref.index, byteOffset: 0 },
       );
-      pending.push(...bindSteps(cpuKernel, bound, scratch));
+      const steps = bindSteps(cpuKernel, bound, scratch);
+      for (const [i, step] of cpuKernel.steps.entries()) {
+        const poolStep = steps[i];
+        if (poolStep !== undefined && step.units > 0)
+          pending.push({ ...poolStep, isFree: hazards.add(step, launch) });
+      }
     } else {
       flush();
       segments.push({ kind: "host", kernel: cpuKernel, buffers });

@@ -28,6 +28,8 @@ export interface PoolStep {
   readonly args: readonly PoolArgument[];
   readonly units: number;
   readonly grain: number;
+  /** Whether it may run beside every step since the last barrier. Default false. */
+  readonly isFree?: boolean;
 }
 
 /** Steps made ready by `Pool.prepare`. */
@@ -108,7 +110,10 @@ export class Pool {
       const last = stages.at(-1);
       const stageStep = this.#stageStep(step);
       if (chunks === 1 && last?.chunks === 1) last.steps.push(stageStep);
-      else stages.push({ chunks, steps: [stageStep] });
+      else if (step.isFree && last !== undefined && last.chunks > 1) {
+        last.steps.push(stageStep);
+        last.chunks = Math.max(last.chunks, chunks);
+      } else stages.push({ chunks, steps: [stageStep] });
     }
     return { id: this.#nextPlan++, stages, slots, isParallel: stages.some((stage) => stage.chunks > 1) };
   }
@@ -228,8 +233,11 @@ export class Pool {
         for (let i = 0; i < patches.length; i += 3) {
           args[patches[i] ?? 0] = (ints[words.slots + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
         }
-        args[args.length - 2] = Math.floor((units * chunk) / stage.chunks);
-        args[args.length - 1] = Math.floor((units * (chunk + 1)) / stage.chunks);
+        const begin = Math.floor((units * chunk) / stage.chunks);
+        const end = Math.floor((units * (chunk + 1)) / stage.chunks);
+        if (begin === end) continue;
+        args[args.length - 2] = begin;
+        args[args.length - 1] = end;
         this.#byIndex[step.module]?.run(...args);
       }
     } catch (error) {

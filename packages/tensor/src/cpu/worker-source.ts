@@ -69,8 +69,11 @@ function runChunk(stage, chunk) {
   try {
     for (const { module, args, patches, units } of stage.steps) {
       for (let i = 0; i < patches.length; i += 3) args[patches[i]] = ints[W.slots + patches[i + 1]] + patches[i + 2];
-      args[args.length - 2] = Math.floor((units * chunk) / stage.chunks);
-      args[args.length - 1] = Math.floor((units * (chunk + 1)) / stage.chunks);
+      const begin = Math.floor((units * chunk) / stage.chunks);
+      const end = Math.floor((units * (chunk + 1)) / stage.chunks);
+      if (begin === end) continue;
+      args[args.length - 2] = begin;
+      args[args.length - 1] = end;
       runs[module](...args);
     }
   } catch (error) {
