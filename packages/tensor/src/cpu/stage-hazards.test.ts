@@ -3,7 +3,12 @@ import type { BufferRef, Launch } from "../device.js";
 import type { KernelArgument, KernelStep } from "./kernel.js";
 import { StageHazards } from "./stage-hazards.js";
 
-const arena = (byteOffset: number, byteLength = 64): BufferRef => ({ kind: "arena", byteOffset, byteLength });
+const arena = (byteOffset: number, byteLength = 64): BufferRef => ({
+  kind: "arena",
+  memory: byteOffset,
+  byteOffset,
+  byteLength,
+});
 const slot = (index: number): BufferRef => ({ kind: "slot", index });
 const buffer = (index: number): KernelArgument => ({ kind: "buffer", index });
 const scratch: KernelArgument = { kind: "scratch", byteOffset: 0 };
