@@ -22,7 +22,7 @@ import {
   decodeAhead,
 } from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
-import { checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
+import { type BatchPiece, checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
 import type { SampledToken } from "./sampling/sampler.js";
 import type { DecoderWeights } from "./weights.js";
 
@@ -31,7 +31,7 @@ export interface DecoderOptions {
   readonly numSlots: number;
   /** Longest sequence, in tokens. Default: the model's. */
   readonly maxSeqLen?: number;
-  /** Most rows that one run of the model takes; `step` splits longer batches. Default 64. */
+  /** Most tokens that one run of the model takes; `step` splits longer batches. Default 128. */
   readonly maxRows?: number;
 }
 
@@ -57,17 +57,24 @@ export interface Decoder {
   dispose(): void;
 }
 
-/** What a step function is given, all on the device. */
+/** What a step function is given: B rows of T tokens, the tensors on the device. */
 interface StepInputs {
-  readonly tokens_R: Tensor;
-  readonly positions_R: Tensor;
-  readonly slots_R: Tensor;
+  readonly rowLength: number;
+  /** [B T] */
+  readonly tokens: Tensor;
+  /** [B T] */
+  readonly positions: Tensor;
+  readonly slots_B: Tensor;
+  /** Position of each row's first token. */
+  readonly starts_B: Tensor;
+  /** Tokens whose logits are wanted. */
   readonly outputs_O: Tensor;
 }
 
 /**
- * Makes a decoder whose steps are compiled: one plan for each number of rows, rounded up to a power of two, with one output
- * and with as many as there are slots. So few plans serve all batches, and a run over every size makes them all.
+ * Makes a decoder whose steps are compiled: one plan for each number of rows of one token, rounded up to a power of two, with
+ * one output and with as many as there are slots; and one for each of two lengths of a prompt's chunks, which attention reads
+ * in tiles. So few plans serve all batches, and a run over every size makes them all.
  * Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
  *
  * Rotary scalings that depend on the length of a text (dynamic, longrope) are those of `maxSeqLen` from the first token on.
@@ -79,7 +86,7 @@ export function createDecoder(
   options: DecoderOptions,
 ): Decoder {
   const { config, weights, device } = model;
-  const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 64 } = options;
+  const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 128 } = options;
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
   const cache = decoderCache(config, device, { numSlots, maxSeqLen, dtype: floatDType(weights.embedding) });
   // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
@@ -103,7 +110,7 @@ export function createDecoder(
       try {
         const logits: Float32Array[] = new Array(batch.outputs.length);
         for (const piece of piecesOf(batch, maxRows)) {
-          const rows = await runPiece(run, stepInputs(device, piece.batch, numSlots), piece.wanted.length);
+          const rows = await runPiece(run, stepInputs(device, piece, numSlots), piece.wanted.length);
           for (const [at, place] of piece.wanted.entries()) logits[place] = rows[at] ?? new Float32Array(0);
         }
         return logits;
@@ -188,7 +195,7 @@ async function runPiece(
   }
 }
 
-/** Each row is a sequence of one token: rows of one prompt find each other's keys in the cache, written just before. */
+/** Rows of one prompt find each other's keys in the cache, written just before. */
 function stepLogits(
   config: DecoderConfig,
   {
@@ -196,12 +203,12 @@ function stepLogits(
     cache,
     maxSeqLen,
   }: { readonly weights: DecoderWeights; readonly cache: KvCache; readonly maxSeqLen: number },
-  { tokens_R, positions_R, slots_R, outputs_O }: StepInputs,
+  { rowLength, tokens, positions, slots_B, starts_B, outputs_O }: StepInputs,
 ): Tensor {
   const { last } = decoderHidden(config, weights, {
-    ids: tokens_R.reshape([-1, 1]),
-    positions: positions_R.reshape([-1, 1]),
-    attend: cacheAttend(cache, { slots_B: slots_R, starts_B: positions_R }),
+    ids: tokens.reshape([-1, rowLength]),
+    positions: positions.reshape([-1, rowLength]),
+    attend: cacheAttend(cache, { slots_B, starts_B }),
     seqLen: maxSeqLen,
   });
   return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
@@ -249,17 +256,24 @@ function stepToken(
   place: { readonly weights: DecoderWeights; readonly cache: KvCache; readonly maxSeqLen: number },
   { token, position, slots, outputs, draw, temperature }: AheadInputs & { readonly temperature: number },
 ): AheadStep {
-  const inputs = { tokens_R: token, positions_R: position, slots_R: slots, outputs_O: outputs };
+  const inputs = {
+    rowLength: 1,
+    tokens: token,
+    positions: position,
+    slots_B: slots,
+    starts_B: position,
+    outputs_O: outputs,
+  };
   const chosen = chooseToken(stepLogits(config, place, inputs), { temperature, draw });
   return { ...chosen, position: position.add(1) };
 }
 
-/** Uploads a piece, filled up to a power of two of rows, and to one output or as many as the slots can ask for. */
-function stepInputs(
-  device: Device,
-  { tokens, positions, slots, outputs }: DecoderBatch,
-  noSlot: number,
-): StepInputs {
+/**
+ * Uploads a piece: rows of one token are filled up to a power of two, outputs to one or as many as the slots can ask for. A
+ * chunk is as long as its plan.
+ */
+function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: number): StepInputs {
+  const { tokens, positions, slots, outputs } = batch;
   const numRows = powerOfTwo(tokens.length);
   const mostOutputs = Math.max(powerOfTwo(outputs.length), Math.min(numRows, powerOfTwo(noSlot)));
   const filled = (values: Int32Array, length: number, filler: number) => {
@@ -267,10 +281,13 @@ function stepInputs(
     whole.set(values);
     return tensor(device, whole);
   };
+  const numStarts = rowLength === 1 ? numRows : 1;
   return {
-    tokens_R: filled(tokens, numRows, 0),
-    positions_R: filled(positions, numRows, 0),
-    slots_R: filled(slots, numRows, noSlot),
+    rowLength,
+    tokens: filled(tokens, numRows, 0),
+    positions: filled(positions, numRows, 0),
+    slots_B: filled(slots.subarray(0, numStarts), numStarts, noSlot),
+    starts_B: filled(positions.subarray(0, numStarts), numStarts, 0),
     outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
   };
 }

@@ -12,32 +12,76 @@ export interface DecoderBatch {
 
 /** Part of a batch that one run of the model takes. */
 export interface BatchPiece {
+  /** Tokens of one slot that the run takes as one row; 1 where each token is a row of its own. */
+  readonly rowLength: number;
   readonly batch: DecoderBatch;
   /** For each output of the piece, its place among those of the whole batch. */
   readonly wanted: readonly number[];
 }
 
-/** Cuts a batch into runs of at most `maxRows` rows. */
-export function* piecesOf(
-  { tokens, positions, slots, outputs }: DecoderBatch,
-  maxRows: number,
-): Generator<BatchPiece> {
-  for (let start = 0; start < tokens.length; start += maxRows) {
-    const end = Math.min(start + maxRows, tokens.length);
-    const wanted = [...outputs.keys()].filter((place) => {
-      const row = outputs[place] ?? -1;
-      return row >= start && row < end;
-    });
-    yield {
-      wanted,
-      batch: {
-        tokens: tokens.subarray(start, end),
-        positions: positions.subarray(start, end),
-        slots: slots.subarray(start, end),
-        outputs: Int32Array.from(wanted, (place) => (outputs[place] ?? 0) - start),
-      },
-    };
+/** A stretch of rows of a batch. */
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Shortest piece of a prompt that is worth a plan of its own. */
+const MIN_CHUNK = 8;
+
+/**
+ * Cuts a batch into runs of at most `maxRows` tokens: long stretches of one slot into chunks of the greatest power of two that
+ * fits, and of a quarter of it, then all that is left into runs of one token a row. So few plans serve prompts of any length.
+ */
+export function piecesOf(batch: DecoderBatch, maxRows: number): readonly BatchPiece[] {
+  const largest = 2 ** Math.floor(Math.log2(maxRows));
+  const sizes = [largest, largest / 4].filter((size) => size >= MIN_CHUNK);
+  const pieces: BatchPiece[] = [];
+  const rest: number[] = [];
+  for (const { start, end } of stretchesOf(batch.slots)) {
+    let at = start;
+    for (const size of sizes) {
+      for (; end - at >= size; at += size) {
+        const rows = Array.from({ length: size }, (_, i) => at + i);
+        pieces.push(pieceOf(batch, rows, size));
+      }
+    }
+    for (; at < end; at++) rest.push(at);
   }
+  for (let at = 0; at < rest.length; at += maxRows) {
+    pieces.push(pieceOf(batch, rest.slice(at, at + maxRows), 1));
+  }
+  return pieces;
+}
+
+/** Maximal stretches of rows of one slot. */
+function stretchesOf(slots: Int32Array): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (let start = 0, at = 1; at <= slots.length; at++) {
+    if (at < slots.length && slots[at] === slots[start]) continue;
+    stretches.push({ start, end: at });
+    start = at;
+  }
+  return stretches;
+}
+
+function pieceOf(
+  { tokens, positions, slots, outputs }: DecoderBatch,
+  rows: readonly number[],
+  rowLength: number,
+): BatchPiece {
+  const placeInPiece = new Map(rows.map((row, at) => [row, at]));
+  const wanted = [...outputs.keys()].filter((place) => placeInPiece.has(outputs[place] ?? -1));
+  const pick = (values: Int32Array) => Int32Array.from(rows, (row) => values[row] ?? 0);
+  return {
+    rowLength,
+    wanted,
+    batch: {
+      tokens: pick(tokens),
+      positions: pick(positions),
+      slots: pick(slots),
+      outputs: Int32Array.from(wanted, (place) => placeInPiece.get(outputs[place] ?? -1) ?? 0),
+    },
+  };
 }
 
 /**

@@ -87,13 +87,36 @@ function formatCount(count: number): string {
   return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(count);
 }
 
-/** Rows of every size for which plans are compiled, asking for one output and for several. */
+/** Tokens of one slot that a decoder does not take for a chunk of a prompt, and the lengths that it does. */
+const MAX_LOOSE_TOKENS = 31;
+const CHUNK_LENGTHS = [32, 128];
+
+/** Runs steps of every size for which a decoder compiles plans, asking for one output and for several. */
 async function runEverySize(decoder: Decoder): Promise<void> {
-  for (let rows = 1; rows <= Math.min(64, decoder.maxSeqLen); rows *= 2) {
-    const positions = Int32Array.from({ length: rows }, (_, position) => position);
-    const zeros = new Int32Array(rows);
-    for (const outputs of rows === 1 ? [[0]] : [[rows - 1], [0, rows - 1]]) {
-      await decoder.step({ tokens: zeros, positions, slots: zeros, outputs: Int32Array.from(outputs) });
-    }
+  const { numSlots, maxSeqLen } = decoder;
+  const perSlot = Math.min(MAX_LOOSE_TOKENS, maxSeqLen);
+  for (let rows = 1; rows < 2 * numSlots * perSlot && rows <= 128; rows *= 2) {
+    const count = Math.min(rows, numSlots * perSlot);
+    const slotsUsed = Math.ceil(count / perSlot);
+    const length = Math.ceil(count / slotsUsed);
+    await runRows(decoder, count, (row) => ({ slot: Math.floor(row / length), position: row % length }));
+  }
+  for (const length of CHUNK_LENGTHS.filter((chunk) => chunk <= maxSeqLen))
+    await runRows(decoder, length, (position) => ({ slot: 0, position }));
+}
+
+async function runRows(
+  decoder: Decoder,
+  count: number,
+  placeOf: (row: number) => { readonly slot: number; readonly position: number },
+): Promise<void> {
+  const places = Array.from({ length: count }, (_, row) => placeOf(row));
+  for (const outputs of count === 1 ? [[0]] : [[count - 1], [0, count - 1]]) {
+    await decoder.step({
+      tokens: new Int32Array(count),
+      positions: Int32Array.from(places, ({ position }) => position),
+      slots: Int32Array.from(places, ({ slot }) => slot),
+      outputs: Int32Array.from(outputs),
+    });
   }
 }
