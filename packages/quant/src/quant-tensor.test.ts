@@ -101,6 +101,18 @@ describe.each(devices)("$name", ({ create }) => {
     disposeTree([value, grad]);
   });
 
+  test("a NaN or an infinity in x is not hidden", async () => {
+    using weight = quantFromBlocks(device, "Q4_0", randomBlocks("Q4_0", 20 * 64, 9), [20, 64]);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const values = Array.from({ length: 128 }, (_, i) => (i === 70 ? bad : i));
+      using x = tensor(device, values, { shape: [2, 64] });
+      using y = linear(x, weight);
+      const got = await y.data();
+      expect(got.slice(0, 20).every(Number.isFinite)).toBe(true);
+      expect(got.slice(20).some(Number.isFinite)).toBe(false);
+    }
+  });
+
   test("half floats are widened and rounded back", async () => {
     if (isExact) return; // the reference device computes in float64 only
     using weight = quantFromBlocks(device, "Q8_0", randomBlocks("Q8_0", 20 * 64, 9), [20, 64]);

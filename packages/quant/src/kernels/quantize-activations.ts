@@ -16,6 +16,7 @@ import {
   v128,
 } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE } from "../quant-format.js";
+import { widenPairs } from "./int8-dot.js";
 
 /**
  * A block of 32 activations, rounded to q = round(x / scale) with scale = max|x| / 127: bytes from the record's start.
@@ -56,7 +57,7 @@ const LEAST_MAXIMUM = 2 ** -100;
 /**
  * Rounds x [rows, columns] to int8 in blocks of 32: records [rows, blocks] at `target`. A unit is a row.
  *
- * Ties go to even. A block with a NaN or an infinity gives NaN everywhere.
+ * Ties go to even. A block with a NaN gives NaN, one with an infinity nothing finite.
  */
 export function quantizeStep(
   { rows, columns, bits }: ActivationShape,
@@ -101,12 +102,20 @@ export function quantizeStep(
   );
 }
 
-/** Largest lane, by way of shuffles. */
-function largestLane(f: FunctionBuilder, x: Value<"v128">): Local<"f32"> {
-  const a = f.let(x);
-  const b = f.let(f32x4.max(a, i32x4.shuffle(a, a, [2, 3, 0, 1])));
-  return f.let(f32x4.extract(f32x4.max(b, i32x4.shuffle(b, b, [1, 0, 3, 2])), 0));
+/**
+ * The largest size among the numbers of some vectors. Sizes are compared as whole numbers, one instruction each: the bits of
+ * floats without their sign are in the floats' order, with NaN above infinity.
+ */
+function largestSize(f: FunctionBuilder, vectors: readonly Value<"v128">[]): Local<"f32"> {
+  const sizes = vectors.map((x) => v128.and(x, 0x7fff_ffff));
+  const a = f.let(sizes.reduce((x, y) => i32x4.maxS(x, y)));
+  const b = f.let(i32x4.maxS(a, i32x4.shuffle(a, a, [2, 3, 0, 1])));
+  return f.let(f32x4.extract(i32x4.maxS(b, i32x4.shuffle(b, b, [1, 0, 3, 2])), 0));
 }
+
+/** 1.5 x 2^23: a small float added to it is rounded to a whole number, ties to even, in its low bits. */
+const ROUNDER = 12_582_912;
+const ROUNDER_BITS = 0x4b40_0000;
 
 function quantizeBlock(
   f: FunctionBuilder,
@@ -117,8 +126,7 @@ function quantizeBlock(
   }: { readonly from: Local<"i32">; readonly to: Local<"i32">; readonly bits: ActivationBits },
 ): void {
   const x = Array.from({ length: 8 }, (_, i) => f.let(v128.load(from, 16 * i)));
-  const most = x.map((vector) => f32x4.abs(vector)).reduce((a, b) => f32x4.max(a, b));
-  const largest = largestLane(f, most);
+  const largest = largestSize(f, x);
   const scale = f.local("f32");
   const inverse = f.local("f32");
   f.set(scale, 0);
@@ -128,13 +136,13 @@ function quantizeBlock(
     f.set(inverse, f32.div(127, largest));
   });
   const factor = f.let(f32x4.splat(inverse));
-  const whole = x.map((vector) => i32x4.truncSatF32x4S(f32x4.nearest(f32x4.mul(vector, factor))));
+  const whole = x.map((vector) => i32x4.sub(f32x4.add(f32x4.mul(vector, factor), ROUNDER), ROUNDER_BITS));
   const pairs = Array.from({ length: 4 }, (_, i) =>
     f.let(i16x8.narrowI32x4S(whole[2 * i] ?? factor, whole[2 * i + 1] ?? factor)),
   );
   if (bits === 16) for (const [i, pair] of pairs.entries()) f.store("v128", to, pair, record.codes + 16 * i);
   const sumOf = (first: Local<"v128">, second: Local<"v128">) => {
-    const four = f.let(i32x4.add(i32x4.extaddPairwiseI16x8S(first), i32x4.extaddPairwiseI16x8S(second)));
+    const four = f.let(widenPairs(i16x8.add(first, second)));
     const two = f.let(i32x4.add(four, i32x4.shuffle(four, four, [2, 3, 0, 1])));
     return f.let(i32.add(i32x4.extract(two, 0), i32x4.extract(two, 1)));
   };
