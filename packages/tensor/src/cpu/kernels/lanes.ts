@@ -126,15 +126,12 @@ function encode(f: FunctionBuilder, dtype: LaneDType, value: Lanes): Local<"v128
   return f.let(value);
 }
 
+/** The bits with sign, exponent and mantissa in f32's places, times the difference of the two biases: exact for subnormals, too. */
 function decodeHalf(f: FunctionBuilder, bits: Local<"v128">): Local<"v128"> {
-  const magnitude = f.let(v128.and(bits, 0x7fff));
-  const normal = i32x4.add(i32x4.shl(magnitude, 13), 112 << 23);
-  // 0.5 + magnitude * 2^-24, less 0.5: exact, and no slow f32 denormal on the way.
-  const subnormal = f32x4.sub(v128.or(magnitude, 0x3f000000), 0.5);
-  const infinite = v128.or(i32x4.shl(magnitude, 13), 0x7f800000);
-  const finite = v128.bitselect(subnormal, normal, i32x4.ltS(magnitude, 0x400));
-  const value = v128.bitselect(infinite, finite, i32x4.geS(magnitude, 0x7c00));
-  return f.let(v128.or(value, i32x4.shl(v128.and(bits, 0x8000), 16)));
+  const placed = v128.and(i32x4.shrS(i32x4.shl(bits, 16), 3), 0x8fff_e000 | 0);
+  const value = f.let(f32x4.mul(placed, 2 ** 112));
+  const isSpecial = f32x4.ge(f32x4.abs(value), 65536); // of infinities and NaNs only
+  return f.let(v128.or(value, v128.and(isSpecial, 0x7f80_0000)));
 }
 
 /** Nearest half, ties to even; twin: `numberToF16` in dtype.ts. */
