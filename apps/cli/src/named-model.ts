@@ -57,15 +57,21 @@ async function withProgress<Model>(
   }
 }
 
-/** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where a file of it is missing */
-function embeddedModel(): string {
+/** The directory of the model in @heddle/tiny-stories, or undefined where a file of it is missing. */
+export function findEmbeddedModel(): string | undefined {
   try {
     const manifest = fileURLToPath(import.meta.resolve("@heddle/tiny-stories/package.json"));
     const directory = join(dirname(manifest), "model");
-    if (modelFiles.every((file) => existsSync(join(directory, file)))) return directory;
+    return modelFiles.every((file) => existsSync(join(directory, file))) ? directory : undefined;
   } catch {
-    // Not there: the error below says what to do.
+    return undefined;
   }
+}
+
+/** The directory of the model in @heddle/tiny-stories. @throws HeddleError "config" where a file of it is missing */
+function embeddedModel(): string {
+  const directory = findEmbeddedModel();
+  if (directory !== undefined) return directory;
   const message =
     "heddle: a model must be named; got none, and the embedded one is not complete. Pass --model with a directory or a GGUF file, or install @heddle/tiny-stories again.";
   throw new HeddleError("config", message);

@@ -3,8 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 import { ChatView } from "./chat-view.js";
 import type { Client, ModelInfo } from "./client.js";
 import { CompletionView } from "./completion-view.js";
-import { type Connection, useConnection } from "./connection.js";
+import { type Connection, type Host, useConnection } from "./connection.js";
 import { EnginePanel } from "./engine-panel.js";
+import { HostSwitch } from "./host-switch.js";
 import { type Place, places, usePlace } from "./place.js";
 import { initialSampling, requestFields } from "./sampling.js";
 import { SamplingPanel } from "./sampling-panel.js";
@@ -12,7 +13,8 @@ import { Switch } from "./switch.js";
 
 /** The whole page. */
 export function App() {
-  const { connection, useKey, retry } = useConnection();
+  const [host, setHost] = useState<Host>("server");
+  const { connection, useKey, retry } = useConnection(host);
   const place = usePlace();
   return (
     <>
@@ -24,33 +26,46 @@ export function App() {
         {place === "tokenizers" ? (
           <TokenizerPlace />
         ) : (
-          <PlaygroundPlace connection={connection} onKey={useKey} onRetry={retry} />
+          <>
+            <HostSwitch host={host} onChange={setHost} />
+            <PlaygroundPlace connection={connection} host={host} onKey={useKey} onRetry={retry} />
+          </>
         )}
       </main>
     </>
   );
 }
 
-function PlaygroundPlace({ connection, onKey, onRetry }: PlaygroundPlaceProps) {
+function PlaygroundPlace({ connection, host, onKey, onRetry }: PlaygroundPlaceProps) {
   return (
     <>
-      {connection.state === "connecting" && <p class="notice">Reaching the server …</p>}
+      {connection.state === "connecting" && (
+        <p class="notice">
+          {host === "server" ? "Reaching the server …" : "Loading the model into this page …"}
+        </p>
+      )}
       {connection.state === "needsKey" && <KeyForm wasWrong={connection.wasWrong} onKey={onKey} />}
       {connection.state === "failed" && (
         <div class="notice" role="alert">
-          <p>The server does not answer: {connection.message}</p>
+          <p>
+            {host === "server" ? "The server does not answer" : "The engine in this page does not start"}:{" "}
+            {connection.message}
+          </p>
           <button type="button" onClick={onRetry}>
             Try again
           </button>
         </div>
       )}
-      {connection.state === "ready" && <Playground client={connection.client} model={connection.model} />}
+      {connection.state === "ready" && (
+        <Playground key={connection.model.id} client={connection.client} model={connection.model} />
+      )}
     </>
   );
 }
 
 interface PlaygroundPlaceProps {
   readonly connection: Connection;
+  readonly host: Host;
   readonly onKey: (key: string) => void;
   readonly onRetry: () => void;
 }

@@ -1,4 +1,5 @@
 import { readEvents } from "./event-stream.js";
+import type { Send } from "./page-engine.js";
 
 /** What `/heddle/model` tells. */
 export interface ModelInfo {
@@ -82,10 +83,17 @@ export interface Client {
   watchStats(signal: AbortSignal): AsyncGenerator<EngineStats>;
 }
 
-/** Creates a client of the server that sent this page; with a key, every request carries it. */
-export function createClient(apiKey: string | undefined): Client {
+/**
+ * Creates a client of the server that sent this page; with a key, every request carries it.
+ *
+ * @param send  carries the requests; default `fetch`
+ */
+export function createClient(
+  apiKey: string | undefined,
+  send: Send = (path, init) => fetch(path, init),
+): Client {
   const ask = async (path: string, { body, signal }: { body?: unknown; signal?: AbortSignal } = {}) => {
-    const response = await fetch(path, {
+    const response = await send(path, {
       method: body === undefined ? "GET" : "POST",
       headers: {
         ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),

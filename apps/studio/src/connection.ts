@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type Client, createClient, type ModelInfo, RefusedError } from "./client.js";
+import type { Send } from "./page-engine.js";
 
 /** How far the page has come in reaching its server. */
 export type Connection =
@@ -10,8 +11,24 @@ export type Connection =
 
 const storageKey = "heddle-api-key"; // kept until the tab closes
 
-/** Reaches the server; `useKey` tries again with an API key, `retry` without a change. */
-export function useConnection(): {
+/** Which engine answers: that of the server, or one inside the page. */
+export type Host = "server" | "page";
+
+/** The engine inside the page, started when it is first asked for and kept while the page is open. */
+function pageSend(): Send {
+  let started: Promise<Send> | undefined;
+  return async (path, init) => {
+    started ??= import("./page-engine.js").then(({ startPageEngine }) => startPageEngine());
+    // After a failure the next request tries again.
+    started.catch(() => {
+      started = undefined;
+    });
+    return (await started)(path, init);
+  };
+}
+
+/** Reaches the engine of a host; `useKey` tries again with an API key, `retry` without a change. */
+export function useConnection(host: Host): {
   connection: Connection;
   useKey: (key: string) => void;
   retry: () => void;
@@ -19,9 +36,14 @@ export function useConnection(): {
   const [apiKey, setApiKey] = useState(() => sessionStorage.getItem(storageKey) ?? undefined);
   const [attempt, setAttempt] = useState(0);
   const [connection, setConnection] = useState<Connection>({ state: "connecting" });
-  const client = useMemo(() => createClient(apiKey), [apiKey]);
+  const inPage = useMemo(pageSend, []);
+  const client = useMemo(
+    () => (host === "page" ? createClient(undefined, inPage) : createClient(apiKey)),
+    [apiKey, host],
+  );
   useEffect(() => {
     let isCurrent = true;
+    setConnection({ state: "connecting" });
     connect(client, apiKey !== undefined).then((next) => {
       if (isCurrent) setConnection(next);
     });

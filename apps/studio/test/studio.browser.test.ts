@@ -194,6 +194,8 @@ describe("for everybody", () => {
     await page.keyboard.press("Tab");
     expect(await focused()).toEqual({ name: "Skip to the playground", isMarked: true });
     await page.keyboard.press("Enter");
+    await page.keyboard.press("Tab"); // to the engine's switch
+    expect((await focused()).isMarked).toBe(true);
     await page.keyboard.press("Tab");
     await page.keyboard.press("ArrowLeft"); // from Chat to Complete
     for (let i = 0; i < 5; i++) {

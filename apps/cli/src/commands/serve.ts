@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { createApp, prepareModel } from "@heddle/serve/http";
+import { createApp, type Page, prepareModel } from "@heddle/serve/http";
 import { createPrometheusMetrics, drainOnSignals, listen, readPage } from "@heddle/serve/node";
 import { type Command, InvalidArgumentError } from "commander";
-import { openNamedModel } from "../named-model.js";
+import { findEmbeddedModel, openNamedModel } from "../named-model.js";
 import {
   addDeviceOptions,
   collect,
@@ -73,7 +73,7 @@ async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
       engine,
       model,
       metrics: createPrometheusMetrics(engine, { loadSeconds }),
-      ...(pageFolder === undefined ? {} : { page: await readPage(pageFolder) }),
+      ...(pageFolder === undefined ? {} : { page: await readStudio(pageFolder) }),
       ...(apiKey === undefined || apiKey === "" ? {} : { apiKey }),
       ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
       ...(corsOrigin === undefined ? {} : { corsOrigins: corsOrigin }),
@@ -93,6 +93,15 @@ async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
   } finally {
     device.dispose();
   }
+}
+
+/** The page, and the small model for its engine inside the browser. */
+async function readStudio(folder: string): Promise<Page> {
+  const page = await readPage(folder);
+  const directory = findEmbeddedModel();
+  if (directory === undefined) return page;
+  const files = await readPage(directory);
+  return new Map([...page, ...[...files].map(([path, asset]) => [`/model${path}`, asset] as const)]);
 }
 
 /** The built studio page: inside the published program, or beside it in the repository. */

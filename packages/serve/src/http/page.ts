@@ -27,6 +27,7 @@ export function pageResponse(page: Page, path: string): Response | undefined {
   return new Response(asset.body, {
     headers: {
       "content-type": asset.contentType,
+      "content-length": String(asset.body.byteLength),
       "cache-control": asset.isImmutable ? "public, max-age=31536000, immutable" : "no-cache",
       "content-security-policy": contentSecurityPolicy,
       "x-content-type-options": "nosniff",
