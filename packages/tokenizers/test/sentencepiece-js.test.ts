@@ -39,7 +39,7 @@ const names = [
   "word_identity",
 ];
 const lines = new TextDecoder().decode(goldenBytes("corpus.txt")).split("\n").slice(0, -1);
-const texts = [...goldenStrings, ...lines.slice(0, 200)].filter((text) => text.isWellFormed());
+const texts = [...goldenStrings, ...lines.slice(0, 200)].filter((text) => !/\p{Surrogate}/u.test(text));
 
 describe("the SentencePiece library", () => {
   it("reads the files that we write, and cuts texts as we do", () => {

@@ -1,3 +1,4 @@
+import { codePointLength } from "../../aligned-text.js";
 import { UNKNOWN_PENALTY } from "../../models/unigram.js";
 import { PieceTrie, TRIE_ROOT } from "../../piece-trie.js";
 import type { Learned } from "./frequency.js";
@@ -29,13 +30,21 @@ export class RoundedLattice {
   private readonly scores: Float32Array;
   private readonly unknownScore: number;
   private length = 0;
+  private numArcs = 0;
   /** Arcs in order of start, of one start the shorter first. */
-  private starts: number[] = [];
-  private ids: number[] = [];
-  private arcScores: number[] = [];
-  /** Arcs by the place where they begin and end. */
-  private from: number[][] = [];
-  private into: number[][] = [];
+  private starts = new Int32Array(256);
+  private ends = new Int32Array(256);
+  private ids = new Int32Array(256);
+  private arcScores = new Float32Array(256);
+  /** Arcs that begin at place p are those from firstFrom[p] up to firstFrom[p + 1]. */
+  private firstFrom = new Int32Array(64);
+  /** Arcs that end at place p, in order, are arcsInto[firstInto[p]] up to that of the next place. */
+  private firstInto = new Int32Array(64);
+  private arcsInto = new Int32Array(256);
+  /** For each UTF-16 unit the number of the character that begins there; -1 inside a character. */
+  private placeOfUnit = new Int32Array(64);
+  private alpha = new Float32Array(64);
+  private beta = new Float32Array(256);
 
   constructor(pieces: readonly Learned[]) {
     this.scores = Float32Array.from(pieces, ([, score]) => score);
@@ -44,29 +53,69 @@ export class RoundedLattice {
   }
 
   read(word: string): void {
-    const places = [0];
-    for (const char of word) places.push((places.at(-1) as number) + char.length);
-    const placeOf = new Map(places.map((unit, place) => [unit, place]));
-    this.length = places.length - 1;
-    this.starts = [];
-    this.ids = [];
-    this.arcScores = [];
-    this.from = places.map(() => []);
-    this.into = places.map(() => []);
-    for (let place = 0; place < this.length; place++) {
-      let hasSingle = false;
-      let node = TRIE_ROOT;
-      for (let unit = places[place] as number; unit < word.length; unit++) {
-        node = this.trie.child(node, word.charCodeAt(unit));
-        if (node < 0) break;
-        const id = this.trie.valueAt(node);
-        const end = placeOf.get(unit + 1);
-        if (id < 0 || end === undefined) continue;
-        this.addArc(place, end, id, this.scores[id] as number);
-        hasSingle ||= end === place + 1;
-      }
-      if (!hasSingle) this.addArc(place, place + 1, UNKNOWN_ID, this.unknownScore);
+    this.length = this.numberCharacters(word);
+    this.numArcs = 0;
+    for (let unit = 0; unit < word.length; unit++) {
+      const place = this.placeOfUnit[unit] as number;
+      if (place >= 0) this.addArcsFrom(word, unit, place);
     }
+    this.firstFrom[this.length] = this.numArcs;
+    this.sortByEnd();
+  }
+
+  /** Returns the number of characters. */
+  private numberCharacters(word: string): number {
+    if (word.length + 2 > this.placeOfUnit.length) {
+      const size = 2 * (word.length + 2);
+      this.placeOfUnit = new Int32Array(size);
+      this.firstFrom = new Int32Array(size);
+      this.firstInto = new Int32Array(size);
+      this.alpha = new Float32Array(size);
+    }
+    let place = 0;
+    for (let unit = 0; unit < word.length; unit++) {
+      this.placeOfUnit[unit] = place++;
+      if (codePointLength(word, unit) === 2) this.placeOfUnit[++unit] = -1;
+    }
+    this.placeOfUnit[word.length] = place;
+    return place;
+  }
+
+  private addArcsFrom(word: string, start: number, place: number): void {
+    this.firstFrom[place] = this.numArcs;
+    let hasSingle = false;
+    let node = TRIE_ROOT;
+    for (let unit = start; unit < word.length; unit++) {
+      node = this.trie.child(node, word.charCodeAt(unit));
+      if (node < 0) break;
+      const id = this.trie.valueAt(node);
+      const end = this.placeOfUnit[unit + 1] as number;
+      if (id < 0 || end < 0) continue;
+      this.addArc({ start: place, end, id, score: this.scores[id] as number });
+      hasSingle ||= end === place + 1;
+    }
+    if (!hasSingle) this.addArc({ start: place, end: place + 1, id: UNKNOWN_ID, score: this.unknownScore });
+  }
+
+  /** Lists arcs by their end; of one end in order of start. */
+  private sortByEnd(): void {
+    const { ends, firstInto, arcsInto, length, numArcs } = this;
+    firstInto.fill(0, 0, length + 2);
+    for (let arc = 0; arc < numArcs; arc++) {
+      const next = (ends[arc] as number) + 1;
+      firstInto[next] = (firstInto[next] as number) + 1;
+    }
+    for (let place = 1; place <= length + 1; place++)
+      firstInto[place] = (firstInto[place] as number) + (firstInto[place - 1] as number);
+    // Placing an arc moves the first place of its end; going backwards over the places moves all back.
+    for (let arc = 0; arc < numArcs; arc++) {
+      const end = ends[arc] as number;
+      const at = firstInto[end] as number;
+      arcsInto[at] = arc;
+      firstInto[end] = at + 1;
+    }
+    for (let place = length + 1; place > 0; place--) firstInto[place] = firstInto[place - 1] as number;
+    firstInto[0] = 0;
   }
 
   /**
@@ -75,11 +124,11 @@ export class RoundedLattice {
    * @returns log probability of the word
    */
   addExpected(count: number, expected: Float32Array): number {
-    const { length, starts, ids, arcScores } = this;
-    const alpha = this.forward();
+    const { length, numArcs, starts, ids, arcScores, alpha, beta } = this;
+    this.forward();
+    this.backward();
     const total = alpha[length] as number;
-    const beta = this.backward();
-    for (let arc = 0; arc < ids.length; arc++) {
+    for (let arc = 0; arc < numArcs; arc++) {
       const before = alpha[starts[arc] as number] as number;
       const sum = fround(fround(before + (arcScores[arc] as number)) + (beta[arc] as number));
       const id = ids[arc] as number;
@@ -107,7 +156,8 @@ export class RoundedLattice {
     const paths: number[][] = [];
     const extend = (place: number, tail: Tail | null): void => {
       const behind = tail?.behind ?? 0;
-      for (const arc of this.into[place] as number[]) {
+      for (let k = this.firstInto[place] as number; k < (this.firstInto[place + 1] as number); k++) {
+        const arc = this.arcsInto[k] as number;
         const arcScore = this.arcScores[arc] as number;
         const reached = fround((score[this.starts[arc] as number] as number) + arcScore);
         agenda.push({
@@ -135,12 +185,13 @@ export class RoundedLattice {
 
   /** For each place the score of the best way to it and the last arc of that way. */
   private viterbi(): { readonly score: Float32Array; readonly by: Int32Array } {
-    const { length, starts, arcScores, into } = this;
+    const { length, starts, arcScores, firstInto, arcsInto } = this;
     const score = new Float32Array(length + 1);
     const by = new Int32Array(length + 1).fill(-1);
     for (let place = 1; place <= length; place++) {
       let best = Number.NEGATIVE_INFINITY;
-      for (const arc of into[place] as number[]) {
+      for (let k = firstInto[place] as number; k < (firstInto[place + 1] as number); k++) {
+        const arc = arcsInto[k] as number;
         const sum = fround((score[starts[arc] as number] as number) + (arcScores[arc] as number));
         if (sum <= best) continue;
         best = sum;
@@ -151,39 +202,65 @@ export class RoundedLattice {
     return { score, by };
   }
 
-  /** For each place the log of the summed probability of all ways to it. */
-  private forward(): Float32Array {
-    const alpha = new Float32Array(this.length + 1);
-    for (let place = 1; place <= this.length; place++) {
-      for (const [i, arc] of (this.into[place] as number[]).entries()) {
-        const way = fround((this.arcScores[arc] as number) + (alpha[this.starts[arc] as number] as number));
-        alpha[place] = i === 0 ? way : logSumExp(alpha[place] as number, way);
+  /** Finds for each place the log of the summed probability of all ways to it. */
+  private forward(): void {
+    const { length, starts, arcScores, firstInto, arcsInto, alpha } = this;
+    alpha[0] = 0;
+    for (let place = 1; place <= length; place++) {
+      const first = firstInto[place] as number;
+      for (let k = first; k < (firstInto[place + 1] as number); k++) {
+        const arc = arcsInto[k] as number;
+        const way = fround((arcScores[arc] as number) + (alpha[starts[arc] as number] as number));
+        alpha[place] = k === first ? way : logSumExp(alpha[place] as number, way);
       }
     }
-    return alpha;
   }
 
-  /** For each arc the log of the summed probability of all ways from its end. */
-  private backward(): Float32Array {
-    const beta = new Float32Array(this.ids.length);
-    const fromPlace = new Float32Array(this.length + 1);
-    for (let place = this.length - 1; place >= 0; place--) {
-      for (const [i, arc] of (this.from[place] as number[]).entries()) {
-        const way = fround((this.arcScores[arc] as number) + (beta[arc] as number));
-        fromPlace[place] = i === 0 ? way : logSumExp(fromPlace[place] as number, way);
+  /** Finds for each arc the log of the summed probability of all ways from its end. */
+  private backward(): void {
+    const { length, arcScores, firstFrom, firstInto, arcsInto, beta } = this;
+    for (let k = firstInto[length] as number; k < (firstInto[length + 1] as number); k++)
+      beta[arcsInto[k] as number] = 0;
+    for (let place = length - 1; place >= 0; place--) {
+      const first = firstFrom[place] as number;
+      let sum = 0;
+      for (let arc = first; arc < (firstFrom[place + 1] as number); arc++) {
+        const way = fround((arcScores[arc] as number) + (beta[arc] as number));
+        sum = arc === first ? way : logSumExp(sum, way);
       }
-      for (const arc of this.into[place] as number[]) beta[arc] = fromPlace[place] as number;
+      for (let k = firstInto[place] as number; k < (firstInto[place + 1] as number); k++)
+        beta[arcsInto[k] as number] = sum;
     }
-    return beta;
   }
 
-  private addArc(start: number, end: number, id: number, score: number): void {
-    const arc = this.ids.length;
-    this.starts.push(start);
-    this.ids.push(id);
-    this.arcScores.push(score);
-    (this.from[start] as number[]).push(arc);
-    (this.into[end] as number[]).push(arc);
+  private addArc(arc: {
+    readonly start: number;
+    readonly end: number;
+    readonly id: number;
+    readonly score: number;
+  }): void {
+    const at = this.numArcs++;
+    if (at >= this.starts.length) this.grow();
+    this.starts[at] = arc.start;
+    this.ends[at] = arc.end;
+    this.ids[at] = arc.id;
+    this.arcScores[at] = arc.score;
+  }
+
+  private grow(): void {
+    const doubled = (old: Int32Array<ArrayBuffer>) => {
+      const grown = new Int32Array(old.length * 2);
+      grown.set(old);
+      return grown;
+    };
+    this.starts = doubled(this.starts);
+    this.ends = doubled(this.ends);
+    this.ids = doubled(this.ids);
+    this.arcsInto = doubled(this.arcsInto);
+    const scores = new Float32Array(this.starts.length);
+    scores.set(this.arcScores);
+    this.arcScores = scores;
+    this.beta = new Float32Array(this.starts.length);
   }
 }
 
