@@ -13,6 +13,8 @@ export interface FileSource {
   size(name: string): Promise<number>;
   /** Bytes `start` (inclusive) to `end` (exclusive). May give fewer where the file ends before `end`. */
   read(name: string, start: number, end: number): Promise<Uint8Array>;
+  /** Fills `target` with the bytes from `start` on and gives their number, fewer where the file ends; where it can. */
+  readInto?(name: string, start: number, target: Uint8Array): Promise<number>;
 }
 
 /** A source over byte arrays in memory; the arrays are borrowed, not copied. */

@@ -108,7 +108,7 @@ function readArray(cursor: GgufCursor, depth: number): GgufArray {
     case "bool":
       return { type: "array", itemType, value: items(length, () => cursor.bool()) };
     case "string":
-      return { type: "array", itemType, value: items(length, () => cursor.string()) };
+      return { type: "array", itemType, value: cursor.strings(length) };
     default:
       return { type: "array", itemType, value: items(length, () => cursor.number(itemType)) };
   }

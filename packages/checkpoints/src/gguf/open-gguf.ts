@@ -13,10 +13,18 @@ export interface GgufFiles {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
   /** The stored bytes of one tensor, for `dequantize`. */
   read(name: string): Promise<Uint8Array>;
+  /**
+   * The stored bytes of one tensor in pieces of at most some megabytes, each but the last a multiple of `unitBytes`. All
+   * pieces of a source may be given in one buffer: each is valid until the next is asked for.
+   */
+  pieces(name: string, unitBytes: number): AsyncIterable<Uint8Array>;
 }
 
 /** Bytes fetched first; a tokenizer makes a header some megabytes long. */
 const firstPrefixBytes = 2 ** 20;
+
+/** Bytes of a piece: small enough to stay in a processor's cache until it is taken. */
+const aboutPieceBytes = 2 ** 22;
 
 const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/s;
 
@@ -115,17 +123,36 @@ function reader(
   file: string,
   { metadata, tensors }: Pick<GgufHeader, "metadata" | "tensors">,
 ): GgufFiles {
+  const find = (name: string): GgufTensor => {
+    const tensor = tensors.get(name);
+    if (tensor !== undefined) return tensor;
+    const message = `gguf: the tensor must exist; got file "${file}", tensor "${name}". Ask for one of \`tensors\`.`;
+    throw new HeddleError("format", message, { file, tensor: name });
+  };
+  let window = new Uint8Array();
   return {
     metadata,
     tensors,
-    read: async (name) => {
-      const tensor = tensors.get(name);
-      if (tensor === undefined) {
-        const message = `gguf: the tensor must exist; got file "${file}", tensor "${name}". Ask for one of \`tensors\`.`;
-        throw new HeddleError("format", message, { file, tensor: name });
+    async read(name) {
+      const { file: part, byteOffset: start, byteLength } = find(name);
+      return readBytes(source, { file: part, start, end: start + byteLength, tensor: name });
+    },
+    async *pieces(name, unitBytes) {
+      const { file: part, byteOffset, byteLength } = find(name);
+      const most = Math.max(1, Math.floor(aboutPieceBytes / unitBytes)) * unitBytes;
+      for (let start = byteOffset; start < byteOffset + byteLength; start += most) {
+        const end = Math.min(start + most, byteOffset + byteLength);
+        const range = { file: part, start, end, tensor: name };
+        if (source.readInto === undefined) {
+          yield readBytes(source, range);
+          continue;
+        }
+        if (window.byteLength < end - start) window = new Uint8Array(Math.max(end - start, aboutPieceBytes));
+        const target = window.subarray(0, end - start);
+        const filled = await source.readInto(part, start, target);
+        if (filled < target.byteLength) throw endsInside(range, filled);
+        yield target;
       }
-      const { byteOffset: start, byteLength } = tensor;
-      return readBytes(source, { file: tensor.file, start, end: start + byteLength, tensor: name });
     },
   };
 }
@@ -137,7 +164,14 @@ async function readBytes(
   if (range.start === range.end) return new Uint8Array();
   const bytes = await source.read(range.file, range.start, range.end);
   if (bytes.byteLength === range.end - range.start) return bytes;
-  const place = { file: range.file, tensor: range.tensor, byte: range.start + bytes.byteLength };
+  throw endsInside(range, bytes.byteLength);
+}
+
+function endsInside(
+  range: { readonly file: string; readonly start: number; readonly end: number; readonly tensor?: string },
+  filled: number,
+): HeddleError {
+  const place = { file: range.file, tensor: range.tensor, byte: range.start + filled };
   const got = `bytes wanted up to ${range.end}`;
-  throw ggufError(place, { rule: "a file must not end inside its data", got });
+  return ggufError(place, { rule: "a file must not end inside its data", got });
 }

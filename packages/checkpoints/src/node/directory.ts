@@ -14,7 +14,11 @@ export function directorySource(path: string): FileSource {
       if (!found?.isFile()) throw missingFile(join(path, name), list());
       return found.size;
     },
-    read: async (name, start, end) => readRange(join(path, name), start, end),
+    async read(name, start, end) {
+      const bytes = new Uint8Array(end - start);
+      return bytes.subarray(0, await readInto(join(path, name), start, bytes));
+    },
+    readInto: (name, start, target) => readInto(join(path, name), start, target),
   };
 }
 
@@ -71,19 +75,18 @@ async function writeAndFlush(
   }
 }
 
-async function readRange(file: string, start: number, end: number): Promise<Uint8Array> {
+async function readInto(file: string, start: number, target: Uint8Array): Promise<number> {
   const handle = await open(file, "r");
   try {
-    const bytes = new Uint8Array(end - start);
     let filled = 0;
-    while (filled < bytes.byteLength) {
+    while (filled < target.byteLength) {
       // Reads above 2 GiB are refused by the system call.
-      const length = Math.min(bytes.byteLength - filled, 2 ** 30);
-      const { bytesRead } = await handle.read(bytes, filled, length, start + filled);
+      const length = Math.min(target.byteLength - filled, 2 ** 30);
+      const { bytesRead } = await handle.read(target, filled, length, start + filled);
       if (bytesRead === 0) break;
       filled += bytesRead;
     }
-    return bytes.subarray(0, filled);
+    return filled;
   } finally {
     await handle.close();
   }

@@ -1,5 +1,5 @@
 import { dequantize, type GgufFiles, type GgufTensor, ggmlTypeInfo } from "@heddle/checkpoints";
-import { type QuantTensor, quantBlockTypes, quantFromBlocks } from "@heddle/quant";
+import { createBlockPacker, type QuantTensor, quantBlockTypes, quantFromBlocks } from "@heddle/quant";
 import { type Device, disposeTree, type FloatDType, fromBytes, invariant, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
@@ -34,9 +34,14 @@ export async function loadGgufWeights(
       signal?.throwIfAborted();
       const listed = own.get(weight.name);
       invariant(listed, `${weight.name} was located`);
-      const bytes = await files.read(weight.name);
       const job = { config, listed, rule: ruleOf(family, weight.name), ...options };
-      for (const [path, part] of makeParts(job, bytes, weight.parts)) byPath.set(path, part);
+      const [only, ...others] = weight.parts;
+      if (only !== undefined && others.length === 0 && canStream(job, only)) {
+        byPath.set(only.path, await streamed(job, files, { name: weight.name, part: only }));
+      } else {
+        const bytes = await files.read(weight.name);
+        for (const [path, part] of makeParts(job, bytes, weight.parts)) byPath.set(path, part);
+      }
       loadedBytes += listed.byteLength;
       onProgress?.({ loadedBytes, totalBytes });
     }
@@ -91,6 +96,28 @@ function rowsOf(shape: readonly number[]): number {
 function canQuantize({ listed, rule }: PartsJob, path: string, shape: readonly number[]): boolean {
   const isMatrix = shape.length === 2 && path !== "positionEmbedding";
   return isMatrix && rule.offset === undefined && quantBlockTypes.includes(listed.type);
+}
+
+/** Whether rows can be taken as they come: their order stays. */
+function canStream(job: PartsJob, { path, shape }: StoredPart): boolean {
+  return job.rule.interleaved === undefined && canQuantize(job, path, shape);
+}
+
+/** Packs a matrix piece by piece, so that its bytes are never held beside it as a whole. */
+async function streamed(
+  { listed, device }: PartsJob,
+  files: GgufFiles,
+  { name, part }: { readonly name: string; readonly part: StoredPart },
+): Promise<QuantTensor> {
+  const [rows = 0, columns = 0] = part.shape;
+  const packer = createBlockPacker(device, listed.type, [rows, columns]);
+  try {
+    for await (const piece of files.pieces(name, packer.pieceBytes)) packer.write(piece);
+    return packer.finish();
+  } catch (error) {
+    packer.dispose();
+    throw error;
+  }
 }
 
 function quantized({ listed, device }: PartsJob, bytes: Uint8Array, shape: readonly number[]): QuantTensor {

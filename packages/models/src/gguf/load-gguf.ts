@@ -1,8 +1,9 @@
 import { type FileSource, openGguf } from "@heddle/checkpoints";
+import type { Tokenizer } from "@heddle/tokenizers";
 import { createModel, type LoadedModel } from "../load-model.js";
 import type { LoadWeightsOptions } from "../load-weights.js";
 import { ggufConfig } from "./gguf-config.js";
-import { ggufFields } from "./gguf-fields.js";
+import { type GgufFields, ggufFields } from "./gguf-fields.js";
 import { ggufTokenizer } from "./gguf-tokenizer.js";
 import { loadGgufWeights } from "./load-gguf-weights.js";
 import { ggufFamilyOf } from "./registry.js";
@@ -14,8 +15,8 @@ import { ggufFamilyOf } from "./registry.js";
  * @param file  name in the source
  * @param options.device  where the weights go; stays the caller's
  * @param options.dtype   of tensors stored as floats; default `device.defaultFloat`, "stored" keeps that of the file
- * @throws HeddleError "format" naming the field, tensor or byte that is wrong; "unsupported" for an architecture or tokenizer
- *   that Heddle lacks; nothing stays loaded then
+ * @throws HeddleError "format" naming the field, tensor or byte that is wrong; "unsupported" for an architecture that Heddle
+ *   lacks; nothing stays loaded then. The tokenizer is built when it is first asked for, and throws the same.
  */
 export async function loadGguf(
   source: FileSource,
@@ -26,8 +27,20 @@ export async function loadGguf(
   const fields = ggufFields(files.metadata);
   const family = ggufFamilyOf(fields.architecture);
   const config = await ggufConfig(files, family, fields);
-  const tokenizer = ggufTokenizer(fields);
   const weights = await loadGgufWeights(config, files, { ...options, family });
   const chatTemplate = fields.optionalText("tokenizer.chat_template");
-  return createModel({ config, weights, device: options.device, tokenizer, chatTemplate });
+  const model = createModel({ config, weights, device: options.device, chatTemplate });
+  return fields.has("tokenizer.ggml.tokens") ? withTokenizer(model, fields) : model;
+}
+
+/** Builds the tokenizer when it is first used: with a vocabulary of 150,000 that takes as long as reading the weights. */
+function withTokenizer(model: LoadedModel, fields: GgufFields): LoadedModel {
+  let built: { readonly tokenizer: Tokenizer | undefined } | undefined;
+  return Object.defineProperty(model, "tokenizer", {
+    enumerable: true,
+    get() {
+      built ??= { tokenizer: ggufTokenizer(fields) };
+      return built.tokenizer;
+    },
+  });
 }
