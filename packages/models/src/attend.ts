@@ -2,15 +2,13 @@ import {
   allOf,
   appendKv,
   attention,
-  type CacheRows,
   cachedAttention,
   causal,
   type KvCache,
-  type KvCacheLayer,
   type Mask,
   slidingWindow,
 } from "@heddle/attention";
-import { arange, type Device, invariant, type Tensor, take, tensor, where } from "@heddle/tensor";
+import { arange, type Device, invariant, scope, type Tensor, tensor } from "@heddle/tensor";
 
 /** How scores become weights, besides who may be seen. */
 export interface ScoreRules {
@@ -76,43 +74,26 @@ export function cacheAttend(
     invariant(layerCache, `the cache has no layer ${layer}`);
     const rows = { slots: slots_B, starts: starts_B };
     appendKv(layerCache, key_BGTD, value_BGTD, rows);
-    const { scale, softcap, window, slopes, sinks } = rules;
-    if (slopes !== undefined || sinks !== undefined)
-      return attendToSlots(query_BHTD, layerCache, { ...rules, ...rows });
-    return cachedAttention(query_BHTD, layerCache, {
-      ...rows,
-      scale,
-      ...(softcap === undefined ? {} : { softcap }),
-      ...(window === undefined ? {} : { window }),
+    return scope(query_BHTD.device, () => {
+      const { scale, softcap, window, slopes, sinks } = rules;
+      const maxSeqLen = layerCache.key.shape[2] ?? 0;
+      const distanceBias =
+        slopes && fallingBias(slopes, query_BHTD.device, Math.min(maxSeqLen, window ?? maxSeqLen));
+      return cachedAttention(query_BHTD, layerCache, {
+        ...rows,
+        scale,
+        ...(softcap === undefined ? {} : { softcap }),
+        ...(window === undefined ? {} : { window }),
+        ...(distanceBias === undefined ? {} : { distanceBias }),
+        ...(sinks === undefined ? {} : { sinks }),
+      });
     });
   };
 }
 
-/** Attention over cached keys with terms that depend on position: the slots are copied out, and a bias hides what lies after. */
-function attendToSlots(
-  query_BHTD: Tensor,
-  layer: KvCacheLayer,
-  { slots, starts, scale, softcap, window, slopes, sinks }: ScoreRules & CacheRows,
-): Tensor {
-  const { device } = query_BHTD;
-  const [numRows = 0, , length = 0] = query_BHTD.shape;
-  const maxSeqLen = layer.key.shape[2] ?? 0;
-  const tokens = arange(device, length).reshape([1, 1, length, 1]);
-  const position = starts.reshape([numRows, 1, 1, 1]).add(tokens);
-  const distance = arange(device, maxSeqLen).reshape([1, 1, 1, maxSeqLen]).sub(position); // [B, 1, T, S]
-  const past = distance.lessEqual(0);
-  const sees = window === undefined ? past : past.logicalAnd(distance.greater(-window));
-  const fall = distance.cast(device.defaultFloat).mul(slopes === undefined ? 0 : perHead(slopes, device));
-  const bias = where(sees, fall, unseen);
-  const [key, value] = [layer.key, layer.value].map((kept) => take(kept, slots).cast(query_BHTD.dtype));
-  invariant(key && value, "a cache layer has keys and values");
-  return attention(query_BHTD, key, value, {
-    bias,
-    scale,
-    ...(softcap === undefined ? {} : { softcap }),
-    ...(sinks === undefined ? {} : { sinks }),
-  });
+/** -slope n for a key n tokens before its query: [H, N]. */
+function fallingBias(slopes: readonly number[], device: Device, numDistances: number): Tensor {
+  const distances = arange(device, numDistances, { dtype: device.defaultFloat });
+  const falls = slopes.map((slope) => -slope);
+  return tensor(device, falls, { shape: [slopes.length, 1], dtype: device.defaultFloat }).mul(distances);
 }
-
-/** A bias that leaves no weight: finite, so that differences stay numbers. */
-const unseen = -1e30;
