@@ -1,5 +1,6 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { AttentionView } from "./attention-view.js";
 import { ChatView } from "./chat-view.js";
 import type { Client, ModelInfo } from "./client.js";
 import { CompletionView } from "./completion-view.js";
@@ -28,7 +29,13 @@ export function App() {
         ) : (
           <>
             <HostSwitch host={host} onChange={setHost} />
-            <PlaygroundPlace connection={connection} host={host} onKey={useKey} onRetry={retry} />
+            <PlaygroundPlace
+              connection={connection}
+              host={host}
+              place={place}
+              onKey={useKey}
+              onRetry={retry}
+            />
           </>
         )}
       </main>
@@ -36,7 +43,7 @@ export function App() {
   );
 }
 
-function PlaygroundPlace({ connection, host, onKey, onRetry }: PlaygroundPlaceProps) {
+function PlaygroundPlace({ connection, host, place, onKey, onRetry }: PlaygroundPlaceProps) {
   return (
     <>
       {connection.state === "connecting" && (
@@ -56,9 +63,12 @@ function PlaygroundPlace({ connection, host, onKey, onRetry }: PlaygroundPlacePr
           </button>
         </div>
       )}
-      {connection.state === "ready" && (
-        <Playground key={connection.model.id} client={connection.client} model={connection.model} />
-      )}
+      {connection.state === "ready" &&
+        (place === "attention" ? (
+          <AttentionView key={connection.model.id} client={connection.client} model={connection.model} />
+        ) : (
+          <Playground key={connection.model.id} client={connection.client} model={connection.model} />
+        ))}
     </>
   );
 }
@@ -66,6 +76,7 @@ function PlaygroundPlace({ connection, host, onKey, onRetry }: PlaygroundPlacePr
 interface PlaygroundPlaceProps {
   readonly connection: Connection;
   readonly host: Host;
+  readonly place: Place;
   readonly onKey: (key: string) => void;
   readonly onRetry: () => void;
 }
@@ -94,7 +105,7 @@ function Header({ model, place }: { model: ModelInfo | undefined; place: Place }
           </a>
         ))}
       </nav>
-      {model !== undefined && place === "playground" && (
+      {model !== undefined && place !== "tokenizers" && (
         <p class="model">
           <strong>{model.id}</strong>
           <span>{[...facts, `context ${model.maxSeqLen.toLocaleString("en")}`].join(", ")}</span>

@@ -11,6 +11,16 @@ export interface ModelInfo {
   readonly prefersChat: boolean;
   readonly defaults: { readonly temperature?: number; readonly topP?: number };
   readonly facts: Readonly<Record<string, string | number>>;
+  /** Layers and heads whose attention the server shows. */
+  readonly attention?: { readonly numLayers: number; readonly numHeads: number };
+}
+
+/** Where the first tokens of a text look, as an SVG. */
+export interface AttentionPicture {
+  readonly svg: string;
+  /** Tokens in the picture, of all those of the text. */
+  readonly shown: number;
+  readonly tokens: number;
 }
 
 /** A token and how likely the model found it. */
@@ -78,6 +88,11 @@ type Fields = Readonly<Record<string, unknown>>;
 export interface Client {
   model(): Promise<ModelInfo>;
   tokenize(text: string, signal: AbortSignal): Promise<Tokenization>;
+  attention(
+    text: string,
+    at: { readonly layer: number; readonly head: number },
+    signal: AbortSignal,
+  ): Promise<AttentionPicture>;
   complete(prompt: string, fields: Fields, signal: AbortSignal): AsyncGenerator<Piece>;
   chat(messages: readonly Message[], fields: Fields, signal: AbortSignal): AsyncGenerator<Piece>;
   watchStats(signal: AbortSignal): AsyncGenerator<EngineStats>;
@@ -110,6 +125,8 @@ export function createClient(
   return {
     model: async () => (await ask("/heddle/model")).json(),
     tokenize: async (text, signal) => (await ask("/heddle/tokenize", { body: { text }, signal })).json(),
+    attention: async (text, at, signal) =>
+      (await ask("/heddle/attention", { body: { text, ...at }, signal })).json(),
     async *complete(prompt, fields, signal) {
       const body = { ...fields, ...streaming, prompt, logprobs: alternatives };
       yield* pieces(await ask("/v1/completions", { body, signal }));

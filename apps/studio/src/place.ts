@@ -1,10 +1,11 @@
 import { useEffect, useState } from "preact/hooks";
 
 /** What the page can show. */
-export type Place = "playground" | "tokenizers";
+export type Place = "playground" | "attention" | "tokenizers";
 
 export const places = [
   { name: "playground", text: "Playground" },
+  { name: "attention", text: "Attention" },
   { name: "tokenizers", text: "Tokenizers" },
 ] as const;
 
@@ -20,5 +21,5 @@ export function usePlace(): Place {
 }
 
 function readPlace(): Place {
-  return location.hash === "#tokenizers" ? "tokenizers" : "playground";
+  return places.find(({ name }) => location.hash === `#${name}`)?.name ?? "playground";
 }

@@ -30,7 +30,7 @@ export async function attentionMaps(
   const { labels, ...rules } = options;
   using weights = attentionWeights(query, key, rules);
   const queryLen = query.shape[2] ?? 0;
-  return heatMaps(weights, {
+  return await heatMaps(weights, {
     title: "head",
     ...(labels && { columnLabels: labels, rowLabels: labels.slice(labels.length - queryLen) }),
   });

@@ -50,7 +50,7 @@ export function fullAttend({ mask = causal() }: { readonly mask?: Mask } = {}): 
 }
 
 /** -slope (i - j) for query i and key j of one text: [1, H, T, T]. */
-function distanceBias(slopes: readonly number[], { device, shape }: Tensor): Tensor {
+export function distanceBias(slopes: readonly number[], { device, shape }: Tensor): Tensor {
   const length = shape[2] ?? 0;
   const positions = arange(device, length, { dtype: device.defaultFloat });
   const distance = positions.reshape([1, 1, 1, length]).sub(positions.reshape([1, 1, length, 1]));

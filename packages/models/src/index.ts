@@ -1,5 +1,6 @@
 export type { Architecture, MakeWeight, ModelParts, StartedDecoder, TokenRows } from "./architecture.js";
 export { type Attend, type AttendInputs, cacheAttend, fullAttend, type ScoreRules } from "./attend.js";
+export { attentionPatterns } from "./attention-patterns.js";
 export { batchInputs } from "./batch-inputs.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
 export type {

@@ -1,8 +1,9 @@
-import { createDecoder, type Decoder, type LoadedModel } from "@heddle/models";
+import { heatMapSvg } from "@heddle/attention";
+import { attentionPatterns, createDecoder, type Decoder, type LoadedModel } from "@heddle/models";
 import { flattenTree, HeddleError, Tensor } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import { createEngine, type Engine, type EngineOptions } from "../engine.js";
-import type { ServedModel } from "./served-model.js";
+import type { AttentionView, ServedModel } from "./served-model.js";
 import { createServedTokenizer } from "./served-tokenizer.js";
 
 /** How a loaded model is served; the engine's own limits are options too. */
@@ -49,6 +50,7 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
     tokenizer: servedTokenizer,
     ...chatOf(loaded.chatTemplate, tokenizer),
     defaults: sampling,
+    attention: attentionOf(loaded),
     createdSeconds: Math.floor(Date.now() / 1000),
     facts: { family: loaded.family, parameters: formatCount(countParameters(loaded)), ...facts },
   };
@@ -59,6 +61,20 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
     async dispose() {
       await engine.drain({ timeoutMs: 0 });
       decoder.dispose();
+    },
+  };
+}
+
+function attentionOf(loaded: LoadedModel): AttentionView {
+  const { numLayers, numHeads } = loaded.config;
+  return {
+    numLayers,
+    numHeads,
+    async picture(ids, { layer, head, labels }) {
+      const map = (await attentionPatterns(loaded, ids, { layer, labels }))[head];
+      if (map !== undefined) return heatMapSvg({ ...map, title: `layer ${layer}, head ${head}` });
+      const message = `attention: head must be below ${numHeads}; got head ${head}. Heads are counted from 0.`;
+      throw new HeddleError("config", message, { head, numHeads });
     },
   };
 }

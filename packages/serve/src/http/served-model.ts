@@ -34,8 +34,21 @@ export interface ServedModel {
   readonly chat?: ChatFormat;
   /** Sampling where a request says nothing; default temperature 1. */
   readonly defaults?: SamplingOptions;
+  /** Attention of a text, for the studio; absent where the model does not show it. */
+  readonly attention?: AttentionView;
   /** Seconds since 1970, for `/v1/models`. */
   readonly createdSeconds: number;
   /** Facts for people, shown in the studio: family, parameters, data type. */
   readonly facts?: Readonly<Record<string, string | number>>;
+}
+
+/** Shows where the tokens of a text look. */
+export interface AttentionView {
+  readonly numLayers: number;
+  readonly numHeads: number;
+  /** An SVG of one head's weights: row = token, column = token that it attends to. */
+  picture(
+    ids: readonly number[],
+    at: { readonly layer: number; readonly head: number; readonly labels: readonly string[] },
+  ): Promise<string>;
 }

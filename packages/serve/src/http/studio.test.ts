@@ -34,6 +34,44 @@ describe("what the studio needs", () => {
     });
   });
 
+  it("shows attention where the model does, and refuses layers and heads that it does not have", async () => {
+    const { engine } = createFakeEngine();
+    const asked: unknown[] = [];
+    const attention = {
+      numLayers: 2,
+      numHeads: 3,
+      picture: async (ids: readonly number[], at: unknown) => {
+        asked.push(ids, at);
+        return "<svg/>";
+      },
+    };
+    const app = createApp({ engine, model: { ...fakeModel, attention } });
+    const post = (body: unknown) =>
+      app.request("/heddle/attention", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+    const { json } = await asJson(post({ text: "ab", layer: 1, head: 2 }));
+    expect(json).toEqual({ svg: "<svg/>", shown: 2, tokens: 2 });
+    expect(asked).toEqual([[97, 98], { layer: 1, head: 2, labels: ["a", "b"] }]);
+    expect((await asJson(app.request("/heddle/model"))).json).toMatchObject({
+      attention: { numLayers: 2, numHeads: 3 },
+    });
+    expect(await refusal(post({ text: "ab", layer: 2, head: 0 }))).toMatchObject({
+      status: 400,
+      param: "layer",
+    });
+    expect(await refusal(post({ text: "", layer: 0, head: 0 }))).toMatchObject({
+      status: 400,
+      param: "text",
+    });
+    const { post: without } = appOver();
+    expect(await refusal(without("/heddle/attention", { text: "a", layer: 0, head: 0 }))).toMatchObject({
+      status: 404,
+    });
+  });
+
   it("prefers to continue texts where the chat template knows no roles", async () => {
     const template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
     const { engine } = createFakeEngine();

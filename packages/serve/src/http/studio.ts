@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { Engine, EngineStats } from "../engine.js";
+import { HttpError } from "./errors.js";
 import { readBody } from "./fields.js";
 import type { ServedModel } from "./served-model.js";
 import { sseResponse } from "./sse.js";
@@ -10,6 +11,39 @@ const tokenizeBody = z.looseObject({ text: z.string().max(200_000) });
 export async function tokenize(model: ServedModel, request: Request): Promise<Response> {
   const { text } = await readBody(request, tokenizeBody);
   return Response.json(model.tokenizer.tokenize(text));
+}
+
+const attentionBody = z.looseObject({
+  text: z.string().max(20_000),
+  layer: z.number().int().min(0),
+  head: z.number().int().min(0),
+});
+
+/** Tokens of a picture at most: it has a cell for each pair. */
+const maxPictureTokens = 96;
+
+/** Answers `POST /heddle/attention`: where the first tokens of a text look, in one layer and head, as an SVG. */
+export async function showAttention(model: ServedModel, request: Request): Promise<Response> {
+  const { text, layer, head } = await readBody(request, attentionBody);
+  const view = model.attention;
+  if (view === undefined) {
+    throw new HttpError(404, `The model must show its attention; got ${model.id}, which does not.`, {
+      code: "no_attention",
+    });
+  }
+  for (const [param, value, count] of [
+    ["layer", layer, view.numLayers],
+    ["head", head, view.numHeads],
+  ] as const) {
+    if (value < count) continue;
+    throw new HttpError(400, `The ${param} must be below ${count}; got ${value}. Count from 0.`, { param });
+  }
+  const { ids, tokens } = model.tokenizer.tokenize(text);
+  if (ids.length === 0)
+    throw new HttpError(400, "The text must have a token; got none. Send some text.", { param: "text" });
+  const labels = tokens.slice(0, maxPictureTokens);
+  const svg = await view.picture(ids.slice(0, maxPictureTokens), { layer, head, labels });
+  return Response.json({ svg, shown: labels.length, tokens: tokens.length });
 }
 
 /** Answers `GET /heddle/model`: what the server offers. */
@@ -23,6 +57,9 @@ export function describeModel(engine: Engine, model: ServedModel): Response {
     prefersChat: model.chat !== undefined && /\brole\b/.test(model.chat.template),
     defaults: model.defaults ?? {},
     facts: model.facts ?? {},
+    ...(model.attention && {
+      attention: { numLayers: model.attention.numLayers, numHeads: model.attention.numHeads },
+    }),
   });
 }
 
