@@ -6,7 +6,7 @@ import { attentionWeights, talkingHeadsAttention, topKAttention } from "./dense-
 import { differentialAttention, differentialLambda, differentialLambdaInit } from "./differential.js";
 import { bindMask } from "./mask-rule.js";
 import { seenKeys } from "./mask-sees.js";
-import { allOf, anyOf, causal, firstKeys, type Mask, padding } from "./masks.js";
+import { allOf, anyOf, causal, documentIds, documents, firstKeys, type Mask, padding } from "./masks.js";
 import { mergeAttention } from "./merge-attention.js";
 import { qkNorm } from "./qk-norm.js";
 import {
@@ -225,6 +225,33 @@ describe("sparse patterns", () => {
     expect(() => bigBirdPattern(oracle, { length: 64, windowBlocks: 2 })).toThrowErrorMatchingInlineSnapshot(
       `[HeddleError: bigBirdPattern: windowBlocks must be a whole number, odd so that it is centred; got windowBlocks 2. The paper has 2 global, 3 window and 3 random blocks of 64.]`,
     );
+  });
+
+  test("texts packed into one row cost what they cost apart, and give the same", () => {
+    const lengths = [96, 48, 144];
+    const total = 288;
+    const [q, k, v] = [1, 2, 3].map((seed) => randn(fast, [1, 2, total, 8], { seed })) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const mask = allOf(
+      causal(),
+      documents(tensor(fast, [Array.from(documentIds(lengths))], { dtype: "i32" })),
+    );
+    const packed = attention(q, k, v, { mask });
+    const { visited, tile } = visitedTiles(q, k, mask);
+    expect(tile).toEqual({ queries: 48, keys: 48 });
+    const apart = lengths.map((length) => ((length / 48) * (length / 48 + 1)) / 2);
+    const counted = Array.from(visited.dataSync()).reduce((a, b) => a + b, 0);
+    expect(counted).toBe(2 * apart.reduce((a, b) => a + b, 0)); // two heads
+    let from = 0;
+    for (const length of lengths) {
+      const cut = (x: Tensor) => x.narrow(2, from, from + length);
+      const alone = attention(cut(q), cut(k), cut(v), { mask: causal() });
+      expect(worstExcess(cut(packed).dataSync(), alone.dataSync(), 1e-5)).toBeLessThan(1e-6);
+      from += length;
+    }
   });
 
   test("kernels compute the blocks of a sparse pattern and no others", () => {
