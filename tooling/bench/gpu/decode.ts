@@ -1,0 +1,142 @@
+// Times whole models of random weights in the Llama 3.2 1B shape on the GPU device: `decode [half|fast] [f16|int8|int4]
+// [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and milliseconds of
+// JavaScript a token, and the limit that reading the weights once sets at 3 TB/s. `--tiny` takes a small model instead.
+import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
+import { createDecoder, type DecoderConfig, type DecoderWeights, parseConfig } from "@heddle/models";
+import { partTypes, type QuantLayout, quantFromParts } from "@heddle/quant";
+import { flattenTree, fromBytes, ones, randn, type Tensor, zeros } from "@heddle/tensor";
+import { buildWeights } from "../../../packages/models/src/weights.ts";
+
+type Format = "f16" | "int8" | "int4";
+
+const words = process.argv.slice(2);
+const layersAt = words.indexOf("--layers");
+const numLayers = layersAt < 0 ? 16 : Number(words[layersAt + 1]);
+const isTiny = words.includes("--tiny");
+const formats = (["f16", "int8", "int4"] as const).filter(
+  (format) => words.includes(format) || !words.some((word) => /^(f16|int8|int4)$/.test(word)),
+);
+const config = parseConfig({
+  model_type: "llama",
+  architectures: ["LlamaForCausalLM"],
+  vocab_size: isTiny ? 1024 : 128256,
+  hidden_size: isTiny ? 256 : 2048,
+  intermediate_size: isTiny ? 512 : 8192,
+  num_hidden_layers: numLayers,
+  num_attention_heads: isTiny ? 4 : 32,
+  num_key_value_heads: isTiny ? 1 : 8,
+  head_dim: 64,
+  max_position_embeddings: 8192,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500000,
+  hidden_act: "silu",
+  tie_word_embeddings: true,
+  bos_token_id: 0,
+  eos_token_id: 1,
+}) as DecoderConfig;
+
+const toggles = words.includes("fast")
+  ? dawnToggles.fast
+  : words.includes("half")
+    ? dawnToggles.half
+    : undefined;
+const device = await webgpu(toggles === undefined ? {} : { toggles });
+console.log(device.adapter.vendor, device.adapter.description);
+const counter = countDispatches(device);
+for (const format of formats) await measure(format);
+device.dispose();
+
+async function measure(format: Format): Promise<void> {
+  const weights = randomWeights(format);
+  const bytes = flattenTree(weights).leaves.reduce<number>(
+    (sum, leaf) => sum + ((leaf as Partial<Tensor>).byteLength ?? 0),
+    0,
+  );
+  const decoder = createDecoder({ config, weights, device }, { numSlots: 1, maxSeqLen: 1024, maxRows: 256 });
+  const prompt = 256;
+  console.log(`${format}: ${(bytes / 1e9).toFixed(2)} GB of weights are there`);
+  await decoder.step({
+    tokens: Int32Array.from({ length: prompt }, (_, i) => (i * 31) % config.vocabSize),
+    positions: Int32Array.from({ length: prompt }, (_, i) => i),
+    slots: new Int32Array(prompt),
+    outputs: Int32Array.of(prompt - 1),
+  });
+  console.log(`${format}: a prompt of ${prompt} tokens is read`);
+  const steps = isTiny ? 8 : 128;
+  const rates: number[] = [];
+  let [dispatches, busyMs] = [0, 0];
+  for (let round = -1; round < 5; round++) {
+    const [before, cpuBefore] = [counter.count, process.cpuUsage()];
+    const start = performance.now();
+    const tokens = decoder.ahead?.({ slot: 0, token: 1, position: prompt, steps, temperature: 0 });
+    if (tokens === undefined) throw new Error("the device has no ahead()");
+    for await (const _token of tokens);
+    const seconds = (performance.now() - start) / 1000;
+    const { user, system } = process.cpuUsage(cpuBefore);
+    if (round < 0) continue;
+    rates.push(steps / seconds);
+    dispatches = (counter.count - before) / steps;
+    busyMs = (user + system) / 1000 / steps;
+  }
+  const rate = rates.sort((a, b) => a - b)[2] ?? Number.NaN;
+  const limit = 3e12 / bytes;
+  console.log(
+    `${format}: decode ${rate.toFixed(0)} tokens/s of at most ${limit.toFixed(0)} (${(bytes / 1e9).toFixed(2)} GB), ${dispatches.toFixed(0)} dispatches and ${busyMs.toFixed(2)} ms of this process a token`,
+  );
+  decoder.dispose();
+  for (const leaf of flattenTree(weights).leaves) (leaf as Partial<Tensor>).dispose?.();
+  device.trim();
+}
+
+/** Weights of small random numbers, matrices in the wanted format. */
+function randomWeights(format: Format): DecoderWeights {
+  let seed = 0;
+  return buildWeights(config, (_path, shape) => {
+    seed++;
+    if (shape.length === 1) return ones(device, shape, { dtype: format === "f16" ? "f16" : "f32" });
+    if (format === "f16") return randn(device, shape, { seed, dtype: "f32" }).mul(0.02).cast("f16");
+    const [outFeatures = 0, inFeatures = 0] = shape;
+    return randomQuant(format === "int4" ? 4 : 8, { outFeatures, inFeatures }) as unknown as Tensor;
+  });
+}
+
+/** Random codes with the scales of a Q4_0 or Q8_0 file. */
+function randomQuant(bits: 4 | 8, extents: Pick<QuantLayout, "outFeatures" | "inFeatures">) {
+  const layout: QuantLayout = {
+    codeBits: bits,
+    offset: bits === 4 ? 8 : 0,
+    groupSize: 32,
+    scaleDType: "f16",
+    hasMin: false,
+    ...extents,
+  };
+  const { codes, scales } = partTypes(layout);
+  if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
+  const bytes = new Uint8Array(codes.shape.reduce((product, extent) => product * extent, 1));
+  for (let i = 0, state = 1; i < bytes.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  const scale = zeros(device, scales.shape)
+    .add(bits === 4 ? 0.004 : 0.0003)
+    .cast("f16");
+  return quantFromParts(layout, { codes: fromBytes(device, codes, bytes), scales: scale });
+}
+
+/** Counts the dispatches of all passes of a device from now on. */
+function countDispatches(of: WebGpuDevice): { readonly count: number } {
+  const native = of.native as unknown as {
+    createCommandEncoder(): { beginComputePass(): object; finish(): object };
+  };
+  const counted = { count: 0 };
+  const encoder = native.createCommandEncoder();
+  const pass = encoder.beginComputePass() as { end(): void };
+  const prototype = Object.getPrototypeOf(pass) as { dispatchWorkgroups(...grid: number[]): void };
+  const plain = prototype.dispatchWorkgroups;
+  prototype.dispatchWorkgroups = function (...grid) {
+    counted.count++;
+    return plain.apply(this, grid);
+  };
+  pass.end();
+  return counted;
+}
