@@ -1,7 +1,7 @@
 // One library in a process of its own: flags of its engine and its memory concern nobody else.
 // Arguments: name of the contestant, threads, size. Answers each message "run" with the milliseconds that a product took.
 import { runnerImport } from "vite";
-import { onnxNative, onnxWeb, tfjsWasm } from "./peers.mjs";
+import { jaxWasm, onnxNative, onnxWeb, tfjsWasm } from "./peers.mjs";
 
 const [, , name, threads, size] = process.argv.map((text, i) => (i > 2 ? Number(text) : text));
 const a = Float32Array.from({ length: size * size }, (_, i) => Math.sin(i));
@@ -26,7 +26,7 @@ function worstError(result) {
   return worst;
 }
 
-const makers = { heddle, onnxWeb, tfjsWasm, onnxNative };
+const makers = { heddle, jaxWasm, onnxWeb, tfjsWasm, onnxNative };
 const contestant = await makers[name]({ size, threads, a, b });
 for (let i = 0; i < 5; i++) await contestant.run();
 const error = worstError(await contestant.result());

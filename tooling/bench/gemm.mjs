@@ -22,6 +22,9 @@ const entries = [
   ["tfjsWasm", 1],
   ["onnxNative", 1],
   ["heddle", 2],
+  ["onnxWeb", 2],
+  ["tfjsWasm", 2],
+  ["jaxWasm", 2],
   ["onnxNative", 2],
 ];
 

@@ -57,3 +57,26 @@ export async function tfjsWasm({ size, threads, a, b }) {
     dispose: () => tf.dispose([x, y, last]),
   };
 }
+
+/** jax-js on its WebAssembly backend, which chooses its number of threads itself. */
+export async function jaxWasm({ size, threads, a, b }) {
+  const { defaultDevice, init, numpy } = await import("@jax-js/jax");
+  await init("wasm");
+  defaultDevice("wasm");
+  const [x, y] = [a, b].map((values) => numpy.array(values).reshape([size, size]));
+  let last;
+  return {
+    name: "jax-js (wasm)",
+    threads,
+    run: async () => {
+      last?.dispose();
+      // An operand is used up by an operation unless a reference of it is passed.
+      last = numpy.matmul(x.ref, y.ref);
+      await last.blockUntilReady();
+    },
+    result: () => last.ref.data(),
+    dispose: () => {
+      for (const held of [x, y, last]) held?.dispose();
+    },
+  };
+}
