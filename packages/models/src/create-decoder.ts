@@ -118,21 +118,18 @@ export function createDecoder(
         state.isStepping = false;
       }
     },
-    // A device that shares memory with the host loses nothing by asking it.
-    ...(device.readSync === undefined && {
-      async *ahead(options: DecodeAheadOptions) {
-        checkReady(state);
-        checkAhead(options, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
-        state.isStepping = true;
-        try {
-          yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
-            aheadStep(cache, inputs, temperature),
-          );
-        } finally {
-          state.isStepping = false;
-        }
-      },
-    }),
+    async *ahead(options: DecodeAheadOptions) {
+      checkReady(state);
+      checkAhead(options, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
+      state.isStepping = true;
+      try {
+        yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
+          aheadStep(cache, inputs, temperature),
+        );
+      } finally {
+        state.isStepping = false;
+      }
+    },
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;

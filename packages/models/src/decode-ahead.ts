@@ -1,4 +1,12 @@
-import { concat, cumsum, disposeTree, HeddleError, logsumexp, type Tensor } from "@heddle/tensor";
+import {
+  concat,
+  cumsum,
+  type Device,
+  disposeTree,
+  HeddleError,
+  logsumexp,
+  type Tensor,
+} from "@heddle/tensor";
 import type { SampledToken } from "./sampling/sampler.js";
 
 /** Where a sequence stands, and how it goes on. */
@@ -58,13 +66,16 @@ function drawnToken(probabilities: Tensor, draw: Tensor): Tensor {
   return reached.logicalAnd(probabilities.greater(0)).cast("f32").argmax({ axis: 1 });
 }
 
-/** Steps that are under way before the oldest is waited for: the device always has work, and stops cost little. */
-const maxUnderWay = 3;
+/**
+ * Steps that are under way before the oldest is waited for: a device that works beside the host always has work, and stops cost
+ * little. One that works on the host's own thread does a step at a time.
+ */
+const maxUnderWay = (device: Device) => (device.readSync === undefined ? 3 : 0);
 
 /**
  * Runs steps that feed each other on the device, and yields their tokens as they are read back, a few steps behind.
  *
- * Whoever stops early has let up to three more steps run: they wrote to the slot behind the last token that was yielded.
+ * Whoever stops early may have let up to three more steps run: they wrote to the slot behind the last token that was yielded.
  * @param run  one step; borrows the state and returns the next
  */
 export async function* decodeAhead(
@@ -80,7 +91,8 @@ export async function* decodeAhead(
       disposeTree(state);
       state = next;
       underWay.push(readToken(result));
-      if (underWay.length > maxUnderWay) yield await (underWay.shift() as Promise<SampledToken>);
+      if (underWay.length > maxUnderWay(result.device))
+        yield await (underWay.shift() as Promise<SampledToken>);
     }
     while (underWay.length > 0) yield await (underWay.shift() as Promise<SampledToken>);
   } finally {
