@@ -1,10 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { gunzipSync } from "node:zlib";
 import { openSafetensors } from "@heddle/checkpoints";
 import { directorySource } from "@heddle/checkpoints/node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readGoldenArrays } from "../../../tooling/golden/safetensors.js";
 import { buildCli, type Cli } from "./cli.js";
 import { createStories } from "./stories.js";
 
@@ -273,6 +275,42 @@ describe("logits", () => {
       if (kept[Math.floor(at / vocabSize)] === 0) continue;
       expect(Math.abs(value - (wanted[at] ?? Number.NaN))).toBeLessThanOrEqual(tolerance * largest);
     }
+  });
+
+  test.each([
+    ["t5", ["decoder_input_ids", "decoder_attention_mask"]],
+    ["bert_seqcls", ["token_type_ids"]],
+    ["deberta_v2", []],
+    ["mamba", []],
+  ])("%s: rows of every architecture", async (family, names) => {
+    const golden = readGoldenArrays(pathToFileURL(join(goldens, family, "expected.safetensors.gz")));
+    const model = path(`logits-${family}`);
+    mkdirSync(model, { recursive: true });
+    writeFileSync(join(model, "config.json"), readFileSync(join(goldens, family, "config.json")));
+    writeFileSync(
+      join(model, "model.safetensors"),
+      gunzipSync(readFileSync(join(goldens, family, "model.safetensors.gz"))),
+    );
+    const option = (name: string) => {
+      const { shape, data } = golden.get(`basic.${name}`);
+      const width = shape[1] ?? 1;
+      const rows = Array.from({ length: shape[0] ?? 1 }, (_, row) => [
+        ...data.subarray(row * width, (row + 1) * width),
+      ]);
+      return [`--${name.replace("input_ids", "ids").replaceAll("_", "-")}`, JSON.stringify(rows)];
+    };
+    const { code, out, errors } = await run([
+      "logits",
+      "--model",
+      model,
+      ...["input_ids", ...names].flatMap(option),
+    ]);
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    const { shape, logits } = JSON.parse(out) as { shape: number[]; logits: number[][] };
+    const expected = golden.get("basic.logits");
+    expect(shape).toEqual(expected.shape);
+    for (const [at, value] of (logits.flat(2) as number[]).entries())
+      expect(Math.abs(value - (expected.data[at] ?? Number.NaN))).toBeLessThan(2e-4);
   });
 
   test("go to a file", async () => {

@@ -112,3 +112,26 @@ function checkRange(name: string, values: Int32Array, limit: number): void {
   const message = `step: each ${name} must be below ${limit}; got ${values[at]} at index ${at}. Check the batch against the decoder's sizes.`;
   throw new HeddleError(code, message, { [name]: values[at], limit });
 }
+
+/** The least power of two that is at least `count`: plans are compiled for such numbers of rows. */
+export function powerOfTwo(count: number): number {
+  return count <= 1 ? 1 : 2 ** Math.ceil(Math.log2(count));
+}
+
+/** Whether a decoder has been disposed or is at work. */
+export interface DecoderState {
+  isStepping: boolean;
+  isDisposed: boolean;
+}
+
+/** @throws HeddleError "disposed" or "config" for a decoder that cannot take a step now */
+export function checkReady({ isStepping, isDisposed }: Readonly<DecoderState>): void {
+  if (isDisposed) {
+    const message = "step: the decoder must not have been disposed; got one that was. Make a new one.";
+    throw new HeddleError("disposed", message);
+  }
+  if (isStepping) {
+    const message = "step: calls must not overlap; got one while another runs. Await the first.";
+    throw new HeddleError("config", message);
+  }
+}

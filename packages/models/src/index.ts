@@ -2,6 +2,14 @@ export type { Architecture, MakeWeight, ModelParts, StartedDecoder, TokenRows } 
 export { type Attend, type AttendInputs, cacheAttend, fullAttend, type ScoreRules } from "./attend.js";
 export { attentionPatterns } from "./attention-patterns.js";
 export { batchInputs } from "./batch-inputs.js";
+export {
+  type BeamResult,
+  type BeamSearchOptions,
+  type Beams,
+  beamSearch,
+  decoderBeams,
+  type ReorderableDecoder,
+} from "./beam-search.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
 export type {
   Activation,
@@ -49,6 +57,16 @@ export {
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
 export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
+export type { PermutationConfig } from "./permutation/config.js";
+export {
+  type PermutationHidden,
+  type PermutationInputs,
+  permutationHidden,
+  permutationLogits,
+  permutationUnembed,
+} from "./permutation/permutation.js";
+export { permutation } from "./permutation/permutation-architecture.js";
+export type { PermutationWeights } from "./permutation/weights.js";
 export type {
   GroupedSelectiveMixer,
   Mixer,
@@ -89,6 +107,18 @@ export {
   type TokenLogprob,
 } from "./sampling/sampler.js";
 export { type SaveModelOptions, saveModel } from "./save-model.js";
+export type { Seq2SeqConfig, StackPositions } from "./seq2seq/config.js";
+export { type LogMel, type LogMelOptions, logMel } from "./seq2seq/log-mel.js";
+export {
+  type Seq2SeqInputs,
+  type SourceInputs,
+  seq2seqHidden,
+  seq2seqLogits,
+  sourceHidden,
+} from "./seq2seq/seq2seq.js";
+export { seq2seq, seq2seqInputs } from "./seq2seq/seq2seq-architecture.js";
+export { createSeq2SeqDecoder, type Seq2SeqDecoderOptions } from "./seq2seq/seq2seq-decoder.js";
+export type { Seq2SeqWeights } from "./seq2seq/weights.js";
 export { createStopMatcher, type StopMatcher } from "./stop-matcher.js";
 export type {
   AttentionWeights,

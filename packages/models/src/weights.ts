@@ -140,7 +140,7 @@ export function buildLayer(config: DecoderConfig, make: MakeWeight, layer: numbe
   const isAfter = residual.norms === "post" || residual.norms === "both";
   return {
     ...normAt("attentionNorm", isBefore && !(layer === 0 && residual.skipsFirstNorm)),
-    attention: buildAttention(config, make, layer),
+    attention: buildAttention(config, make, { layer, name: "attention" }),
     ...normAt("attentionPostNorm", isAfter),
     ...normAt("mlpNorm", isBefore && !residual.sharesNorm),
     ...(mlp.experts === undefined
@@ -157,13 +157,18 @@ const defaultResidual = {
   skipsFirstNorm: false,
 } as const;
 
-function buildAttention(config: DecoderConfig, make: MakeWeight, layer: number): AttentionWeights {
+/** The weights of one attention block, under `layers.<layer>.<name>`. */
+export function buildAttention(
+  config: DecoderConfig,
+  make: MakeWeight,
+  { layer, name }: { readonly layer: number; readonly name: string },
+): AttentionWeights {
   const { modelDim, numHeads, headDim } = config;
   const { attention, numKvHeads } = layerConfig(config, layer);
   const { hasBias, hasKeyBias = hasBias, hasOutputBias = hasBias, hasSinks = false, latent } = attention;
-  const path = `layers.${layer}.attention`;
-  const linear = (name: string, shape: readonly number[], withBias = hasBias) =>
-    buildLinear(make, `${path}.${name}`, { shape, hasBias: withBias });
+  const path = `layers.${layer}.${name}`;
+  const linear = (part: string, shape: readonly number[], withBias = hasBias) =>
+    buildLinear(make, `${path}.${part}`, { shape, hasBias: withBias });
   const valueDim = latent?.valueDim ?? headDim;
   return {
     ...(latent === undefined

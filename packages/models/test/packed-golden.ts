@@ -19,6 +19,11 @@ export const packedNames = [
   "deberta",
   "deberta_v2",
   "modernbert",
+  "xlnet",
+  "t5",
+  "t5_gated",
+  "bart",
+  "whisper",
 ] as const;
 
 /** The directory of a golden model as Hugging Face wrote it; its tensors lie gzipped here. */

@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { saveTensors } from "@heddle/checkpoints";
 import { directorySink } from "@heddle/checkpoints/node";
+import type { TokenRows } from "@heddle/models";
 import { HeddleError, type Tensor } from "@heddle/tensor";
 import type { Command } from "commander";
 import { openAnyNamedModel } from "../named-model.js";
@@ -12,6 +13,9 @@ interface LogitsOptions extends DeviceOptions {
   readonly model: string;
   readonly ids: number[][];
   readonly attentionMask?: number[][];
+  readonly tokenTypeIds?: number[][];
+  readonly decoderIds?: number[][];
+  readonly decoderAttentionMask?: number[][];
   readonly out?: string;
 }
 
@@ -19,11 +23,14 @@ export function addLogits(program: Command, terminal: Terminal): void {
   const command = program
     .command("logits")
     .description(
-      'Print the logits [B, T, V] of token ids as JSON {"shape":[..],"logits":[..]}, or write them to a file.',
+      'Print the logits of token ids as JSON {"shape":[..],"logits":[..]}, or write them to a file: [B, T, V] of tokens, [B, C] of classes.',
     )
     .requiredOption("--model <path>", "a Hugging Face model directory or a GGUF file")
     .requiredOption("--ids <json>", "token ids, rows of one length: [[1, 2, 3]]", parseRows)
     .option("--attention-mask <json>", "1 for tokens, 0 for padding, in the form of the ids", parseRows)
+    .option("--token-type-ids <json>", "which part of the input each token belongs to (encoders)", parseRows)
+    .option("--decoder-ids <json>", "what the decoder of an encoder-decoder has seen so far", parseRows)
+    .option("--decoder-attention-mask <json>", "1 for tokens, 0 for padding of the decoder ids", parseRows)
     .option("--out <file>", 'write a safetensors file with the tensor "logits" instead of printing')
     .option("--json", "accepted for uniformity: output is always JSON");
   addDeviceOptions(command).action(async (options: LogitsOptions) => {
@@ -31,8 +38,7 @@ export function addLogits(program: Command, terminal: Terminal): void {
     try {
       const model = await openAnyNamedModel(options.model, { device, terminal });
       checkIds(options.ids, model.config.vocabSize);
-      const { ids, attentionMask } = options;
-      using logits = model.logits({ ids, ...(attentionMask === undefined ? {} : { attentionMask }) });
+      using logits = model.logits(rowsOf(options));
       if (options.out === undefined) await terminal.print(`${JSON.stringify(await toJson(logits))}\n`);
       else await write(options.out, logits);
     } finally {
@@ -56,17 +62,32 @@ async function write(file: string, logits: Tensor): Promise<void> {
   );
 }
 
+/** The rows that were given. */
+function rowsOf(options: LogitsOptions): TokenRows {
+  const { ids, attentionMask, tokenTypeIds, decoderIds, decoderAttentionMask } = options;
+  return {
+    ids,
+    ...(attentionMask === undefined ? {} : { attentionMask }),
+    ...(tokenTypeIds === undefined ? {} : { tokenTypeIds }),
+    ...(decoderIds === undefined ? {} : { decoderIds }),
+    ...(decoderAttentionMask === undefined ? {} : { decoderAttentionMask }),
+  };
+}
+
 /** Nested arrays; JSON has no NaN, so a logit that is not finite becomes null. */
 async function toJson(logits: Tensor) {
-  const [numRows = 0, numTokens = 0, vocabSize = 0] = logits.shape;
-  const values = await logits.data();
-  const rows = Array.from({ length: numRows }, (_, row) =>
-    Array.from({ length: numTokens }, (__, token) => {
-      const start = (row * numTokens + token) * vocabSize;
-      return [...values.subarray(start, start + vocabSize)];
-    }),
-  );
-  return { shape: logits.shape, logits: rows };
+  return { shape: logits.shape, logits: nested(await logits.data(), logits.shape) };
+}
+
+type Nested = readonly number[] | readonly Nested[];
+
+function nested(
+  values: Awaited<ReturnType<Tensor["data"]>>,
+  [count = 1, ...rest]: readonly number[],
+): Nested {
+  if (rest.length === 0) return [...values];
+  const size = values.length / count;
+  return Array.from({ length: count }, (_, at) => nested(values.subarray(at * size, (at + 1) * size), rest));
 }
 
 function checkIds(rows: readonly (readonly number[])[], vocabSize: number): void {

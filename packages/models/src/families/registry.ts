@@ -1,5 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import { albert } from "./albert.js";
+import { bart } from "./bart.js";
 import { bert } from "./bert.js";
 import { bloom } from "./bloom.js";
 import { cohere } from "./cohere.js";
@@ -43,6 +44,9 @@ import { roberta } from "./roberta.js";
 import { rwkv } from "./rwkv.js";
 import { stablelm } from "./stablelm.js";
 import { starcoder2 } from "./starcoder2.js";
+import { t5 } from "./t5.js";
+import { whisper } from "./whisper.js";
+import { xlnet } from "./xlnet.js";
 
 const decoders = [
   bloom,
@@ -81,11 +85,13 @@ const decoders = [
 
 const recurrent = [mamba, mamba2, rwkv];
 
-const encoders = [albert, bert, deberta, debertaV2, distilbert, electra, modernbert, roberta];
+const encoders = [albert, bert, deberta, debertaV2, distilbert, electra, modernbert, roberta, xlnet];
+
+const encoderDecoders = [bart, t5, whisper];
 
 /** Every family, by the `model_type` of its config.json. */
 export const families: Readonly<Record<string, AnyFamily>> = Object.fromEntries(
-  [...decoders, ...recurrent, ...encoders].flatMap((family): [string, AnyFamily][] =>
+  [...decoders, ...recurrent, ...encoders, ...encoderDecoders].flatMap((family): [string, AnyFamily][] =>
     [family.modelType, ...(family.aliases ?? [])].map((name) => [name, family as unknown as AnyFamily]),
   ),
 );

@@ -13,7 +13,7 @@ import {
   zeros,
 } from "@heddle/tensor";
 import type { Decoder } from "../create-decoder.js";
-import { checkBatch, type DecoderBatch } from "../decoder-batch.js";
+import { checkBatch, checkReady, type DecoderBatch, powerOfTwo } from "../decoder-batch.js";
 import type { RecurrentConfig } from "./config.js";
 import { layerStateShapes, type RecurrentWeights, recurrentHidden } from "./recurrent.js";
 
@@ -74,7 +74,7 @@ export function createRecurrentDecoder(
       .flatMap((layer) => Object.values(layer))
       .reduce((sum, { kept }) => sum + kept.byteLength, 0),
     async step(batch) {
-      if (state.isDisposed || state.isStepping) throw notReady(state.isDisposed);
+      checkReady(state);
       checkBatch(batch, { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize });
       state.isStepping = true;
       try {
@@ -258,19 +258,4 @@ function writeStores(
     invariant(key && value, "a layer has stores");
     appendKv({ key, value }, fresh(first), fresh(second), rows);
   }
-}
-
-function powerOfTwo(count: number): number {
-  return count <= 1 ? 1 : 2 ** Math.ceil(Math.log2(count));
-}
-
-function notReady(isDisposed: boolean): HeddleError {
-  if (isDisposed) {
-    const message = "step: the decoder must not have been disposed; got one that was. Make a new one.";
-    return new HeddleError("disposed", message);
-  }
-  return new HeddleError(
-    "config",
-    "step: calls must not overlap; got one while another runs. Await the first.",
-  );
 }

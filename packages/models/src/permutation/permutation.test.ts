@@ -1,0 +1,109 @@
+import { type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { devices } from "../../test/devices.js";
+import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
+import { relativeError } from "../../test/relative-error.js";
+import { type LoadedModel, loadModelOf } from "../load-model.js";
+import { tokenGrid } from "../token-grid.js";
+import type { PermutationConfig } from "./config.js";
+import { type PermutationInputs, permutationHidden, permutationUnembed } from "./permutation.js";
+import { permutation } from "./permutation-architecture.js";
+import type { PermutationWeights } from "./weights.js";
+
+type Model = LoadedModel<PermutationConfig, PermutationWeights, PermutationInputs>;
+
+describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
+  const golden = packedExpected("xlnet");
+  const held: { device: Device; model: Model }[] = [];
+  const use = () => {
+    const [only] = held;
+    if (only === undefined) throw new Error("the model is not loaded");
+    return only;
+  };
+  beforeAll(async () => {
+    const device = make();
+    held.push({ device, model: await loadModelOf(permutation, packedSource("xlnet"), { device }) });
+  });
+  afterAll(() => {
+    const { device, model } = use();
+    model.dispose();
+    expect(device.memory().buffers).toBe(0);
+    device.dispose();
+  });
+
+  test.each(["basic", "padded"])("%s logits", async (kind) => {
+    const { model } = use();
+    const mask = golden.has(`${kind}.attention_mask`) ? rowsOf(golden, `${kind}.attention_mask`) : undefined;
+    using logits = model.logits({
+      ids: rowsOf(golden, `${kind}.input_ids`),
+      tokenTypeIds: rowsOf(golden, `${kind}.token_type_ids`),
+      ...(mask === undefined ? {} : { attentionMask: mask }),
+    });
+    const counts = (at: number) => mask?.flat()[Math.floor(at / model.config.vocabSize)] !== 0;
+    const expected = golden.get(`${kind}.logits`);
+    expect(logits.shape).toEqual(expected.shape);
+    expect(relativeError(await logits.data(), expected.data, counts)).toBeLessThan(tolerance);
+  });
+
+  test("hidden states of each layer", async () => {
+    const { model, device } = use();
+    using ids = tokenGrid(device, rowsOf(golden, "basic.input_ids").slice(0, 1));
+    using typeIds = tokenGrid(device, rowsOf(golden, "basic.token_type_ids").slice(0, 1));
+    const hidden = permutationHidden(model.config, model.weights, { ids, typeIds, keepLayers: true });
+    const expected = golden.get("basic.hidden_states");
+    const states: Tensor[] = [...hidden.layers, hidden.last];
+    expect(states.length).toBe(expected.shape[0]);
+    const size = expected.data.length / states.length;
+    for (const [at, state] of states.entries()) {
+      const wanted = expected.data.subarray(at * size, (at + 1) * size);
+      expect(relativeError(await state.data(), wanted)).toBeLessThan(tolerance);
+    }
+    disposeTree(hidden);
+  });
+
+  test("the second stream predicts targets in an order of factorisation", async () => {
+    const { model, device } = use();
+    const upload = (name: string, dtype: "i32" | Device["defaultFloat"]) => {
+      const { shape, data } = golden.get(name);
+      return tensor(device, dtype === "i32" ? Int32Array.from(data) : Float32Array.from(data), {
+        shape,
+        dtype,
+      });
+    };
+    const inputs = {
+      ids: upload("perm.input_ids", "i32"),
+      typeIds: upload("perm.token_type_ids", "i32"),
+      hidden: upload("perm.perm_mask", device.defaultFloat),
+      targets: upload("perm.target_mapping", device.defaultFloat),
+    };
+    using logits = model.forward(inputs);
+    const expected = golden.get("perm.logits");
+    expect(logits.shape).toEqual(expected.shape);
+    expect(relativeError(await logits.data(), expected.data)).toBeLessThan(tolerance);
+    disposeTree(inputs);
+  });
+
+  test("memories carry one piece of a text into the next", async () => {
+    const { model, device } = use();
+    using first = tokenGrid(device, rowsOf(golden, "mems.segment1"));
+    using second = tokenGrid(device, rowsOf(golden, "mems.segment2"));
+    const one = permutationHidden(model.config, model.weights, { ids: first });
+    const two = permutationHidden(model.config, model.weights, { ids: second, memories: one.memories });
+    for (const [hidden, name] of [
+      [one, "mems.logits1"],
+      [two, "mems.logits2"],
+    ] as const) {
+      using logits = permutationUnembed(model.weights, hidden.last);
+      expect(relativeError(await logits.data(), golden.get(name).data)).toBeLessThan(tolerance);
+    }
+    // Transformers lays memories out as [layer, place, row, feature].
+    const { shape, data } = golden.get("mems.mems1");
+    const size = data.length / (shape[0] ?? 1);
+    for (const [layer, memory] of one.memories.entries()) {
+      using turned = memory.transpose([1, 0, 2]);
+      const wanted = data.subarray(layer * size, (layer + 1) * size);
+      expect(relativeError(await turned.data(), wanted)).toBeLessThan(tolerance);
+    }
+    disposeTree([one, two]);
+  });
+});

@@ -1,0 +1,72 @@
+import { add, invariant, type Tensor } from "@heddle/tensor";
+import type { Attend } from "../attend.js";
+import { joinHeads, project, selfAttention, splitHeads } from "../attention-block.js";
+import type { DecoderConfig } from "../config.js";
+import { feedForward } from "../mlp.js";
+import { normalize } from "../norm.js";
+import type { AttentionWeights, NormWeights } from "../weights.js";
+import type { CrossLayerWeights } from "./weights.js";
+
+/** How queries [B, H, T, D] see the encoder's states: chosen by the caller. [B, H, T, D] */
+export type CrossAttend = (layer: number, query_BHTD: Tensor, scale: number) => Tensor;
+
+/** Keys and values of the encoder's states for one layer, [B, H, S, D] each. */
+export interface CrossHeads {
+  readonly key: Tensor;
+  readonly value: Tensor;
+}
+
+/** What every layer of one call shares. */
+export interface CrossContext {
+  readonly config: DecoderConfig;
+  readonly attend: Attend;
+  readonly crossAttend: CrossAttend;
+  /** Applied to what a block adds to the residual stream; the identity outside of training. */
+  readonly drop: (x_BTE: Tensor, block: number) => Tensor;
+}
+
+/**
+ * One layer of a decoder that listens to an encoder: attention to its own past, attention to the encoder's states, feed-forward.
+ *
+ * Shapes: x [B, T, E] -> [B, T, E].
+ */
+export function crossLayer(
+  { config, attend, crossAttend, drop }: CrossContext,
+  weights: CrossLayerWeights,
+  { x_BTE, layer }: { readonly x_BTE: Tensor; readonly layer: number },
+): Tensor {
+  const { norm, residual, numHeads, headDim, attention } = config;
+  const { mlp } = weights;
+  invariant(mlp, "a layer has a feed-forward block");
+  const isBefore = residual?.norms !== "sum";
+  const step = (
+    x: Tensor,
+    by: NormWeights | undefined,
+    { block, place }: { readonly block: (x: Tensor) => Tensor; readonly place: number },
+  ) => {
+    invariant(by, "every block has a norm");
+    const normed = (y: Tensor) => normalize(norm, by, y);
+    const added = drop(block(isBefore ? normed(x) : x), 3 * layer + place);
+    return isBefore ? add(x, added) : normed(add(x, added));
+  };
+  const self = (x: Tensor) =>
+    selfAttention({ config, rotate: (y) => y, attend }, weights.attention, { x_BTE: x, layer });
+  const cross = (x: Tensor) => {
+    const query = splitHeads(project(weights.cross.query, x), numHeads, headDim);
+    return project(weights.cross.output, joinHeads(crossAttend(layer, query, attention.scale)));
+  };
+  const attended = step(x_BTE, weights.attentionNorm, { block: self, place: 1 });
+  const listened = step(attended, weights.crossNorm, { block: cross, place: 2 });
+  return step(listened, weights.mlpNorm, { block: (x) => feedForward(config.mlp, mlp, x), place: 3 });
+}
+
+/** Projects the encoder's states [B, S, E] to the keys and values that a layer's queries meet. */
+export function crossHeads(
+  { numHeads, headDim }: DecoderConfig,
+  { key, value }: AttentionWeights,
+  states_BSE: Tensor,
+): CrossHeads {
+  invariant(key && value, "attention to the encoder has key and value weights");
+  const heads = (linear: typeof key) => splitHeads(project(linear, states_BSE), numHeads, headDim);
+  return { key: heads(key), value: heads(value) };
+}

@@ -1,0 +1,259 @@
+import {
+  appendKv,
+  cachedAttention,
+  createKvCache,
+  crossAttention,
+  type KvCache,
+  reorderSlots,
+} from "@heddle/attention";
+import { t5Bucket } from "@heddle/positional-encodings";
+import {
+  compile,
+  type Device,
+  disposeTree,
+  HeddleError,
+  invariant,
+  scope,
+  type Tensor,
+  take,
+  tensor,
+} from "@heddle/tensor";
+import type { ModelParts } from "../architecture.js";
+import type { Attend } from "../attend.js";
+import type { ReorderableDecoder } from "../beam-search.js";
+import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder-batch.js";
+import type { Seq2SeqConfig } from "./config.js";
+import { type CrossAttend, crossHeads } from "./cross-layer.js";
+import { type SourceInputs, seq2seqUnembed, sourceHidden, targetHidden } from "./seq2seq.js";
+import type { Seq2SeqWeights } from "./weights.js";
+
+export interface Seq2SeqDecoderOptions {
+  /** What is listened to; slots are shared out among its rows in order: with 6 slots and 2 rows, slots 0 to 2 hear row 0. */
+  readonly source: SourceInputs;
+  /** Tokens of each row of the source, which stand before its padding. Default: all places. */
+  readonly sourceLengths?: readonly number[];
+  /** Sequences that can be under way at the same time, a multiple of the source's rows. Default: one a row. */
+  readonly numSlots?: number;
+  /** Longest sequence, in tokens. Default: the decoder's, at most 1024. */
+  readonly maxSeqLen?: number;
+  /** Most rows that one run takes. Default 64. */
+  readonly maxRows?: number;
+}
+
+interface StepInputs {
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  readonly slots: Tensor;
+  readonly outputs: Tensor;
+}
+
+/** What steps read and write besides their inputs. */
+interface Memory {
+  /** Of the decoder's own tokens, one slot a sequence. */
+  readonly own: KvCache;
+  /** Of the encoder's states, one slot a source row; written once. */
+  readonly cross: KvCache;
+  /** Source row of each slot, and its number of states, i32 [numSlots]. */
+  readonly sourceOf: Tensor;
+  readonly lengthOf: Tensor;
+  /** Bias by distance to the past, [H, maxSeqLen], where positions are buckets. */
+  readonly distanceBias: Tensor | undefined;
+}
+
+/**
+ * Runs the encoder once and makes a decoder that listens to it: keys and values of the source are kept, and those of the tokens so
+ * far. Steps are compiled.
+ *
+ * @returns a decoder whose slots begin at position 0 with the start token
+ * @throws HeddleError "config" for sizes that do not fit the source or the model
+ */
+export function createSeq2SeqDecoder(
+  model: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
+  options: Seq2SeqDecoderOptions,
+): ReorderableDecoder {
+  const { config, weights, device } = model;
+  const numSources = options.source.source.shape[0] ?? 0;
+  const {
+    numSlots = numSources,
+    maxSeqLen = Math.min(config.decoder.maxSeqLen, 1024),
+    maxRows = 64,
+  } = options;
+  checkSizes(config, { numSlots, numSources, maxSeqLen });
+  const memory = makeMemory(model, options, { numSlots, maxSeqLen });
+  const step = compile((memory: Memory, inputs: StepInputs) =>
+    stepLogits(config, { weights, memory }, inputs),
+  );
+  const state = { isStepping: false, isDisposed: false };
+  return {
+    numSlots,
+    maxSeqLen,
+    vocabSize: config.vocabSize,
+    cacheBytes: [...memory.own.layers, ...memory.cross.layers].reduce(
+      (sum, { key, value }) => sum + key.byteLength + value.byteLength,
+      0,
+    ),
+    async step(batch) {
+      checkReady(state);
+      checkBatch(batch, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
+      state.isStepping = true;
+      try {
+        const logits: Float32Array[] = new Array(batch.outputs.length);
+        for (const piece of piecesOf(batch, maxRows)) {
+          const rows = await runPiece((inputs) => step(memory, inputs), device, {
+            batch: piece.batch,
+            numSlots,
+          });
+          for (const [at, place] of piece.wanted.entries()) logits[place] = rows[at] ?? new Float32Array(0);
+        }
+        return logits;
+      } finally {
+        state.isStepping = false;
+      }
+    },
+    reorder(from) {
+      reorderSlots(
+        memory.own,
+        Array.from({ length: numSlots }, (_, slot) => from[slot] ?? slot),
+      );
+    },
+    dispose() {
+      if (state.isDisposed) return;
+      state.isDisposed = true;
+      step.dispose();
+      disposeTree(memory);
+    },
+  };
+}
+
+function makeMemory(
+  { config, weights, device }: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
+  { source, sourceLengths }: Seq2SeqDecoderOptions,
+  { numSlots, maxSeqLen }: { readonly numSlots: number; readonly maxSeqLen: number },
+): Memory {
+  const { decoder } = config;
+  const sizes = { numLayers: decoder.numLayers, numKvHeads: decoder.numHeads, headDim: decoder.headDim };
+  using states = scope(device, () => sourceHidden(config, weights, { ...source, keepLayers: false }).last);
+  const [numSources = 0, numStates = 0] = states.shape;
+  const own = createKvCache(device, { ...sizes, numSlots, maxSeqLen });
+  const cross = createKvCache(device, { ...sizes, numSlots: numSources, maxSeqLen: numStates });
+  scope(device, () => {
+    const rows = {
+      slots: tensor(
+        device,
+        Int32Array.from({ length: numSources }, (_, row) => row),
+      ),
+      starts: tensor(device, new Int32Array(numSources)),
+    };
+    for (const [layer, { cross: projections }] of weights.decoder.layers.entries()) {
+      const kept = cross.layers[layer];
+      invariant(kept, `the cache has layer ${layer}`);
+      const { key, value } = crossHeads(decoder, projections, states);
+      appendKv(kept, key, value, rows);
+    }
+  });
+  const perSource = numSlots / numSources;
+  const sources = Int32Array.from({ length: numSlots }, (_, slot) => Math.floor(slot / perSource));
+  return {
+    own,
+    cross,
+    sourceOf: tensor(device, sources),
+    lengthOf: tensor(
+      device,
+      sources.map((row) => sourceLengths?.[row] ?? numStates),
+    ),
+    distanceBias: distanceBias(config, weights, maxSeqLen),
+  };
+}
+
+/** The bias of each distance to the past, [H, maxSeqLen]. */
+function distanceBias(
+  { positions }: Seq2SeqConfig,
+  { decoder }: Seq2SeqWeights,
+  maxSeqLen: number,
+): Tensor | undefined {
+  const table = decoder.distanceBias;
+  if (positions.kind !== "buckets" || table === undefined) return undefined;
+  const { numBuckets, maxDistance } = positions;
+  const buckets = Int32Array.from({ length: maxSeqLen }, (_, distance) =>
+    t5Bucket(-distance, { numBuckets, maxDistance, isBidirectional: false }),
+  );
+  return scope(table.device, () => take(table, tensor(table.device, buckets)).transpose([1, 0]));
+}
+
+/** Each row is a sequence of one token, as in a decoder's step. */
+function stepLogits(
+  config: Seq2SeqConfig,
+  { weights, memory }: { readonly weights: Seq2SeqWeights; readonly memory: Memory },
+  { tokens, positions, slots, outputs }: StepInputs,
+): Tensor {
+  const rows = { slots, starts: positions };
+  const attend: Attend = (layer, { query_BHTD, key_BGTD, value_BGTD, scale }) => {
+    const kept = memory.own.layers[layer];
+    invariant(kept, `the cache has layer ${layer}`);
+    appendKv(kept, key_BGTD, value_BGTD, rows);
+    const { distanceBias: bias } = memory;
+    return cachedAttention(query_BHTD, kept, {
+      ...rows,
+      scale,
+      ...(bias === undefined ? {} : { distanceBias: bias }),
+    });
+  };
+  const heard = { slots: take(memory.sourceOf, slots), lengths: take(memory.lengthOf, slots) };
+  const crossAttend: CrossAttend = (layer, query, scale) => {
+    const kept = memory.cross.layers[layer];
+    invariant(kept, `the cache has layer ${layer}`);
+    return crossAttention(query, kept, { ...heard, scale });
+  };
+  const { last } = targetHidden(config, weights, {
+    ids: tokens.reshape([-1, 1]),
+    positions: positions.reshape([-1, 1]),
+    attend,
+    crossAttend,
+  });
+  return seq2seqUnembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs));
+}
+
+async function runPiece(
+  run: (inputs: StepInputs) => Tensor,
+  device: Device,
+  { batch, numSlots }: { readonly batch: DecoderBatch; readonly numSlots: number },
+): Promise<Float32Array[]> {
+  const numRows = powerOfTwo(batch.tokens.length);
+  // Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
+  const filled = (values: Int32Array, length: number, filler: number) => {
+    const whole = new Int32Array(length).fill(filler);
+    whole.set(values);
+    return tensor(device, whole);
+  };
+  const inputs = {
+    tokens: filled(batch.tokens, numRows, 0),
+    positions: filled(batch.positions, numRows, 0),
+    slots: filled(batch.slots, numRows, numSlots),
+    outputs: filled(batch.outputs, powerOfTwo(batch.outputs.length), 0),
+  };
+  try {
+    using logits = run(inputs);
+    if (batch.outputs.length === 0) return [];
+    const data = await logits.data();
+    const values = data instanceof Float32Array ? data : Float32Array.from(data);
+    const width = logits.shape[1] ?? 0;
+    return Array.from(batch.outputs, (_, row) => values.subarray(row * width, (row + 1) * width));
+  } finally {
+    disposeTree(inputs);
+  }
+}
+
+function checkSizes(
+  { decoder, positions }: Seq2SeqConfig,
+  { numSlots, numSources, maxSeqLen }: Record<"numSlots" | "numSources" | "maxSeqLen", number>,
+): void {
+  const isSized = Number.isSafeInteger(numSlots) && numSlots >= 1 && numSlots % numSources === 0;
+  if (!isSized || !Number.isSafeInteger(maxSeqLen) || maxSeqLen < 1) {
+    const message = `createSeq2SeqDecoder: numSlots must be a multiple of the source's ${numSources} rows and maxSeqLen a whole number >= 1; got numSlots ${numSlots}, maxSeqLen ${maxSeqLen}. Pass others.`;
+    throw new HeddleError("config", message, { numSlots, numSources, maxSeqLen });
+  }
+  if (positions.kind === "learned" && maxSeqLen > decoder.maxSeqLen) {
+    const message = `createSeq2SeqDecoder: maxSeqLen must not pass the learned positions; got ${maxSeqLen}, the model has ${decoder.maxSeqLen}. Use at most that.`;
+    throw new HeddleError("config", message, { maxSeqLen });
+  }
+}

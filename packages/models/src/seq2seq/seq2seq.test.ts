@@ -1,0 +1,261 @@
+import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type GoldenArrays,
+  readGoldenArrays,
+  readGoldenJson,
+} from "../../../../tooling/golden/safetensors.js";
+import { devices } from "../../test/devices.js";
+import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
+import { relativeError } from "../../test/relative-error.js";
+import { beamSearch, decoderBeams } from "../beam-search.js";
+import { generate } from "../generate.js";
+import { type LoadedModel, loadModelOf } from "../load-model.js";
+import { type LogitsProcessor, repetitionPenalty } from "../sampling/processors.js";
+import type { Seq2SeqConfig } from "./config.js";
+import { type Seq2SeqInputs, seq2seqHidden, seq2seqLogits } from "./seq2seq.js";
+import { seq2seq, seq2seqInputs } from "./seq2seq-architecture.js";
+import { createSeq2SeqDecoder } from "./seq2seq-decoder.js";
+import type { Seq2SeqWeights } from "./weights.js";
+
+type Model = LoadedModel<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs>;
+
+/** A golden case on the device; token rows, or the frames of Whisper. */
+function inputsOf(model: Model, golden: GoldenArrays, kind: string): Seq2SeqInputs & { dispose(): void } {
+  const rows = (name: string) => rowsOf(golden, `${kind}.${name}`);
+  if (!golden.has(`${kind}.input_features`)) {
+    return seq2seqInputs(model, {
+      ids: rows("input_ids"),
+      attentionMask: rows("attention_mask"),
+      decoderIds: rows("decoder_input_ids"),
+      decoderAttentionMask: rows("decoder_attention_mask"),
+    });
+  }
+  const frames = golden.get(`${kind}.input_features`);
+  const given = golden.get(`${kind}.decoder_input_ids`);
+  const { device } = model;
+  const source = tensor(device, Float32Array.from(frames.data), {
+    shape: frames.shape,
+    dtype: device.defaultFloat,
+  });
+  const ids = tensor(device, Int32Array.from(given.data), { shape: given.shape });
+  return { source, ids, dispose: () => disposeTree([source, ids]) };
+}
+
+describe.each(devices)("$name", ({ make, tolerance }) => {
+  describe.each(["t5", "t5_gated", "bart", "whisper"])("%s", (name) => {
+    const golden = packedExpected(name);
+    const kinds = ["basic", "padded", "long"].filter((kind) => golden.has(`${kind}.logits`));
+    const held: { device: Device; model: Model }[] = [];
+    const use = () => {
+      const [only] = held;
+      if (only === undefined) throw new Error("the model is not loaded");
+      return only;
+    };
+    beforeAll(async () => {
+      const device = make();
+      held.push({ device, model: await loadModelOf(seq2seq, packedSource(name), { device }) });
+    });
+    afterAll(() => {
+      const { device, model } = use();
+      model.dispose();
+      expect(device.memory().buffers).toBe(0);
+      device.dispose();
+    });
+
+    test.each(kinds)("%s logits, compiled too", async (kind) => {
+      const { model } = use();
+      const { dispose, ...inputs } = inputsOf(model, golden, kind);
+      const run = compile((weights: Seq2SeqWeights, given: Seq2SeqInputs) =>
+        seq2seqLogits(model.config, weights, given),
+      );
+      const expected = golden.get(`${kind}.logits`);
+      const mask = golden.has(`${kind}.decoder_attention_mask`)
+        ? rowsOf(golden, `${kind}.decoder_attention_mask`).flat()
+        : [];
+      const counts = (at: number) => mask[Math.floor(at / model.config.vocabSize)] !== 0;
+      for (const logits of [model.forward(inputs), run(model.weights, inputs)]) {
+        expect(logits.shape).toEqual(expected.shape);
+        expect(relativeError(await logits.data(), expected.data, counts)).toBeLessThan(tolerance);
+        logits.dispose();
+      }
+      dispose();
+      run.dispose();
+    });
+
+    test("hidden states of both stacks", async () => {
+      const { model } = use();
+      const inputs = inputsOf(model, golden, "basic");
+      const hidden = seq2seqHidden(model.config, model.weights, { ...inputs, keepLayers: true });
+      const last = golden.get("basic.encoder_last_hidden_state");
+      expect(relativeError(await hidden.encoder.last.data(), last.data)).toBeLessThan(tolerance);
+      for (const stack of ["encoder", "decoder"] as const) {
+        const expected = golden.get(`basic.${stack}_hidden_states`);
+        const states: Tensor[] = [...hidden[stack].layers, hidden[stack].last];
+        expect(states.length).toBe(expected.shape[0]);
+        const size = expected.data.length / states.length;
+        for (const [at, state] of states.entries()) {
+          const row = (await state.data()).subarray(0, size);
+          const wanted = expected.data.subarray(at * size, (at + 1) * size);
+          expect(relativeError(row, wanted), `${stack} ${at}`).toBeLessThan(tolerance);
+        }
+      }
+      inputs.dispose();
+      disposeTree(hidden);
+    });
+
+    test("greedy ids from a cache", async () => {
+      const { model, device } = use();
+      const expected = rowsOf(golden, "greedy.ids")[0];
+      const options = { maxTokens: 16, temperature: 0, ignoreEos: true };
+      const ids: number[] = [];
+      if (golden.has("greedy.input_ids")) {
+        for await (const { id } of generate(model, rowsOf(golden, "greedy.input_ids")[0] ?? [], options))
+          ids.push(id);
+      } else {
+        const frames = golden.get("greedy.input_features");
+        using source = tensor(device, Float32Array.from(frames.data), {
+          shape: frames.shape,
+          dtype: device.defaultFloat,
+        });
+        const decoder = createSeq2SeqDecoder(model, { source: { source }, maxSeqLen: 17 });
+        const from = [model.config.startId];
+        for await (const { id } of generate(model, from, { ...options, decoder })) ids.push(id);
+        decoder.dispose();
+      }
+      expect(ids).toEqual(expected);
+    });
+
+    test("cached steps give the logits of the whole, texts of different lengths side by side", async () => {
+      const { model } = use();
+      const kind = golden.has("padded.logits") ? "padded" : "basic";
+      const inputs = inputsOf(model, golden, kind);
+      const lengths = golden.has(`${kind}.attention_mask`)
+        ? rowsOf(golden, `${kind}.attention_mask`).map((row) => row.reduce((sum, kept) => sum + kept, 0))
+        : undefined;
+      const decoder = createSeq2SeqDecoder(model, {
+        source: inputs,
+        ...(lengths === undefined ? {} : { sourceLengths: lengths }),
+        maxSeqLen: 12,
+      });
+      const rows = rowsOf(golden, `${kind}.decoder_input_ids`);
+      const expected = golden.get(`${kind}.logits`);
+      const width = model.config.vocabSize;
+      const numTokens = rows[0]?.length ?? 0;
+      const mask = golden.has(`${kind}.decoder_attention_mask`)
+        ? rowsOf(golden, `${kind}.decoder_attention_mask`)
+        : [];
+      for (let t = 0; t < numTokens; t++) {
+        const logits = await decoder.step({
+          tokens: Int32Array.from(rows, (row) => row[t] ?? 0),
+          positions: Int32Array.from(rows, () => t),
+          slots: Int32Array.from(rows.keys()),
+          outputs: Int32Array.from(rows.keys()),
+        });
+        for (const [row, values] of logits.entries()) {
+          if (mask[row]?.[t] === 0) continue;
+          const start = (row * numTokens + t) * width;
+          const wanted = expected.data.subarray(start, start + width);
+          expect(relativeError(values, wanted)).toBeLessThan(3 * tolerance);
+        }
+      }
+      decoder.dispose();
+      inputs.dispose();
+    });
+  });
+});
+
+describe("beam search", () => {
+  const folder = new URL("../../test/golden/", import.meta.url);
+  const arrays = readGoldenArrays(new URL("beams.safetensors.gz", folder));
+  const { cases } = readGoldenJson<{ cases: Readonly<Record<string, BeamCase>> }>(
+    new URL("beams.json", folder),
+  );
+  const names = Object.keys(cases).filter((name) => /^(?:t5|bart)\./.test(name));
+
+  test.each(names)("%s finds the texts of transformers", async (name) => {
+    const { hyper, generated_lengths, float32_gives_same: isStable } = cases[name] as BeamCase;
+    expect(isStable).toBe(true);
+    const [family = ""] = name.split(".");
+    const [device] = devices.map(({ make }) => make());
+    if (device === undefined) throw new Error("there is a reference device");
+    const model = await loadModelOf(seq2seq, packedSource(family), { device });
+    const rows = rowsOf(arrays, `${name}.input_ids`);
+    const expected = rowsOf(arrays, `${name}.sequences`);
+    const scores = arrays.get(`${name}.sequences_scores`).data;
+    for (const [at, row] of rows.entries()) {
+      using source = tensor(device, Int32Array.from(row), { shape: [1, row.length] });
+      const decoder = createSeq2SeqDecoder(model, {
+        source: { source },
+        numSlots: hyper.num_beams,
+        maxSeqLen: 13,
+      });
+      const start = [model.config.startId];
+      const results = await beamSearch(decoderBeams(decoder, start), start, {
+        numBeams: hyper.num_beams,
+        maxTokens: hyper.max_new_tokens,
+        eosTokenIds: [hyper.eos_token_id],
+        lengthPenalty: hyper.length_penalty ?? 1,
+        earlyStopping: hyper.early_stopping ?? false,
+        numResults: hyper.num_return_sequences,
+        processors: processorsOf(hyper),
+      });
+      decoder.dispose();
+      expect(results.length).toBe(hyper.num_return_sequences);
+      for (const [rank, { ids, score }] of results.entries()) {
+        const place = at * hyper.num_return_sequences + rank;
+        const wanted = expected[place] ?? [];
+        expect(ids.length).toBe(generated_lengths[place]);
+        // What follows the ending id fills the row up.
+        expect([...start, ...ids]).toEqual(wanted.slice(0, ids.length + 1));
+        expect(Math.abs(score - (scores[place] ?? 0))).toBeLessThan(1e-4);
+      }
+    }
+    model.dispose();
+    expect(device.memory().buffers).toBe(0);
+  });
+});
+
+interface BeamCase {
+  readonly hyper: {
+    readonly num_beams: number;
+    readonly length_penalty?: number;
+    readonly early_stopping?: boolean | "never";
+    readonly no_repeat_ngram_size?: number;
+    readonly repetition_penalty?: number;
+    readonly min_new_tokens?: number;
+    readonly eos_token_id: number;
+    readonly pad_token_id: number;
+    readonly max_new_tokens: number;
+    readonly num_return_sequences: number;
+  };
+  readonly generated_lengths: readonly number[];
+  readonly float32_gives_same: boolean;
+}
+
+function processorsOf(hyper: BeamCase["hyper"]): LogitsProcessor[] {
+  const { repetition_penalty: penalty, no_repeat_ngram_size: size, min_new_tokens: least } = hyper;
+  return [
+    ...(penalty === undefined ? [] : [repetitionPenalty(penalty)]),
+    ...(size === undefined ? [] : [noRepeat(size)]),
+    ...(least === undefined ? [] : [endNotBefore(least + 1, hyper.eos_token_id)]),
+  ];
+}
+
+/** Never lets an n-gram come twice. */
+function noRepeat(size: number): LogitsProcessor {
+  return (scores, history) => {
+    const ids = Array.from(history);
+    const start = ids.slice(ids.length - size + 1).join();
+    for (let at = 0; at + size <= ids.length; at++)
+      if (ids.slice(at, at + size - 1).join() === start)
+        scores[ids[at + size - 1] ?? 0] = Number.NEGATIVE_INFINITY;
+  };
+}
+
+/** Lets a text end only when it is `least` ids long. */
+function endNotBefore(least: number, eosId: number): LogitsProcessor {
+  return (scores, history) => {
+    if (history.length < least) scores[eosId] = Number.NEGATIVE_INFINITY;
+  };
+}

@@ -1,0 +1,198 @@
+import { allOf, attention, causal, padding } from "@heddle/attention";
+import { t5Bias } from "@heddle/positional-encodings";
+import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
+import type { Attend } from "../attend.js";
+import { bidirectionalAttend } from "../attend-bidirectional.js";
+import { decoderLayer, type LayerContext } from "../blocks.js";
+import type { HiddenStates } from "../decoder.js";
+import { normalize } from "../norm.js";
+import type { Seq2SeqConfig } from "./config.js";
+import { type CrossAttend, crossHeads, crossLayer } from "./cross-layer.js";
+import { convolveFrames } from "./frames.js";
+import type { Seq2SeqWeights } from "./weights.js";
+
+export interface SourceInputs {
+  /** Token ids [B, S] i32, or frames [B, numBins, 2 S] float. */
+  readonly source: Tensor;
+  /** True for tokens, false for padding, [B, S] bool. Default: no padding. */
+  readonly sourceMask?: Tensor;
+}
+
+export interface Seq2SeqInputs extends SourceInputs {
+  /** What the decoder has seen, [B, T] i32, from the start token on. */
+  readonly ids: Tensor;
+  /** True for tokens, false for padding, [B, T] bool. Default: no padding. */
+  readonly mask?: Tensor;
+}
+
+/**
+ * An encoder-decoder: source -> encoder -> states; ids -> decoder, which listens to the states -> logits.
+ *
+ * Shapes: source [B, S] or [B, numBins, 2 S], ids [B, T] -> logits [B, T, V]. The caller disposes the logits.
+ */
+export function seq2seqLogits(config: Seq2SeqConfig, weights: Seq2SeqWeights, inputs: Seq2SeqInputs): Tensor {
+  return scope(inputs.ids.device, () => {
+    const { decoder } = seq2seqHidden(config, weights, inputs);
+    return seq2seqUnembed(config, weights, decoder.last);
+  });
+}
+
+/** Both stacks up to their last hidden states. @returns tensors that the caller disposes */
+export function seq2seqHidden(
+  config: Seq2SeqConfig,
+  weights: Seq2SeqWeights,
+  inputs: Seq2SeqInputs & { readonly keepLayers?: boolean },
+): { readonly encoder: HiddenStates; readonly decoder: HiddenStates } {
+  const { keepLayers = false, ids, mask, sourceMask } = inputs;
+  return scope(ids.device, () => {
+    const encoder = sourceHidden(config, weights, inputs);
+    const decoder = targetHidden(config, weights, {
+      ids,
+      keepLayers,
+      attend: targetAttend(config, weights, mask),
+      crossAttend: fullCrossAttend(config, weights, { states: encoder.last, mask: sourceMask }),
+    });
+    return { encoder: { ...encoder, layers: keepLayers ? encoder.layers : [] }, decoder };
+  });
+}
+
+/** The encoder's states, [B, S, E]. @returns tensors that the caller disposes */
+export function sourceHidden(
+  config: Seq2SeqConfig,
+  { embedding: table, encoder: weights }: Seq2SeqWeights,
+  { source, sourceMask, keepLayers = true }: SourceInputs & { readonly keepLayers?: boolean },
+): HiddenStates {
+  const { device } = source;
+  const { encoder } = config;
+  return scope(device, () => {
+    const { conv1, conv2 } = weights;
+    const given =
+      conv1 !== undefined && conv2 !== undefined
+        ? convolveFrames(source, conv1, conv2)
+        : scaled(config, embedding(source, table));
+    const bias = bucketBias(config, weights.distanceBias, true);
+    const context: LayerContext = {
+      config: encoder,
+      rotations: [],
+      attend: bidirectionalAttend({ mask: sourceMask, bias }),
+      drop: (x) => x,
+    };
+    const layers: Tensor[] = [];
+    let x_BSE = withPositions(config, { stack: weights, norm: encoder.norm }, given);
+    for (const [layer, layerWeights] of weights.layers.entries()) {
+      if (keepLayers) layers.push(x_BSE);
+      const input = { x_BTE: x_BSE, layer };
+      x_BSE = scope(device, () => decoderLayer(context, layerWeights, input));
+    }
+    return {
+      last: weights.norm === undefined ? x_BSE : normalize(encoder.norm, weights.norm, x_BSE),
+      layers,
+    };
+  });
+}
+
+export interface TargetInputs {
+  /** [B, T] i32 */
+  readonly ids: Tensor;
+  /** Place of each token, [B, T] i32. Default 0..T-1. */
+  readonly positions?: Tensor;
+  /** How tokens see each other and the past. */
+  readonly attend: Attend;
+  /** How tokens see the encoder's states. */
+  readonly crossAttend: CrossAttend;
+  readonly keepLayers?: boolean;
+}
+
+/** The decoder up to its last hidden states, [B, T, E]. @returns tensors that the caller disposes */
+export function targetHidden(
+  config: Seq2SeqConfig,
+  { embedding: table, decoder: weights }: Seq2SeqWeights,
+  { ids, positions, attend, crossAttend, keepLayers = false }: TargetInputs,
+): HiddenStates {
+  const { device } = ids;
+  const { decoder } = config;
+  return scope(device, () => {
+    const context = { config: decoder, attend, crossAttend, drop: (x: Tensor) => x };
+    const layers: Tensor[] = [];
+    const embedded = scaled(config, embedding(ids, table));
+    let x_BTE = withPositions(config, { stack: weights, norm: decoder.norm, positions }, embedded);
+    for (const [layer, layerWeights] of weights.layers.entries()) {
+      if (keepLayers) layers.push(x_BTE);
+      const input = { x_BTE, layer };
+      x_BTE = scope(device, () => crossLayer(context, layerWeights, input));
+    }
+    return {
+      last: weights.norm === undefined ? x_BTE : normalize(decoder.norm, weights.norm, x_BTE),
+      layers,
+    };
+  });
+}
+
+/** Logits of the decoder's hidden states: [.., E] -> [.., V]. */
+export function seq2seqUnembed({ head }: Seq2SeqConfig, weights: Seq2SeqWeights, hidden: Tensor): Tensor {
+  const scaledHidden = head.scale === undefined ? hidden : mul(hidden, head.scale);
+  return linear(scaledHidden, weights.unembedding ?? weights.embedding, weights.unembeddingBias);
+}
+
+/** Tokens see those before them; nothing is kept. */
+function targetAttend(config: Seq2SeqConfig, weights: Seq2SeqWeights, mask: Tensor | undefined): Attend {
+  const bias = bucketBias(config, weights.decoder.distanceBias, false);
+  return (layer, { query_BHTD, key_BGTD, value_BGTD, scale }) => {
+    const added = bias?.(layer, { query_BHTD, key_BGTD });
+    return attention(query_BHTD, key_BGTD, value_BGTD, {
+      mask: mask === undefined ? causal() : allOf(causal(), padding(mask)),
+      scale,
+      ...(added === undefined ? {} : { bias: added }),
+    });
+  };
+}
+
+/** Tokens see all of the encoder's states that are no padding. */
+function fullCrossAttend(
+  { decoder }: Seq2SeqConfig,
+  weights: Seq2SeqWeights,
+  { states, mask }: { readonly states: Tensor; readonly mask: Tensor | undefined },
+): CrossAttend {
+  return (layer, query, scale) => {
+    const own = weights.decoder.layers[layer];
+    invariant(own, `layer ${layer} has weights`);
+    const { key, value } = crossHeads(decoder, own.cross, states);
+    return attention(query, key, value, { scale, ...(mask === undefined ? {} : { mask: padding(mask) }) });
+  };
+}
+
+/** The bias by buckets of distance, made once for all layers. */
+function bucketBias({ positions }: Seq2SeqConfig, table: Tensor | undefined, isBidirectional: boolean) {
+  if (positions.kind !== "buckets" || table === undefined) return undefined;
+  const { numBuckets, maxDistance } = positions;
+  const encoding = t5Bias(table, { numBuckets, maxDistance, isBidirectional });
+  return (_: number, { query_BHTD, key_BGTD }: { readonly query_BHTD: Tensor; readonly key_BGTD: Tensor }) =>
+    encoding.bias({ queryLen: query_BHTD.shape[2] ?? 0, keyLen: key_BGTD.shape[2] ?? 0 });
+}
+
+function scaled({ embedding: { scale } }: Seq2SeqConfig, x: Tensor): Tensor {
+  return scale === undefined ? x : mul(x, scale);
+}
+
+/** Adds learned positions and norms, where the model does so. */
+function withPositions(
+  { positions: kind }: Seq2SeqConfig,
+  {
+    stack: { positionEmbedding, embeddingNorm },
+    norm,
+    positions,
+  }: {
+    readonly stack: Pick<Seq2SeqWeights["decoder"], "positionEmbedding" | "embeddingNorm">;
+    readonly norm: Seq2SeqConfig["decoder"]["norm"];
+    readonly positions?: Tensor | undefined;
+  },
+  x: Tensor,
+): Tensor {
+  let placed = x;
+  if (positionEmbedding !== undefined) {
+    const places = positions ?? arange(x.device, x.shape[1] ?? 1);
+    const offset = kind.kind === "learned" ? kind.offset : 0;
+    placed = add(x, embedding(offset === 0 ? places : add(places, offset), positionEmbedding));
+  }
+  return embeddingNorm === undefined ? placed : normalize(norm, embeddingNorm, placed);
+}
