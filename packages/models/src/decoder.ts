@@ -14,9 +14,10 @@ import { type Attend, fullAttend } from "./attend.js";
 import { project } from "./attention-block.js";
 import { decoderLayer, type LayerContext } from "./blocks.js";
 import type { DecoderConfig } from "./config.js";
+import { type Activations, type Inspection, type Inspector, inspectorOf } from "./inspect.js";
 import { normalize } from "./norm.js";
 import { layerRotations } from "./rotation.js";
-import type { DecoderWeights } from "./weights.js";
+import type { DecoderWeights, LayerWeights } from "./weights.js";
 
 export interface DecoderInputs {
   /** Token ids, [B, T] i32. */
@@ -29,6 +30,8 @@ export interface DecoderInputs {
   readonly seqLen?: number;
   /** For training: drops elements of the embedding and of what each block adds (GPT-2's residual dropout). `key` is u32 [2]. */
   readonly dropout?: { readonly rate: number; readonly key: Tensor };
+  /** Values to read or replace on the way. Default: none, at no cost. */
+  readonly inspect?: Inspection | undefined;
 }
 
 export interface HiddenStates {
@@ -36,6 +39,8 @@ export interface HiddenStates {
   readonly last: Tensor;
   /** Input of the first layer and output of each layer but the last, [B, T, E] each; empty unless asked for. */
   readonly layers: readonly Tensor[];
+  /** The values that `inspect` asked to keep. */
+  readonly activations?: Activations;
 }
 
 /**
@@ -66,16 +71,48 @@ export function decoderHidden(
     const positions_BT = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
     const drop = dropper(config, inputs.dropout);
     const rotations = layerRotations(config, { positions: positions_BT, seqLen });
-    const context: LayerContext = { config, attend, drop, rotations };
-    const layers: Tensor[] = [];
-    let x_BTE = drop(embed(config, weights, { ids, positions: positions_BT }), 0);
-    for (const [layer, layerWeights] of weights.layers.entries()) {
-      if (keepLayers) layers.push(x_BTE);
-      const input = { x_BTE, layer };
-      x_BTE = scope(device, () => decoderLayer(context, layerWeights, input));
-    }
-    return { last: weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE), layers };
+    const inspector = inspectorOf(inputs.inspect);
+    const plain: LayerContext = { config, attend, drop, rotations };
+    const stack = { context: inspector?.around(plain) ?? plain, inspector, keepLayers };
+    const embedded = drop(embed(config, weights, { ids, positions: positions_BT }), 0);
+    const { x_BTE, layers } = runLayers(stack, weights.layers, embedded);
+    const last = weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE);
+    return { last, layers, ...(inspector === undefined ? {} : { activations: inspector.activations }) };
   });
+}
+
+/**
+ * Runs a stack of layers, one after another. In the scope of the caller.
+ *
+ * @returns the stream after the last [B, T, E], and what went into each where that is asked for
+ */
+export function runLayers(
+  {
+    context,
+    inspector,
+    keepLayers,
+  }: {
+    readonly context: LayerContext;
+    readonly inspector: Inspector | undefined;
+    readonly keepLayers: boolean;
+  },
+  weights: readonly LayerWeights[],
+  embedded_BTE: Tensor,
+): { readonly x_BTE: Tensor; readonly layers: readonly Tensor[] } {
+  const visit = (layer: number, x: Tensor) => inspector?.visit("residual", layer, x) ?? x;
+  const layers: Tensor[] = [];
+  let x_BTE = visit(0, embedded_BTE);
+  for (const [layer, layerWeights] of weights.entries()) {
+    if (keepLayers) layers.push(x_BTE);
+    const input = { x_BTE, layer };
+    // What the inspector keeps of the layer has to outlive its scope.
+    const result = scope(x_BTE.device, () => ({
+      x_BTE: decoderLayer(context, layerWeights, input),
+      kept: inspector?.activations,
+    }));
+    x_BTE = visit(layer + 1, result.x_BTE);
+  }
+  return { x_BTE, layers };
 }
 
 /** Logits of hidden states: [B, T, E] -> [B, T, V], by the unembedding or, where tied, the embedding. */

@@ -46,6 +46,7 @@ export type { GenerationConfig } from "./generation-config.js";
 export { loadGguf } from "./gguf/load-gguf.js";
 export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
 export { initWeights } from "./init-weights.js";
+export type { ActivationPoint, Activations, Inspection } from "./inspect.js";
 export {
   type AnyModel,
   createModel,
@@ -55,6 +56,7 @@ export {
   loadModelOf,
 } from "./load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
+export { attentionPatterns, logitLens } from "./look-inside.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
 export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
 export type { PermutationConfig } from "./permutation/config.js";

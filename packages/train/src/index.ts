@@ -18,6 +18,7 @@ export { createEvaluator, type Evaluation, type Evaluator } from "./evaluate.js"
 export { type LossCurveOptions, type LossPoint, lossCurveSvg } from "./loss-curve.js";
 export {
   causalLm,
+  givenLabels,
   type LanguageModel,
   type LossTerms,
   type Objective,

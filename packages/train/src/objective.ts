@@ -44,4 +44,19 @@ export function causalLm<Weights>(model: LanguageModel<Weights>): Objective<Weig
   };
 }
 
+/**
+ * Makes the objective of a model that is told what to predict where: masked tokens of an encoder, the target of an encoder-decoder.
+ *
+ * @param model  batch -> logits [.., V], for labels [..] i32 with -100 where a prediction does not count
+ */
+export function givenLabels<Weights, Batch extends { readonly labels: Tensor }>(
+  model: (weights: Weights, batch: Batch, context: ObjectiveContext) => Tensor,
+): Objective<Weights, Batch> {
+  return (weights, batch, context) => {
+    const logits = model(weights, batch, context);
+    const total = crossEntropy(logits, batch.labels, { reduction: "sum", ignoreIndex });
+    return { total, count: batch.labels.notEqual(ignoreIndex).cast(total.dtype).sum() };
+  };
+}
+
 const ignoreIndex = -100;

@@ -1,8 +1,9 @@
 import { add, arange, cumsum, embedding, fillLike, invariant, mul, scope, type Tensor } from "@heddle/tensor";
 import { bidirectionalAttend } from "../attend-bidirectional.js";
 import { project } from "../attention-block.js";
-import { decoderLayer, type LayerContext } from "../blocks.js";
-import type { HiddenStates } from "../decoder.js";
+import type { LayerContext } from "../blocks.js";
+import { type HiddenStates, runLayers } from "../decoder.js";
+import { type Inspection, inspectorOf } from "../inspect.js";
 import { normalize } from "../norm.js";
 import { layerRotations } from "../rotation.js";
 import type { EncoderConfig } from "./config.js";
@@ -17,6 +18,8 @@ export interface EncoderInputs {
   readonly mask?: Tensor;
   /** Which part of the input each token belongs to, [B, T] i32. Default: all to part 0. */
   readonly typeIds?: Tensor;
+  /** Values to read or replace on the way. Default: none, at no cost. */
+  readonly inspect?: Inspection | undefined;
 }
 
 /**
@@ -49,22 +52,22 @@ export function encoderHidden(
   const setOf = (layer: number) => Math.floor((layer * numLayerSets) / numLayers);
   return scope(device, () => {
     const seqLen = ids.shape[1] ?? 1;
-    const context: LayerContext = {
+    const inspector = inspectorOf(inputs.inspect);
+    const plain: LayerContext = {
       config,
       rotations: layerRotations(config, { positions: arange(device, seqLen), seqLen }),
       attend: bidirectionalAttend({ mask, bias: disentangledBias(config, weights, setOf) }),
       drop: (x) => x,
     };
-    const layers: Tensor[] = [];
-    let x_BTE = embed(config, weights, inputs);
-    for (let layer = 0; layer < numLayers; layer++) {
-      const layerWeights = weights.layers[setOf(layer)];
-      invariant(layerWeights, `layer ${layer} has weights`);
-      if (keepLayers) layers.push(x_BTE);
-      const input = { x_BTE, layer };
-      x_BTE = scope(device, () => decoderLayer(context, layerWeights, input));
-    }
-    return { last: weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE), layers };
+    const stack = { context: inspector?.around(plain) ?? plain, inspector, keepLayers };
+    const layerWeights = Array.from({ length: numLayers }, (_, layer) => {
+      const own = weights.layers[setOf(layer)];
+      invariant(own, `layer ${layer} has weights`);
+      return own;
+    });
+    const { x_BTE, layers } = runLayers(stack, layerWeights, embed(config, weights, inputs));
+    const last = weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE);
+    return { last, layers, ...(inspector === undefined ? {} : { activations: inspector.activations }) };
   });
 }
 

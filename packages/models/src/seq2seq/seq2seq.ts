@@ -3,8 +3,8 @@ import { t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
 import type { Attend } from "../attend.js";
 import { bidirectionalAttend } from "../attend-bidirectional.js";
-import { decoderLayer, type LayerContext } from "../blocks.js";
-import type { HiddenStates } from "../decoder.js";
+import type { LayerContext } from "../blocks.js";
+import { type HiddenStates, runLayers } from "../decoder.js";
 import { normalize } from "../norm.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads, crossLayer } from "./cross-layer.js";
@@ -77,13 +77,12 @@ export function sourceHidden(
       attend: bidirectionalAttend({ mask: sourceMask, bias }),
       drop: (x) => x,
     };
-    const layers: Tensor[] = [];
-    let x_BSE = withPositions(config, { stack: weights, norm: encoder.norm }, given);
-    for (const [layer, layerWeights] of weights.layers.entries()) {
-      if (keepLayers) layers.push(x_BSE);
-      const input = { x_BTE: x_BSE, layer };
-      x_BSE = scope(device, () => decoderLayer(context, layerWeights, input));
-    }
+    const placed = withPositions(config, { stack: weights, norm: encoder.norm }, given);
+    const { x_BTE: x_BSE, layers } = runLayers(
+      { context, inspector: undefined, keepLayers },
+      weights.layers,
+      placed,
+    );
     return {
       last: weights.norm === undefined ? x_BSE : normalize(encoder.norm, weights.norm, x_BSE),
       layers,
