@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { addBench } from "./commands/bench.js";
 import { addConvert } from "./commands/convert.js";
 import { addDoctor } from "./commands/doctor.js";
+import { addEmbed } from "./commands/embed.js";
 import { addEval } from "./commands/eval.js";
 import { addGenerate } from "./commands/generate.js";
 import { addLogits } from "./commands/logits.js";
@@ -22,6 +23,7 @@ export function createProgram(terminal: Terminal): Command {
   addTokenize(program, terminal);
   addLogits(program, terminal);
   addGenerate(program, terminal);
+  addEmbed(program, terminal);
   addServe(program, terminal);
   addTrain(program, terminal);
   addConvert(program, terminal);

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => place.cli?.dispose());
 
-const commands = ["tokenize", "logits", "generate", "serve", "train", "eval", "bench", "doctor"];
+const commands = ["tokenize", "logits", "generate", "embed", "serve", "train", "eval", "bench", "doctor"];
 
 describe("help", () => {
   test("lists every command", async () => {

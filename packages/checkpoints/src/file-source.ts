@@ -73,12 +73,27 @@ export async function readText(source: FileSource, name: string): Promise<string
   }
 }
 
-/** Reads a JSON file. @throws HeddleError "format" naming the file where it is not JSON */
+/**
+ * Reads a JSON file. The bare words Infinity, -Infinity and NaN, which Python writes and JSON does not know, are read as strings.
+ *
+ * @throws HeddleError "format" naming the file where it is not JSON
+ */
 export async function readJson(source: FileSource, name: string): Promise<unknown> {
   const text = await readText(source, name);
   try {
     return JSON.parse(text);
   } catch (cause) {
+    const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g, (word) =>
+      word.startsWith('"') ? word : `"${word}"`,
+    );
+    return readQuoted(quoted, name, cause);
+  }
+}
+
+function readQuoted(text: string, name: string, cause: unknown): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
     const got = cause instanceof Error ? cause.message : String(cause);
     throw formatError(
       { file: name },

@@ -44,6 +44,8 @@ export interface Architecture<Config extends ModelConfig = ModelConfig, Weights 
   forward(model: ModelParts<Config, Weights>, inputs: Inputs): Tensor;
   /** Logits of token rows on the host. @throws HeddleError "config" or "shape" for rows that the model cannot take */
   logits(model: ModelParts<Config, Weights>, rows: TokenRows): Tensor;
+  /** Last hidden states of token rows on the host, [B, T, E]: what vectors of texts are made of. Absent where there are none. */
+  hidden?(model: ModelParts<Config, Weights>, rows: TokenRows): Tensor;
   /** Makes what `generate` drives. Absent where the architecture generates no text. */
   start?(
     model: ModelParts<Config, Weights>,

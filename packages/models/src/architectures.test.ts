@@ -1,5 +1,13 @@
-import { memorySink, memorySource, readJson } from "@heddle/checkpoints";
-import { HeddleError, reference } from "@heddle/tensor";
+import {
+  loadTensors,
+  memorySink,
+  memorySource,
+  openSafetensors,
+  readFile,
+  readJson,
+  saveTensors,
+} from "@heddle/checkpoints";
+import { disposeTree, HeddleError, reference } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { packedNames, packedSource } from "../test/packed-golden.js";
 import { loadAnyModel } from "./load-model.js";
@@ -45,4 +53,39 @@ describe.each(packedNames)("%s", (name) => {
       }
     }
   });
+});
+
+test("BERT is read with the names of norms that its first release had, and without its prefix", async () => {
+  const device = reference();
+  const source = packedSource("bert");
+  const tensors = await loadTensors(await openSafetensors(source), { device });
+  const early = Object.fromEntries(
+    Object.entries(tensors).map(([name, x]) => [
+      name
+        .replace(/^bert\./, "")
+        .replace("LayerNorm.weight", "LayerNorm.gamma")
+        .replace("LayerNorm.bias", "LayerNorm.beta"),
+      x,
+    ]),
+  );
+  const sink = memorySink();
+  await saveTensors(sink, early);
+  const config = await readFile(source, "config.json");
+  const model = await loadAnyModel(memorySource({ ...sink.files, "config.json": config }), { device });
+  using logits = model.logits({ ids: [[5, 6, 7]] });
+  const original = await loadAnyModel(source, { device });
+  using expected = original.logits({ ids: [[5, 6, 7]] });
+  expect(await logits.data()).toEqual(await expected.data());
+  disposeTree(tensors);
+  original.dispose();
+  model.dispose();
+});
+
+test("a config.json with Python's bare word Infinity is read", async () => {
+  const source = packedSource("mamba2");
+  const text = new TextDecoder().decode(await readFile(source, "config.json"));
+  const bare = text.replace(/\{\s*"__float__": "Infinity"\s*\}/, "Infinity");
+  expect(bare).not.toBe(text);
+  const read = await readJson(memorySource({ "config.json": new TextEncoder().encode(bare) }), "config.json");
+  expect(parseModelConfig(read)).toEqual(parseModelConfig(JSON.parse(text)));
 });

@@ -2,7 +2,7 @@ import type { Architecture } from "./architecture.js";
 import { batchInputs } from "./batch-inputs.js";
 import type { DecoderConfig } from "./config.js";
 import { createDecoder } from "./create-decoder.js";
-import { type DecoderInputs, decoderLogits } from "./decoder.js";
+import { type DecoderInputs, decoderHidden, decoderLogits } from "./decoder.js";
 import { buildWeights, type DecoderWeights } from "./weights.js";
 
 /** Decoders: embedding, layers of causal attention and feed-forward, unembedding. */
@@ -14,6 +14,14 @@ export const decoder: Architecture<DecoderConfig, DecoderWeights, DecoderInputs>
     const inputs = batchInputs(model, ids, attentionMask);
     try {
       return decoderLogits(model.config, model.weights, inputs);
+    } finally {
+      inputs.dispose();
+    }
+  },
+  hidden(model, { ids, attentionMask }) {
+    const inputs = batchInputs(model, ids, attentionMask);
+    try {
+      return decoderHidden(model.config, model.weights, inputs).last;
     } finally {
       inputs.dispose();
     }

@@ -2,14 +2,6 @@ export type { Architecture, MakeWeight, ModelParts, StartedDecoder, TokenRows } 
 export { type Attend, type AttendInputs, cacheAttend, fullAttend, type ScoreRules } from "./attend.js";
 export { attentionPatterns } from "./attention-patterns.js";
 export { batchInputs } from "./batch-inputs.js";
-export {
-  type BeamResult,
-  type BeamSearchOptions,
-  type Beams,
-  beamSearch,
-  decoderBeams,
-  type ReorderableDecoder,
-} from "./beam-search.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
 export type {
   Activation,
@@ -30,6 +22,7 @@ export {
 } from "./decoder.js";
 export { decoder } from "./decoder-architecture.js";
 export type { DecoderBatch } from "./decoder-batch.js";
+export { type EmbedTextsOptions, embedTexts } from "./embed-texts.js";
 export type {
   ClassPredictions,
   DisentangledConfig,
@@ -58,7 +51,6 @@ export {
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
 export { attentionPatterns, logitLens } from "./look-inside.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
-export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
 export type { PermutationConfig } from "./permutation/config.js";
 export {
   type PermutationHidden,
@@ -69,6 +61,7 @@ export {
 } from "./permutation/permutation.js";
 export { permutation } from "./permutation/permutation-architecture.js";
 export type { PermutationWeights } from "./permutation/weights.js";
+export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
 export type {
   GroupedSelectiveMixer,
   Mixer,

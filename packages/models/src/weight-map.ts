@@ -119,13 +119,16 @@ export function locateWeights(
   found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   names: WeightNames = findFamily(config.family).weights(config),
 ): readonly LocatedWeight[] {
-  const { rules, optionalPrefix: prefix = "", ignored = [] } = names;
+  const { rules, optionalPrefix: prefix = "", earlyEndings = [], ignored = [] } = names;
   const hasPrefix = prefix === "" || [...found.keys()].some((name) => name.startsWith(prefix));
   const bare = (name: string) => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
-  const located = storedWeights(config, names).map((weight) => ({
-    ...weight,
-    storedName: hasPrefix || found.has(weight.name) ? weight.name : bare(weight.name),
-  }));
+  const located = storedWeights(config, names).map((weight) => {
+    const name = hasPrefix || found.has(weight.name) ? weight.name : bare(weight.name);
+    const early = earlyEndings
+      .filter(([today]) => name.endsWith(today))
+      .map(([today, ending]) => name.slice(0, -today.length) + ending);
+    return { ...weight, storedName: [name, ...early].find((candidate) => found.has(candidate)) ?? name };
+  });
   const expected = new Set(located.map(({ storedName }) => storedName));
   const isIgnored = (name: string) => {
     const full = hasPrefix ? name : prefix + name;

@@ -2,7 +2,7 @@ import { disposeTree, HeddleError } from "@heddle/tensor";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { EncoderConfig } from "./config.js";
-import { type EncoderInputs, encoderLogits } from "./encoder.js";
+import { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder.js";
 import { buildEncoderWeights, type EncoderWeights } from "./weights.js";
 
 /** Encoders: every token sees every other; they predict masked tokens or classes, or give vectors of texts. */
@@ -14,6 +14,14 @@ export const encoder: Architecture<EncoderConfig, EncoderWeights, EncoderInputs>
     const inputs = encoderInputs(model, rows);
     try {
       return encoderLogits(model.config, model.weights, inputs);
+    } finally {
+      inputs.dispose();
+    }
+  },
+  hidden(model, rows) {
+    const inputs = encoderInputs(model, rows);
+    try {
+      return encoderHidden(model.config, model.weights, inputs).last;
     } finally {
       inputs.dispose();
     }

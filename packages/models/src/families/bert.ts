@@ -46,6 +46,10 @@ export const bert: Family<z.infer<typeof schema>, EncoderConfig, EncoderWeights>
       }),
     ],
     optionalPrefix: "bert.",
+    earlyEndings: [
+      ["LayerNorm.weight", "LayerNorm.gamma"],
+      ["LayerNorm.bias", "LayerNorm.beta"],
+    ],
     ignored: [
       ...ignoredByEncoders,
       /^cls\.predictions\.decoder\./,

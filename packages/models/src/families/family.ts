@@ -33,6 +33,8 @@ export interface WeightNames {
   readonly rules: readonly WeightRule[];
   /** What some published checkpoints leave away at the start of each name. */
   readonly optionalPrefix?: string;
+  /** Endings of names, today's and that of an early release, which some published checkpoints keep. */
+  readonly earlyEndings?: readonly (readonly [today: string, early: string])[];
   /** Tensors of published checkpoints that hold no weights, such as stored masks. */
   readonly ignored?: readonly RegExp[];
 }

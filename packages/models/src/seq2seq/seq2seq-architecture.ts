@@ -2,9 +2,15 @@ import { disposeTree, HeddleError, tensor } from "@heddle/tensor";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { Seq2SeqConfig } from "./config.js";
-import { type Seq2SeqInputs, seq2seqLogits } from "./seq2seq.js";
+import { type Seq2SeqInputs, seq2seqLogits, sourceHidden } from "./seq2seq.js";
 import { createSeq2SeqDecoder } from "./seq2seq-decoder.js";
 import { buildSeq2SeqWeights, type Seq2SeqWeights } from "./weights.js";
+
+/** `numSlots` sequences answer one source: beams. */
+interface StartOptions {
+  readonly maxTokens: number;
+  readonly numSlots?: number;
+}
 
 /** Encoder-decoders: the decoder writes while it listens to what the encoder has read. */
 export const seq2seq: Architecture<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs> = {
@@ -19,11 +25,19 @@ export const seq2seq: Architecture<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs>
       inputs.dispose();
     }
   },
-  async start(model, promptIds, { maxTokens }) {
+  hidden(model, { ids, attentionMask }) {
+    const inputs = seq2seqInputs(model, { ids, ...(attentionMask === undefined ? {} : { attentionMask }) });
+    try {
+      return sourceHidden(model.config, model.weights, { ...inputs, keepLayers: false }).last;
+    } finally {
+      inputs.dispose();
+    }
+  },
+  async start(model, promptIds, { maxTokens, numSlots = 1 }: StartOptions) {
     const { config, device } = model;
     checkSource(config, [promptIds]);
     using source = tensor(device, promptIds, { shape: [1, promptIds.length] });
-    const decoder = createSeq2SeqDecoder(model, { source: { source }, maxSeqLen: maxTokens + 1 });
+    const decoder = createSeq2SeqDecoder(model, { source: { source }, numSlots, maxSeqLen: maxTokens + 1 });
     return { decoder, ids: Int32Array.of(config.startId) };
   },
   roomAfter: ({ decoder }) => decoder.maxSeqLen - 1,

@@ -20,7 +20,7 @@ import {
 } from "@heddle/tensor";
 import type { ModelParts } from "../architecture.js";
 import type { Attend } from "../attend.js";
-import type { ReorderableDecoder } from "../beam-search.js";
+import type { Decoder } from "../create-decoder.js";
 import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder-batch.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads } from "./cross-layer.js";
@@ -38,6 +38,12 @@ export interface Seq2SeqDecoderOptions {
   readonly maxSeqLen?: number;
   /** Most rows that one run takes. Default 64. */
   readonly maxRows?: number;
+}
+
+/** A decoder whose slots can be copied onto each other, as beam search does. */
+export interface SlotCopyingDecoder extends Decoder {
+  /** Makes slot i continue what slot `sources[i]` holds, for all slots at once. */
+  reorderSlots(sources: Int32Array): void;
 }
 
 interface StepInputs {
@@ -70,7 +76,7 @@ interface Memory {
 export function createSeq2SeqDecoder(
   model: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
   options: Seq2SeqDecoderOptions,
-): ReorderableDecoder {
+): SlotCopyingDecoder {
   const { config, weights, device } = model;
   const numSources = options.source.source.shape[0] ?? 0;
   const {
@@ -110,12 +116,7 @@ export function createSeq2SeqDecoder(
         state.isStepping = false;
       }
     },
-    reorder(from) {
-      reorderSlots(
-        memory.own,
-        Array.from({ length: numSlots }, (_, slot) => from[slot] ?? slot),
-      );
-    },
+    reorderSlots: (sources) => reorderSlots(memory.own, sources),
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;

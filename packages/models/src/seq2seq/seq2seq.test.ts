@@ -1,17 +1,11 @@
 import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type GoldenArrays,
-  readGoldenArrays,
-  readGoldenJson,
-} from "../../../../tooling/golden/safetensors.js";
+import type { GoldenArrays } from "../../../../tooling/golden/safetensors.js";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
-import { beamSearch, decoderBeams } from "../beam-search.js";
 import { generate } from "../generate.js";
 import { type LoadedModel, loadModelOf } from "../load-model.js";
-import { type LogitsProcessor, repetitionPenalty } from "../sampling/processors.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type Seq2SeqInputs, seq2seqHidden, seq2seqLogits } from "./seq2seq.js";
 import { seq2seq, seq2seqInputs } from "./seq2seq-architecture.js";
@@ -164,98 +158,3 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     });
   });
 });
-
-describe("beam search", () => {
-  const folder = new URL("../../test/golden/", import.meta.url);
-  const arrays = readGoldenArrays(new URL("beams.safetensors.gz", folder));
-  const { cases } = readGoldenJson<{ cases: Readonly<Record<string, BeamCase>> }>(
-    new URL("beams.json", folder),
-  );
-  const names = Object.keys(cases).filter((name) => /^(?:t5|bart)\./.test(name));
-
-  test.each(names)("%s finds the texts of transformers", async (name) => {
-    const { hyper, generated_lengths, float32_gives_same: isStable } = cases[name] as BeamCase;
-    expect(isStable).toBe(true);
-    const [family = ""] = name.split(".");
-    const [device] = devices.map(({ make }) => make());
-    if (device === undefined) throw new Error("there is a reference device");
-    const model = await loadModelOf(seq2seq, packedSource(family), { device });
-    const rows = rowsOf(arrays, `${name}.input_ids`);
-    const expected = rowsOf(arrays, `${name}.sequences`);
-    const scores = arrays.get(`${name}.sequences_scores`).data;
-    for (const [at, row] of rows.entries()) {
-      using source = tensor(device, Int32Array.from(row), { shape: [1, row.length] });
-      const decoder = createSeq2SeqDecoder(model, {
-        source: { source },
-        numSlots: hyper.num_beams,
-        maxSeqLen: 13,
-      });
-      const start = [model.config.startId];
-      const results = await beamSearch(decoderBeams(decoder, start), start, {
-        numBeams: hyper.num_beams,
-        maxTokens: hyper.max_new_tokens,
-        eosTokenIds: [hyper.eos_token_id],
-        lengthPenalty: hyper.length_penalty ?? 1,
-        earlyStopping: hyper.early_stopping ?? false,
-        numResults: hyper.num_return_sequences,
-        processors: processorsOf(hyper),
-      });
-      decoder.dispose();
-      expect(results.length).toBe(hyper.num_return_sequences);
-      for (const [rank, { ids, score }] of results.entries()) {
-        const place = at * hyper.num_return_sequences + rank;
-        const wanted = expected[place] ?? [];
-        expect(ids.length).toBe(generated_lengths[place]);
-        // What follows the ending id fills the row up.
-        expect([...start, ...ids]).toEqual(wanted.slice(0, ids.length + 1));
-        expect(Math.abs(score - (scores[place] ?? 0))).toBeLessThan(1e-4);
-      }
-    }
-    model.dispose();
-    expect(device.memory().buffers).toBe(0);
-  });
-});
-
-interface BeamCase {
-  readonly hyper: {
-    readonly num_beams: number;
-    readonly length_penalty?: number;
-    readonly early_stopping?: boolean | "never";
-    readonly no_repeat_ngram_size?: number;
-    readonly repetition_penalty?: number;
-    readonly min_new_tokens?: number;
-    readonly eos_token_id: number;
-    readonly pad_token_id: number;
-    readonly max_new_tokens: number;
-    readonly num_return_sequences: number;
-  };
-  readonly generated_lengths: readonly number[];
-  readonly float32_gives_same: boolean;
-}
-
-function processorsOf(hyper: BeamCase["hyper"]): LogitsProcessor[] {
-  const { repetition_penalty: penalty, no_repeat_ngram_size: size, min_new_tokens: least } = hyper;
-  return [
-    ...(penalty === undefined ? [] : [repetitionPenalty(penalty)]),
-    ...(size === undefined ? [] : [noRepeat(size)]),
-    ...(least === undefined ? [] : [endNotBefore(least + 1, hyper.eos_token_id)]),
-  ];
-}
-
-/** Never lets an n-gram come twice. */
-function noRepeat(size: number): LogitsProcessor {
-  return (scores, history) => {
-    const ids = Array.from(history);
-    const start = ids.slice(ids.length - size + 1).join();
-    for (let at = 0; at + size <= ids.length; at++)
-      if (ids.slice(at, at + size - 1).join() === start)
-        scores[ids[at + size - 1] ?? 0] = Number.NEGATIVE_INFINITY;
-  };
-}
-
-/** Lets a text end only when it is `least` ids long. */
-function endNotBefore(least: number, eosId: number): LogitsProcessor {
-  return (scores, history) => {
-    if (history.length < least) scores[eosId] = Number.NEGATIVE_INFINITY;
-  };
-}

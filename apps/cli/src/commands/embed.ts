@@ -1,0 +1,45 @@
+import { embedTexts, type Pooling } from "@heddle/models";
+import { openAnyModel } from "@heddle/models/node";
+import { type Command, Option } from "commander";
+import { addDeviceOptions, collect, createDevice, type DeviceOptions } from "../options.js";
+import { linesOf, type Terminal } from "../terminal.js";
+
+interface EmbedOptions extends DeviceOptions {
+  readonly model: string;
+  readonly text?: string[];
+  readonly pooling: Pooling;
+  readonly normalize: boolean;
+}
+
+export function addEmbed(program: Command, terminal: Terminal): void {
+  const command = program
+    .command("embed")
+    .description('Turn texts into vectors, a JSON line {"embedding":[..]} each.')
+    .requiredOption("--model <directory>", "a Hugging Face model directory, of an encoder as a rule")
+    .option("--text <text>", "a text; may be repeated (default: every line of stdin is one)", collect)
+    .addOption(
+      new Option("--pooling <kind>", "how one vector is made of a text's tokens")
+        .choices(["mean", "first", "last", "max"])
+        .default("mean"),
+    )
+    .option("--no-normalize", "leave vectors at their own length instead of 1")
+    .option("--json", "accepted for uniformity: output is always JSON lines");
+  addDeviceOptions(command).action(async (options: EmbedOptions) => {
+    const device = createDevice(options);
+    try {
+      const model = await openAnyModel(options.model, { device });
+      const texts = options.text ?? (await allOf(linesOf(terminal.input)));
+      const { pooling, normalize: isNormalized } = options;
+      for (const vector of await embedTexts(model, texts, { pooling, isNormalized }))
+        await terminal.print(`${JSON.stringify({ embedding: [...vector] })}\n`);
+    } finally {
+      device.dispose();
+    }
+  });
+}
+
+async function allOf(lines: AsyncIterable<string>): Promise<string[]> {
+  const all: string[] = [];
+  for await (const line of lines) all.push(line);
+  return all;
+}
