@@ -1,6 +1,7 @@
 import {
   cpu,
   type Device,
+  defineOp,
   disposeTree,
   randn,
   reference,
@@ -11,9 +12,9 @@ import {
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../test/relative-error.js";
 import { causalConv } from "./causal-conv.js";
-import { type ScanResult, selectiveScan } from "./selective-scan.js";
+import { type ScanResult, selectiveScan, selectiveScanOp } from "./selective-scan.js";
 import { softplus } from "./softplus.js";
-import { wkvScan } from "./wkv-scan.js";
+import { wkvScan, wkvScanOp } from "./wkv-scan.js";
 
 /** A scan over random inputs: `run` takes the inputs of tokens from..to-1 and a state. */
 interface ScanCase {
@@ -71,6 +72,17 @@ async function inputsOf(device: Device, { shapes, negative }: ScanCase): Promise
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/** The inputs of some tokens only. */
+function cutTo(
+  inputs: Readonly<Record<string, Tensor>>,
+  { perToken }: ScanCase,
+  [from, to]: readonly [number, number],
+) {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, x]) => [name, perToken.includes(name) ? x.narrow(1, from, to) : x]),
+  );
+}
+
 describe.each(cases)("$name", (scan) => {
   test("the kernel equals the loops in float64", async () => {
     const [exact, fast] = [reference(), cpu({ threads: 1 })];
@@ -87,6 +99,26 @@ describe.each(cases)("$name", (scan) => {
     fast.dispose();
   });
 
+  test("the composition for other devices equals the loops", async () => {
+    const device = reference();
+    const inputs = await inputsOf(device, scan);
+    const expected = scan.run(inputs);
+    const { spec } = scan.name.startsWith("selective") ? selectiveScanOp : wkvScanOp;
+    // A device without loops and kernels of the op, played by an op that has neither.
+    const composed = defineOp({
+      name: "composed",
+      infer: spec.infer,
+      ...(spec.reference ? { reference: spec.reference } : {}),
+    });
+    const T = expected.out.shape[1] ?? 0;
+    const first = scan.run(cutTo(inputs, scan, [0, 2]));
+    const rest = Object.values(cutTo(inputs, scan, [2, T]));
+    const [out, state] = composed.apply([...rest, first.state], {});
+    using wanted = expected.out.narrow(1, 2, T);
+    expect(relativeError((await out?.data()) ?? [], await wanted.data())).toBeLessThan(1e-12);
+    expect(relativeError((await state?.data()) ?? [], await expected.state.data())).toBeLessThan(1e-12);
+  });
+
   test("pieces of a text give the numbers of the whole, token by token too", async () => {
     const device = reference();
     const inputs = await inputsOf(device, scan);
@@ -96,12 +128,7 @@ describe.each(cases)("$name", (scan) => {
       let state: Tensor | undefined;
       let from = 0;
       for (const to of cuts) {
-        const piece = Object.fromEntries(
-          Object.entries(inputs).map(([name, x]) => [
-            name,
-            scan.perToken.includes(name) ? x.narrow(1, from, to) : x,
-          ]),
-        );
+        const piece = cutTo(inputs, scan, [from, to]);
         const result = scan.run(piece, state);
         using expected = whole.out.narrow(1, from, to);
         expect(relativeError(await result.out.data(), await expected.data())).toBeLessThan(1e-12);

@@ -1,4 +1,5 @@
 import {
+  concat,
   defineOp,
   fillLike,
   HeddleError,
@@ -83,6 +84,7 @@ export const selectiveScanOp: Op<NoParams> = defineOp({
       }
     }
   },
+  reference: (inputs) => composedScan(inputs),
   vjp({ inputs, grads: [gOut, gState] }) {
     const [x, , , , , state] = inputs;
     if (!x || !state) return [];
@@ -90,6 +92,31 @@ export const selectiveScanOp: Op<NoParams> = defineOp({
   },
   kernels: { wasm: selectiveScanWasm },
 });
+
+/** The scan as a composition, one token after another: for devices without a kernel of their own. */
+function composedScan(inputs: readonly Tensor[]): readonly Tensor[] {
+  const [x, delta, rate, write, read, start] = inputs;
+  if (!x || !delta || !rate || !write || !read || !start) return [];
+  const { B, T, I, G, N } = scanSizes(inputs);
+  const perChannel = (rows: Tensor, t: number) =>
+    rows
+      .narrow(1, t, t + 1)
+      .reshape([B, G, 1, N])
+      .broadcastTo([B, G, I / G, N])
+      .reshape([B, I, N]);
+  let state = start;
+  const outs = Array.from({ length: T }, (_, t) => {
+    const column = (values: Tensor) => values.narrow(1, t, t + 1).reshape([B, I, 1]);
+    const step = column(delta);
+    state = step
+      .mul(rate)
+      .exp()
+      .mul(state)
+      .add(step.mul(column(x)).mul(perChannel(write, t)));
+    return state.mul(perChannel(read, t)).sum({ axes: 2 }).reshape([B, 1, I]);
+  });
+  return [concat(outs, { axis: 1 }), state];
+}
 
 /** Inputs of the scan, then the gradients of out and state; outputs the gradients of the inputs. Runs backwards in time. */
 const selectiveScanGradOp: Op<NoParams> = defineOp({

@@ -85,6 +85,7 @@ export const wkvScanOp: Op<NoParams> = defineOp({
       }
     }
   },
+  reference: (inputs) => composedScan(inputs),
   vjp({ inputs, outputs: [out], grads: [g, gState], needed }) {
     const [key, value, decay, bonus, state] = inputs;
     if (gState !== undefined || needed[4] === true) {
@@ -97,6 +98,27 @@ export const wkvScanOp: Op<NoParams> = defineOp({
   },
   kernels: { wasm: wkvScanWasm },
 });
+
+/** The scan as a composition, one token after another: for devices without a kernel of their own. */
+function composedScan([key, value, decay, bonus, state]: readonly Tensor[]): readonly Tensor[] {
+  if (!key || !value || !decay || !bonus || !state) return [];
+  const T = key.shape[1] ?? 0;
+  type Parts = Readonly<Record<"sum" | "weight" | "exponent", Tensor>>;
+  const joined = (a: Parts, now: { readonly value: Tensor; readonly exponent: Tensor }): Parts => {
+    const exponent = a.exponent.maximum(now.exponent);
+    const [old, fresh] = [a.exponent.sub(exponent).exp(), now.exponent.sub(exponent).exp()];
+    return { sum: a.sum.mul(old).add(now.value.mul(fresh)), weight: a.weight.mul(old).add(fresh), exponent };
+  };
+  const part = (at: number) => state.narrow(1, at, at + 1); // [B, 1, I]
+  let past: Parts = { sum: part(0), weight: part(1), exponent: part(2) };
+  const outs = Array.from({ length: T }, (_, t) => {
+    const [k, v] = [key.narrow(1, t, t + 1), value.narrow(1, t, t + 1)];
+    const seen = joined(past, { value: v, exponent: k.add(bonus) });
+    past = joined({ ...past, exponent: past.exponent.add(decay) }, { value: v, exponent: k });
+    return seen.sum.div(seen.weight);
+  });
+  return [concat(outs, { axis: 1 }), concat([past.sum, past.weight, past.exponent], { axis: 1 })];
+}
 
 /** sum e^exponent and weight e^exponent, the numerator and denominator of an average. */
 interface Past {
