@@ -25,7 +25,7 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     .option("--no-normalize", "leave vectors at their own length instead of 1")
     .option("--json", "accepted for uniformity: output is always JSON lines");
   addDeviceOptions(command).action(async (options: EmbedOptions) => {
-    const device = createDevice(options);
+    const device = await createDevice(options);
     try {
       const model = await openAnyModel(options.model, { device });
       const texts = options.text ?? (await allOf(linesOf(terminal.input)));
