@@ -27,8 +27,12 @@ export const recurrent: Architecture<RecurrentConfig, RecurrentWeights, Recurren
       disposeTree([ids, mask, isToken]);
     }
   },
-  async start(model, promptIds) {
-    return { decoder: createRecurrentDecoder(model, { numSlots: 1 }), ids: promptIds };
+  async start(
+    model,
+    promptIds,
+    { numSlots = 1 }: { readonly maxTokens: number; readonly numSlots?: number },
+  ) {
+    return { decoder: createRecurrentDecoder(model, { numSlots }), ids: promptIds };
   },
 };
 

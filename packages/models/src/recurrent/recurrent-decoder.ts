@@ -6,10 +6,12 @@ import {
   HeddleError,
   invariant,
   linear,
+  scope,
   type Tensor,
   take,
   tensor,
   where,
+  writeInto,
   zeros,
 } from "@heddle/tensor";
 import type { Decoder } from "../create-decoder.js";
@@ -57,7 +59,7 @@ interface Store {
 export function createRecurrentDecoder(
   model: { readonly config: RecurrentConfig; readonly weights: RecurrentWeights; readonly device: Device },
   { numSlots, maxPiece = 64 }: RecurrentDecoderOptions,
-): Decoder {
+): Decoder & { reorderSlots(sources: Int32Array): void } {
   const { config, device } = model;
   if (!Number.isSafeInteger(numSlots) || numSlots < 1 || !Number.isInteger(Math.log2(maxPiece))) {
     const message = `createRecurrentDecoder: numSlots must be a whole number >= 1 and maxPiece a power of two; got numSlots ${numSlots}, maxPiece ${maxPiece}. Pass others.`;
@@ -90,6 +92,13 @@ export function createRecurrentDecoder(
       } finally {
         state.isStepping = false;
       }
+    },
+    reorderSlots(sources) {
+      scope(device, () => {
+        const order = tensor(device, sources);
+        for (const layer of stores)
+          for (const { kept } of Object.values(layer)) writeInto(kept, take(kept, order));
+      });
     },
     dispose() {
       if (state.isDisposed) return;

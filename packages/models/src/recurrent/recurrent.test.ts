@@ -101,6 +101,29 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       decoder.dispose();
     });
 
+    test("a slot that is copied goes on as its source", async () => {
+      const { model } = use();
+      const decoder = createRecurrentDecoder(model, { numSlots: 3 });
+      const [text = []] = rowsOf(golden, "basic.input_ids");
+      const feed = (ids: readonly number[], from: number, slot: number) =>
+        decoder.step({
+          tokens: Int32Array.from(ids),
+          positions: Int32Array.from(ids, (_, at) => from + at),
+          slots: new Int32Array(ids.length).fill(slot),
+          outputs: Int32Array.of(ids.length - 1),
+        });
+      await feed(text.slice(0, 11), 0, 0);
+      await feed([1, 2], 0, 1);
+      decoder.reorderSlots(Int32Array.of(1, 0, 0));
+      const width = model.config.vocabSize;
+      const expected = golden.get("basic.logits").data.subarray(11 * width, 12 * width);
+      for (const slot of [1, 2]) {
+        const [logits = new Float32Array(0)] = await feed(text.slice(11), 11, slot);
+        expect(relativeError(logits, expected)).toBeLessThan(2 * tolerance);
+      }
+      decoder.dispose();
+    });
+
     test("texts that share a decoder do not disturb each other", async () => {
       const { model } = use();
       const decoder = createRecurrentDecoder(model, { numSlots: 2, maxPiece: 4 });
