@@ -49,7 +49,7 @@ export {
   loadModelOf,
 } from "./load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
-export { attentionPatterns, logitLens } from "./look-inside.js";
+export { logitLens } from "./logit-lens.js";
 export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
 export type { PermutationConfig } from "./permutation/config.js";
 export {

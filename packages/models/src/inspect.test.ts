@@ -10,7 +10,7 @@ import { encoderHidden } from "./encoder/encoder.js";
 import { encoder, encoderInputs } from "./encoder/encoder-architecture.js";
 import type { ActivationPoint, Inspection } from "./inspect.js";
 import { loadModel, loadModelOf } from "./load-model.js";
-import { attentionPatterns, logitLens } from "./look-inside.js";
+import { logitLens } from "./logit-lens.js";
 import type { DecoderWeights } from "./weights.js";
 
 async function open(device: Device, name = "llama") {
@@ -114,7 +114,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
         }
       }
       expect(worst).toBeLessThan(tolerance);
-      disposeTree([kept, patterns]);
+      disposeTree(kept);
       inputs.dispose();
       model.dispose();
       expect(device.memory().buffers).toBe(0);

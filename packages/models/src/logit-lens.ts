@@ -1,4 +1,4 @@
-import { disposeTree, invariant, scope, type Tensor } from "@heddle/tensor";
+import { scope, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig } from "./config.js";
 import { type DecoderInputs, decoderHidden, unembed } from "./decoder.js";
 import { normalize } from "./norm.js";
@@ -23,21 +23,4 @@ export function logitLens(
       unembed(config, weights, norm === undefined ? stream : normalize(config.norm, norm, stream)),
     );
   });
-}
-
-/**
- * How much each token of a text looks at each other, in every head of every layer.
- *
- * Shapes: ids [B, T] -> [B, H, T, T] a layer; rows sum to 1 (less where the model has sinks).
- * @returns one tensor a layer, which the caller disposes
- */
-export function attentionPatterns(
-  config: DecoderConfig,
-  weights: DecoderWeights,
-  inputs: DecoderInputs,
-): readonly Tensor[] {
-  const { last, activations } = decoderHidden(config, weights, { ...inputs, inspect: { keep: ["pattern"] } });
-  disposeTree(last);
-  invariant(activations?.pattern, "a pass keeps the patterns that it is asked for");
-  return activations.pattern;
 }
