@@ -86,8 +86,9 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       const device = make();
       const { model, inputs } = await open(device, name);
       const { config, weights } = model;
-      const kept = decoderHidden(config, weights, { ...inputs, inspect: { keep: ["query", "key"] } });
-      const patterns = attentionPatterns(config, weights, inputs);
+      const inspect = { keep: ["query", "key", "pattern"] as const };
+      const kept = decoderHidden(config, weights, { ...inputs, inspect });
+      const patterns = kept.activations?.pattern ?? [];
       expect(patterns.length).toBe(config.numLayers);
       const [q = [], k = [], p = []] = await Promise.all(
         [kept.activations?.query?.[1], kept.activations?.key?.[1], patterns[1]].map(
