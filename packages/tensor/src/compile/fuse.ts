@@ -92,16 +92,10 @@ class Fuser {
     group.ops++;
   }
 
-  /**
-   * Inside a group nobody can read a view of its result under another shape, memory that it overwrites, or a half float that
-   * it computes (which rounds only when stored).
-   */
+  /** Inside a group nobody can read a view of its result under another shape, or memory that it overwrites. */
   #readsWhole(group: Group, node: GraphNode): boolean {
     const memories = new Set(this.#writes(group));
-    const isHalf = (value: number) => this.#type(value).dtype === "f16" || this.#type(value).dtype === "bf16";
-    return node.inputs.every(
-      (input) => !memories.has(this.#memory(input)) || (group.computed.has(input) && !isHalf(input)),
-    );
+    return node.inputs.every((input) => !memories.has(this.#memory(input)) || group.computed.has(input));
   }
 
   #merge(groups: readonly Group[], node: GraphNode): Group | undefined {

@@ -89,10 +89,20 @@ function castCode(value: string, from: Family, to: Family): string {
   return `${to}(${value})`;
 }
 
-/** Brings a 32-bit result into the range of a small integer dtype. */
-function wrapCode(value: string, dtype: DType): string {
-  if (dtype === "i8") return `h_i8(${value})`;
-  return dtype === "u8" ? `(${value} & 0xffu)` : value;
+/** Brings a 32-bit result to the numbers of its dtype: small integers wrap around, half floats round. */
+function narrowCode(value: string, dtype: DType): string {
+  switch (dtype) {
+    case "i8":
+      return `h_i8(${value})`;
+    case "u8":
+      return `(${value} & 0xffu)`;
+    case "f16":
+      return `h_fromF16(h_toF16(${value}))`;
+    case "bf16":
+      return `h_fromBf16(h_toBf16(${value}))`;
+    default:
+      return value;
+  }
 }
 
 export interface ExpressionCode {
@@ -134,7 +144,7 @@ export function expressionCode(
     const to = valueType(node.dtype);
     const value =
       node.op === "cast" ? castCode(args[0] ?? "", from, to) : nodeCode(node.op, args, argumentFamily(node));
-    return wrapCode(value, node.dtype);
+    return node.op === "where" ? value : narrowCode(value, node.dtype);
   }
 
   /** Comparisons work on their arguments' type, all else on the result's. */
