@@ -10,7 +10,9 @@ export {
 export type { Decoder } from "./decoders/decoder.js";
 export type { StreamDecoder } from "./decoders/stream.js";
 export type { Encoding } from "./encoding.js";
+export { createEncodingPool, type EncodingPool, serveEncoding } from "./encoding-pool.js";
 export { HeddleError, type HeddleErrorCode } from "./error.js";
+export { fromCompact, toCompact } from "./formats/compact.js";
 export {
   fromGgufVocabulary,
   type GgufTokenIds,
@@ -43,6 +45,7 @@ export type { Normalizer } from "./normalizers/normalizer.js";
 export type { Padding } from "./padding.js";
 export type { PostProcessor } from "./post-processors/post-processor.js";
 export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+export type { StreamEncoder } from "./stream-encoder.js";
 export { spanTokens, type TokenSpan } from "./token-spans.js";
 export {
   createSamplingTokenizer,

@@ -39,6 +39,17 @@ export class TextTokenizer {
     if (parts.preTokenizer.isWhole) this.words.prepareCuts();
   }
 
+  /** True if a word always ends between a letter or digit and white space, and no added token reaches across. */
+  get endsWordsAtSpaces(): boolean {
+    const { normalizer, preTokenizer, names } = this.parts;
+    const { scanner, prepare } = preTokenizer;
+    const isInPlace = prepare === null && (normalizer === null || normalizer.keepsPlaces);
+    const staysApart = names.addedTokens.every(
+      ({ content, rstrip }) => !rstrip && !/\p{White_Space}/u.test(content),
+    );
+    return scanner?.endsAtSpaces === true && isInPlace && staysApart;
+  }
+
   /**
    * Empties the buffer and puts the tokens of a text into it.
    *

@@ -11,6 +11,7 @@ import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js"
 import { type Padding, padEncodings } from "./padding.js";
 import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { createStreamEncoder, type StreamEncoder } from "./stream-encoder.js";
 import { TextTokenizer } from "./text-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { TokenList } from "./token-list.js";
@@ -93,6 +94,7 @@ export interface Tokenizer {
   countTokens(text: string, options?: EncodeIdsOptions): number;
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   streamDecoder(options?: StreamDecodeOptions): StreamDecoder;
+  streamEncoder(options?: EncodeIdsOptions): StreamEncoder;
   tokenToId(token: string): number | undefined;
   idToToken(id: number): string | undefined;
   isSpecial(id: number): boolean;
@@ -104,7 +106,8 @@ export interface Tokenizer {
  * - `encode(text)` returns ids, tokens, masks and offsets. Offsets are [start, end) in UTF-16 units of the original
  *   text: `text.slice(start, end)` is what the token stands for. A token that holds part of a character covers it
  *   whole, so neighbours may overlap there.
- * - `encodeIds(text)` returns the same ids and builds nothing else.
+ * - `encodeIds(text)` returns the same ids and builds nothing else; `countTokens(text)` not even these.
+ * - `streamEncoder()` takes a text in parts and returns ids as soon as they are certain.
  * - `decode(ids)` returns text; `streamDecoder()` gives it out token by token and never half a character.
  *
  * A lone surrogate has no UTF-8 form and is encoded like U+FFFD.
@@ -265,6 +268,16 @@ class Pipeline implements Tokenizer {
     });
     for (const id of after) stream.push(id);
     return stream;
+  }
+
+  streamEncoder(options: EncodeIdsOptions = {}): StreamEncoder {
+    const { addSpecialTokens = true } = options;
+    return createStreamEncoder({
+      endsWordsAtSpaces: this.text.endsWordsAtSpaces,
+      frame: addSpecialTokens ? this.frame : { before: [], after: [] },
+      encode: (text) => this.encodeIds(text, { ...options, addSpecialTokens: false }),
+      encodeWhole: (text) => this.encodeIds(text, options),
+    });
   }
 
   tokenToId(token: string): number | undefined {

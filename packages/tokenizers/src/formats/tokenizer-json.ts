@@ -32,13 +32,22 @@ export function fromTokenizerJson(json: unknown, options: { readonly roles?: Tok
   const isText = typeof json === "string" || json instanceof Uint8Array;
   const scanned = isText ? readScanned(json) : null;
   const file = scanned?.file ?? requireObject(isText ? parse(json) : json, "the file");
+  return createTokenizer(readTokenizerFile(file, scanned?.packed ?? null, options.roles));
+}
+
+/** Reads the parts of a tokenizer.json; `packed`: vocabulary and merges that were taken out of it before. */
+export function readTokenizerFile(
+  file: Readonly<Record<string, unknown>>,
+  packed: PackedBpe | null,
+  roles: TokenRoles | undefined,
+): TokenizerConfig {
   refuseUnknownFields(file, "the file", KNOWN_KEYS);
   const truncation = readTruncation(file.truncation);
   const padding = readPadding(file.padding);
-  const config: TokenizerConfig = {
+  return {
     normalizer: readNormalizer(file.normalizer, "normalizer"),
     preTokenizer: readPreTokenizer(file.pre_tokenizer, "pre_tokenizer"),
-    model: readModel(file.model, scanned?.packed),
+    model: readModel(file.model, packed),
     postProcessor: readPostProcessor(file.post_processor, "post_processor"),
     decoder: readDecoder(file.decoder, "decoder"),
     addedTokens: requireArray(file.added_tokens ?? [], "added_tokens").map((token, i) =>
@@ -46,9 +55,8 @@ export function fromTokenizerJson(json: unknown, options: { readonly roles?: Tok
     ),
     ...(truncation === null ? {} : { truncation }),
     ...(padding === null ? {} : { padding }),
-    ...(options.roles === undefined ? {} : { roles: options.roles }),
+    ...(roles === undefined ? {} : { roles }),
   };
-  return createTokenizer(config);
 }
 
 /**

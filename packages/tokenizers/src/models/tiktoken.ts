@@ -21,12 +21,14 @@ export interface TiktokenModel {
 export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
   const table = new MergeTable(model.vocab.length * 2, null, null);
-  for (const [token, id] of model.vocab) {
-    for (let cut = 1; cut < token.length; cut++) {
-      const left = vocabulary.idOf(token.slice(0, cut));
-      const right = left === undefined ? undefined : vocabulary.idOf(token.slice(cut));
-      if (left === undefined || right === undefined) continue;
-      table.set(left, right, id);
+  const { units, starts, ids } = vocabulary.packed;
+  for (let entry = 0; entry < ids.length; entry++) {
+    const start = starts[entry] as number;
+    const end = starts[entry + 1] as number;
+    for (let cut = start + 1; cut < end; cut++) {
+      const left = vocabulary.idOfUnits(units, start, cut);
+      const right = left < 0 ? -1 : vocabulary.idOfUnits(units, cut, end);
+      if (right >= 0) table.set(left, right, ids[entry] as number);
     }
   }
   const merger = new Merger(table, sampling);

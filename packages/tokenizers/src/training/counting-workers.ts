@@ -53,7 +53,8 @@ export function serveTraining(port: WorkerLike): void {
   });
 }
 
-function listen(port: WorkerLike, take: (message: unknown) => void): () => void {
+/** Calls `take` with each message of a port; returns how to stop. */
+export function listen(port: WorkerLike, take: (message: unknown) => void): () => void {
   if (port.on !== undefined) {
     port.on("message", take);
     return () => port.off?.("message", take);

@@ -16,6 +16,7 @@ export interface Cl100kOptions {
 export function createCl100kScanner({ maxDigits, joinsLastSpaces }: Cl100kOptions): Scanner {
   const runs = new Runs();
   return {
+    endsAtSpaces: true,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

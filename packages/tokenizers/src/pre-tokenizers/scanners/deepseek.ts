@@ -42,6 +42,7 @@ export function createDeepSeekScanner(): Scanner {
     return (classes & SPACE) !== 0 ? runs.endOfSpaces(at) : at;
   };
   return {
+    endsAtSpaces: true,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

@@ -5,6 +5,7 @@ import { Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
 export function createGpt2Scanner(): Scanner {
   const runs = new Runs();
   return {
+    endsAtSpaces: true,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

@@ -36,6 +36,7 @@ export function createO200kScanner(): Scanner {
     return end;
   };
   return {
+    endsAtSpaces: true,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

@@ -15,6 +15,8 @@ import {
 export interface Scanner {
   /** False if it looks at what stands from `limit` on, so that `limit` must be the end of the text. */
   readonly isBounded?: boolean;
+  /** True if a word always ends between a letter or number and white space. */
+  readonly endsAtSpaces?: boolean;
   /** Called before the first word of each text. */
   start(text: string): void;
   /** Returns the end of the word that begins at `at`, which is below `limit`. */

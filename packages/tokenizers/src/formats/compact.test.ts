@@ -1,0 +1,58 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { goldenJson, goldenStrings } from "../../test/golden.js";
+import { HeddleError } from "../error.js";
+import { fromCompact, toCompact } from "./compact.js";
+import { fromTokenizerJson, toTokenizerJson } from "./tokenizer-json.js";
+
+const names = ["bpe_bytelevel", "bpe_split_regex", "bpe_byte_fallback", "unigram", "wordpiece"];
+
+describe.each(names)("the compact form of %s", (name) => {
+  const tokenizer = fromTokenizerJson(goldenJson<object>(`hf/${name}/tokenizer.json.gz`), {
+    roles: { unk: "<unk>" },
+  });
+  const bytes = toCompact(tokenizer);
+
+  it("holds the same and encodes the same", () => {
+    const loaded = fromCompact(bytes);
+    expect(toTokenizerJson(loaded)).toEqual(toTokenizerJson(tokenizer));
+    expect(loaded.config.roles).toEqual(tokenizer.config.roles);
+    for (const text of goldenStrings) {
+      expect([...loaded.encodeIds(text)]).toEqual([...tokenizer.encodeIds(text)]);
+    }
+  });
+
+  it("loads from any place in memory", () => {
+    const moved = new Uint8Array(bytes.length + 1);
+    moved.set(bytes, 1);
+    expect(fromCompact(moved.subarray(1)).encodeIds("the cat")).toEqual(tokenizer.encodeIds("the cat"));
+  });
+
+  it("is refused when it is cut off", () => {
+    for (const length of [0, 3, 24, 100, bytes.length - 2]) {
+      expect(() => fromCompact(bytes.slice(0, length))).toThrowError(HeddleError);
+    }
+  });
+});
+
+it("damage ends in an error of the library or in a tokenizer, never elsewhere", () => {
+  const bytes = toCompact(fromTokenizerJson(goldenJson<object>("hf/bpe_bytelevel/tokenizer.json.gz")));
+  fc.assert(
+    fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, value) => {
+      const damaged = bytes.slice();
+      damaged[at] = value;
+      try {
+        fromCompact(damaged).encodeIds("the cat sat");
+      } catch (error) {
+        if (!HeddleError.is(error)) throw error;
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+it("says what is wrong", () => {
+  expect(() => fromCompact(new Uint8Array(30))).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: fromCompact: the file must have "HDTK" and version 1 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
+  );
+});
