@@ -1,4 +1,5 @@
 import type { GgufValue } from "@heddle/checkpoints";
+import { HeddleError } from "@heddle/tensor";
 import type { GgufDescription } from "./gguf-family.js";
 
 /** Fields that most architectures share, and the keys of config.json that mean the same. */
@@ -85,6 +86,13 @@ function ropeFields(json: Readonly<Record<string, unknown>>): Record<string, Ggu
   const theta = numberAt(rope, "rope_theta") ?? numberAt(json, "rope_theta") ?? 10_000;
   const fields: Record<string, GgufValue> = { ".rope.freq_base": { type: "f32", value: theta } };
   const type = rope.rope_type ?? rope.type ?? "default";
+  if (type !== "default" && type !== "linear" && type !== "yarn") {
+    throw new HeddleError(
+      "unsupported",
+      `saveGguf: rotary scaling must be default, linear or yarn, because others need tensors of factors, which are not written yet; got ${type}. Save it with saveModel instead.`,
+      { rope_type: type },
+    );
+  }
   if (type === "linear" || type === "yarn") {
     fields[".rope.scaling.type"] = { type: "string", value: type };
     fields[".rope.scaling.factor"] = { type: "f32", value: numberAt(rope, "factor", 1) };

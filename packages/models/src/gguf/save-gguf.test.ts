@@ -88,6 +88,14 @@ describe("quantised files", () => {
   });
 });
 
+test("a rotary scaling that the file would lose is refused", async () => {
+  const model = await loadModel(goldenSource("llama_rope_llama3"), { device: reference() });
+  await expect(saveGguf(memorySink(), "m.gguf", model)).rejects.toThrow(
+    "saveGguf: rotary scaling must be default, linear or yarn, because others need tensors of factors, which are not written yet; got llama3. Save it with saveModel instead.",
+  );
+  model.dispose();
+});
+
 test("a family that GGUF cannot hold is refused by name", async () => {
   const device = reference();
   const model = await loadModel(goldenSource("mpt"), { device });
