@@ -3,6 +3,7 @@ import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { resultsFolder, root } from "../checks/command.ts";
 import { readReport } from "../checks/suite-report.ts";
+import { familyTable } from "./families.ts";
 import { gapOf, staleLines, supportTable } from "./table.ts";
 
 const suites = ["unit", "gpu", "data", "browser"];
@@ -20,7 +21,7 @@ const gaps = new Map(
     return gap === undefined ? [] : [[basename(dirname(file)), gap]];
   }),
 );
-const fresh = supportTable(reports, root, gaps);
+const fresh = `${supportTable(reports, root, gaps)}${familyTable(reports, root)}`;
 const stored = readFileSync(path, "utf8");
 
 if (process.argv.includes("--check")) {

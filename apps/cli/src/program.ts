@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { addBench } from "./commands/bench.js";
 import { addConvert } from "./commands/convert.js";
+import { addDescribe } from "./commands/describe.js";
 import { addDoctor } from "./commands/doctor.js";
 import { addEmbed } from "./commands/embed.js";
 import { addEval } from "./commands/eval.js";
@@ -28,6 +29,7 @@ export function createProgram(terminal: Terminal): Command {
   addTrain(program, terminal);
   addConvert(program, terminal);
   addEval(program, terminal);
+  addDescribe(program, terminal);
   addBench(program, terminal);
   addDoctor(program, terminal);
   return program;

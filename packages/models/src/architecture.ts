@@ -31,6 +31,18 @@ export interface StartedDecoder {
   readonly ids: Int32Array;
 }
 
+/** What computing a token costs; what an architecture does not tell is absent. */
+export interface ModelCosts {
+  /** Parameters that take part in computing one token: fewer than all where experts are chosen. */
+  readonly activeParameters?: number;
+  /** Floating-point operations of the weights for one token: two for each weight of a matrix. */
+  readonly flopsPerToken?: number;
+  /** Operations of attention for one token and each position that it sees. */
+  readonly attentionFlopsPerPosition?: number;
+  /** Memory of keys and values for one token in all layers, in bytes, kept as f16. */
+  readonly kvBytesPerToken?: number;
+}
+
 /**
  * A kind of model: how its tree of weights is built from a configuration, and what runs it. Families name theirs; loading,
  * saving and the commands know this interface only.
@@ -50,8 +62,14 @@ export interface Architecture<Config extends ModelConfig = ModelConfig, Weights 
   start?(
     model: ModelParts<Config, Weights>,
     promptIds: Int32Array,
-    options: { readonly maxTokens: number },
+    options: {
+      readonly maxTokens: number;
+      /** Sequences that continue the prompt at once, for beam search. Default 1. */
+      readonly numSlots?: number;
+    },
   ): Promise<StartedDecoder>;
+  /** What a token costs, from the configuration and the shape of every weight by its path. */
+  costs?(config: Config, shapes: ReadonlyMap<string, readonly number[]>): ModelCosts;
   /** Most tokens that can follow a prompt of this length; at most `config.maxSeqLen - length` where it is absent. */
   roomAfter?(config: Config, promptLength: number): number;
 }

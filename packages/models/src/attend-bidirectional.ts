@@ -1,6 +1,6 @@
 import { allOf, attention, type Mask, padding, slidingWindow } from "@heddle/attention";
 import type { Tensor } from "@heddle/tensor";
-import type { Attend, AttendInputs } from "./attend.js";
+import { type Attend, type AttendInputs, asHeads } from "./attend.js";
 
 /** What positions add to scaled scores in one layer, [B or 1, H, T, S]. */
 export type ScoreBias = (layer: number, heads: Pick<AttendInputs, "query_BHTD" | "key_BGTD">) => Tensor;
@@ -18,7 +18,8 @@ export function bidirectionalAttend({
   readonly mask?: Tensor | undefined;
   readonly bias?: ScoreBias | undefined;
 } = {}): Attend {
-  return (layer, { query_BHTD, key_BGTD, value_BGTD, scale, window }) => {
+  return (layer, inputs) => {
+    const { query_BHTD, key_BGTD, value_BGTD, scale, window } = asHeads(inputs);
     const masks: Mask[] = [
       ...(mask === undefined ? [] : [padding(mask)]),
       ...(window === undefined ? [] : [slidingWindow(window)]),

@@ -1,5 +1,5 @@
 import { clamp, concat, invariant, linear, type Tensor } from "@heddle/tensor";
-import type { Attend } from "./attend.js";
+import type { Attend, AttendInputs, LatentAttendInputs, ScoreRules } from "./attend.js";
 import { type AttentionConfig, type DecoderConfig, type LatentConfig, layerConfig } from "./config.js";
 import { normalize } from "./norm.js";
 import { slopesOf } from "./rotation.js";
@@ -7,12 +7,6 @@ import type { AttentionWeights, LinearWeights, NormWeights } from "./weights.js"
 
 /** Turns queries or keys [B, H, T, R] by their positions; the identity where positions are not rotary. */
 export type Rotate = (x_BHTR: Tensor) => Tensor;
-
-interface HeadsOfInput {
-  readonly query_BHTD: Tensor;
-  readonly key_BGTD: Tensor;
-  readonly value_BGTD: Tensor;
-}
 
 /**
  * Self-attention of one layer: project to heads, norm, rotate, attend, project back.
@@ -30,20 +24,19 @@ export function selfAttention(
 ): Tensor {
   const { attention, positions, numKvHeads } = layerConfig(config, layer);
   const { numHeads } = config;
-  const heads =
-    attention.latent === undefined
-      ? projectHeads({ config, attention, numKvHeads, rotate }, weights, x_BTE)
-      : projectLatent({ config, latent: attention.latent, rotate }, weights, x_BTE);
-  const { scale, softcap, window } = attention;
-  const seen_BHTD = attend(layer, {
-    ...heads,
+  const { scale, softcap, window, latent } = attention;
+  const rules: ScoreRules = {
     scale,
     softcap,
     window,
     slopes: positions.kind === "alibi" ? slopesOf(positions, numHeads) : undefined,
     sinks: weights.sinks,
-  });
-  return project(weights.output, joinHeads(seen_BHTD));
+  };
+  const inputs =
+    latent === undefined
+      ? projectHeads({ config, attention, numKvHeads, rotate }, weights, x_BTE)
+      : projectLatent({ config, latent, rotate }, weights, x_BTE);
+  return project(weights.output, joinHeads(attend(layer, { ...inputs, ...rules })));
 }
 
 function projectHeads(
@@ -60,7 +53,7 @@ function projectHeads(
   },
   { query, key, value, queryNorm, keyNorm }: AttentionWeights,
   x_BTE: Tensor,
-): HeadsOfInput {
+): Omit<AttendInputs, keyof ScoreRules> {
   invariant(key && value, "attention without a latent cache has key and value weights");
   const cut = (x: Tensor) => (clip === undefined ? x : clamp(x, { min: -clip, max: clip }));
   const heads = (part: LinearWeights, count: number, norm?: NormWeights) => {
@@ -72,6 +65,7 @@ function projectHeads(
     return normalize(queryKeyNorm, queryKeyNorm.over === "own" ? byHead(norm) : norm, split);
   };
   return {
+    kind: "heads",
     query_BHTD: rotate(heads(query, numHeads, queryNorm)),
     key_BGTD: rotate(heads(key, numKvHeads, keyNorm)),
     value_BGTD: heads(value, numKvHeads),
@@ -86,7 +80,7 @@ function byHead({ weight, bias }: NormWeights): NormWeights {
   };
 }
 
-/** Latent attention with its keys and values written out, one of each a head. @see arXiv:2405.04434, equations 37 to 47 */
+/** Queries, and one latent and one rotated key a token. @see arXiv:2405.04434, equations 37 to 47 */
 function projectLatent(
   {
     config: { numHeads, headDim, norm },
@@ -95,29 +89,29 @@ function projectLatent(
   }: { readonly config: DecoderConfig; readonly latent: LatentConfig; readonly rotate: Rotate },
   weights: AttentionWeights,
   x_BTE: Tensor,
-): HeadsOfInput {
+): Omit<LatentAttendInputs, keyof ScoreRules> {
   const { query, queryDown, queryDownNorm, kvDown, kvDownNorm, kvUp } = weights;
   invariant(kvDown && kvDownNorm && kvUp, "latent attention has down and up projections");
+  const contentDim = headDim - ropeDim;
   const isLowRank = queryDown !== undefined && queryDownNorm !== undefined;
   const query_BTQ = isLowRank ? normalize(norm, queryDownNorm, project(queryDown, x_BTE)) : x_BTE;
-  const [plainQuery, turningQuery] = cutLast(splitHeads(project(query, query_BTQ), numHeads, headDim), [
-    headDim - ropeDim,
-    ropeDim,
-  ]);
-  const [latent_BTC, turningKey_BTR] = cutLast(project(kvDown, x_BTE), [kvRank, ropeDim]);
-  const up_BHTX = splitHeads(
-    project(kvUp, normalize(norm, kvDownNorm, latent_BTC)),
-    numHeads,
-    headDim - ropeDim + valueDim,
-  );
-  const [plainKey, value_BGTD] = cutLast(up_BHTX, [headDim - ropeDim, valueDim]);
-  const sharedKey = rotate(splitHeads(turningKey_BTR, 1, ropeDim));
-  const [numRows = 1, , length = 1] = plainKey.shape;
-  const turningKey = sharedKey.broadcastTo([numRows, numHeads, length, ropeDim]);
+  const query_BHTD = splitHeads(project(query, query_BTQ), numHeads, headDim);
+  const [content, turning] = cutLast(query_BHTD, [contentDim, ropeDim]);
+  const [raw_BTC, turningKey_BTR] = cutLast(project(kvDown, x_BTE), [kvRank, ropeDim]);
+  const latent_BTC = normalize(norm, kvDownNorm, raw_BTC);
+  const rotatedKey = rotate(splitHeads(turningKey_BTR, 1, ropeDim));
+  const expand = () => {
+    const up_BHTX = splitHeads(project(kvUp, latent_BTC), numHeads, contentDim + valueDim);
+    const [plainKey, value_BHTD] = cutLast(up_BHTX, [contentDim, valueDim]);
+    const [numRows = 1, , length = 1] = plainKey.shape;
+    const same = rotatedKey.broadcastTo([numRows, numHeads, length, ropeDim]);
+    return { key_BHTD: concat([plainKey, same], { axis: 3 }), value_BHTD };
+  };
   return {
-    query_BHTD: concat([plainQuery, rotate(turningQuery)], { axis: 3 }),
-    key_BGTD: concat([plainKey, turningKey], { axis: 3 }),
-    value_BGTD,
+    kind: "latent",
+    query: { content, rotated: rotate(turning) },
+    keys: { latent: latent_BTC.expandDims(1), rotated: rotatedKey },
+    expand,
   };
 }
 

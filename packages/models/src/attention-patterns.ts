@@ -8,7 +8,7 @@ import {
   slidingWindow,
 } from "@heddle/attention";
 import { type Device, HeddleError, scope, type Tensor, tensor, writeInto, zeros } from "@heddle/tensor";
-import { type Attend, type AttendInputs, distanceBias, fullAttend } from "./attend.js";
+import { type Attend, type AttendInputs, asHeads, distanceBias, fullAttend } from "./attend.js";
 import type { DecoderConfig } from "./config.js";
 import { decoderHidden } from "./decoder.js";
 import type { DecoderWeights } from "./weights.js";
@@ -43,7 +43,7 @@ export async function attentionPatterns(
     const attend: Attend = (index, inputs) => {
       if (index === layer) {
         // What a layer makes ends with the layer: its pattern is written to memory of ours.
-        writeInto(pattern_BHTT, patternOf(inputs).cast(pattern_BHTT.dtype));
+        writeInto(pattern_BHTT, patternOf(asHeads(inputs)).cast(pattern_BHTT.dtype));
         seen.layer = true;
       }
       return fullAttend()(index, inputs);

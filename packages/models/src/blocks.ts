@@ -13,6 +13,8 @@ export interface LayerContext {
   /** One rotation a layer. */
   readonly rotations: readonly Rotate[];
   readonly attend: Attend;
+  /** Is shown the logits [N, X] of each router. */
+  readonly onRouterLogits?: (logits_NX: Tensor) => void;
   /** Applied to what a block adds to the residual stream; the identity outside of training. */
   readonly drop: (x_BTE: Tensor, block: number) => Tensor;
 }
@@ -40,7 +42,7 @@ export function decoderLayer(
   const attend = (x: Tensor) =>
     drop(normed(attention(context, weights, { x_BTE: x, layer }), weights.attentionPostNorm), 2 * layer + 1);
   const feed = (x: Tensor) =>
-    drop(normed(mlp(config, weights, { x_BTE: x, layer }), weights.mlpPostNorm), 2 * layer + 2);
+    drop(normed(mlp(context, weights, { x_BTE: x, layer }), weights.mlpPostNorm), 2 * layer + 2);
 
   const first_BTE = before(x_BTE, weights.attentionNorm);
   if (residual.order === "parallel") {
@@ -66,12 +68,12 @@ function attention(
 }
 
 function mlp(
-  config: DecoderConfig,
+  { config, onRouterLogits }: LayerContext,
   { mlp: weights, experts: chosen }: LayerWeights,
   { x_BTE, layer }: { readonly x_BTE: Tensor; readonly layer: number },
 ): Tensor {
   const { mlp: block } = layerConfig(config, layer);
   if (weights !== undefined) return feedForward(block, weights, x_BTE);
   invariant(chosen && block.experts, `layer ${layer} has a feed-forward block or experts`);
-  return expertsForward(block, { weights: chosen, experts: block.experts }, x_BTE);
+  return expertsForward(block, { weights: chosen, experts: block.experts, onLogits: onRouterLogits }, x_BTE);
 }

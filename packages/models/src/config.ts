@@ -123,6 +123,8 @@ export interface ExpertsConfig {
   readonly routing: Routing;
   /** The router's projection has a bias. */
   readonly hasRouterBias?: boolean;
+  /** Each expert takes at most ceil(factor N K / X) of N tokens and drops the rest. Default: no limit. */
+  readonly capacityFactor?: number;
   /** An expert that sees every token; `isGated`: its output is multiplied by sigmoid(gate x). */
   readonly shared?: { readonly ffnDim: number; readonly isGated: boolean };
 }

@@ -1,4 +1,4 @@
-import { createKvCache, type KvCache } from "@heddle/attention";
+import type { LatentWeights } from "@heddle/attention";
 import {
   compile,
   type Device,
@@ -13,7 +13,7 @@ import {
   tensor,
 } from "@heddle/tensor";
 import { cacheAttend } from "./attend.js";
-import { type DecoderConfig, layerConfig } from "./config.js";
+import type { DecoderConfig } from "./config.js";
 import {
   type AheadState,
   type AheadStep,
@@ -23,6 +23,13 @@ import {
 } from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
 import { type BatchPiece, checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
+import {
+  cacheByteLength,
+  createDecoderCache,
+  type DecoderCache,
+  latentWeightsOf,
+  reorderCache,
+} from "./decoder-cache.js";
 import type { SampledToken } from "./sampling/sampler.js";
 import type { DecoderWeights } from "./weights.js";
 
@@ -53,6 +60,11 @@ export interface Decoder {
    * never waits. Only devices have it that are read asynchronously. No step may run until the generator has ended.
    */
   ahead?(options: DecodeAheadOptions): AsyncGenerator<SampledToken, void, undefined>;
+  /**
+   * Makes slot i continue what slot `sources[i]` holds, for all slots at once; beam search needs it. Absent where sequences
+   * cannot be copied.
+   */
+  reorderSlots?(sources: Int32Array): void;
   /** Frees cache and plans; the weights stay. */
   dispose(): void;
 }
@@ -88,21 +100,23 @@ export function createDecoder(
   const { config, weights, device } = model;
   const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 128 } = options;
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
-  const cache = decoderCache(config, device, { numSlots, maxSeqLen, dtype: floatDType(weights.embedding) });
+  const latentWeights = latentWeightsOf(config, weights);
+  const dtype = floatDType(weights.embedding);
+  const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
   // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
-  const step = compile((cache: KvCache, inputs: StepInputs) =>
-    stepLogits(config, { weights, cache, maxSeqLen }, inputs),
+  const step = compile((cache: DecoderCache, inputs: StepInputs) =>
+    stepLogits(config, { weights, latentWeights, cache, maxSeqLen }, inputs),
   );
   const run = (inputs: StepInputs) => step(cache, inputs);
-  const aheadStep = compile((cache: KvCache, inputs: AheadInputs, temperature: number) =>
-    stepToken(config, { weights, cache, maxSeqLen }, { ...inputs, temperature }),
+  const aheadStep = compile((cache: DecoderCache, inputs: AheadInputs, temperature: number) =>
+    stepToken(config, { weights, latentWeights, cache, maxSeqLen }, { ...inputs, temperature }),
   );
   const state = { isStepping: false, isDisposed: false };
   return {
     numSlots,
     maxSeqLen,
     vocabSize: config.vocabSize,
-    cacheBytes: cache.layers.reduce((sum, { key, value }) => sum + key.byteLength + value.byteLength, 0),
+    cacheBytes: cacheByteLength(cache),
     async step(batch) {
       checkReady(state);
       checkBatch(batch, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
@@ -130,35 +144,18 @@ export function createDecoder(
         state.isStepping = false;
       }
     },
+    reorderSlots(sources) {
+      checkReady(state);
+      reorderCache(cache, sources);
+    },
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
       step.dispose();
       aheadStep.dispose();
-      disposeTree(cache);
+      disposeTree([cache, latentWeights]);
     },
   };
-}
-
-/** Keys and values of every layer, with the heads that the layer has. */
-function decoderCache(
-  config: DecoderConfig,
-  device: Device,
-  sizes: { readonly numSlots: number; readonly maxSeqLen: number; readonly dtype: FloatDType },
-): KvCache {
-  const layers = Array.from({ length: config.numLayers }, (_, layer) => {
-    const { numKvHeads, attention } = layerConfig(config, layer);
-    const { latent } = attention;
-    return createKvCache(device, {
-      ...sizes,
-      numLayers: 1,
-      // Latent attention's keys and values are written out for each head.
-      numKvHeads: latent === undefined ? numKvHeads : config.numHeads,
-      headDim: config.headDim,
-      valueDim: latent?.valueDim ?? config.headDim,
-    }).layers;
-  });
-  return { layers: layers.flat() };
 }
 
 function checkReady({
@@ -192,20 +189,24 @@ async function runPiece(
   }
 }
 
+/** What a step works with. */
+interface StepPlace {
+  readonly weights: DecoderWeights;
+  readonly latentWeights: readonly (LatentWeights | undefined)[];
+  readonly cache: DecoderCache;
+  readonly maxSeqLen: number;
+}
+
 /** Rows of one prompt find each other's keys in the cache, written just before. */
 function stepLogits(
   config: DecoderConfig,
-  {
-    weights,
-    cache,
-    maxSeqLen,
-  }: { readonly weights: DecoderWeights; readonly cache: KvCache; readonly maxSeqLen: number },
+  { weights, latentWeights, cache, maxSeqLen }: StepPlace,
   { rowLength, tokens, positions, slots_B, starts_B, outputs_O }: StepInputs,
 ): Tensor {
   const { last } = decoderHidden(config, weights, {
     ids: tokens.reshape([-1, rowLength]),
     positions: positions.reshape([-1, rowLength]),
-    attend: cacheAttend(cache, { slots_B, starts_B }),
+    attend: cacheAttend(cache, { slots_B, starts_B, latentWeights }),
     seqLen: maxSeqLen,
   });
   return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
@@ -250,7 +251,7 @@ interface AheadInputs extends AheadState {
 /** One row, whose next token is chosen on the device. */
 function stepToken(
   config: DecoderConfig,
-  place: { readonly weights: DecoderWeights; readonly cache: KvCache; readonly maxSeqLen: number },
+  place: StepPlace,
   { token, position, slots, outputs, draw, temperature }: AheadInputs & { readonly temperature: number },
 ): AheadStep {
   const inputs = {

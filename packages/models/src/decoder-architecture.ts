@@ -3,6 +3,7 @@ import { batchInputs } from "./batch-inputs.js";
 import type { DecoderConfig } from "./config.js";
 import { createDecoder } from "./create-decoder.js";
 import { type DecoderInputs, decoderHidden, decoderLogits } from "./decoder.js";
+import { decoderCosts } from "./decoder-costs.js";
 import { buildWeights, type DecoderWeights } from "./weights.js";
 
 /** Decoders: embedding, layers of causal attention and feed-forward, unembedding. */
@@ -26,8 +27,9 @@ export const decoder: Architecture<DecoderConfig, DecoderWeights, DecoderInputs>
       inputs.dispose();
     }
   },
-  async start(model, promptIds, { maxTokens }) {
+  costs: decoderCosts,
+  async start(model, promptIds, { maxTokens, numSlots = 1 }) {
     const maxSeqLen = promptIds.length + maxTokens;
-    return { decoder: createDecoder(model, { numSlots: 1, maxSeqLen }), ids: promptIds };
+    return { decoder: createDecoder(model, { numSlots, maxSeqLen }), ids: promptIds };
   },
 };

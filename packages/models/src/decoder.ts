@@ -43,6 +43,11 @@ export interface HiddenStates {
   readonly activations?: Activations;
 }
 
+export interface DecoderHiddenStates extends HiddenStates {
+  /** Logits [B T, X] of the router of each layer of experts, for `loadBalancingLoss`; empty unless asked for. */
+  readonly routerLogits: readonly Tensor[];
+}
+
 /**
  * The decoder: embedding -> layers -> norm -> unembedding. One function for every family.
  *
@@ -58,13 +63,14 @@ export function decoderLogits(config: DecoderConfig, weights: DecoderWeights, in
  * The decoder up to its last norm.
  *
  * @param options.keepLayers  also return what goes in and out of each layer
+ * @param options.keepRouterLogits  also return the logits of routers
  * @returns tensors that the caller disposes
  */
 export function decoderHidden(
   config: DecoderConfig,
   weights: DecoderWeights,
-  inputs: DecoderInputs & { readonly keepLayers?: boolean },
-): HiddenStates {
+  inputs: DecoderInputs & { readonly keepLayers?: boolean; readonly keepRouterLogits?: boolean },
+): DecoderHiddenStates {
   const { ids, attend = fullAttend(), seqLen = ids.shape[1] ?? 1, keepLayers = false } = inputs;
   const { device } = ids;
   return scope(device, () => {
@@ -73,11 +79,13 @@ export function decoderHidden(
     const rotations = layerRotations(config, { positions: positions_BT, seqLen });
     const inspector = inspectorOf(inputs.inspect);
     const plain: LayerContext = { config, attend, drop, rotations };
-    const stack = { context: inspector?.around(plain) ?? plain, inspector, keepLayers };
+    const { keepRouterLogits = false } = inputs;
+    const stack = { context: inspector?.around(plain) ?? plain, inspector, keepLayers, keepRouterLogits };
     const embedded = drop(embed(config, weights, { ids, positions: positions_BT }), 0);
-    const { x_BTE, layers } = runLayers(stack, weights.layers, embedded);
+    const { x_BTE, layers, routerLogits } = runLayers(stack, weights.layers, embedded);
     const last = weights.norm === undefined ? x_BTE : normalize(config.norm, weights.norm, x_BTE);
-    return { last, layers, ...(inspector === undefined ? {} : { activations: inspector.activations }) };
+    const activations = inspector === undefined ? {} : { activations: inspector.activations };
+    return { last, layers, routerLogits, ...activations };
   });
 }
 
@@ -91,28 +99,33 @@ export function runLayers(
     context,
     inspector,
     keepLayers,
+    keepRouterLogits = false,
   }: {
     readonly context: LayerContext;
     readonly inspector: Inspector | undefined;
     readonly keepLayers: boolean;
+    readonly keepRouterLogits?: boolean;
   },
   weights: readonly LayerWeights[],
   embedded_BTE: Tensor,
-): { readonly x_BTE: Tensor; readonly layers: readonly Tensor[] } {
+): Omit<DecoderHiddenStates, "last" | "activations"> & { readonly x_BTE: Tensor } {
   const visit = (layer: number, x: Tensor) => inspector?.visit("residual", layer, x) ?? x;
   const layers: Tensor[] = [];
+  const routerLogits: Tensor[] = [];
+  const onRouterLogits = (logits: Tensor) => void routerLogits.push(logits);
+  const observed = keepRouterLogits ? { ...context, onRouterLogits } : context;
   let x_BTE = visit(0, embedded_BTE);
   for (const [layer, layerWeights] of weights.entries()) {
     if (keepLayers) layers.push(x_BTE);
     const input = { x_BTE, layer };
-    // What the inspector keeps of the layer has to outlive its scope.
+    // What is kept of the layer has to outlive its scope.
     const result = scope(x_BTE.device, () => ({
-      x_BTE: decoderLayer(context, layerWeights, input),
-      kept: inspector?.activations,
+      x_BTE: decoderLayer(observed, layerWeights, input),
+      kept: [inspector?.activations, routerLogits],
     }));
     x_BTE = visit(layer + 1, result.x_BTE);
   }
-  return { x_BTE, layers };
+  return { x_BTE, layers, routerLogits };
 }
 
 /** Logits of hidden states: [B, T, E] -> [B, T, V], by the unembedding or, where tied, the embedding. */

@@ -3,7 +3,7 @@ import { project } from "./attention-block.js";
 import type { ExpertsConfig, MlpConfig } from "./config.js";
 import { expertLinear } from "./expert-linear.js";
 import { feedForward, gated } from "./mlp.js";
-import { route } from "./routing.js";
+import { dropOverflow, type Routes, route } from "./routing.js";
 import type { ExpertLinearWeights, ExpertsWeights } from "./weights.js";
 
 /**
@@ -14,13 +14,15 @@ import type { ExpertLinearWeights, ExpertsWeights } from "./weights.js";
  */
 export function expertsForward(
   mlp: MlpConfig,
-  { weights, experts }: { readonly weights: ExpertsWeights; readonly experts: ExpertsConfig },
+  { weights, experts, onLogits }: ExpertsOfLayer,
   x: Tensor,
 ): Tensor {
   const modelDim = x.shape.at(-1) ?? 0;
   const x_NE = reshape(x, [-1, modelDim]);
+  const logits_NX = project(weights.router, x_NE);
+  onLogits?.(logits_NX);
+  const { experts_NK, weights_NK } = routesOf(experts, logits_NX, weights.choiceBias);
   const numTokens = x_NE.shape[0] ?? 0;
-  const { experts_NK, weights_NK } = route(experts, project(weights.router, x_NE), weights.choiceBias);
   const expert_R = experts_NK.reshape([-1]);
   const x_RE = x_NE.expandDims(1).broadcastTo([numTokens, experts.topK, modelDim]).reshape([-1, modelDim]);
   const through = (part: ExpertLinearWeights, rows: Tensor) => expertLinear(rows, part, expert_R);
@@ -28,6 +30,21 @@ export function expertsForward(
   const out_NKE = through(weights.down, hidden_RF).reshape([numTokens, experts.topK, modelDim]);
   const routed_NE = mul(out_NKE, weights_NK.expandDims(2)).sum({ axes: 1 });
   return reshape(addShared(mlp, weights, { x_NE, routed_NE }), x.shape);
+}
+
+export interface ExpertsOfLayer {
+  readonly weights: ExpertsWeights;
+  readonly experts: ExpertsConfig;
+  /** Is shown the router's logits [N, X], for losses that balance the load. */
+  readonly onLogits?: ((logits_NX: Tensor) => void) | undefined;
+}
+
+function routesOf(experts: ExpertsConfig, logits_NX: Tensor, choiceBias?: Tensor): Routes {
+  const routes = route(experts, logits_NX, choiceBias);
+  const { capacityFactor, numExperts, topK } = experts;
+  if (capacityFactor === undefined) return routes;
+  const capacity = Math.ceil((capacityFactor * (logits_NX.shape[0] ?? 0) * topK) / numExperts);
+  return dropOverflow(routes, { numExperts, capacity });
 }
 
 function addShared(

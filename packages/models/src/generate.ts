@@ -3,18 +3,16 @@ import type { StartedDecoder } from "./architecture.js";
 import type { Decoder } from "./create-decoder.js";
 import { findFamily } from "./families/registry.js";
 import type { AnyModel } from "./load-model.js";
-import {
-  createSampler,
-  type SampledToken,
-  type Sampler,
-  type SamplingOptions,
-  type TokenLogprob,
-} from "./sampling/sampler.js";
+import { minLength } from "./sampling/forcing.js";
+import { createSampler, type SampledToken, type Sampler, type TokenLogprob } from "./sampling/sampler.js";
+import type { SamplingOptions } from "./sampling/sampling-options.js";
 import { createStopMatcher } from "./stop-matcher.js";
 
 export interface GenerateOptions extends SamplingOptions {
   /** Most tokens to generate; a text also ends at the model's longest sequence. Default 512. */
   readonly maxTokens?: number;
+  /** No end-of-text token is chosen before so many tokens are made. Default 0. */
+  readonly minTokens?: number;
   /** Texts that end the answer; they are not part of it. */
   readonly stop?: string | readonly string[];
   /** Go on after an end-of-text token. Default false. */
@@ -47,16 +45,30 @@ export async function* generate(
   prompt: string | ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  const { maxTokens, stop = [], ignoreEos = false, signal, decoder: given, ...sampling } = options;
+  const {
+    maxTokens,
+    minTokens = 0,
+    stop = [],
+    ignoreEos = false,
+    signal,
+    decoder: given,
+    ...sampling
+  } = options;
   const promptIds = promptIdsOf(model, prompt);
   const limit = numTokensLeft(model, promptIds.length, { maxTokens, maxSeqLen: given?.maxSeqLen });
-  const sampler = createSampler({ ...model.generationConfig.sampling, ...sampling });
   const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
   const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
   if (limit === 0) return;
   const { decoder, ids } =
-    given === undefined ? await startDecoder(model, promptIds, limit) : { decoder: given, ids: promptIds };
+    given === undefined
+      ? await startDecoder(model, promptIds, { maxTokens: limit })
+      : { decoder: given, ids: promptIds };
   try {
+    const sampler = createSampler({
+      ...model.generationConfig.sampling,
+      ...sampling,
+      ...keepGoing(model, sampling, { minTokens, promptLength: ids.length }),
+    });
     signal?.throwIfAborted();
     let count = 0;
     for await (const token of tokensOf(decoder, ids, { sampler, limit })) {
@@ -94,15 +106,25 @@ async function* tokensOf(
   }
 }
 
-/** A decoder of the model's architecture and what it is to be fed first. */
-async function startDecoder(
+/** Holds end-of-text tokens back until enough tokens are made. */
+function keepGoing(
+  { generationConfig }: AnyModel,
+  { processors = [] }: SamplingOptions,
+  { minTokens, promptLength }: { readonly minTokens: number; readonly promptLength: number },
+): Pick<SamplingOptions, "processors"> {
+  if (minTokens === 0) return {};
+  return { processors: [...processors, minLength(promptLength + minTokens, generationConfig.eosTokenIds)] };
+}
+
+/** A decoder of the model's architecture and what it is to be fed first. @throws HeddleError "unsupported" where it has none */
+export async function startDecoder(
   { family, config, weights, device }: AnyModel,
   promptIds: Int32Array,
-  maxTokens: number,
+  options: { readonly maxTokens: number; readonly numSlots?: number },
 ): Promise<StartedDecoder> {
   const { architecture } = findFamily(family);
   if (architecture.start !== undefined)
-    return architecture.start({ config, weights, device }, promptIds, { maxTokens });
+    return architecture.start({ config, weights, device }, promptIds, options);
   const message = `generate: the model must be able to continue a text; got family "${family}" of architecture "${architecture.name}". Use its logits.`;
   throw new HeddleError("unsupported", message, { family, architecture: architecture.name });
 }
@@ -126,7 +148,8 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
   return logits;
 }
 
-function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>): Int32Array {
+/** The ids of a prompt. @throws HeddleError "config" for a text without a tokenizer, and for nothing */
+export function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>): Int32Array {
   const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
   if (ids === undefined) {
     const message =
@@ -139,6 +162,11 @@ function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>
     throw new HeddleError("config", message, {});
   }
   return ids;
+}
+
+/** How many tokens may follow a prompt. @throws HeddleError "capacity" where none can */
+export function roomFor(model: AnyModel, promptLength: number, maxTokens: number | undefined): number {
+  return numTokensLeft(model, promptLength, { maxTokens, maxSeqLen: undefined });
 }
 
 function numTokensLeft(

@@ -1,7 +1,22 @@
-export type { Architecture, MakeWeight, ModelParts, StartedDecoder, TokenRows } from "./architecture.js";
-export { type Attend, type AttendInputs, cacheAttend, fullAttend, type ScoreRules } from "./attend.js";
+export type {
+  Architecture,
+  MakeWeight,
+  ModelCosts,
+  ModelParts,
+  StartedDecoder,
+  TokenRows,
+} from "./architecture.js";
+export {
+  type Attend,
+  type AttendInputs,
+  cacheAttend,
+  fullAttend,
+  type LatentAttendInputs,
+  type ScoreRules,
+} from "./attend.js";
 export { attentionPatterns } from "./attention-patterns.js";
 export { batchInputs } from "./batch-inputs.js";
+export { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
 export type {
   Activation,
@@ -11,6 +26,7 @@ export type {
   Positions,
   SpecialTokenIds,
 } from "./config.js";
+export { type ContrastiveSearchOptions, contrastiveSearch } from "./contrastive-search.js";
 export { createDecoder, type Decoder, type DecoderOptions } from "./create-decoder.js";
 export type { DecodeAheadOptions } from "./decode-ahead.js";
 export {
@@ -22,6 +38,7 @@ export {
 } from "./decoder.js";
 export { decoder } from "./decoder-architecture.js";
 export type { DecoderBatch } from "./decoder-batch.js";
+export { describe, type ModelDescription } from "./describe.js";
 export { type EmbedTextsOptions, embedTexts } from "./embed-texts.js";
 export type {
   ClassPredictions,
@@ -84,23 +101,36 @@ export { createRecurrentDecoder, type RecurrentDecoderOptions } from "./recurren
 export { type RetentionOptions, retention } from "./recurrent/retention.js";
 export { type ScanResult, type SelectiveScanInputs, selectiveScan } from "./recurrent/selective-scan.js";
 export { type WkvScanInputs, wkvScan } from "./recurrent/wkv-scan.js";
+export { loadBalancingLoss, routerZLoss } from "./router-loss.js";
+export { forceToken, minLength, suppressTokens } from "./sampling/forcing.js";
 export {
+  badWords,
+  exponentialDecay,
   frequencyPenalty,
-  type LogitsProcessor,
-  minP,
+  noRepeatNgram,
   presencePenalty,
   repetitionPenalty,
-  temperature,
-  topK,
-  topP,
-} from "./sampling/processors.js";
+  sequenceBias,
+} from "./sampling/penalties.js";
+export { chain, type LogitsProcessor, normalizeScores, temperature } from "./sampling/processors.js";
 export {
   createSampler,
   type SampledToken,
   type Sampler,
-  type SamplingOptions,
   type TokenLogprob,
 } from "./sampling/sampler.js";
+export type { SamplingOptions } from "./sampling/sampling-options.js";
+export {
+  epsilonCutoff,
+  etaCutoff,
+  excludeTopChoices,
+  minP,
+  topH,
+  topK,
+  topNSigma,
+  topP,
+  typical,
+} from "./sampling/truncation.js";
 export { type SaveModelOptions, saveModel } from "./save-model.js";
 export type { Seq2SeqConfig, StackPositions } from "./seq2seq/config.js";
 export { type LogMel, type LogMelOptions, logMel } from "./seq2seq/log-mel.js";

@@ -1,5 +1,5 @@
 import { invariant, matmul, type Tensor, tensor } from "@heddle/tensor";
-import type { Attend, AttendInputs } from "./attend.js";
+import { type Attend, type AttendInputs, asHeads } from "./attend.js";
 import type { LayerContext } from "./blocks.js";
 
 /**
@@ -77,16 +77,17 @@ function inspectedAttend(
   { visit, seesPattern }: Pick<Inspector, "visit"> & { readonly seesPattern: boolean },
 ): Attend {
   return (layer, inputs) => {
+    const heads = asHeads(inputs);
     const seen: AttendInputs = {
-      ...inputs,
-      query_BHTD: visit("query", layer, inputs.query_BHTD),
-      key_BGTD: visit("key", layer, inputs.key_BGTD),
-      value_BGTD: visit("value", layer, inputs.value_BGTD),
+      ...heads,
+      query_BHTD: visit("query", layer, heads.query_BHTD),
+      key_BGTD: visit("key", layer, heads.key_BGTD),
+      value_BGTD: visit("value", layer, heads.value_BGTD),
     };
-    const heads = seesPattern
+    const given = seesPattern
       ? headsOfPattern(visit("pattern", layer, patternOf(attend, layer, seen)), seen)
       : attend(layer, seen);
-    return visit("heads", layer, heads);
+    return visit("heads", layer, given);
   };
 }
 

@@ -1,4 +1,4 @@
-import { gather, invariant, type Tensor, topK, where } from "@heddle/tensor";
+import { gather, invariant, oneHot, type Tensor, topK, where } from "@heddle/tensor";
 import type { ExpertsConfig } from "./config.js";
 
 /** Who computes each token, and how much each counts. */
@@ -61,4 +61,24 @@ function withinGroups(
   invariant(least.rank === 2, "one threshold a token");
   const isKept = best.greaterEqual(least).expandDims(2);
   return where(isKept, grouped, -1e30).reshape([numTokens, numExperts]);
+}
+
+/**
+ * Drops what goes beyond the capacity of an expert: it takes the first `capacity` of its tokens, first choices before second
+ * ones, and the weight of each further one becomes 0.
+ *
+ * Shapes: experts and weights [N, K] -> the same.
+ * @param options.capacity  tokens that one expert takes; Switch: ceil(factor N K / X)
+ * @see Lepikhin et al. 2020 (GShard), arXiv:2006.16668, section 2.2; Fedus et al. 2021 (Switch), arXiv:2101.03961, section 2.2
+ */
+export function dropOverflow(
+  { experts_NK, weights_NK }: Routes,
+  { numExperts, capacity }: { readonly numExperts: number; readonly capacity: number },
+): Routes {
+  const [numTokens = 0, count = 0] = experts_NK.shape;
+  const byChoice_R = experts_NK.transpose([1, 0]).reshape([-1]);
+  const own_RX = oneHot(byChoice_R, numExperts);
+  const place_R = own_RX.cumsum({ axis: 0 }).mul(own_RX).sum({ axes: 1 }); // 1 for an expert's first token
+  const fits_NK = place_R.lessEqual(capacity).reshape([count, numTokens]).transpose([1, 0]);
+  return { experts_NK, weights_NK: where(fits_NK, weights_NK, 0) };
 }

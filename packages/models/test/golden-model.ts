@@ -40,8 +40,12 @@ export const sampleNames: readonly string[] = [
 
 /** The directory of a golden model as Hugging Face wrote it. */
 export function goldenSource(name: string): FileSource {
-  const files = Object.fromEntries(filesOf(name).filter(([file]) => !file.startsWith("expected.")));
-  return memorySource(files);
+  return memorySource(goldenFiles(name));
+}
+
+/** The files of such a directory. */
+export function goldenFiles(name: string): Record<string, Uint8Array> {
+  return Object.fromEntries(filesOf(name).filter(([file]) => !file.startsWith("expected.")));
 }
 
 /** `config.json` or `config.legacy.json` of a golden model. */

@@ -7,11 +7,13 @@ export type QuantRecipe = (path: string, weight: Tensor) => QuantScheme | undefi
 
 /**
  * The recipe that quantises every matrix of at least 32 inputs, but for paths that `except` matches.
- * Norms, biases and other vectors stay as they are.
+ * Norms, biases and other vectors stay as they are, also where heads or experts have one each, in a matrix.
  */
 export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?: RegExp } = {}): QuantRecipe {
-  return (path, weight) =>
-    weight.rank === 2 && (weight.shape[1] ?? 0) >= 32 && !except?.test(path) ? scheme : undefined;
+  return (path, weight) => {
+    const isMatrix = weight.rank === 2 && (weight.shape[1] ?? 0) >= 32 && !/bias$|norm\.weight$/i.test(path);
+    return isMatrix && !except?.test(path) ? scheme : undefined;
+  };
 }
 
 /**

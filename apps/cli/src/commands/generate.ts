@@ -1,4 +1,11 @@
-import { type AnyModel, type GenerateOptions, generate, renderChat } from "@heddle/models";
+import {
+  type AnyModel,
+  beamSearch,
+  type GenerateOptions,
+  generate,
+  noRepeatNgram,
+  renderChat,
+} from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import type { Command } from "commander";
 import { openAnyNamedModel } from "../named-model.js";
@@ -20,7 +27,14 @@ interface GenerateCommandOptions extends DeviceOptions {
   readonly topK?: number;
   readonly topP?: number;
   readonly minP?: number;
+  readonly typicalP?: number;
+  readonly topNSigma?: number;
   readonly repetitionPenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly distinctNgrams?: number;
+  readonly minTokens?: number;
+  readonly beams?: number;
   readonly seed?: number;
   readonly stop?: string[];
   readonly chat?: boolean;
@@ -39,7 +53,14 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option("--top-k <k>", "choose among the k likeliest tokens; 0: all", parseWhole)
     .option("--top-p <p>", "choose among the likeliest tokens up to this probability", parseNumber)
     .option("--min-p <p>", "choose among tokens at least this many times as likely as the best", parseNumber)
+    .option("--typical-p <p>", "choose among tokens of typical surprise up to this probability", parseNumber)
+    .option("--top-n-sigma <n>", "choose among tokens within n deviations of the best", parseNumber)
     .option("--repetition-penalty <r>", "above 1 discourages repetition", parseNumber)
+    .option("--frequency-penalty <f>", "lowers a token's score for each time it came", parseNumber)
+    .option("--presence-penalty <p>", "lowers the score of tokens that came", parseNumber)
+    .option("--distinct-ngrams <n>", "never repeat n tokens in a row", parseWhole)
+    .option("--min-tokens <n>", "fewest tokens to generate", parseWhole)
+    .option("--beams <n>", "search for the likeliest text with n beams instead of drawing", parseWhole)
     .option("--seed <n>", "same seed, same text", parseWhole)
     .option("--stop <text>", "end before this text; may be repeated", collect)
     .option("--chat", "put the prompt as the user's message into the model's chat template")
@@ -49,7 +70,8 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     const device = await createDevice(options);
     try {
       const model = await openAnyNamedModel(options.model, { device, terminal });
-      await stream(model, options, terminal);
+      if (options.beams === undefined) await stream(model, options, terminal);
+      else await search(model, options, terminal);
     } finally {
       device.dispose();
     }
@@ -73,6 +95,23 @@ async function stream(model: AnyModel, options: GenerateCommandOptions, terminal
   await terminal.print(options.json ? `${JSON.stringify(result)}\n` : "\n");
 }
 
+/** The likeliest text that a search over beams finds. */
+async function search(
+  model: AnyModel,
+  { beams, prompt, chat, maxTokens, minTokens, distinctNgrams: size, json }: GenerateCommandOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const text = chat ? chatPrompt(model, prompt) : prompt;
+  const [best] = await beamSearch(model, text, {
+    ...(beams === undefined ? {} : { numBeams: beams }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(minTokens === undefined ? {} : { minTokens }),
+    ...(size === undefined ? {} : { processors: [noRepeatNgram(size)] }),
+    signal: terminal.signal,
+  });
+  await terminal.print(json ? `${JSON.stringify(best)}\n` : `${best?.text ?? best?.ids.join(" ")}\n`);
+}
+
 /** Ids of the rendered conversation, which holds its special tokens already. */
 function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int32Array {
   if (chatTemplate === undefined || tokenizer === undefined) {
@@ -89,7 +128,7 @@ function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int
 }
 
 function samplingOf(options: GenerateCommandOptions): GenerateOptions {
-  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos } = options;
-  const given = { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, ignoreEos };
+  const { model, prompt, chat, json, beams, distinctNgrams: size, device, threads, ...rest } = options;
+  const given = { ...rest, noRepeatNgramSize: size };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

@@ -2,17 +2,17 @@ import { z } from "zod";
 import { decoder } from "../decoder-architecture.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
   vocab_size: count,
   hidden_size: count.optional(),
   n_embed: count.optional(),
-  n_layer: count.optional(),
-  num_hidden_layers: count.optional(),
-  n_head: count.optional(),
-  num_attention_heads: count.optional(),
+  n_layer: partCount.optional(),
+  num_hidden_layers: partCount.optional(),
+  n_head: partCount.optional(),
+  num_attention_heads: partCount.optional(),
   /** Of the training; positions themselves have no limit. */
   seq_length: count.default(2048),
   layer_norm_epsilon: positive.default(1e-5),

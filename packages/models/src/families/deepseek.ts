@@ -5,7 +5,7 @@ import { router, separateExperts, sharedExpert } from "./experts-names.js";
 import type { WeightNames } from "./family.js";
 import { linears, llamaNames, norms, one } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { count, partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 /** What DeepSeek-V2 and V3 share: latent attention, the first layers plain, then experts with shared ones. */
 export const deepseekKeys = {
@@ -19,15 +19,15 @@ export const deepseekKeys = {
   qk_nope_head_dim: count,
   qk_rope_head_dim: count,
   v_head_dim: count,
-  n_routed_experts: count.nullish(),
+  n_routed_experts: partCount.nullish(),
   n_shared_experts: count.nullish(),
-  num_experts_per_tok: count.nullish(),
+  num_experts_per_tok: partCount.nullish(),
   moe_intermediate_size: count,
   first_k_dense_replace: z.number().int().min(0).default(0),
   routed_scaling_factor: positive.default(1),
   norm_topk_prob: z.boolean().default(false),
-  n_group: count.nullish(),
-  topk_group: count.nullish(),
+  n_group: partCount.nullish(),
+  topk_group: partCount.nullish(),
 };
 
 type DeepseekJson = z.infer<z.ZodObject<typeof deepseekKeys>>;

@@ -4,7 +4,7 @@ import { activationNames, activationOf, nameOfActivation } from "./activation-na
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { count, partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const { intermediate_size, num_key_value_heads, ...keys } = sizeKeys;
 
@@ -13,7 +13,7 @@ const schema = z.object({
   ...ropeKeys,
   tie_word_embeddings: z.boolean().default(true),
   ffn_hidden_size: count.nullish(),
-  num_kv_heads: count.nullish(),
+  num_kv_heads: partCount.nullish(),
   multi_query: z.boolean().default(true),
   new_decoder_architecture: z.boolean().default(false),
   num_ln_in_parallel_attn: z.union([z.literal(1), z.literal(2)]).nullish(),

@@ -4,7 +4,7 @@ import { activationNames, activationOf, nameOfActivation } from "./activation-na
 import type { Family } from "./family.js";
 import { windowedLayers, windowsToJson } from "./layer-types.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const kind = z.enum(["global", "local"]);
@@ -12,12 +12,12 @@ const kind = z.enum(["global", "local"]);
 const schema = z.object({
   vocab_size: count,
   hidden_size: count,
-  num_layers: count,
-  num_heads: count,
+  num_layers: partCount,
+  num_heads: partCount,
   intermediate_size: count.nullish(),
   max_position_embeddings: count.default(2048),
   /** Kinds of layers and how often they repeat; the list may be written out beside it. */
-  attention_types: z.array(z.tuple([z.array(kind), count])).default([[["global", "local"], 12]]),
+  attention_types: z.array(z.tuple([z.array(kind), partCount])).default([[["global", "local"], 12]]),
   attention_layers: z.array(kind).nullish(),
   window_size: count.default(256),
   activation_function: z.enum(activationNames).default("gelu_new"),

@@ -4,7 +4,7 @@ import type { Family } from "./family.js";
 import { layerTypeKeys, windowedLayers, windowsToJson } from "./layer-types.js";
 import { linears, llamaNames, one } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { count, partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
@@ -16,9 +16,9 @@ const schema = z.object({
   attention_bias: z.boolean().default(true),
   sliding_window: count.nullish().default(128),
   swiglu_limit: positive.default(7),
-  num_local_experts: count,
-  num_experts_per_tok: count.optional(),
-  experts_per_token: count.optional(),
+  num_local_experts: partCount,
+  num_experts_per_tok: partCount.optional(),
+  experts_per_token: partCount.optional(),
 });
 
 /**

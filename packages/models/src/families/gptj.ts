@@ -3,14 +3,14 @@ import { decoder } from "../decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
   vocab_size: count,
   n_embd: count,
-  n_layer: count,
-  n_head: count,
+  n_layer: partCount,
+  n_head: partCount,
   n_inner: count.nullish(),
   n_positions: count.default(2048),
   rotary_dim: count.nullish().default(64),

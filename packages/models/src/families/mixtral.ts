@@ -5,7 +5,7 @@ import { router, separateExperts } from "./experts-names.js";
 import type { Family } from "./family.js";
 import { llamaNames } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { count, partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
@@ -13,8 +13,8 @@ const schema = z.object({
   hidden_act: z.enum(activationNames).default("silu"),
   rms_norm_eps: positive.default(1e-5),
   sliding_window: count.nullish(),
-  num_local_experts: count.default(8),
-  num_experts_per_tok: count.default(2),
+  num_local_experts: partCount.default(8),
+  num_experts_per_tok: partCount.default(2),
 });
 
 /**

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { decoder } from "../decoder-architecture.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 /** Keys that have an effect, and those that may only stand at the value that Heddle computes. */
@@ -19,8 +19,8 @@ const attentionSchema = z.looseObject({
 const schema = z.object({
   vocab_size: count,
   d_model: count,
-  n_layers: count,
-  n_heads: count,
+  n_layers: partCount,
+  n_heads: partCount,
   max_seq_len: count.default(2048),
   attn_config: attentionSchema.default(attentionSchema.parse({})),
   layer_norm_epsilon: positive.default(1e-5),

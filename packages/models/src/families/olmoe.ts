@@ -5,7 +5,7 @@ import { router, separateExperts } from "./experts-names.js";
 import type { Family } from "./family.js";
 import { llamaNames, llamaRules } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
@@ -14,8 +14,8 @@ const schema = z.object({
   rms_norm_eps: positive.default(1e-5),
   attention_bias: z.boolean().default(false),
   clip_qkv: positive.nullish(),
-  num_experts: count.default(64),
-  num_experts_per_tok: count.default(8),
+  num_experts: partCount.default(64),
+  num_experts_per_tok: partCount.default(8),
   norm_topk_prob: z.boolean().default(false),
 });
 

@@ -3,15 +3,15 @@ import { decoder } from "../decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
   vocab_size: count,
   hidden_size: count,
   ffn_dim: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
+  num_hidden_layers: partCount,
+  num_attention_heads: partCount,
   max_position_embeddings: count.default(2048),
   word_embed_proj_dim: count.nullish(),
   do_layer_norm_before: z.boolean().default(true),

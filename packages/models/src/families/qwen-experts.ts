@@ -1,12 +1,12 @@
 import { z } from "zod";
 import type { DecoderConfig, ExpertsConfig, LayerConfig, MlpConfig } from "../config.js";
-import { count } from "./size-json.js";
+import { count, partCount } from "./size-json.js";
 
 /** Keys of experts that Qwen's two families share: which layers have them, how many, how wide. */
 export const qwenExpertKeys = {
-  num_experts: count.nullish(),
-  num_local_experts: count.nullish(),
-  num_experts_per_tok: count,
+  num_experts: partCount.nullish(),
+  num_local_experts: partCount.nullish(),
+  num_experts_per_tok: partCount,
   moe_intermediate_size: count,
   norm_topk_prob: z.boolean().default(false),
   decoder_sparse_step: count.default(1),

@@ -1,11 +1,13 @@
 import { HeddleError } from "@heddle/tensor";
 import { albert } from "./albert.js";
+import { baichuan } from "./baichuan.js";
 import { bart } from "./bart.js";
 import { bert } from "./bert.js";
 import { bloom } from "./bloom.js";
 import { cohere } from "./cohere.js";
 import { deberta } from "./deberta.js";
 import { debertaV2 } from "./deberta-v2.js";
+import { deci } from "./deci.js";
 import { deepseekV2 } from "./deepseek-v2.js";
 import { deepseekV3 } from "./deepseek-v3.js";
 import { distilbert } from "./distilbert.js";
@@ -49,8 +51,10 @@ import { whisper } from "./whisper.js";
 import { xlnet } from "./xlnet.js";
 
 const decoders = [
+  baichuan,
   bloom,
   cohere,
+  deci,
   deepseekV2,
   deepseekV3,
   falcon,

@@ -6,14 +6,17 @@ import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 export const count = z.number().int().positive();
 export const positive = z.number().positive();
 
+/** Layers, heads or experts: each is a part of the tree, so that a damaged number must not ask for a billion of them. */
+export const partCount = count.max(1024);
+
 /** Sizes as most of today's config.json files call them. */
 export const sizeKeys = {
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  num_key_value_heads: count.nullish(),
+  num_hidden_layers: partCount,
+  num_attention_heads: partCount,
+  num_key_value_heads: partCount.nullish(),
   head_dim: count.nullish(),
   max_position_embeddings: count.default(2048),
   initializer_range: positive.default(0.02),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createSampler, type SamplingOptions } from "./sampler.js";
+import { createSampler } from "./sampler.js";
+import type { SamplingOptions } from "./sampling-options.js";
 import { topIds } from "./scores.js";
 
 const logits = Float32Array.from([Math.log(0.5), Math.log(0.3), Math.log(0.2)]);

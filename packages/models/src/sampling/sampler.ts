@@ -1,37 +1,27 @@
 import { HeddleError } from "@heddle/tensor";
+import { suppressTokens } from "./forcing.js";
 import {
+  badWords,
   frequencyPenalty,
-  type LogitsProcessor,
-  minP,
+  noRepeatNgram,
   presencePenalty,
   repetitionPenalty,
-  temperature,
-  topK,
-  topP,
-} from "./processors.js";
+} from "./penalties.js";
+import { type LogitsProcessor, temperature } from "./processors.js";
+import { checkOptions, type SamplingOptions } from "./sampling-options.js";
 import { argmaxOf, logSumExp, softmaxOf, topIds } from "./scores.js";
+import {
+  epsilonCutoff,
+  etaCutoff,
+  excludeTopChoices,
+  minP,
+  topH,
+  topK,
+  topNSigma,
+  topP,
+  typical,
+} from "./truncation.js";
 import { uniform } from "./uniform.js";
-
-export interface SamplingOptions {
-  /** 0 takes the most likely token ("greedy"). Default 1. */
-  readonly temperature?: number;
-  /** Keeps the k most likely tokens; 0 keeps all. Default 0. */
-  readonly topK?: number;
-  /** Keeps the most likely tokens up to this probability, 0..1. Default 1: all. */
-  readonly topP?: number;
-  /** Keeps tokens at least this many times as likely as the best, 0..1. Default 0: all. */
-  readonly minP?: number;
-  /** Above 1 discourages tokens of prompt and answer. Default 1. */
-  readonly repetitionPenalty?: number;
-  /** Lowers a token's score by this for each occurrence in prompt and answer. Default 0. */
-  readonly frequencyPenalty?: number;
-  /** Lowers the score of tokens that occur in prompt and answer. Default 0. */
-  readonly presencePenalty?: number;
-  /** Same seed, same choices. Whole number >= 0. Default: a random one. */
-  readonly seed?: number;
-  /** How many alternatives to report with each token. Default 0. */
-  readonly logprobs?: number;
-}
 
 export interface TokenLogprob {
   readonly id: number;
@@ -56,22 +46,28 @@ export interface Sampler {
 }
 
 /**
- * Makes a sampler: penalties -> temperature -> top-k -> top-p -> min-p -> draw, in transformers' order.
+ * Makes a sampler: penalties -> bans -> your own processors -> temperature -> top-h -> top-k -> top-p -> min-p -> typical ->
+ * epsilon -> eta -> top-n-sigma -> exclusion of top choices -> draw, in transformers' order as far as it has them.
  *
  * The n-th token depends on the seed, n, the logits and the history alone.
  * @throws HeddleError "config" for values out of range and unknown options
  */
 export function createSampler(options: SamplingOptions = {}): Sampler {
   checkOptions(options);
-  const processors = processorsOf(options);
   const seed = options.seed ?? randomSeed();
-  const isGreedy = options.temperature === 0;
   const draws = { done: 0 };
+  const processors = [
+    ...penaltiesOf(options),
+    ...(options.processors ?? []),
+    ...(options.temperature === 0 ? [] : truncationsOf(options, () => uniform(seed, excluding + draws.done))),
+  ];
   return {
     sample(logits, history) {
       const scores = Float64Array.from(logits);
       for (const process of processors) process(scores, history);
-      const id = isGreedy ? argmaxOf(scores) : inverseCdf(softmaxOf(scores), uniform(seed, draws.done++));
+      const isGreedy = options.temperature === 0;
+      const id = isGreedy ? argmaxOf(scores) : inverseCdf(softmaxOf(scores), uniform(seed, draws.done));
+      if (!isGreedy) draws.done++;
       return withLogprobs(logits, id, options.logprobs ?? 0);
     },
     onDevice() {
@@ -82,6 +78,9 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
     },
   };
 }
+
+/** Whether top choices are excluded is drawn far behind the draws of tokens. */
+const excluding = 2 ** 52;
 
 /** The token at which the running sum of probabilities, in the order of ids, reaches `u` in [0, 1). */
 export function inverseCdf(probabilities: Float64Array, u: number): number {
@@ -96,24 +95,43 @@ export function inverseCdf(probabilities: Float64Array, u: number): number {
   return last; // the sum may end a rounding error below u
 }
 
-function processorsOf(options: SamplingOptions): LogitsProcessor[] {
-  const { temperature: heat = 1, topK: k = 0, topP: mass = 1, minP: share = 0 } = options;
-  const {
-    repetitionPenalty: repetition = 1,
-    frequencyPenalty: frequency = 0,
-    presencePenalty: presence = 0,
-  } = options;
-  const draws = heat !== 0;
-  const steps: readonly (readonly [isUsed: boolean, make: () => LogitsProcessor])[] = [
+/** Steps whose option is given and not neutral. */
+function used(
+  steps: readonly (readonly [isUsed: boolean, make: () => LogitsProcessor])[],
+): LogitsProcessor[] {
+  return steps.filter(([isUsed]) => isUsed).map(([, make]) => make());
+}
+
+function penaltiesOf(options: SamplingOptions): LogitsProcessor[] {
+  const { repetitionPenalty: repetition = 1, frequencyPenalty: frequency = 0 } = options;
+  const { presencePenalty: presence = 0, noRepeatNgramSize = 0 } = options;
+  const { badWords: words = [], suppressTokens: banned = [] } = options;
+  return used([
     [repetition !== 1, () => repetitionPenalty(repetition)],
     [frequency !== 0, () => frequencyPenalty(frequency)],
     [presence !== 0, () => presencePenalty(presence)],
-    [draws && heat !== 1, () => temperature(heat)],
-    [draws && k > 0, () => topK(k)],
-    [draws && mass < 1, () => topP(mass)],
-    [draws && share > 0, () => minP(share)],
-  ];
-  return steps.filter(([isUsed]) => isUsed).map(([, make]) => make());
+    [noRepeatNgramSize > 0, () => noRepeatNgram(noRepeatNgramSize)],
+    [words.length > 0, () => badWords(words)],
+    [banned.length > 0, () => suppressTokens(banned)],
+  ]);
+}
+
+function truncationsOf(options: SamplingOptions, random: () => number): LogitsProcessor[] {
+  const { temperature: heat = 1, topK: k = 0, topP: mass = 1, minP: share = 0 } = options;
+  const { topH: entropy = 1, typicalP = 1, epsilonCutoff: epsilon = 0, etaCutoff: eta = 0 } = options;
+  const { topNSigma: sigmas = 0, xtcProbability: probability = 0, xtcThreshold: threshold = 0.1 } = options;
+  return used([
+    [heat !== 1, () => temperature(heat)],
+    [entropy < 1, () => topH(entropy)],
+    [k > 0, () => topK(k)],
+    [mass < 1, () => topP(mass)],
+    [share > 0, () => minP(share)],
+    [typicalP < 1, () => typical(typicalP)],
+    [epsilon > 0, () => epsilonCutoff(epsilon)],
+    [eta > 0, () => etaCutoff(eta)],
+    [sigmas > 0, () => topNSigma(sigmas)],
+    [probability > 0, () => excludeTopChoices({ threshold, probability, random })],
+  ]);
 }
 
 function withLogprobs(logits: Float32Array, id: number, numTop: number): SampledToken {
@@ -128,35 +146,4 @@ function withLogprobs(logits: Float32Array, id: number, numTop: number): Sampled
 
 function randomSeed(): number {
   return globalThis.crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-}
-
-/** Allowed values of each option. */
-const ranges: Readonly<
-  Record<keyof SamplingOptions, { readonly rule: string; readonly holds: (x: number) => boolean }>
-> = {
-  temperature: { rule: "a number >= 0", holds: (x) => x >= 0 && x < Number.POSITIVE_INFINITY },
-  topK: { rule: "a whole number >= 0", holds: (x) => Number.isSafeInteger(x) && x >= 0 },
-  topP: { rule: "above 0 and at most 1", holds: (x) => x > 0 && x <= 1 },
-  minP: { rule: "from 0 to 1", holds: (x) => x >= 0 && x <= 1 },
-  repetitionPenalty: { rule: "a number above 0", holds: (x) => x > 0 && x < Number.POSITIVE_INFINITY },
-  frequencyPenalty: { rule: "a finite number", holds: Number.isFinite },
-  presencePenalty: { rule: "a finite number", holds: Number.isFinite },
-  seed: { rule: "a whole number >= 0", holds: (x) => Number.isSafeInteger(x) && x >= 0 },
-  logprobs: { rule: "a whole number >= 0", holds: (x) => Number.isSafeInteger(x) && x >= 0 },
-};
-
-function checkOptions(options: SamplingOptions): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue;
-    const range = Object.hasOwn(ranges, name) ? ranges[name as keyof SamplingOptions] : undefined;
-    if (range === undefined) {
-      const known = Object.keys(ranges).join(", ");
-      const message = `createSampler: options must be among ${known}; got "${name}". Remove or rename it.`;
-      throw new HeddleError("config", message, { option: name });
-    }
-    if (typeof value !== "number" || !range.holds(value)) {
-      const message = `createSampler: ${name} must be ${range.rule}; got ${String(value)}. Change or leave it out.`;
-      throw new HeddleError("config", message, { option: name, value });
-    }
-  }
 }

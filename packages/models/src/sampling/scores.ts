@@ -14,6 +14,11 @@ export function logSumExp(scores: ArrayLike<number>): number {
   return max + Math.log(total);
 }
 
+/** -sum p log p, in nats. */
+export function entropyOf(probabilities: Float64Array): number {
+  return probabilities.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
+}
+
 export function maxOf(scores: ArrayLike<number>): number {
   let max = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < scores.length; id++) max = Math.max(max, scores[id] ?? max);

@@ -19,7 +19,7 @@ import {
   tensor,
 } from "@heddle/tensor";
 import type { ModelParts } from "../architecture.js";
-import type { Attend } from "../attend.js";
+import { type Attend, asHeads } from "../attend.js";
 import type { Decoder } from "../create-decoder.js";
 import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder-batch.js";
 import type { Seq2SeqConfig } from "./config.js";
@@ -188,7 +188,8 @@ function stepLogits(
   { tokens, positions, slots, outputs }: StepInputs,
 ): Tensor {
   const rows = { slots, starts: positions };
-  const attend: Attend = (layer, { query_BHTD, key_BGTD, value_BGTD, scale }) => {
+  const attend: Attend = (layer, inputs) => {
+    const { query_BHTD, key_BGTD, value_BGTD, scale } = asHeads(inputs);
     const kept = memory.own.layers[layer];
     invariant(kept, `the cache has layer ${layer}`);
     appendKv(kept, key_BGTD, value_BGTD, rows);

@@ -1,7 +1,7 @@
 import { allOf, attention, causal, padding } from "@heddle/attention";
 import { t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
-import type { Attend } from "../attend.js";
+import { type Attend, asHeads } from "../attend.js";
 import { bidirectionalAttend } from "../attend-bidirectional.js";
 import type { LayerContext } from "../blocks.js";
 import { type HiddenStates, runLayers } from "../decoder.js";
@@ -136,7 +136,8 @@ export function seq2seqUnembed({ head }: Seq2SeqConfig, weights: Seq2SeqWeights,
 /** Tokens see those before them; nothing is kept. */
 function targetAttend(config: Seq2SeqConfig, weights: Seq2SeqWeights, mask: Tensor | undefined): Attend {
   const bias = bucketBias(config, weights.decoder.distanceBias, false);
-  return (layer, { query_BHTD, key_BGTD, value_BGTD, scale }) => {
+  return (layer, inputs) => {
+    const { query_BHTD, key_BGTD, value_BGTD, scale } = asHeads(inputs);
     const added = bias?.(layer, { query_BHTD, key_BGTD });
     return attention(query_BHTD, key_BGTD, value_BGTD, {
       mask: mask === undefined ? causal() : allOf(causal(), padding(mask)),
