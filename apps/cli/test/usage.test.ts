@@ -12,7 +12,18 @@ beforeAll(async () => {
 });
 afterAll(() => place.cli?.dispose());
 
-const commands = ["tokenize", "logits", "generate", "embed", "serve", "train", "eval", "bench", "doctor"];
+const commands = [
+  "tokenize",
+  "logits",
+  "generate",
+  "embed",
+  "serve",
+  "train",
+  "eval",
+  "describe",
+  "bench",
+  "doctor",
+];
 
 describe("help", () => {
   test("lists every command", async () => {
@@ -51,6 +62,7 @@ describe("bad usage ends with 2, says what is wrong, and prints no results", () 
     [["serve", "--port", "99999"], "port from 0 to 65535"],
     [["train", "--config", "x", "--confg", "y"], "unknown option '--confg'"],
     [["eval", "--model", "x"], "required option '--text <file>' not specified"],
+    [["describe", "--config", "x", "--modle", "y"], "unknown option '--modle'"],
     [["bench", "--repeats", "0"], "whole number >= 1"],
     [["doctor", "--jsn"], "unknown option '--jsn'"],
   ])("%j", async (args, message) => {
