@@ -1,0 +1,80 @@
+import { describe, expect, test } from "vitest";
+import { readGoldenArrays, readGoldenJson } from "../../../../tooling/golden/safetensors.js";
+import { devices } from "../../test/devices.js";
+import { packedSource, rowsOf } from "../../test/packed-golden.js";
+import { beamSearch } from "../beam-search.js";
+import { loadModelOf } from "../load-model.js";
+import { noRepeatNgram, repetitionPenalty } from "../sampling/penalties.js";
+import type { LogitsProcessor } from "../sampling/processors.js";
+import { seq2seq } from "./seq2seq-architecture.js";
+
+describe("beam search", () => {
+  const folder = new URL("../../test/golden/", import.meta.url);
+  const arrays = readGoldenArrays(new URL("beams.safetensors", folder));
+  const { cases } = readGoldenJson<{ cases: Readonly<Record<string, BeamCase>> }>(
+    new URL("beams.json", folder),
+  );
+  const names = Object.keys(cases).filter((name) => /^(?:t5|bart)\./.test(name));
+
+  test.each(names)("%s finds the texts of transformers", async (name) => {
+    const { hyper, generated_lengths, float32_gives_same: isStable } = cases[name] as BeamCase;
+    expect(isStable).toBe(true);
+    const [family = ""] = name.split(".");
+    const [device] = devices.map(({ make }) => make());
+    if (device === undefined) throw new Error("there is a reference device");
+    const model = await loadModelOf(seq2seq, packedSource(family), { device });
+    const rows = rowsOf(arrays, `${name}.input_ids`);
+    const expected = rowsOf(arrays, `${name}.sequences`);
+    const scores = arrays.get(`${name}.sequences_scores`).data;
+    for (const [at, row] of rows.entries()) {
+      const results = await beamSearch(model, row, {
+        numBeams: hyper.num_beams,
+        numReturned: hyper.num_return_sequences,
+        maxTokens: hyper.max_new_tokens,
+        minTokens: hyper.min_new_tokens ?? 0,
+        eosTokenIds: [hyper.eos_token_id],
+        lengthPenalty: hyper.length_penalty ?? 1,
+        earlyStopping: hyper.early_stopping ?? false,
+        processors: processorsOf(hyper),
+      });
+      expect(results.length).toBe(hyper.num_return_sequences);
+      for (const [rank, { ids, score }] of results.entries()) {
+        const place = at * hyper.num_return_sequences + rank;
+        const wanted = expected[place] ?? [];
+        expect(ids.length).toBe(generated_lengths[place]);
+        // What follows the ending id fills the row up.
+        expect([model.config.startId, ...ids]).toEqual(wanted.slice(0, ids.length + 1));
+        expect(Math.abs(score - (scores[place] ?? 0))).toBeLessThan(1e-4);
+      }
+    }
+    model.dispose();
+    expect(device.memory().buffers).toBe(0);
+  });
+});
+
+interface BeamCase {
+  readonly hyper: {
+    readonly num_beams: number;
+    readonly length_penalty?: number;
+    readonly early_stopping?: boolean | "never";
+    readonly no_repeat_ngram_size?: number;
+    readonly repetition_penalty?: number;
+    readonly min_new_tokens?: number;
+    readonly eos_token_id: number;
+    readonly pad_token_id: number;
+    readonly max_new_tokens: number;
+    readonly num_return_sequences: number;
+  };
+  readonly generated_lengths: readonly number[];
+  readonly float32_gives_same: boolean;
+}
+
+function processorsOf({
+  repetition_penalty: penalty,
+  no_repeat_ngram_size: size,
+}: BeamCase["hyper"]): LogitsProcessor[] {
+  return [
+    ...(penalty === undefined ? [] : [repetitionPenalty(penalty)]),
+    ...(size === undefined ? [] : [noRepeatNgram(size)]),
+  ];
+}
