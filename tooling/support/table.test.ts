@@ -50,6 +50,7 @@ test("what a README says is not there yet stands under its area, and is no claim
   const gap = gapOf("# A\n\nNot there yet: paged caches,\nkernels for GPUs.\n\n## B\n");
   expect(gap).toBe("Not there yet: paged caches, kernels for GPUs.");
   expect(gapOf("# A\n\nNot there yet: all.\n")).toBe("Not there yet: all.");
+  expect(gapOf("Not there yet: [speed](../x.md).\n")).toBe("Not there yet: speed.");
   expect(gapOf("# A\n")).toBeUndefined();
   const table = supportTable(reports, "/repo", new Map([["cli", gap ?? ""]]));
   expect(table).toContain(`\n## cli\n\n${gap}\n\n| concept |`);

@@ -56,10 +56,13 @@ export function supportTable(
   return `${introduction}${sections.join("\n")}\n`;
 }
 
-/** The paragraph of a README that begins with "Not there yet", on one line. */
+/** The paragraph of a README that begins with "Not there yet", on one line, its links as plain words. */
 export function gapOf(readme: string): string | undefined {
   const paragraph = readme.split(/\n{2,}/).find((text) => text.startsWith("Not there yet"));
-  return paragraph?.trim().replace(/\n/g, " ");
+  return paragraph
+    ?.trim()
+    .replace(/\n/g, " ")
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
 
 /** Lines of a stored table that the fresh one no longer bears out, numbers and gaps aside. */
