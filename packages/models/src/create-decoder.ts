@@ -22,7 +22,14 @@ import {
   decodeAhead,
 } from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
-import { type BatchPiece, checkBatch, type DecoderBatch, piecesOf } from "./decoder-batch.js";
+import {
+  type BatchPiece,
+  checkBatch,
+  checkReady,
+  type DecoderBatch,
+  piecesOf,
+  powerOfTwo,
+} from "./decoder-batch.js";
 import {
   cacheByteLength,
   createDecoderCache,
@@ -158,23 +165,6 @@ export function createDecoder(
   };
 }
 
-function checkReady({
-  isStepping,
-  isDisposed,
-}: {
-  readonly isStepping: boolean;
-  readonly isDisposed: boolean;
-}): void {
-  if (isDisposed) {
-    const message = "step: the decoder must not have been disposed; got one that was. Make a new one.";
-    throw new HeddleError("disposed", message);
-  }
-  if (isStepping) {
-    const message = "step: calls must not overlap; got one while another runs. Await the first.";
-    throw new HeddleError("config", message);
-  }
-}
-
 /** Runs the model on inputs, which it consumes, and reads the first `numWanted` rows of logits. */
 async function runPiece(
   run: (inputs: StepInputs) => Tensor,
@@ -301,10 +291,6 @@ async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[
 function floatDType({ dtype }: EmbeddingTable): FloatDType {
   invariant(isFloat(dtype), "an embedding table holds floats");
   return dtype;
-}
-
-function powerOfTwo(count: number): number {
-  return count <= 1 ? 1 : 2 ** Math.ceil(Math.log2(count));
 }
 
 function checkSizes(

@@ -2,7 +2,7 @@ import { sizeOf } from "../../shape.js";
 import type { WgslFeatures, WgslKernel } from "../kernel.js";
 import { bufferAt, wgslStep } from "../step.js";
 import { offsetCode } from "../strides.js";
-import type { MatmulCall } from "./matmul.js";
+import type { MatmulCall } from "./matmul-call.js";
 import { each } from "./team.js";
 
 /** Outputs of a workgroup on both axes, inner slice of a step, edge of the hardware's matrices. */

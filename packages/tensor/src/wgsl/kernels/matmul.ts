@@ -1,23 +1,10 @@
-import type { DType } from "../../dtype.js";
 import { sizeOf } from "../../shape.js";
 import type { WgslFeatures, WgslKernel, WgslStep } from "../kernel.js";
 import { type BufferUse, bufferAt, type StepParam, wgslStep } from "../step.js";
 import { offsetCode } from "../strides.js";
+import type { MatmulCall } from "./matmul-call.js";
 import { subgroupMatmulWgsl } from "./matmul-subgroups.js";
 import { matvecWgsl } from "./matvec.js";
-
-/** One batched matrix product c = op(a) op(b), f32 arithmetic over any float storage. */
-export interface MatmulCall {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly batch: readonly number[];
-  readonly batchStridesA: readonly number[];
-  readonly batchStridesB: readonly number[];
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  readonly dtypes: { readonly a: DType; readonly b: DType; readonly c: DType };
-}
 
 const tile = 64;
 const depth = 16;
