@@ -7,6 +7,7 @@ import { relativeError } from "../test/relative-error.js";
 import { batchInputs } from "./batch-inputs.js";
 import { createDecoder, type Decoder } from "./create-decoder.js";
 import { type LoadedModel, loadModel } from "./load-model.js";
+import { createSampler } from "./sampling/sampler.js";
 import { argmaxOf } from "./sampling/scores.js";
 
 /** Feeds consecutive tokens of one slot and gives the logits after the last. */
@@ -159,6 +160,68 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       const before = device.memory();
       for (let start = 5; start < 20; start++) await feed(decoder, [start], { start });
       expect(device.memory()).toMatchObject({ buffers: before.buffers, bytes: before.bytes });
+    });
+
+    test("tokens are chosen as the sampler of the host chooses them, side by side with logits", async () => {
+      const { device, decoder } = use();
+      const rows = 3;
+      const batch = {
+        tokens: Int32Array.of(7, 40, 64),
+        positions: new Int32Array(rows),
+        slots: Int32Array.of(0, 1, 2),
+        outputs: Int32Array.of(2, 0, 1),
+      };
+      const logits = await decoder.step(batch);
+      const before = device.memory().buffers;
+      for (const temperatures of [
+        [0, 0, undefined],
+        [0, 1, 0.5],
+        [2, undefined, 0],
+        [undefined, undefined, undefined],
+      ]) {
+        const seeds = [3, 4, 5];
+        const samplers = temperatures.map(
+          (temperature, at) =>
+            temperature !== undefined && createSampler({ temperature, seed: seeds[at] ?? 0 }),
+        );
+        const choices = samplers.map((sampler) => {
+          const { temperature = 0, draw } = (sampler || undefined)?.onDevice() ?? {};
+          return sampler ? { temperature, draw: draw?.(0) ?? 0 } : undefined;
+        });
+        const outputs = (await decoder.choose?.(batch, choices)) ?? [];
+        expect(outputs).toHaveLength(rows);
+        for (const [at, output] of outputs.entries()) {
+          const [sampler, row = new Float32Array(0)] = [samplers[at], logits[at]];
+          if (!sampler) expect(output).toEqual(row);
+          else {
+            const { id, logprob } = sampler.sample(row, []);
+            expect(output).toMatchObject({ id, logprob: expect.closeTo(logprob, 4) });
+          }
+        }
+      }
+      expect(device.memory().buffers - before).toBeLessThanOrEqual(4); // plans of the chooser
+    });
+
+    test("what choices must be", async () => {
+      const { decoder } = use();
+      const one = Int32Array.of(0);
+      const batch = { tokens: one, positions: one, slots: one, outputs: one };
+      const messageOf = (...choices: { temperature: number; draw?: number }[]) =>
+        decoder.choose?.(batch, choices).then(String, (error: Error) => error.message);
+      expect([
+        await messageOf(),
+        await messageOf({ temperature: 1 }),
+        await messageOf({ temperature: 1, draw: 1 }),
+        await messageOf({ temperature: -1, draw: 0 }),
+      ]).toMatchInlineSnapshot(`
+        [
+          "choose: there must be a choice, or undefined, for each output; got 0 for 1 outputs. Pass one each.",
+          "choose: temperature must be >= 0, with a draw in [0, 1) above 0; got temperature 1, draw undefined at output 0. Draw a number for each token.",
+          "choose: temperature must be >= 0, with a draw in [0, 1) above 0; got temperature 1, draw 1 at output 0. Draw a number for each token.",
+          "choose: temperature must be >= 0, with a draw in [0, 1) above 0; got temperature -1, draw 0 at output 0. Draw a number for each token.",
+        ]
+      `);
+      expect(await decoder.choose?.({ ...batch, outputs: new Int32Array(0) }, [])).toEqual([]);
     });
 
     test("a step without outputs gives nothing", async () => {

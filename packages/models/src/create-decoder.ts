@@ -13,14 +13,15 @@ import {
   tensor,
 } from "@heddle/tensor";
 import { cacheAttend } from "./attend.js";
-import type { DecoderConfig } from "./config.js";
 import {
-  type AheadState,
-  type AheadStep,
-  chooseToken,
-  type DecodeAheadOptions,
-  decodeAhead,
-} from "./decode-ahead.js";
+  checkChoices,
+  chooseTokens,
+  type TokenChoice,
+  type TokenDraws,
+  tokenDraws,
+} from "./choose-tokens.js";
+import type { DecoderConfig } from "./config.js";
+import { type AheadState, type AheadStep, type DecodeAheadOptions, decodeAhead } from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
 import {
   type BatchPiece,
@@ -37,6 +38,7 @@ import {
   latentWeightsOf,
   reorderCache,
 } from "./decoder-cache.js";
+import { readChosen, readRows } from "./read-outputs.js";
 import type { SampledToken } from "./sampling/sampler.js";
 import type { DecoderWeights } from "./weights.js";
 
@@ -62,6 +64,16 @@ export interface Decoder {
   readonly cacheBytes: number;
   /** Feeds tokens and gives the logits [V] of each row in `outputs`, in that order. */
   step(batch: DecoderBatch): Promise<Float32Array[]>;
+  /**
+   * As `step`, but chooses the token after each output that has a choice where the logits are, so that they need not be read
+   * back: a token for these, logits for the others, and for a token whose logits are not numbers. Absent where tokens are
+   * chosen on the host alone.
+   * @throws HeddleError "config" unless there is a choice, or undefined, for each output, and a draw for each temperature above 0
+   */
+  choose?(
+    batch: DecoderBatch,
+    choices: readonly (TokenChoice | undefined)[],
+  ): Promise<(SampledToken | Float32Array)[]>;
   /**
    * Goes on with one sequence without the host: tokens are chosen on the device and come back some steps later, so that it
    * never waits. Only devices have it that are read asynchronously. No step may run until the generator has ended.
@@ -111,37 +123,67 @@ export function createDecoder(
   const dtype = floatDType(weights.embedding);
   const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
   // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
-  const step = compile((cache: DecoderCache, inputs: StepInputs) =>
-    stepLogits(config, { weights, latentWeights, cache, maxSeqLen }, inputs),
+  const place = (cache: DecoderCache) => ({ weights, latentWeights, cache, maxSeqLen });
+  const logitsOf = compile((cache: DecoderCache, inputs: StepInputs) =>
+    stepLogits(config, place(cache), inputs),
   );
-  const run = (inputs: StepInputs) => step(cache, inputs);
+  // A plan of its own, which serves steps of every size.
+  const chosenOf = compile(
+    (logits: Tensor, drawing: TokenDraws | undefined) => chooseTokens(logits, drawing).results,
+  );
   const aheadStep = compile((cache: DecoderCache, inputs: AheadInputs, temperature: number) =>
-    stepToken(config, { weights, latentWeights, cache, maxSeqLen }, { ...inputs, temperature }),
+    stepToken(config, place(cache), { ...inputs, temperature }),
   );
   const state = { isStepping: false, isDisposed: false };
+  const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
+  /** Runs the pieces of a batch one after another and puts what they give for the outputs in the outputs' order. */
+  const eachPiece = async <Output>(
+    batch: DecoderBatch,
+    run: (piece: BatchPiece) => Promise<readonly Output[]>,
+  ): Promise<Output[]> => {
+    checkReady(state);
+    checkBatch(batch, limits);
+    state.isStepping = true;
+    try {
+      const found: Output[] = new Array(batch.outputs.length);
+      for (const piece of piecesOf(batch, maxRows))
+        for (const [at, output] of (await run(piece)).entries()) found[piece.wanted[at] ?? 0] = output;
+      return found;
+    } finally {
+      state.isStepping = false;
+    }
+  };
   return {
-    numSlots,
-    maxSeqLen,
-    vocabSize: config.vocabSize,
+    ...limits,
     cacheBytes: cacheByteLength(cache),
-    async step(batch) {
-      checkReady(state);
-      checkBatch(batch, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
-      state.isStepping = true;
-      try {
-        const logits: Float32Array[] = new Array(batch.outputs.length);
-        for (const piece of piecesOf(batch, maxRows)) {
-          const rows = await runPiece(run, stepInputs(device, piece, numSlots), piece.wanted.length);
-          for (const [at, place] of piece.wanted.entries()) logits[place] = rows[at] ?? new Float32Array(0);
+    step: (batch) =>
+      eachPiece(batch, async (piece) => {
+        const inputs = stepInputs(device, piece, numSlots);
+        try {
+          using logits_OV = logitsOf(cache, inputs);
+          return await readRows(logits_OV, piece.wanted.length);
+        } finally {
+          disposeTree(inputs);
         }
-        return logits;
-      } finally {
-        state.isStepping = false;
-      }
+      }),
+    choose: async (batch, choices) => {
+      checkChoices(batch, choices);
+      return eachPiece(batch, async (piece) => {
+        const inputs = stepInputs(device, piece, numSlots);
+        const wanted = piece.wanted.map((at) => choices[at]);
+        const drawing = tokenDraws(inputs.outputs_O, wanted);
+        try {
+          using logits_OV = logitsOf(cache, inputs);
+          using results = chosenOf(logits_OV, drawing);
+          return await readChosen({ logits_OV, results }, wanted);
+        } finally {
+          disposeTree([inputs, drawing]);
+        }
+      });
     },
     async *ahead(options: DecodeAheadOptions) {
       checkReady(state);
-      checkAhead(options, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
+      checkAhead(options, limits);
       state.isStepping = true;
       try {
         yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
@@ -158,25 +200,10 @@ export function createDecoder(
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
-      step.dispose();
-      aheadStep.dispose();
+      for (const compiled of [logitsOf, chosenOf, aheadStep]) compiled.dispose();
       disposeTree([cache, latentWeights]);
     },
   };
-}
-
-/** Runs the model on inputs, which it consumes, and reads the first `numWanted` rows of logits. */
-async function runPiece(
-  run: (inputs: StepInputs) => Tensor,
-  inputs: StepInputs,
-  numWanted: number,
-): Promise<Float32Array[]> {
-  try {
-    using logits_OV = run(inputs);
-    return numWanted === 0 ? [] : await readRows(logits_OV, numWanted);
-  } finally {
-    disposeTree(inputs);
-  }
 }
 
 /** What a step works with. */
@@ -252,8 +279,9 @@ function stepToken(
     starts_B: position,
     outputs_O: outputs,
   };
-  const chosen = chooseToken(stepLogits(config, place, inputs), { temperature, draw });
-  return { ...chosen, position: position.add(1) };
+  const drawing = draw && { temperature, draws: draw };
+  const { tokens, results } = chooseTokens(stepLogits(config, place, inputs), drawing);
+  return { token: tokens, result: results, position: position.add(1) };
 }
 
 /**
@@ -278,13 +306,6 @@ function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: nu
     starts_B: filled(positions.subarray(0, numStarts), numStarts, 0),
     outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
   };
-}
-
-async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[]> {
-  const data = await logits_OV.data();
-  const values = data instanceof Float32Array ? data : Float32Array.from(data);
-  const width = logits_OV.shape[1] ?? 0;
-  return Array.from({ length: count }, (_, row) => values.subarray(row * width, (row + 1) * width));
 }
 
 /** Keys and values have the dtype of the activations, which is that of the embedding. */

@@ -1,12 +1,4 @@
-import {
-  concat,
-  cumsum,
-  type Device,
-  disposeTree,
-  HeddleError,
-  logsumexp,
-  type Tensor,
-} from "@heddle/tensor";
+import { type Device, disposeTree, HeddleError, type Tensor } from "@heddle/tensor";
 import type { SampledToken } from "./sampling/sampler.js";
 
 /** Where a sequence stands, and how it goes on. */
@@ -32,38 +24,8 @@ export interface AheadState {
 }
 
 export interface AheadStep extends AheadState {
-  /** Token and its log-probability, f32 [2]: all that is read back. */
+  /** Token and its log-probability, f32 [1, 2]: all that is read back. */
   readonly result: Tensor;
-}
-
-/**
- * Chooses a token where the logits are: the most likely, or by the inverse of the distribution function, as the sampler of the
- * host does. In f32, so that a draw on the border of two tokens may fall to the other one.
- *
- * Shapes: logits [1, V], draw f32 [1] -> token i32 [1], result f32 [2].
- */
-export function chooseToken(
-  logits: Tensor,
-  { temperature, draw }: { readonly temperature: number; readonly draw: Tensor | undefined },
-): Pick<AheadStep, "token" | "result"> {
-  const scores = logits.dtype === "f32" ? logits : logits.cast("f32");
-  const token =
-    draw === undefined
-      ? scores.argmax({ axis: 1 })
-      : drawnToken(scores.div(temperature).softmax(), draw.reshape([1, 1]));
-  const logprob = scores
-    .gather(token.reshape([1, 1]), { axis: 1 })
-    .reshape([1])
-    .sub(logsumexp(scores, { axes: 1 }));
-  return { token, result: concat([token.cast("f32"), logprob]) };
-}
-
-/** The first token at which the running sum reaches the draw; the last possible one where rounding keeps it below. */
-function drawnToken(probabilities: Tensor, draw: Tensor): Tensor {
-  const sums = cumsum(probabilities, { axis: 1 });
-  const reached = sums.greaterEqual(draw.minimum(sums.max({ axes: 1, keepDims: true })));
-  // A token of probability 0 does not raise the sum, so the first that reaches it is a possible one, unless the draw is 0.
-  return reached.logicalAnd(probabilities.greater(0)).cast("f32").argmax({ axis: 1 });
 }
 
 /**

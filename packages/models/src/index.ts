@@ -18,6 +18,7 @@ export { attentionPatterns } from "./attention-patterns.js";
 export { batchInputs } from "./batch-inputs.js";
 export { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
+export type { TokenChoice } from "./choose-tokens.js";
 export type {
   Activation,
   DecoderConfig,

@@ -24,6 +24,8 @@ export interface RequestContext {
   readonly id: string;
   readonly limits: RequestLimits;
   readonly tokenizer: EngineTokenizer;
+  /** Whether the decoder can choose tokens itself. */
+  readonly canChoose: boolean;
   /** Called when the reader of the request's events leaves early. */
   readonly onAbandon: () => void;
   readonly nowMs: number;
@@ -40,13 +42,15 @@ export function createRequest(options: GenerationOptions, context: RequestContex
   const ids = typeof prompt === "string" ? context.tokenizer.encode(prompt) : prompt;
   const tokens = checkPrompt(ids, context.limits);
   const room = context.limits.maxSeqLen - tokens.length;
+  const sampler = createSampler(sampling);
   return {
     id: context.id,
     options,
     tokens,
     numPromptTokens: tokens.length,
     maxTokens: Math.min(checkMaxTokens(maxTokens) ?? room, room),
-    sampler: createSampler(sampling),
+    sampler,
+    onDevice: context.canChoose ? sampler.onDevice() : undefined,
     text: createTextStream(context.tokenizer.createDecoder(tokens), stop),
     channel: createChannel<TokenEvent>({ onReturn: context.onAbandon }),
     numStored: 0,

@@ -1,3 +1,4 @@
+import { createSampler } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import { describe, expect, it } from "vitest";
 import { answerAlone } from "../reference/engine.js";
@@ -49,6 +50,37 @@ describe("createEngine", () => {
     expect(answer.text).toBe(alone.text);
     expect(answer.events.map((event) => event.id)).toEqual(alone.ids);
     expect(answer.finishReason).toBe("length");
+    expectIdle(engine);
+  });
+
+  it("lets a decoder choose tokens that need no logits here, beside requests whose do", async () => {
+    const decoder = createFakeDecoder({ numSlots: 3 });
+    const numChosen: number[] = [];
+    const choosing: typeof decoder = {
+      ...decoder,
+      async choose(batch, choices) {
+        numChosen.push(choices.filter((choice) => choice !== undefined).length);
+        const rows = await decoder.step(batch);
+        return rows.map((row, at) => {
+          const choice = choices[at];
+          if (choice === undefined) return row;
+          expect(choice).toEqual({ temperature: 0 });
+          return createSampler(greedy).sample(row, []);
+        });
+      },
+    };
+    const engine = createEngine({ decoder: choosing, ...model });
+    const requests = [
+      { prompt: "one", maxTokens: 12, ...greedy },
+      { prompt: "two", maxTokens: 12, ...greedy, logprobs: 2 },
+      { prompt: "three", maxTokens: 12, ...greedy, frequencyPenalty: 0.5 },
+    ];
+    const answers = await Promise.all(requests.map((request) => collect(engine.add(request))));
+    for (const [at, request] of requests.entries()) {
+      const alone = await answerAlone({ decoder: createFakeDecoder(), ...model }, request);
+      expect(answers[at]?.events.map(({ id }) => id)).toEqual(alone.ids);
+    }
+    expect(numChosen).toEqual(new Array(12).fill(1));
     expectIdle(engine);
   });
 

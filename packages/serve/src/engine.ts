@@ -1,4 +1,4 @@
-import type { Decoder } from "@heddle/models";
+import type { Decoder, SampledToken, TokenChoice } from "@heddle/models";
 import { HeddleError, nextTurn } from "@heddle/tensor";
 import { createRequest, type EngineTokenizer } from "./admission.js";
 import { packBatch } from "./batch.js";
@@ -81,6 +81,9 @@ export function createEngine(options: EngineOptions): Engine {
   return new BatchingEngine(options);
 }
 
+/** What a step gives for an output: a chosen token, or logits to choose one by. */
+type StepOutput = SampledToken | Float32Array;
+
 class BatchingEngine implements Engine {
   readonly maxSeqLen: number;
   readonly vocabSize: number;
@@ -123,6 +126,7 @@ class BatchingEngine implements Engine {
       id: `${++this.#numAdded}`,
       limits: this,
       tokenizer: this.#options.tokenizer,
+      canChoose: this.#options.decoder.choose !== undefined,
       onAbandon: () => this.#cancel(request, undefined),
       nowMs: this.#now(),
     });
@@ -157,22 +161,25 @@ class BatchingEngine implements Engine {
   /** One iteration: schedule -> run -> sample -> finish. */
   async #step(): Promise<void> {
     const parts = this.#scheduler.schedule();
-    const logits = await this.#run(parts);
+    const outputs = await this.#run(parts);
     for (const request of this.#cancelled) this.#finish(request, "cancelled");
     this.#cancelled.clear();
-    if (logits === undefined) return;
-    const outputs = parts.filter((part) => part.needsLogits);
+    if (outputs === undefined) return;
     for (const part of parts) part.request.numStored = part.start + part.count;
-    for (const [i, part] of outputs.entries()) this.#advance(part, logits[i]);
+    for (const [i, part] of parts.filter(({ needsLogits }) => needsLogits).entries())
+      this.#advance(part, outputs[i]);
   }
 
   /** Runs the decoder; when it fails, fails the requests of the step and resolves to undefined. */
-  async #run(parts: readonly StepPart[]): Promise<Float32Array[] | undefined> {
+  async #run(parts: readonly StepPart[]): Promise<readonly StepOutput[] | undefined> {
     const startedAt = this.#now();
+    const { decoder } = this.#options;
     const batch = packBatch(parts);
+    const choices = choicesOf(parts);
     this.#isStepping = true;
     try {
-      return await this.#options.decoder.step(batch);
+      const isChosen = choices.some((choice) => choice !== undefined);
+      return await ((isChosen ? decoder.choose?.(batch, choices) : undefined) ?? decoder.step(batch));
     } catch (cause) {
       for (const { request } of parts) this.#fail(request, decoderError(cause, batch.tokens.length));
       return undefined;
@@ -187,13 +194,14 @@ class BatchingEngine implements Engine {
     }
   }
 
-  /** Samples a request's next token, tells its reader, and finishes the request if that was the last one. */
-  #advance({ request, slot }: StepPart, logits: Float32Array | undefined): void {
+  /** Takes or samples a request's next token, tells its reader, and finishes the request if that was the last one. */
+  #advance({ request, slot }: StepPart, output: StepOutput | undefined): void {
     if (request.phase.state === "finished") return; // cancelled or failed during the step
     try {
-      if (logits === undefined) throw decoderError(new Error("it returned too few rows of logits"), 0);
+      if (output === undefined) throw decoderError(new Error("it returned too few rows of logits"), 0);
       request.phase = { state: "decoding", slot };
-      const sample = request.sampler.sample(logits, request.tokens);
+      const isLogits = output instanceof Float32Array;
+      const sample = isLogits ? request.sampler.sample(output, request.tokens) : output;
       request.tokens.push(sample.id);
       const { text, finishReason } = this.#read(request, sample.id);
       this.#timeToken(request);
@@ -335,6 +343,16 @@ function checkLimits(limits: {
       { [name]: limits[name], least: least[name] },
     );
   }
+}
+
+/** How the decoder chooses the token after each output; undefined where its logits are wanted. */
+function choicesOf(parts: readonly StepPart[]): (TokenChoice | undefined)[] {
+  const requests = parts.flatMap(({ request, needsLogits }) => (needsLogits ? [request] : []));
+  return requests.map((request) => {
+    const { temperature, draw } = request.onDevice ?? {};
+    if (temperature === undefined || draw === undefined) return undefined;
+    return temperature === 0 ? { temperature } : { temperature, draw: draw(numGenerated(request)) };
+  });
 }
 
 function countPromptTokens(parts: readonly StepPart[]): number {

@@ -46,6 +46,8 @@ export interface Request {
   /** Number of generated tokens at which the request ends with "length". */
   readonly maxTokens: number;
   readonly sampler: Sampler;
+  /** How the decoder chooses the tokens itself; undefined where `sampler` does, on the host. */
+  readonly onDevice: ReturnType<Sampler["onDevice"]>;
   readonly text: TextStream;
   readonly channel: TokenChannel<TokenEvent>;
   /** How many of `tokens` have their keys and values in the cache. */

@@ -6,5 +6,8 @@ import { byteTokenizer } from "./fake-model.js";
 export function fakeRequest(id: string, numPromptTokens: number): Request {
   const prompt = Array.from({ length: numPromptTokens }, (_, i) => i % 256);
   const limits = { vocabSize: 256, maxSeqLen: 10_000 };
-  return createRequest({ prompt }, { id, limits, tokenizer: byteTokenizer, onAbandon: () => {}, nowMs: 0 });
+  return createRequest(
+    { prompt },
+    { id, limits, tokenizer: byteTokenizer, canChoose: false, onAbandon: () => {}, nowMs: 0 },
+  );
 }

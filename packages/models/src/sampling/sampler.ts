@@ -40,7 +40,7 @@ export interface Sampler {
   sample(logits: Float32Array, history: ArrayLike<number>): SampledToken;
   /**
    * How a device may choose the tokens that follow, in the place of `sample`; undefined where the options need all logits on
-   * the host. Call it once, after the last `sample`.
+   * the host. Call it once, after the last `sample`; `draw(0)` is for the token after that one.
    */
   onDevice(): { readonly temperature: number; draw(step: number): number } | undefined;
 }

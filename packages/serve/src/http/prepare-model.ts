@@ -128,11 +128,18 @@ async function runRows(
 ): Promise<void> {
   const places = Array.from({ length: count }, (_, row) => placeOf(row));
   for (const outputs of count === 1 ? [[0]] : [[count - 1], [0, count - 1]]) {
-    await decoder.step({
+    const batch = {
       tokens: new Int32Array(count),
       positions: Int32Array.from(places, ({ position }) => position),
       slots: Int32Array.from(places, ({ slot }) => slot),
       outputs: Int32Array.from(outputs),
-    });
+    };
+    if (decoder.choose === undefined) await decoder.step(batch);
+    // The most likely token, and a drawn one.
+    for (const temperature of decoder.choose === undefined ? [] : [0, 1])
+      await decoder.choose?.(
+        batch,
+        outputs.map(() => ({ temperature, draw: 0.5 })),
+      );
   }
 }

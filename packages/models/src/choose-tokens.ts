@@ -1,0 +1,91 @@
+import { concat, cumsum, HeddleError, logsumexp, type Tensor, tensor, where } from "@heddle/tensor";
+
+/** How a device chooses the token after an output. */
+export interface TokenChoice {
+  /** 0 takes the most likely token. */
+  readonly temperature: number;
+  /** Number in [0, 1) by which it draws; needed above temperature 0. */
+  readonly draw?: number;
+}
+
+/** By what tokens are drawn: one temperature for all rows, or one for each, where 0 takes the most likely token. */
+export interface TokenDraws {
+  /** A number above 0, or f32 [O]. */
+  readonly temperature: number | Tensor;
+  /** Numbers in [0, 1), f32 [O]. */
+  readonly draws: Tensor;
+}
+
+/**
+ * Chooses tokens where the logits are: the most likely, or by the inverse of the distribution function, as the sampler of the
+ * host does. In f32, so that a draw on the border of two tokens may fall to the other one.
+ *
+ * Shapes: logits [O, V] -> tokens i32 [O], results f32 [O, 2]: token and log-probability, all that has to be read back.
+ */
+export function chooseTokens(
+  logits_OV: Tensor,
+  drawing: TokenDraws | undefined,
+): { readonly tokens: Tensor; readonly results: Tensor } {
+  const scores = logits_OV.dtype === "f32" ? logits_OV : logits_OV.cast("f32");
+  const tokens = drawing === undefined ? scores.argmax({ axis: 1 }) : drawTokens(scores, drawing);
+  const logprobs = scores.gather(tokens.expandDims(1), { axis: 1 }).reshape([-1]);
+  const results = [tokens.cast("f32"), logprobs.sub(logsumexp(scores, { axes: 1 }))];
+  return {
+    tokens,
+    results: concat(
+      results.map((x) => x.expandDims(1)),
+      { axis: 1 },
+    ),
+  };
+}
+
+function drawTokens(scores_OV: Tensor, { temperature, draws }: TokenDraws): Tensor {
+  const draws_O1 = draws.expandDims(1);
+  if (typeof temperature === "number") return drawnTokens(scores_OV.div(temperature).softmax(), draws_O1);
+  const isDrawn = temperature.greater(0);
+  const heat_O1 = where(isDrawn, temperature, 1).expandDims(1);
+  return where(
+    isDrawn,
+    drawnTokens(scores_OV.div(heat_O1).softmax(), draws_O1),
+    scores_OV.argmax({ axis: 1 }),
+  );
+}
+
+/** The first token at which the running sum reaches the draw; the last possible one where rounding keeps it below. */
+function drawnTokens(probabilities_OV: Tensor, draws_O1: Tensor): Tensor {
+  const sums = cumsum(probabilities_OV, { axis: 1 });
+  const reached = sums.greaterEqual(draws_O1.minimum(sums.max({ axes: 1, keepDims: true })));
+  // A token of probability 0 does not raise the sum, so the first that reaches it is a possible one, unless the draw is 0.
+  return reached.logicalAnd(probabilities_OV.greater(0)).cast("f32").argmax({ axis: 1 });
+}
+
+/** The choices of outputs as tensors on the device of the outputs [O], which may be more; undefined where nothing is drawn. */
+export function tokenDraws(
+  { device, shape: [count = 0] }: Tensor,
+  choices: readonly (TokenChoice | undefined)[],
+): { readonly temperature: Tensor; readonly draws: Tensor } | undefined {
+  if (!choices.some((choice) => (choice?.temperature ?? 0) > 0)) return undefined;
+  const filled = (read: (choice: TokenChoice) => number | undefined) =>
+    tensor(
+      device,
+      Float32Array.from({ length: count }, (_, at) => (choices[at] && read(choices[at])) ?? 0),
+    );
+  return { temperature: filled(({ temperature }) => temperature), draws: filled(({ draw }) => draw) };
+}
+
+/** @throws HeddleError "config" unless there is a choice, or undefined, for each output, with a draw above temperature 0 */
+export function checkChoices(
+  { outputs }: { readonly outputs: Int32Array },
+  choices: readonly (TokenChoice | undefined)[],
+): void {
+  if (choices.length !== outputs.length) {
+    const message = `choose: there must be a choice, or undefined, for each output; got ${choices.length} for ${outputs.length} outputs. Pass one each.`;
+    throw new HeddleError("config", message, { choices: choices.length, outputs: outputs.length });
+  }
+  for (const [at, choice] of choices.entries()) {
+    const { temperature = 0, draw = temperature > 0 ? Number.NaN : 0 } = choice ?? {};
+    if (temperature >= 0 && Number.isFinite(temperature) && draw >= 0 && draw < 1) continue;
+    const message = `choose: temperature must be >= 0, with a draw in [0, 1) above 0; got temperature ${temperature}, draw ${choice?.draw} at output ${at}. Draw a number for each token.`;
+    throw new HeddleError("config", message, { at, temperature, draw: choice?.draw });
+  }
+}
