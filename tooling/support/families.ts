@@ -11,7 +11,7 @@ interface Ability {
 
 /** What a family of models can do, each shown by tests against golden data or by laws. */
 const abilities: readonly Ability[] = [
-  { name: "load, save", file: /models\/src\/save-model\.test/, title: /^(\S+) a model saved/ },
+  { name: "load, save", file: /models\/src\/(?:\w+\/)?save-model\.test/, title: /^(\S+) a model saved/ },
   {
     name: "forward",
     file: /models\/src\/(?:\w+\/)?(?:decoder|encoder|recurrent|encoder-decoder)\.test/,

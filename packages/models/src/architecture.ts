@@ -1,6 +1,6 @@
 import type { Device, Tensor } from "@heddle/tensor";
 import type { ModelConfig } from "./config.js";
-import type { Decoder } from "./create-decoder.js";
+import type { Decoder } from "./decoder/create-decoder.js";
 
 /** Makes the tensor of one leaf. */
 export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;

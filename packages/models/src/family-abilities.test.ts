@@ -3,9 +3,9 @@ import { crossEntropy, flattenTree, mapTree, randn, reference, Tensor, valueAndG
 import { expect, test } from "vitest";
 import { goldenExpected, goldenNames, goldenSource, rowsOf } from "../test/golden-model.js";
 import { relativeError } from "../test/relative-error.js";
-import { batchInputs } from "./batch-inputs.js";
-import { decoderLogits } from "./decoder.js";
-import { loadModel } from "./load-model.js";
+import { batchInputs } from "./decoder/batch-inputs.js";
+import { decoderLogits } from "./decoder/decoder.js";
+import { loadModel } from "./loading/load-model.js";
 import type { DecoderWeights } from "./weights.js";
 
 test.each(goldenNames)(

@@ -13,12 +13,7 @@ export {
   fullAttend,
   type LatentAttendInputs,
   type ScoreRules,
-} from "./attend.js";
-export { attentionPatterns } from "./attention-patterns.js";
-export { batchInputs } from "./batch-inputs.js";
-export { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
-export { type ChatMessage, type RenderChatOptions, renderChat } from "./chat.js";
-export type { TokenChoice } from "./choose-tokens.js";
+} from "./blocks/attend.js";
 export type {
   Activation,
   DecoderConfig,
@@ -27,20 +22,21 @@ export type {
   Positions,
   SpecialTokenIds,
 } from "./config.js";
-export { type ContrastiveSearchOptions, contrastiveSearch } from "./contrastive-search.js";
-export { createDecoder, type Decoder, type DecoderOptions } from "./create-decoder.js";
-export type { DecodeAheadOptions } from "./decode-ahead.js";
+export { describe, type ModelDescription } from "./costs/describe.js";
+export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./costs/plan-memory.js";
+export { batchInputs } from "./decoder/batch-inputs.js";
+export type { TokenChoice } from "./decoder/choose-tokens.js";
+export { createDecoder, type Decoder, type DecoderOptions } from "./decoder/create-decoder.js";
+export type { DecodeAheadOptions } from "./decoder/decode-ahead.js";
 export {
   type DecoderInputs,
   decoderHidden,
   decoderLogits,
   type HiddenStates,
   unembed,
-} from "./decoder.js";
-export { decoder } from "./decoder-architecture.js";
-export type { DecoderBatch } from "./decoder-batch.js";
-export { describe, type ModelDescription } from "./describe.js";
-export { type EmbedTextsOptions, embedTexts } from "./embed-texts.js";
+} from "./decoder/decoder.js";
+export { decoder } from "./decoder/decoder-architecture.js";
+export type { DecoderBatch } from "./decoder/decoder-batch.js";
 export type {
   ClassPredictions,
   DisentangledConfig,
@@ -48,16 +44,58 @@ export type {
   Predictions,
   TokenPredictions,
 } from "./encoder/config.js";
+export { type EmbedTextsOptions, embedTexts } from "./encoder/embed-texts.js";
 export { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder/encoder.js";
 export { encoder, encoderInputs } from "./encoder/encoder-architecture.js";
 export { type Pooling, pool, unitLength } from "./encoder/pooling.js";
 export type { EncoderWeights } from "./encoder/weights.js";
-export { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
-export type { GenerationConfig } from "./generation-config.js";
+export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";
+export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam-search.js";
+export { type ChatMessage, type RenderChatOptions, renderChat } from "./generation/chat.js";
+export { type ContrastiveSearchOptions, contrastiveSearch } from "./generation/contrastive-search.js";
+export { type GeneratedToken, type GenerateOptions, generate } from "./generation/generate.js";
+export { forceToken, minLength, suppressTokens } from "./generation/sampling/forcing.js";
+export {
+  badWords,
+  exponentialDecay,
+  frequencyPenalty,
+  noRepeatNgram,
+  presencePenalty,
+  repetitionPenalty,
+  sequenceBias,
+} from "./generation/sampling/penalties.js";
+export {
+  chain,
+  type LogitsProcessor,
+  normalizeScores,
+  temperature,
+} from "./generation/sampling/processors.js";
+export {
+  createSampler,
+  type SampledToken,
+  type Sampler,
+  type TokenLogprob,
+} from "./generation/sampling/sampler.js";
+export type { SamplingOptions } from "./generation/sampling/sampling-options.js";
+export {
+  epsilonCutoff,
+  etaCutoff,
+  excludeTopChoices,
+  minP,
+  topH,
+  topK,
+  topNSigma,
+  topP,
+  typical,
+} from "./generation/sampling/truncation.js";
+export { createStopMatcher, type StopMatcher } from "./generation/stop-matcher.js";
 export { loadGguf } from "./gguf/load-gguf.js";
 export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
-export { initWeights } from "./init-weights.js";
-export type { ActivationPoint, Activations, Inspection } from "./inspect.js";
+export { attentionPatterns } from "./inspection/attention-patterns.js";
+export type { ActivationPoint, Activations, Inspection } from "./inspection/inspect.js";
+export { logitLens } from "./inspection/logit-lens.js";
+export type { GenerationConfig } from "./loading/generation-config.js";
+export { initWeights } from "./loading/init-weights.js";
 export {
   type AnyModel,
   createModel,
@@ -65,10 +103,10 @@ export {
   loadAnyModel,
   loadModel,
   loadModelOf,
-} from "./load-model.js";
-export { type LoadWeightsOptions, loadWeights } from "./load-weights.js";
-export { logitLens } from "./logit-lens.js";
-export { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
+} from "./loading/load-model.js";
+export { type LoadWeightsOptions, loadWeights } from "./loading/load-weights.js";
+export { configToJson, parseConfig, parseModelConfig } from "./loading/parse-config.js";
+export { type SaveModelOptions, saveModel } from "./loading/save-model.js";
 export type { PermutationConfig } from "./permutation/config.js";
 export {
   type PermutationHidden,
@@ -79,7 +117,6 @@ export {
 } from "./permutation/permutation.js";
 export { permutation } from "./permutation/permutation-architecture.js";
 export type { PermutationWeights } from "./permutation/weights.js";
-export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./plan-memory.js";
 export type {
   GroupedSelectiveMixer,
   Mixer,
@@ -102,37 +139,6 @@ export { createRecurrentDecoder, type RecurrentDecoderOptions } from "./recurren
 export { type RetentionOptions, retention } from "./recurrent/retention.js";
 export { type ScanResult, type SelectiveScanInputs, selectiveScan } from "./recurrent/selective-scan.js";
 export { type WkvScanInputs, wkvScan } from "./recurrent/wkv-scan.js";
-export { loadBalancingLoss, routerZLoss } from "./router-loss.js";
-export { forceToken, minLength, suppressTokens } from "./sampling/forcing.js";
-export {
-  badWords,
-  exponentialDecay,
-  frequencyPenalty,
-  noRepeatNgram,
-  presencePenalty,
-  repetitionPenalty,
-  sequenceBias,
-} from "./sampling/penalties.js";
-export { chain, type LogitsProcessor, normalizeScores, temperature } from "./sampling/processors.js";
-export {
-  createSampler,
-  type SampledToken,
-  type Sampler,
-  type TokenLogprob,
-} from "./sampling/sampler.js";
-export type { SamplingOptions } from "./sampling/sampling-options.js";
-export {
-  epsilonCutoff,
-  etaCutoff,
-  excludeTopChoices,
-  minP,
-  topH,
-  topK,
-  topNSigma,
-  topP,
-  typical,
-} from "./sampling/truncation.js";
-export { type SaveModelOptions, saveModel } from "./save-model.js";
 export type { Seq2SeqConfig, StackPositions } from "./seq2seq/config.js";
 export { type LogMel, type LogMelOptions, logMel } from "./seq2seq/log-mel.js";
 export {
@@ -145,7 +151,6 @@ export {
 export { seq2seq, seq2seqInputs } from "./seq2seq/seq2seq-architecture.js";
 export { createSeq2SeqDecoder, type Seq2SeqDecoderOptions } from "./seq2seq/seq2seq-decoder.js";
 export type { Seq2SeqWeights } from "./seq2seq/weights.js";
-export { createStopMatcher, type StopMatcher } from "./stop-matcher.js";
 export type {
   AttentionWeights,
   DecoderWeights,

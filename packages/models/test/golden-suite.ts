@@ -1,9 +1,9 @@
 import type { Tensor } from "@heddle/tensor";
 import { compile, type Device, disposeTree } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { batchInputs } from "../src/batch-inputs.js";
-import { decoderHidden, decoderLogits } from "../src/decoder.js";
-import { type LoadedModel, loadModel } from "../src/load-model.js";
+import { batchInputs } from "../src/decoder/batch-inputs.js";
+import { decoderHidden, decoderLogits } from "../src/decoder/decoder.js";
+import { type LoadedModel, loadModel } from "../src/loading/load-model.js";
 import type { DecoderWeights } from "../src/weights.js";
 import type { ModelDevice } from "./devices.js";
 import { type GoldenArray, goldenExpected, goldenNames, goldenSource, rowsOf } from "./golden-model.js";

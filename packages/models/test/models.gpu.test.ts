@@ -1,9 +1,9 @@
 import { webgpu } from "@heddle/gpu";
 import { type Device, reference } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
-import { createDecoder } from "../src/create-decoder.js";
-import { generate } from "../src/generate.js";
-import { loadModel } from "../src/load-model.js";
+import { createDecoder } from "../src/decoder/create-decoder.js";
+import { generate } from "../src/generation/generate.js";
+import { loadModel } from "../src/loading/load-model.js";
 import { goldenExpected, goldenSource, rowsOf } from "./golden-model.js";
 import { describeGoldenModels } from "./golden-suite.js";
 

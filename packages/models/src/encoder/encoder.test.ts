@@ -4,7 +4,7 @@ import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
 import type { TokenRows } from "../architecture.js";
-import { type LoadedModel, loadModelOf } from "../load-model.js";
+import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import type { EncoderConfig } from "./config.js";
 import { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder.js";
 import { encoder, encoderInputs } from "./encoder-architecture.js";

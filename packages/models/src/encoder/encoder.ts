@@ -1,11 +1,11 @@
 import { add, arange, cumsum, embedding, fillLike, invariant, mul, scope, type Tensor } from "@heddle/tensor";
-import { bidirectionalAttend } from "../attend-bidirectional.js";
-import { project } from "../attention-block.js";
-import type { LayerContext } from "../blocks.js";
-import { type HiddenStates, runLayers } from "../decoder.js";
-import { type Inspection, inspectorOf } from "../inspect.js";
-import { normalize } from "../norm.js";
-import { layerRotations } from "../rotation.js";
+import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
+import { project } from "../blocks/attention-block.js";
+import type { LayerContext } from "../blocks/layer.js";
+import { normalize } from "../blocks/norm.js";
+import { layerRotations } from "../blocks/rotation.js";
+import { type HiddenStates, runLayers } from "../decoder/decoder.js";
+import { type Inspection, inspectorOf } from "../inspection/inspect.js";
 import type { EncoderConfig } from "./config.js";
 import { disentangledBias } from "./disentangled.js";
 import { predict } from "./predictions.js";

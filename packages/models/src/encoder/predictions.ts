@@ -1,7 +1,7 @@
 import { HeddleError, invariant, linear, type Tensor, tanh } from "@heddle/tensor";
-import { project } from "../attention-block.js";
-import { activate } from "../mlp.js";
-import { normalize } from "../norm.js";
+import { project } from "../blocks/attention-block.js";
+import { activate } from "../blocks/mlp.js";
+import { normalize } from "../blocks/norm.js";
 import type { EncoderConfig } from "./config.js";
 import { meanPool } from "./pooling.js";
 import type { EncoderWeights } from "./weights.js";

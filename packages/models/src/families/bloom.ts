@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
 import { count, headDimOf, partCount, positive } from "./size-json.js";

@@ -17,15 +17,15 @@ import {
   type Vector,
 } from "../../test/brute-force.js";
 import { relativeError } from "../../test/relative-error.js";
-import { fullAttend } from "../attend.js";
-import { batchInputs } from "../batch-inputs.js";
+import { fullAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
-import { createDecoder } from "../create-decoder.js";
-import { decoderLogits } from "../decoder.js";
-import { initWeights } from "../init-weights.js";
-import { loadModel } from "../load-model.js";
-import { parseConfig } from "../parse-config.js";
-import { saveModel } from "../save-model.js";
+import { batchInputs } from "../decoder/batch-inputs.js";
+import { createDecoder } from "../decoder/create-decoder.js";
+import { decoderLogits } from "../decoder/decoder.js";
+import { initWeights } from "../loading/init-weights.js";
+import { loadModel } from "../loading/load-model.js";
+import { parseConfig } from "../loading/parse-config.js";
+import { saveModel } from "../loading/save-model.js";
 import type { DecoderWeights } from "../weights.js";
 
 // Families without golden data: their published definition, written out in loops over a checkpoint's own tensors.

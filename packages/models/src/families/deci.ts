@@ -1,6 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
 import { llamaNames, llamaRules } from "./names.js";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import {
   deepseekConfig,
   deepseekInertKeys,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import type { Family, WeightRule } from "./family.js";
 import { gemmaConfig, gemmaKeys, gemmaToJson } from "./gemma.js";
 import { layerTypeKeys, windowedLayers, windowsToJson } from "./layer-types.js";

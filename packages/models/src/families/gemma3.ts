@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { DecoderConfig } from "../config.js";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import type { Family } from "./family.js";
 import { gemma2Config, gemma2Keys, gemma2Rules, gemma2ToJson } from "./gemma2.js";
 import { windowedLayers } from "./layer-types.js";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import type { Family } from "./family.js";
 import { layerTypeKeys, windowedLayers, windowsToJson } from "./layer-types.js";
 import { linears, llamaNames, one } from "./names.js";

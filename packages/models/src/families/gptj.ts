@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { decoder } from "../decoder-architecture.js";
+import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";

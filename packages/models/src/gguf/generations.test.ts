@@ -1,11 +1,11 @@
 import { memorySink, memorySource } from "@heddle/checkpoints";
 import { cpu } from "@heddle/tensor";
 import { expect, test } from "vitest";
-import { createDecoder } from "../create-decoder.js";
-import { generate } from "../generate.js";
-import { initWeights } from "../init-weights.js";
-import { createModel } from "../load-model.js";
-import { parseConfig } from "../parse-config.js";
+import { createDecoder } from "../decoder/create-decoder.js";
+import { generate } from "../generation/generate.js";
+import { initWeights } from "../loading/init-weights.js";
+import { createModel } from "../loading/load-model.js";
+import { parseConfig } from "../loading/parse-config.js";
 import { loadGguf } from "./load-gguf.js";
 import { saveGguf } from "./save-gguf.js";
 

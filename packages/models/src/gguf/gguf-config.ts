@@ -1,7 +1,7 @@
 import type { GgufFiles } from "@heddle/checkpoints";
 import { dequantize } from "@heddle/checkpoints";
 import type { DecoderConfig } from "../config.js";
-import { parseConfig } from "../parse-config.js";
+import { parseConfig } from "../loading/parse-config.js";
 import type { GgufFamily } from "./gguf-family.js";
 import type { GgufFields } from "./gguf-fields.js";
 import { endOfTextIds } from "./gguf-tokenizer.js";

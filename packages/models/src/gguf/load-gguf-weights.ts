@@ -3,8 +3,8 @@ import { createBlockPacker, type QuantTensor, quantBlockTypes, quantFromBlocks }
 import { type Device, disposeTree, type FloatDType, fromBytes, invariant, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
-import type { LoadWeightsOptions } from "../load-weights.js";
-import { locateWeights, type StoredPart } from "../weight-map.js";
+import type { LoadWeightsOptions } from "../loading/load-weights.js";
+import { locateWeights, type StoredPart } from "../loading/weight-map.js";
 import type { DecoderWeights } from "../weights.js";
 import { factorTensors } from "./gguf-config.js";
 import type { GgufFamily, GgufWeightRule } from "./gguf-family.js";

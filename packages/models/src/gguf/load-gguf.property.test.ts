@@ -3,9 +3,9 @@ import { cpu, HeddleError } from "@heddle/tensor";
 import { trainByteLevelBpe } from "@heddle/tokenizers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { initWeights } from "../init-weights.js";
-import { createModel } from "../load-model.js";
-import { parseConfig } from "../parse-config.js";
+import { initWeights } from "../loading/init-weights.js";
+import { createModel } from "../loading/load-model.js";
+import { parseConfig } from "../loading/parse-config.js";
 import { loadGguf } from "./load-gguf.js";
 import { saveGguf } from "./save-gguf.js";
 

@@ -1,7 +1,7 @@
 import { type FileSource, openGguf } from "@heddle/checkpoints";
 import type { Tokenizer } from "@heddle/tokenizers";
-import { createModel, type LoadedModel } from "../load-model.js";
-import type { LoadWeightsOptions } from "../load-weights.js";
+import { createModel, type LoadedModel } from "../loading/load-model.js";
+import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { ggufConfig } from "./gguf-config.js";
 import { type GgufFields, ggufFields } from "./gguf-fields.js";
 import { ggufTokenizer } from "./gguf-tokenizer.js";

@@ -4,10 +4,10 @@ import { cpu, type Device, reference } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
-import { batchInputs } from "../batch-inputs.js";
-import { initWeights } from "../init-weights.js";
-import { createModel, loadModel } from "../load-model.js";
-import { configToJson, parseConfig } from "../parse-config.js";
+import { batchInputs } from "../decoder/batch-inputs.js";
+import { initWeights } from "../loading/init-weights.js";
+import { createModel, loadModel } from "../loading/load-model.js";
+import { configToJson, parseConfig } from "../loading/parse-config.js";
 import { loadGguf } from "./load-gguf.js";
 import { type SaveGgufOptions, saveGguf } from "./save-gguf.js";
 

@@ -1,9 +1,9 @@
 import { basename, dirname } from "node:path";
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
 import { loadGguf } from "../gguf/load-gguf.js";
-import { type AnyModel, type LoadedModel, loadAnyModel, loadModel } from "../load-model.js";
-import type { LoadWeightsOptions } from "../load-weights.js";
-import { type SaveModelOptions, saveModel } from "../save-model.js";
+import { type AnyModel, type LoadedModel, loadAnyModel, loadModel } from "../loading/load-model.js";
+import type { LoadWeightsOptions } from "../loading/load-weights.js";
+import { type SaveModelOptions, saveModel } from "../loading/save-model.js";
 
 /**
  * Loads a decoder from disk: a Hugging Face directory (see `loadModel`) or a GGUF file, whose name ends in ".gguf" (see

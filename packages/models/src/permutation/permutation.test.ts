@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
-import { type LoadedModel, loadModelOf } from "../load-model.js";
+import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
 import type { PermutationConfig } from "./config.js";
 import { type PermutationInputs, permutationHidden, permutationUnembed } from "./permutation.js";

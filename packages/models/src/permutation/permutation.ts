@@ -12,9 +12,9 @@ import {
   scope,
   type Tensor,
 } from "@heddle/tensor";
-import { joinHeads, project, splitHeads } from "../attention-block.js";
-import { activate } from "../mlp.js";
-import { normalize } from "../norm.js";
+import { joinHeads, project, splitHeads } from "../blocks/attention-block.js";
+import { activate } from "../blocks/mlp.js";
+import { normalize } from "../blocks/norm.js";
 import type { PermutationConfig } from "./config.js";
 import type { PermutationLayerWeights, PermutationWeights } from "./weights.js";
 

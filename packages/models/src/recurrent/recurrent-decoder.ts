@@ -14,8 +14,8 @@ import {
   writeInto,
   zeros,
 } from "@heddle/tensor";
-import type { Decoder } from "../create-decoder.js";
-import { checkBatch, checkReady, type DecoderBatch, powerOfTwo } from "../decoder-batch.js";
+import type { Decoder } from "../decoder/create-decoder.js";
+import { checkBatch, checkReady, type DecoderBatch, powerOfTwo } from "../decoder/decoder-batch.js";
 import type { RecurrentConfig } from "./config.js";
 import { layerStateShapes, type RecurrentWeights, recurrentHidden } from "./recurrent.js";
 

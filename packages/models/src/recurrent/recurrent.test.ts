@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
-import { generate } from "../generate.js";
-import { type LoadedModel, loadModelOf } from "../load-model.js";
+import { generate } from "../generation/generate.js";
+import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
 import type { RecurrentConfig } from "./config.js";
 import {

@@ -1,6 +1,6 @@
 import { arange, embedding, invariant, linear, scope, type Tensor } from "@heddle/tensor";
 import type { MakeWeight } from "../architecture.js";
-import { normalize } from "../norm.js";
+import { normalize } from "../blocks/norm.js";
 import { buildNorm, type NormWeights } from "../weights.js";
 import type { RecurrentConfig } from "./config.js";
 import {

@@ -1,9 +1,9 @@
 import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import { add, gelu, layerNorm, mul, silu, type Tensor } from "@heddle/tensor";
 import type { MakeWeight } from "../architecture.js";
-import { joinHeads, project, splitHeads } from "../attention-block.js";
+import { joinHeads, project, splitHeads } from "../blocks/attention-block.js";
+import { normalize } from "../blocks/norm.js";
 import type { NormConfig } from "../config.js";
-import { normalize } from "../norm.js";
 import { buildLinear, buildNorm, type LinearWeights, type NormWeights } from "../weights.js";
 import type { RetentionMixer } from "./config.js";
 import type { Mixed, MixerInput } from "./mamba.js";

@@ -12,9 +12,9 @@ import {
   type Tensor,
 } from "@heddle/tensor";
 import type { MakeWeight } from "../architecture.js";
-import { project } from "../attention-block.js";
+import { project } from "../blocks/attention-block.js";
+import { normalize } from "../blocks/norm.js";
 import type { NormConfig } from "../config.js";
-import { normalize } from "../norm.js";
 import { buildLinear, buildNorm, type LinearWeights, type NormWeights } from "../weights.js";
 import type { WkvMixer } from "./config.js";
 import type { Mixed, MixerInput } from "./mamba.js";

@@ -2,10 +2,10 @@ import { describe, expect, test } from "vitest";
 import { readGoldenArrays, readGoldenJson } from "../../../../tooling/golden/safetensors.js";
 import { devices } from "../../test/devices.js";
 import { packedSource, rowsOf } from "../../test/packed-golden.js";
-import { beamSearch } from "../beam-search.js";
-import { loadModelOf } from "../load-model.js";
-import { noRepeatNgram, repetitionPenalty } from "../sampling/penalties.js";
-import type { LogitsProcessor } from "../sampling/processors.js";
+import { beamSearch } from "../generation/beam-search.js";
+import { noRepeatNgram, repetitionPenalty } from "../generation/sampling/penalties.js";
+import type { LogitsProcessor } from "../generation/sampling/processors.js";
+import { loadModelOf } from "../loading/load-model.js";
 import { seq2seq } from "./seq2seq-architecture.js";
 
 describe("beam search", () => {

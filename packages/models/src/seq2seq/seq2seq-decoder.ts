@@ -19,9 +19,9 @@ import {
   tensor,
 } from "@heddle/tensor";
 import type { ModelParts } from "../architecture.js";
-import { type Attend, asHeads } from "../attend.js";
-import type { Decoder } from "../create-decoder.js";
-import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder-batch.js";
+import { type Attend, asHeads } from "../blocks/attend.js";
+import type { Decoder } from "../decoder/create-decoder.js";
+import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder/decoder-batch.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads } from "./cross-layer.js";
 import { type SourceInputs, seq2seqUnembed, sourceHidden, targetHidden } from "./seq2seq.js";

@@ -1,11 +1,11 @@
 import { allOf, attention, causal, padding } from "@heddle/attention";
 import { t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
-import { type Attend, asHeads } from "../attend.js";
-import { bidirectionalAttend } from "../attend-bidirectional.js";
-import type { LayerContext } from "../blocks.js";
-import { type HiddenStates, runLayers } from "../decoder.js";
-import { normalize } from "../norm.js";
+import { type Attend, asHeads } from "../blocks/attend.js";
+import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
+import type { LayerContext } from "../blocks/layer.js";
+import { normalize } from "../blocks/norm.js";
+import { type HiddenStates, runLayers } from "../decoder/decoder.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads, crossLayer } from "./cross-layer.js";
 import { convolveFrames } from "./frames.js";

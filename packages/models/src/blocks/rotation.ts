@@ -1,0 +1,46 @@
+import { alibiSlopes, type RopeFrequencies, ropeFrequencies, rotary } from "@heddle/positional-encodings";
+import type { Tensor } from "@heddle/tensor";
+import { type AlibiPositions, type DecoderConfig, layerConfig, type RopePositions } from "../config.js";
+import type { Rotate } from "./attention-block.js";
+
+/** Rotation frequencies of rotary positions for sequences of up to `seqLen` tokens. */
+export function rotationFrequencies(
+  { theta, scaling, rotaryDim }: RopePositions,
+  { headDim, seqLen }: { readonly headDim: number; readonly seqLen: number },
+): RopeFrequencies {
+  const dependsOnLength = scaling.kind === "dynamic" || scaling.kind === "longrope";
+  return ropeFrequencies({
+    rotaryDim: rotaryDim ?? headDim,
+    theta,
+    scaling: dependsOnLength ? { ...scaling, seqLen } : scaling,
+  });
+}
+
+/** The rotation of each layer by the positions [B, T] or [T] of its tokens; layers of the same positions share one. */
+export function layerRotations(
+  config: DecoderConfig,
+  { positions, seqLen }: { readonly positions: Tensor; readonly seqLen: number },
+): readonly Rotate[] {
+  const made = new Map<unknown, Rotate>();
+  return Array.from({ length: config.numLayers }, (_, layer) => {
+    const { positions: kind, attention } = layerConfig(config, layer);
+    if (kind.kind !== "rope") return (x: Tensor) => x;
+    const known = made.get(kind);
+    if (known !== undefined) return known;
+    const headDim = attention.latent?.ropeDim ?? config.headDim;
+    const frequencies = rotationFrequencies(kind, { headDim, seqLen });
+    const rotate: Rotate = (x) => rotary(x, { positions, frequencies, layout: kind.layout ?? "half" });
+    made.set(kind, rotate);
+    return rotate;
+  });
+}
+
+/** How much scores of each head fall from one position to the next. */
+export function slopesOf({ order, maxBias, scale = 1 }: AlibiPositions, numHeads: number): readonly number[] {
+  const slopes = alibiSlopes({
+    numHeads,
+    ...(order === undefined ? {} : { order }),
+    ...(maxBias === undefined ? {} : { maxBias }),
+  });
+  return Array.from(slopes, (slope) => slope * scale);
+}

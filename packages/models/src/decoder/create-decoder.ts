@@ -1,0 +1,331 @@
+import type { LatentWeights } from "@heddle/attention";
+import {
+  compile,
+  type Device,
+  disposeTree,
+  type EmbeddingTable,
+  type FloatDType,
+  HeddleError,
+  invariant,
+  isFloat,
+  type Tensor,
+  take,
+  tensor,
+} from "@heddle/tensor";
+import { cacheAttend } from "../blocks/attend.js";
+import type { DecoderConfig } from "../config.js";
+import type { SampledToken } from "../generation/sampling/sampler.js";
+import type { DecoderWeights } from "../weights.js";
+import {
+  checkChoices,
+  chooseTokens,
+  type TokenChoice,
+  type TokenDraws,
+  tokenDraws,
+} from "./choose-tokens.js";
+import { type AheadState, type AheadStep, type DecodeAheadOptions, decodeAhead } from "./decode-ahead.js";
+import { decoderHidden, unembed } from "./decoder.js";
+import {
+  type BatchPiece,
+  checkBatch,
+  checkReady,
+  type DecoderBatch,
+  piecesOf,
+  powerOfTwo,
+} from "./decoder-batch.js";
+import {
+  cacheByteLength,
+  createDecoderCache,
+  type DecoderCache,
+  latentWeightsOf,
+  reorderCache,
+} from "./decoder-cache.js";
+import { readChosen, readRows } from "./read-outputs.js";
+
+export interface DecoderOptions {
+  /** Sequences that can be under way at the same time. */
+  readonly numSlots: number;
+  /** Longest sequence, in tokens. Default: the model's. */
+  readonly maxSeqLen?: number;
+  /** Most tokens that one run of the model takes; `step` splits longer batches. Default 128. */
+  readonly maxRows?: number;
+}
+
+/**
+ * A model with a key-value cache, fed tokens in batches of any mixture of sequences.
+ *
+ * A slot is reused by starting again at position 0. Calls of `step` must not overlap.
+ */
+export interface Decoder {
+  readonly numSlots: number;
+  readonly maxSeqLen: number;
+  readonly vocabSize: number;
+  /** Memory of keys and values, in bytes. */
+  readonly cacheBytes: number;
+  /** Feeds tokens and gives the logits [V] of each row in `outputs`, in that order. */
+  step(batch: DecoderBatch): Promise<Float32Array[]>;
+  /**
+   * As `step`, but chooses the token after each output that has a choice where the logits are, so that they need not be read
+   * back: a token for these, logits for the others, and for a token whose logits are not numbers. Absent where tokens are
+   * chosen on the host alone.
+   * @throws HeddleError "config" unless there is a choice, or undefined, for each output, and a draw for each temperature above 0
+   */
+  choose?(
+    batch: DecoderBatch,
+    choices: readonly (TokenChoice | undefined)[],
+  ): Promise<(SampledToken | Float32Array)[]>;
+  /**
+   * Goes on with one sequence without the host: tokens are chosen on the device and come back some steps later, so that it
+   * never waits. Only devices have it that are read asynchronously. No step may run until the generator has ended.
+   */
+  ahead?(options: DecodeAheadOptions): AsyncGenerator<SampledToken, void, undefined>;
+  /**
+   * Makes slot i continue what slot `sources[i]` holds, for all slots at once; beam search needs it. Absent where sequences
+   * cannot be copied.
+   */
+  reorderSlots?(sources: Int32Array): void;
+  /** Frees cache and plans; the weights stay. */
+  dispose(): void;
+}
+
+/** What a step function is given: B rows of T tokens, the tensors on the device. */
+interface StepInputs {
+  readonly rowLength: number;
+  /** [B T] */
+  readonly tokens: Tensor;
+  /** [B T] */
+  readonly positions: Tensor;
+  readonly slots_B: Tensor;
+  /** Position of each row's first token. */
+  readonly starts_B: Tensor;
+  /** Tokens whose logits are wanted. */
+  readonly outputs_O: Tensor;
+}
+
+/**
+ * Makes a decoder whose steps are compiled: one plan for each number of rows of one token, rounded up to a power of two, with
+ * one output and with as many as there are slots; and one for each of two lengths of a prompt's chunks, which attention reads
+ * in tiles. So few plans serve all batches, and a run over every size makes them all.
+ * Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
+ *
+ * Rotary scalings that depend on the length of a text (dynamic, longrope) are those of `maxSeqLen` from the first token on.
+ * Differs from transformers, which changes them while a text grows and leaves old keys as they were.
+ * @throws HeddleError "config" for sizes that the model does not have
+ */
+export function createDecoder(
+  model: { readonly config: DecoderConfig; readonly weights: DecoderWeights; readonly device: Device },
+  options: DecoderOptions,
+): Decoder {
+  const { config, weights, device } = model;
+  const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 128 } = options;
+  checkSizes(config, { numSlots, maxSeqLen, maxRows });
+  const latentWeights = latentWeightsOf(config, weights);
+  const dtype = floatDType(weights.embedding);
+  const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
+  // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
+  const place = (cache: DecoderCache) => ({ weights, latentWeights, cache, maxSeqLen });
+  const logitsOf = compile((cache: DecoderCache, inputs: StepInputs) =>
+    stepLogits(config, place(cache), inputs),
+  );
+  // A plan of its own, which serves steps of every size.
+  const chosenOf = compile(
+    (logits: Tensor, drawing: TokenDraws | undefined) => chooseTokens(logits, drawing).results,
+  );
+  const aheadStep = compile((cache: DecoderCache, inputs: AheadInputs, temperature: number) =>
+    stepToken(config, place(cache), { ...inputs, temperature }),
+  );
+  const state = { isStepping: false, isDisposed: false };
+  const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
+  /** Runs the pieces of a batch one after another and puts what they give for the outputs in the outputs' order. */
+  const eachPiece = async <Output>(
+    batch: DecoderBatch,
+    run: (piece: BatchPiece) => Promise<readonly Output[]>,
+  ): Promise<Output[]> => {
+    checkReady(state);
+    checkBatch(batch, limits);
+    state.isStepping = true;
+    try {
+      const found: Output[] = new Array(batch.outputs.length);
+      for (const piece of piecesOf(batch, maxRows))
+        for (const [at, output] of (await run(piece)).entries()) found[piece.wanted[at] ?? 0] = output;
+      return found;
+    } finally {
+      state.isStepping = false;
+    }
+  };
+  return {
+    ...limits,
+    cacheBytes: cacheByteLength(cache),
+    step: (batch) =>
+      eachPiece(batch, async (piece) => {
+        const inputs = stepInputs(device, piece, numSlots);
+        try {
+          using logits_OV = logitsOf(cache, inputs);
+          return await readRows(logits_OV, piece.wanted.length);
+        } finally {
+          disposeTree(inputs);
+        }
+      }),
+    choose: async (batch, choices) => {
+      checkChoices(batch, choices);
+      return eachPiece(batch, async (piece) => {
+        const inputs = stepInputs(device, piece, numSlots);
+        const wanted = piece.wanted.map((at) => choices[at]);
+        const drawing = tokenDraws(inputs.outputs_O, wanted);
+        try {
+          using logits_OV = logitsOf(cache, inputs);
+          using results = chosenOf(logits_OV, drawing);
+          return await readChosen({ logits_OV, results }, wanted);
+        } finally {
+          disposeTree([inputs, drawing]);
+        }
+      });
+    },
+    async *ahead(options: DecodeAheadOptions) {
+      checkReady(state);
+      checkAhead(options, limits);
+      state.isStepping = true;
+      try {
+        yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
+          aheadStep(cache, inputs, temperature),
+        );
+      } finally {
+        state.isStepping = false;
+      }
+    },
+    reorderSlots(sources) {
+      checkReady(state);
+      reorderCache(cache, sources);
+    },
+    dispose() {
+      if (state.isDisposed) return;
+      state.isDisposed = true;
+      for (const compiled of [logitsOf, chosenOf, aheadStep]) compiled.dispose();
+      disposeTree([cache, latentWeights]);
+    },
+  };
+}
+
+/** What a step works with. */
+interface StepPlace {
+  readonly weights: DecoderWeights;
+  readonly latentWeights: readonly (LatentWeights | undefined)[];
+  readonly cache: DecoderCache;
+  readonly maxSeqLen: number;
+}
+
+/** Rows of one prompt find each other's keys in the cache, written just before. */
+function stepLogits(
+  config: DecoderConfig,
+  { weights, latentWeights, cache, maxSeqLen }: StepPlace,
+  { rowLength, tokens, positions, slots_B, starts_B, outputs_O }: StepInputs,
+): Tensor {
+  const { last } = decoderHidden(config, weights, {
+    ids: tokens.reshape([-1, rowLength]),
+    positions: positions.reshape([-1, rowLength]),
+    attend: cacheAttend(cache, { slots_B, starts_B, latentWeights }),
+    seqLen: maxSeqLen,
+  });
+  return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
+}
+
+function checkAhead(
+  { token, position, slot }: DecodeAheadOptions,
+  limits: { readonly numSlots: number; readonly maxSeqLen: number; readonly vocabSize: number },
+): void {
+  const one = (value: number) => Int32Array.of(value);
+  checkBatch({ tokens: one(token), positions: one(position), slots: one(slot), outputs: one(0) }, limits);
+}
+
+/** Uploads where the sequence stands, and feeds each step what the one before it made. */
+async function* runAhead(
+  device: Device,
+  options: DecodeAheadOptions & { readonly maxSeqLen: number },
+  run: (inputs: AheadInputs, temperature: number) => AheadStep,
+): AsyncGenerator<SampledToken, void, undefined> {
+  const { slot, token, position, temperature, draw, maxSeqLen } = options;
+  const one = (value: number) => tensor(device, Int32Array.of(value));
+  const [slots, outputs] = [one(slot), one(0)];
+  const steps = Math.min(options.steps, maxSeqLen - position);
+  try {
+    yield* decodeAhead({ token: one(token), position: one(position) }, steps, (at, step) => {
+      const draws = temperature > 0 && draw ? tensor(device, Float32Array.of(draw(step))) : undefined;
+      const next = run({ ...at, slots, outputs, ...(draws && { draw: draws }) }, temperature);
+      draws?.dispose();
+      return next;
+    });
+  } finally {
+    disposeTree([slots, outputs]);
+  }
+}
+
+interface AheadInputs extends AheadState {
+  readonly slots: Tensor;
+  readonly outputs: Tensor;
+  readonly draw?: Tensor;
+}
+
+/** One row, whose next token is chosen on the device. */
+function stepToken(
+  config: DecoderConfig,
+  place: StepPlace,
+  { token, position, slots, outputs, draw, temperature }: AheadInputs & { readonly temperature: number },
+): AheadStep {
+  const inputs = {
+    rowLength: 1,
+    tokens: token,
+    positions: position,
+    slots_B: slots,
+    starts_B: position,
+    outputs_O: outputs,
+  };
+  const drawing = draw && { temperature, draws: draw };
+  const { tokens, results } = chooseTokens(stepLogits(config, place, inputs), drawing);
+  return { token: tokens, result: results, position: position.add(1) };
+}
+
+/**
+ * Uploads a piece: rows of one token are filled up to a power of two, outputs to one or as many as the slots can ask for. A
+ * chunk is as long as its plan.
+ */
+function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: number): StepInputs {
+  const { tokens, positions, slots, outputs } = batch;
+  const numRows = powerOfTwo(tokens.length);
+  const mostOutputs = Math.max(powerOfTwo(outputs.length), Math.min(numRows, powerOfTwo(noSlot)));
+  const filled = (values: Int32Array, length: number, filler: number) => {
+    const whole = new Int32Array(length).fill(filler);
+    whole.set(values);
+    return tensor(device, whole);
+  };
+  const numStarts = rowLength === 1 ? numRows : 1;
+  return {
+    rowLength,
+    tokens: filled(tokens, numRows, 0),
+    positions: filled(positions, numRows, 0),
+    slots_B: filled(slots.subarray(0, numStarts), numStarts, noSlot),
+    starts_B: filled(positions.subarray(0, numStarts), numStarts, 0),
+    outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
+  };
+}
+
+/** Keys and values have the dtype of the activations, which is that of the embedding. */
+function floatDType({ dtype }: EmbeddingTable): FloatDType {
+  invariant(isFloat(dtype), "an embedding table holds floats");
+  return dtype;
+}
+
+function checkSizes(
+  config: DecoderConfig,
+  sizes: { numSlots: number; maxSeqLen: number; maxRows: number },
+): void {
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      const message = `createDecoder: ${name} must be a whole number >= 1; got ${value}. Pass a greater one.`;
+      throw new HeddleError("config", message, { [name]: value });
+    }
+  }
+  if (config.positions.kind === "learned" && sizes.maxSeqLen > config.maxSeqLen) {
+    const message = `createDecoder: maxSeqLen must not pass the learned positions; got ${sizes.maxSeqLen}, the model has ${config.maxSeqLen}. Use at most that.`;
+    throw new HeddleError("config", message, { maxSeqLen: sizes.maxSeqLen });
+  }
+}

@@ -1,0 +1,4 @@
+import { devices } from "../../test/devices.js";
+import { describeGoldenModels } from "../../test/golden-suite.js";
+
+for (const device of devices) describeGoldenModels(device);

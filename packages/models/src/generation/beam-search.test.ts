@@ -1,0 +1,174 @@
+import { type Device, reference } from "@heddle/tensor";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readGoldenArrays, readGoldenJson } from "../../../../tooling/golden/safetensors.js";
+import { devices } from "../../test/devices.js";
+import { goldenSource } from "../../test/golden-model.js";
+import { type LoadedModel, loadModel } from "../loading/load-model.js";
+import { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
+import { contrastiveSearch } from "./contrastive-search.js";
+import { generate } from "./generate.js";
+import { noRepeatNgram, repetitionPenalty } from "./sampling/penalties.js";
+import { softmaxOf } from "./sampling/scores.js";
+
+interface Hyper {
+  readonly num_beams: number;
+  readonly length_penalty?: number;
+  readonly early_stopping?: boolean | "never";
+  readonly eos_token_id: number;
+  readonly pad_token_id: number;
+  readonly max_new_tokens: number;
+  readonly min_new_tokens?: number;
+  readonly num_return_sequences: number;
+  readonly no_repeat_ngram_size?: number;
+  readonly repetition_penalty?: number;
+}
+
+interface Case {
+  readonly hyper?: Hyper;
+  readonly generated_lengths?: readonly number[];
+  readonly float32_gives_same?: boolean;
+}
+
+const golden = new URL("../../test/golden/beams.safetensors", import.meta.url);
+const arrays = readGoldenArrays(golden);
+const { cases } = readGoldenJson<{ readonly cases: Readonly<Record<string, Case>> }>(
+  new URL("../../test/golden/beams.json", import.meta.url),
+);
+const llamaCases = Object.entries(cases).filter(
+  ([name, { hyper }]) => name.startsWith("llama.") && hyper !== undefined && "num_beams" in hyper,
+);
+
+function rows(name: string): number[][] {
+  const { shape, data } = arrays.get(name);
+  const width = shape.at(-1) ?? 1;
+  return Array.from({ length: data.length / width }, (_, row) =>
+    Array.from(data.subarray(row * width, (row + 1) * width)),
+  );
+}
+
+function optionsOf(hyper: Hyper): BeamSearchOptions {
+  return {
+    numBeams: hyper.num_beams,
+    numReturned: hyper.num_return_sequences,
+    lengthPenalty: hyper.length_penalty ?? 1,
+    earlyStopping: hyper.early_stopping ?? false,
+    maxTokens: hyper.max_new_tokens,
+    minTokens: hyper.min_new_tokens ?? 0,
+    eosTokenIds: [hyper.eos_token_id],
+    processors: [
+      ...(hyper.repetition_penalty ? [repetitionPenalty(hyper.repetition_penalty)] : []),
+      ...(hyper.no_repeat_ngram_size ? [noRepeatNgram(hyper.no_repeat_ngram_size)] : []),
+    ],
+  };
+}
+
+describe.each(devices)("$name", ({ make }) => {
+  const held: { device: Device; model: LoadedModel }[] = [];
+  beforeAll(async () => {
+    const device = make();
+    held.push({ device, model: await loadModel(goldenSource("llama"), { device }) });
+  });
+  afterAll(() => {
+    for (const { device, model } of held) {
+      model.dispose();
+      expect(device.memory().buffers).toBe(0);
+      device.dispose();
+    }
+  });
+  const use = () => {
+    const [only] = held;
+    if (only === undefined) throw new Error("the model is not loaded");
+    return only.model;
+  };
+
+  test.each(llamaCases)(
+    "%s: the sequences and scores of transformers",
+    async (name, { hyper, generated_lengths }) => {
+      if (hyper === undefined) throw new Error("a case of beam search");
+      const prompts = rows(`${name}.input_ids`);
+      const found: Beam[] = [];
+      for (const prompt of prompts) found.push(...(await beamSearch(use(), prompt, optionsOf(hyper))));
+      const width = prompts[0]?.length ?? 0;
+      const expected = rows(`${name}.sequences`).map((row, at) =>
+        row.slice(width, width + (generated_lengths?.[at] ?? 0)),
+      );
+      expect(found.map(({ ids }) => ids)).toEqual(expected);
+      const scores = Array.from(arrays.get(`${name}.sequences_scores`).data);
+      for (const [at, { score }] of found.entries())
+        expect(Math.abs(score - (scores[at] ?? Number.NaN))).toBeLessThan(1e-4);
+    },
+  );
+
+  test("contrastive search: the tokens of the paper's loop", async () => {
+    const [prompt = []] = rows("llama.contrastive_paper.input_ids");
+    const [expected = []] = rows("llama.contrastive_paper.ids");
+    const ids = await contrastiveSearch(use(), prompt, { topK: 4, penaltyAlpha: 0.6, maxTokens: 10 });
+    expect(ids).toEqual(expected.length > 10 ? expected.slice(prompt.length) : expected);
+  });
+});
+
+test("every golden case of this architecture is run, and each is the same in float32", () => {
+  expect(llamaCases.map(([name]) => name.slice("llama.".length))).toEqual(
+    expect.arrayContaining(["lp0.5", "lp1.0", "lp2.0", "early", "never", "ngram", "beams2", "minnew"]),
+  );
+  expect(llamaCases.every(([, { float32_gives_same }]) => float32_gives_same)).toBe(true);
+});
+
+describe("on a small model", () => {
+  const device = reference();
+  const loading = loadModel(goldenSource("llama"), { device });
+
+  test("one beam is greedy, and no penalty contrast is, too", async () => {
+    const model = await loading;
+    const greedy: number[] = [];
+    const options = { maxTokens: 8, temperature: 0, ignoreEos: true };
+    for await (const { id } of generate(model, [5, 6, 7], options)) greedy.push(id);
+    const [beam] = await beamSearch(model, [5, 6, 7], { numBeams: 1, maxTokens: 8, eosTokenIds: [] });
+    expect(beam?.ids).toEqual(greedy);
+    const quiet = { ...model, generationConfig: { eosTokenIds: [], sampling: {} } };
+    const contrastive = await contrastiveSearch(quiet, [5, 6, 7], { penaltyAlpha: 0, maxTokens: 8 });
+    expect(contrastive).toEqual(greedy);
+  });
+
+  test("as many beams as there are sequences find the best of all", async () => {
+    const model = await loading;
+    const { vocabSize } = model.config;
+    const logprobs = async (ids: number[]) => {
+      const logits = model.logits({ ids: [ids] });
+      const data = (await logits.data()).subarray(-vocabSize);
+      logits.dispose();
+      return softmaxOf(Float64Array.from(data)).map(Math.log);
+    };
+    const first = await logprobs([9, 3]);
+    let best = { score: Number.NEGATIVE_INFINITY, ids: [0, 0] };
+    for (let a = 0; a < vocabSize; a++) {
+      const second = await logprobs([9, 3, a]);
+      for (let b = 0; b < vocabSize; b++) {
+        const score = ((first[a] ?? 0) + (second[b] ?? 0)) / 2;
+        if (score > best.score) best = { score, ids: [a, b] };
+      }
+    }
+    const [beam] = await beamSearch(model, [9, 3], { numBeams: vocabSize, maxTokens: 2, eosTokenIds: [] });
+    expect(beam?.ids).toEqual(best.ids);
+    expect(beam?.score).toBeCloseTo(best.score, 6);
+  });
+
+  test("options that cannot be are errors", async () => {
+    const model = await loading;
+    const messageOf = (options: BeamSearchOptions) =>
+      beamSearch(model, [1], options).then(String, (error: Error) => error.message);
+    expect([
+      await messageOf({ numBeams: 0 }),
+      await messageOf({ numBeams: 2, numReturned: 3 }),
+      await contrastiveSearch(model, [1], { topK: 0 }).catch((error: Error) => error.message),
+      await contrastiveSearch(model, [1], { penaltyAlpha: 2 }).catch((error: Error) => error.message),
+    ]).toMatchInlineSnapshot(`
+      [
+        "beamSearch: numBeams must be a whole number >= 1; got 0. Leave it out for the default.",
+        "beamSearch: numReturned must not pass numBeams; got numReturned 3, numBeams 2. Search with more beams.",
+        "contrastiveSearch: topK must be a whole number >= 1; got 0. Use 4.",
+        "contrastiveSearch: penaltyAlpha must lie in 0..1; got 2. Use 0.6.",
+      ]
+    `);
+  });
+});

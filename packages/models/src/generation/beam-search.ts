@@ -1,0 +1,223 @@
+import { HeddleError } from "@heddle/tensor";
+import type { Decoder } from "../decoder/create-decoder.js";
+import type { AnyModel } from "../loading/load-model.js";
+import { promptIdsOf, roomFor, startDecoder } from "./generate.js";
+import { minLength } from "./sampling/forcing.js";
+import { chain, type LogitsProcessor } from "./sampling/processors.js";
+import { logSumExp, topIds } from "./sampling/scores.js";
+
+export interface BeamSearchOptions {
+  /** Sequences that are followed at once. Default 4. */
+  readonly numBeams?: number;
+  /** How many of the best sequences to return; at most `numBeams`. Default 1. */
+  readonly numReturned?: number;
+  /** Scores are log-probabilities over (generated tokens ^ this): above 0 favours longer sequences. Default 1. */
+  readonly lengthPenalty?: number;
+  /**
+   * When to stop: true as soon as `numBeams` sequences have ended; false when a heuristic says that no better one will come;
+   * "never" only when none can come. Default false.
+   */
+  readonly earlyStopping?: boolean | "never";
+  /** Most tokens to generate. Default 512. */
+  readonly maxTokens?: number;
+  /** No sequence ends before so many tokens. Default 0. */
+  readonly minTokens?: number;
+  /** Ids that end a sequence. Default: the model's. */
+  readonly eosTokenIds?: readonly number[];
+  /** Steps done on the log-probabilities of each beam, such as `noRepeatNgram(2)`. Default none. */
+  readonly processors?: readonly LogitsProcessor[];
+  readonly signal?: AbortSignal;
+}
+
+/** A sequence that beam search found. */
+export interface Beam {
+  /** Generated ids, with the one that ended the sequence. */
+  readonly ids: readonly number[];
+  /** Sum of the log-probabilities over (number of ids ^ length penalty). */
+  readonly score: number;
+  /** The ids as text; absent without a tokenizer. */
+  readonly text?: string;
+}
+
+/** A sequence under way: the ids after the prompt and the sum of their log-probabilities. */
+interface OpenBeam {
+  readonly ids: readonly number[];
+  readonly logprob: number;
+}
+
+/**
+ * Continues a prompt by the sequences of the greatest probability that a search over `numBeams` at once finds.
+ *
+ * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
+ * @returns the best sequences, best first
+ * @throws HeddleError "unsupported" where the model's sequences cannot be copied, "capacity" for a prompt that does not fit
+ * @see Lowerre 1976; Wu et al. 2016, arXiv:1609.08144, section 7 (length penalty). Same rules as transformers' `generate`
+ */
+export async function beamSearch(
+  model: AnyModel,
+  prompt: string | ArrayLike<number>,
+  options: BeamSearchOptions = {},
+): Promise<Beam[]> {
+  const settings = settingsOf(model, options);
+  const promptIds = promptIdsOf(model, prompt);
+  const maxTokens = roomFor(model, promptIds.length, options.maxTokens);
+  const { decoder, ids } = await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams });
+  try {
+    const waits = minLength(ids.length + settings.minTokens, settings.eosTokenIds);
+    const process = chain(...(options.processors ?? []), waits);
+    const search = { ...settings, maxTokens, history: Array.from(ids), decoder, process };
+    const ended = await runSearch(search, options.signal);
+    return ended.slice(0, settings.numReturned).map((beam) => withText(model, beam));
+  } finally {
+    decoder.dispose();
+  }
+}
+
+interface Search extends Required<Omit<BeamSearchOptions, "signal" | "processors">> {
+  readonly process: LogitsProcessor;
+  readonly decoder: Decoder;
+  /** What the decoder is fed before the first new token. */
+  readonly history: readonly number[];
+}
+
+async function runSearch(search: Search, signal: AbortSignal | undefined): Promise<Beam[]> {
+  const { numBeams, maxTokens } = search;
+  let open: readonly OpenBeam[] = [{ ids: [], logprob: 0 }];
+  let ended: readonly Beam[] = [];
+  let logits = await feedPrompt(search);
+  for (let length = 1; length <= maxTokens; length++) {
+    signal?.throwIfAborted();
+    const candidates = continuations(search, open, logits);
+    const isLast = length === maxTokens;
+    ended = withEnded(search, ended, { candidates: candidates.slice(0, numBeams), isLast });
+    const next = candidates.filter(({ isEnd }) => !isEnd).slice(0, numBeams);
+    open = next.map(({ ids, logprob }) => ({ ids, logprob }));
+    if (isLast || open.length === 0 || isSettled(search, { open, ended, length })) break;
+    logits = await feedBeams(search, next);
+  }
+  return [...ended];
+}
+
+interface Candidate extends OpenBeam {
+  /** Which open beam it continues. */
+  readonly parent: number;
+  readonly isEnd: boolean;
+}
+
+/** The best ways to go on with any beam: enough that `numBeams` of them do not end. */
+function continuations(
+  { numBeams, eosTokenIds, process, history }: Search,
+  open: readonly OpenBeam[],
+  logits: readonly Float32Array[],
+): Candidate[] {
+  const wanted = Math.max(2, 1 + eosTokenIds.length) * numBeams;
+  const candidates = open.flatMap(({ ids, logprob }, parent) => {
+    const own = logits[parent] ?? new Float32Array(0);
+    const total = logSumExp(own);
+    const scores = Float64Array.from(own, (logit) => logit - total);
+    process(scores, [...history, ...ids]);
+    return topIds(scores, Math.min(wanted, scores.length)).map(
+      (id): Candidate => ({
+        parent,
+        ids: [...ids, id],
+        logprob: logprob + (scores[id] ?? 0),
+        isEnd: eosTokenIds.includes(id),
+      }),
+    );
+  });
+  const possible = candidates.filter(({ logprob }) => logprob > Number.NEGATIVE_INFINITY);
+  return possible.sort((a, b) => b.logprob - a.logprob).slice(0, wanted);
+}
+
+/** Adds candidates that end among the best to those that ended before, and keeps the best of all. */
+function withEnded(
+  { numBeams, lengthPenalty, earlyStopping }: Search,
+  ended: readonly Beam[],
+  { candidates, isLast }: { readonly candidates: readonly Candidate[]; readonly isLast: boolean },
+): Beam[] {
+  const isFull = earlyStopping === true && ended.length >= numBeams;
+  const fresh = candidates
+    .filter(({ isEnd }) => (isEnd || isLast) && !isFull)
+    .map(({ ids, logprob }): Beam => ({ ids, score: logprob / ids.length ** lengthPenalty }));
+  return [...ended, ...fresh].sort((a, b) => b.score - a.score).slice(0, numBeams);
+}
+
+/** Whether the search is over: enough sequences have ended, and no open one is likely to be better. */
+function isSettled(
+  { numBeams, earlyStopping, lengthPenalty, maxTokens }: Search,
+  {
+    open,
+    ended,
+    length,
+  }: { readonly open: readonly OpenBeam[]; readonly ended: readonly Beam[]; readonly length: number },
+): boolean {
+  if (ended.length < numBeams) return false;
+  if (earlyStopping === true) return true;
+  const best = open[0]?.logprob ?? Number.NEGATIVE_INFINITY;
+  // A score grows with the length if the penalty is above 0: then only the longest text bounds it.
+  const reachable = earlyStopping === "never" && lengthPenalty > 0 ? maxTokens : length;
+  return best / reachable ** lengthPenalty <= (ended.at(-1)?.score ?? Number.NEGATIVE_INFINITY);
+}
+
+/** Feeds what comes before the first token into slot 0 and copies it to all. */
+async function feedPrompt({ decoder, history, numBeams }: Search): Promise<Float32Array[]> {
+  const logits = await decoder.step({
+    tokens: Int32Array.from(history),
+    positions: Int32Array.from(history.keys()),
+    slots: new Int32Array(history.length),
+    outputs: Int32Array.of(history.length - 1),
+  });
+  reorder(decoder, new Int32Array(numBeams));
+  return logits;
+}
+
+/** Puts each beam into the slot of its place and feeds its last token. */
+async function feedBeams(
+  { decoder, history, numBeams }: Search,
+  beams: readonly Candidate[],
+): Promise<Float32Array[]> {
+  reorder(
+    decoder,
+    Int32Array.from({ length: numBeams }, (_, slot) => beams[slot]?.parent ?? slot),
+  );
+  return decoder.step({
+    tokens: Int32Array.from(beams, ({ ids }) => ids.at(-1) ?? 0),
+    positions: Int32Array.from(beams, ({ ids }) => history.length + ids.length - 1),
+    slots: Int32Array.from(beams.keys()),
+    outputs: Int32Array.from(beams.keys()),
+  });
+}
+
+function reorder(decoder: Decoder, sources: Int32Array): void {
+  if (decoder.reorderSlots === undefined) {
+    const message =
+      "beamSearch: the model's decoder must be able to copy a sequence; got one that is not. Use generate.";
+    throw new HeddleError("unsupported", message, {});
+  }
+  decoder.reorderSlots(sources);
+}
+
+function settingsOf(
+  { generationConfig }: AnyModel,
+  options: BeamSearchOptions,
+): Omit<Search, "decoder" | "history" | "process"> {
+  const { numBeams = 4, numReturned = 1, lengthPenalty = 1, earlyStopping = false } = options;
+  const { maxTokens = 512, minTokens = 0, eosTokenIds = generationConfig.eosTokenIds } = options;
+  for (const [name, value] of Object.entries({ numBeams, numReturned })) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    const message = `beamSearch: ${name} must be a whole number >= 1; got ${value}. Leave it out for the default.`;
+    throw new HeddleError("config", message, { [name]: value });
+  }
+  if (numReturned > numBeams) {
+    const message = `beamSearch: numReturned must not pass numBeams; got numReturned ${numReturned}, numBeams ${numBeams}. Search with more beams.`;
+    throw new HeddleError("config", message, { numReturned, numBeams });
+  }
+  return { numBeams, numReturned, lengthPenalty, earlyStopping, maxTokens, minTokens, eosTokenIds };
+}
+
+function withText({ tokenizer, generationConfig }: AnyModel, beam: Beam): Beam {
+  if (tokenizer === undefined) return beam;
+  const end = generationConfig.eosTokenIds;
+  const ids = Int32Array.from(end.includes(beam.ids.at(-1) ?? -1) ? beam.ids.slice(0, -1) : beam.ids);
+  return { ...beam, text: tokenizer.decode(ids, { skipSpecialTokens: true }) };
+}

@@ -1,0 +1,216 @@
+import { HeddleError } from "@heddle/tensor";
+import type { StartedDecoder } from "../architecture.js";
+import type { Decoder } from "../decoder/create-decoder.js";
+import { findFamily } from "../families/registry.js";
+import type { AnyModel } from "../loading/load-model.js";
+import { minLength } from "./sampling/forcing.js";
+import { createSampler, type SampledToken, type Sampler, type TokenLogprob } from "./sampling/sampler.js";
+import type { SamplingOptions } from "./sampling/sampling-options.js";
+import { createStopMatcher } from "./stop-matcher.js";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens to generate; a text also ends at the model's longest sequence. Default 512. */
+  readonly maxTokens?: number;
+  /** No end-of-text token is chosen before so many tokens are made. Default 0. */
+  readonly minTokens?: number;
+  /** Texts that end the answer; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Go on after an end-of-text token. Default false. */
+  readonly ignoreEos?: boolean;
+  readonly signal?: AbortSignal;
+  /** A decoder to use, whose plans are then kept for the next call; slot 0 is overwritten. Default: a new one. */
+  readonly decoder?: Decoder;
+}
+
+/** One generated token and the text that became certain with it: often a word, sometimes nothing. */
+export interface GeneratedToken {
+  readonly id: number;
+  readonly text: string;
+  readonly logprob: number;
+  readonly top?: readonly TokenLogprob[];
+  /** On the last token: "stop" for an end-of-text token or a stop string, "length" where `maxTokens` were made. */
+  readonly finishReason?: "stop" | "length";
+}
+
+/**
+ * Continues a prompt, token by token.
+ *
+ * Sampling options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
+ * the same in every run and equal to what the server gives.
+ * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
+ * @throws HeddleError "capacity" for a prompt that does not fit; the signal's reason when aborted
+ */
+export async function* generate(
+  model: AnyModel,
+  prompt: string | ArrayLike<number>,
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const {
+    maxTokens,
+    minTokens = 0,
+    stop = [],
+    ignoreEos = false,
+    signal,
+    decoder: given,
+    ...sampling
+  } = options;
+  const promptIds = promptIdsOf(model, prompt);
+  const limit = numTokensLeft(model, promptIds.length, { maxTokens, maxSeqLen: given?.maxSeqLen });
+  const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
+  const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
+  if (limit === 0) return;
+  const { decoder, ids } =
+    given === undefined
+      ? await startDecoder(model, promptIds, { maxTokens: limit })
+      : { decoder: given, ids: promptIds };
+  try {
+    const sampler = createSampler({
+      ...model.generationConfig.sampling,
+      ...sampling,
+      ...keepGoing(model, sampling, { minTokens, promptLength: ids.length }),
+    });
+    signal?.throwIfAborted();
+    let count = 0;
+    for await (const token of tokensOf(decoder, ids, { sampler, limit })) {
+      count++;
+      signal?.throwIfAborted();
+      const result = eos.has(token.id) ? { text: text.flush(), stopped: true } : text.push(token.id);
+      const finishReason = result.stopped ? "stop" : count === limit ? "length" : undefined;
+      yield finish(token, result.text + (finishReason === "length" ? text.flush() : ""), finishReason);
+      if (finishReason !== undefined) return;
+    }
+  } finally {
+    if (given === undefined) decoder.dispose();
+  }
+}
+
+/** The tokens after a prompt: each sampled on the host from logits, or, where device and options allow, on the device. */
+async function* tokensOf(
+  decoder: Decoder,
+  ids: Int32Array,
+  { sampler, limit }: { readonly sampler: Sampler; readonly limit: number },
+): AsyncGenerator<SampledToken, void, undefined> {
+  const history = [...ids];
+  let logits = await feed(decoder, ids, 0);
+  for (;;) {
+    const token = sampler.sample(logits, history);
+    yield token;
+    history.push(token.id);
+    const position = history.length - 1;
+    const onDevice = sampler.onDevice();
+    if (onDevice !== undefined && decoder.ahead !== undefined) {
+      yield* decoder.ahead({ slot: 0, token: token.id, position, steps: limit - 1, ...onDevice });
+      return;
+    }
+    logits = await feed(decoder, [token.id], position);
+  }
+}
+
+/** Holds end-of-text tokens back until enough tokens are made. */
+function keepGoing(
+  { generationConfig }: AnyModel,
+  { processors = [] }: SamplingOptions,
+  { minTokens, promptLength }: { readonly minTokens: number; readonly promptLength: number },
+): Pick<SamplingOptions, "processors"> {
+  if (minTokens === 0) return {};
+  return { processors: [...processors, minLength(promptLength + minTokens, generationConfig.eosTokenIds)] };
+}
+
+/** A decoder of the model's architecture and what it is to be fed first. @throws HeddleError "unsupported" where it has none */
+export async function startDecoder(
+  { family, config, weights, device }: AnyModel,
+  promptIds: Int32Array,
+  options: { readonly maxTokens: number; readonly numSlots?: number },
+): Promise<StartedDecoder> {
+  const { architecture } = findFamily(family);
+  if (architecture.start !== undefined)
+    return architecture.start({ config, weights, device }, promptIds, options);
+  const message = `generate: the model must be able to continue a text; got family "${family}" of architecture "${architecture.name}". Use its logits.`;
+  throw new HeddleError("unsupported", message, { family, architecture: architecture.name });
+}
+
+function finish(
+  token: SampledToken,
+  text: string,
+  finishReason: GeneratedToken["finishReason"],
+): GeneratedToken {
+  return finishReason === undefined ? { ...token, text } : { ...token, text, finishReason };
+}
+
+/** Feeds tokens of slot 0 from a position on and gives the logits after the last. */
+async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Promise<Float32Array> {
+  const [logits = new Float32Array(0)] = await decoder.step({
+    tokens: Int32Array.from(ids),
+    positions: Int32Array.from(ids, (_, at) => start + at),
+    slots: new Int32Array(ids.length),
+    outputs: Int32Array.of(ids.length - 1),
+  });
+  return logits;
+}
+
+/** The ids of a prompt. @throws HeddleError "config" for a text without a tokenizer, and for nothing */
+export function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>): Int32Array {
+  const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
+  if (ids === undefined) {
+    const message =
+      "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.";
+    throw new HeddleError("config", message, {});
+  }
+  if (ids.length === 0) {
+    const message =
+      "generate: a prompt must have at least one token; got none. Begin with the model's first token.";
+    throw new HeddleError("config", message, {});
+  }
+  return ids;
+}
+
+/** How many tokens may follow a prompt. @throws HeddleError "capacity" where none can */
+export function roomFor(model: AnyModel, promptLength: number, maxTokens: number | undefined): number {
+  return numTokensLeft(model, promptLength, { maxTokens, maxSeqLen: undefined });
+}
+
+function numTokensLeft(
+  { config }: AnyModel,
+  promptLength: number,
+  {
+    maxTokens,
+    maxSeqLen = config.maxSeqLen,
+  }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
+): number {
+  const { roomAfter } = findFamily(config.family).architecture;
+  const room = roomAfter?.(config, promptLength) ?? Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
+  if (room < 1) {
+    const message = `generate: a prompt must leave room for an answer; got ${promptLength} tokens, the longest sequence has ${promptLength + room}. Shorten the prompt.`;
+    throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });
+  }
+  if (maxTokens !== undefined && (!Number.isSafeInteger(maxTokens) || maxTokens < 0)) {
+    const message = `generate: maxTokens must be a whole number >= 0; got ${maxTokens}. Leave it out for up to 512.`;
+    throw new HeddleError("config", message, { maxTokens });
+  }
+  return Math.min(maxTokens ?? 512, room);
+}
+
+/** Turns ids into text that continues the prompt, up to a stop string. */
+function textOf(
+  { tokenizer }: AnyModel,
+  promptIds: Int32Array,
+  stops: readonly string[],
+): { push(id: number): { text: string; stopped: boolean }; flush(): string } {
+  const matcher = createStopMatcher(stops);
+  if (tokenizer === undefined) {
+    if (stops.length === 0) return { push: () => ({ text: "", stopped: false }), flush: () => "" };
+    const message = `generate: stop strings need a tokenizer; got ${stops.length} and a model without one. Leave \`stop\` out.`;
+    throw new HeddleError("config", message, { stops });
+  }
+  const stream = tokenizer.streamDecoder({ skipSpecialTokens: true, after: promptIds });
+  return {
+    push(id) {
+      const { emit, stopped } = matcher.push(stream.push(id));
+      return { text: emit, stopped };
+    },
+    flush() {
+      const { emit, stopped } = matcher.push(stream.flush());
+      return stopped ? emit : emit + matcher.flush();
+    },
+  };
+}

@@ -1,0 +1,35 @@
+import { cpu } from "@heddle/tensor";
+import { expect, test } from "vitest";
+import { goldenSource } from "../../test/golden-model.js";
+import { loadModel } from "../loading/load-model.js";
+import { attentionPatterns } from "./attention-patterns.js";
+
+test.each(["llama", "gemma2", "mpt", "deepseek_v3"])(
+  "%s: rows of every head sum to 1 over the tokens before",
+  async (name) => {
+    const device = cpu({ threads: 1 });
+    const model = await loadModel(goldenSource(name), { device });
+    const before = device.memory().buffers;
+    const ids = [5, 9, 3, 7, 1];
+    for (let layer = 0; layer < model.config.numLayers; layer++) {
+      const maps = await attentionPatterns(model, ids, { layer, labels: ["a", "b", "c", "d", "e"] });
+      expect(maps).toHaveLength(model.config.numHeads);
+      for (const { rows, columns, values, rowLabels } of maps) {
+        expect([rows, columns, rowLabels?.length]).toEqual([5, 5, 5]);
+        for (let row = 0; row < 5; row++) {
+          const weights = Array.from(values.subarray(row * 5, row * 5 + 5));
+          expect(weights.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 5);
+          expect(weights.slice(row + 1).every((weight) => weight === 0)).toBe(true);
+        }
+      }
+    }
+    expect(device.memory().buffers).toBe(before);
+    await expect(attentionPatterns(model, ids, { layer: 99 })).rejects.toThrow(
+      /layer must be a whole number below \d+; got layer 99/,
+    );
+    await expect(attentionPatterns(model, [], { layer: 0 })).rejects.toThrow(
+      "there must be a token; got 0 ids",
+    );
+    device.dispose();
+  },
+);

@@ -1,0 +1,111 @@
+import { invariant, matmul, type Tensor, tensor } from "@heddle/tensor";
+import { type Attend, type AttendInputs, asHeads } from "../blocks/attend.js";
+import type { LayerContext } from "../blocks/layer.js";
+
+/**
+ * A place in every layer whose value can be read and replaced.
+ *
+ * "residual": the stream before the layer, and once more after the last [B, T, E]; "query", "key", "value": heads after their
+ * rotation [B, H, T, D]; "pattern": the weights of attention, after the softmax [B, H, T, S]; "heads": what each head gives
+ * [B, H, T, Dv]; "attention" and "mlp": what the blocks add to the stream [B, T, E].
+ */
+export type ActivationPoint =
+  | "residual"
+  | "query"
+  | "key"
+  | "value"
+  | "pattern"
+  | "heads"
+  | "attention"
+  | "mlp";
+
+/** What to read and to replace in a forward pass. Nothing of it costs anything where it is not asked for. */
+export interface Inspection {
+  /** Points whose values are returned, of every layer. */
+  readonly keep?: readonly ActivationPoint[];
+  /** Another value for a point, or undefined to leave it. Called while the pass runs or is traced: tensors in, tensors out. */
+  readonly replace?: Partial<
+    Readonly<Record<ActivationPoint, (x: Tensor, layer: number) => Tensor | undefined>>
+  >;
+}
+
+/** Values by point, one a layer ("residual": one more); the caller disposes them. */
+export type Activations = Partial<Readonly<Record<ActivationPoint, readonly Tensor[]>>>;
+
+/** Sees to an inspection while a pass runs. */
+export interface Inspector {
+  /** Reads a value and gives what the pass is to go on with. */
+  visit(point: ActivationPoint, layer: number, x: Tensor): Tensor;
+  /** The context of layers whose blocks and attention are seen to. */
+  around(context: LayerContext): LayerContext;
+  /** All that was kept so far. */
+  readonly activations: Activations;
+}
+
+/** @returns undefined where nothing is asked for */
+export function inspectorOf(inspection: Inspection | undefined): Inspector | undefined {
+  if (inspection === undefined) return undefined;
+  const { keep = [], replace = {} } = inspection;
+  const kept: Partial<Record<ActivationPoint, Tensor[]>> = Object.fromEntries(
+    keep.map((point) => [point, []]),
+  );
+  const visit = (point: ActivationPoint, layer: number, x: Tensor): Tensor => {
+    const value = replace[point]?.(x, layer) ?? x;
+    kept[point]?.push(value);
+    return value;
+  };
+  const sees = (point: ActivationPoint) => keep.includes(point) || replace[point] !== undefined;
+  return {
+    visit,
+    activations: kept,
+    around: (context) => ({
+      ...context,
+      // Block 0 is the embedding; then come attention and feed-forward of each layer.
+      drop: (x, block) => {
+        const dropped = context.drop(x, block);
+        if (block === 0) return dropped;
+        return visit(block % 2 === 1 ? "attention" : "mlp", Math.floor((block - 1) / 2), dropped);
+      },
+      attend: inspectedAttend(context.attend, { visit, seesPattern: sees("pattern") }),
+    }),
+  };
+}
+
+/** Attention whose heads, and where asked for whose pattern, are seen to. Not for attention that writes to a cache. */
+function inspectedAttend(
+  attend: Attend,
+  { visit, seesPattern }: Pick<Inspector, "visit"> & { readonly seesPattern: boolean },
+): Attend {
+  return (layer, inputs) => {
+    const heads = asHeads(inputs);
+    const seen: AttendInputs = {
+      ...heads,
+      query_BHTD: visit("query", layer, heads.query_BHTD),
+      key_BGTD: visit("key", layer, heads.key_BGTD),
+      value_BGTD: visit("value", layer, heads.value_BGTD),
+    };
+    const given = seesPattern
+      ? headsOfPattern(visit("pattern", layer, patternOf(attend, layer, seen)), seen)
+      : attend(layer, seen);
+    return visit("heads", layer, given);
+  };
+}
+
+/** The weights that attention gives to each key: what comes out where the values are the rows of an identity matrix. */
+function patternOf(attend: Attend, layer: number, inputs: AttendInputs): Tensor {
+  const { key_BGTD, value_BGTD } = inputs;
+  const [B = 1, G = 1, S = 1] = key_BGTD.shape;
+  const { device, dtype } = value_BGTD;
+  invariant(dtype === "f32" || dtype === "f64", "patterns are read in f32 or f64");
+  const identity = Array.from({ length: S * S }, (_, at) => (at % (S + 1) === 0 ? 1 : 0));
+  const value = tensor(device, identity, { shape: [1, 1, S, S], dtype }).broadcastTo([B, G, S, S]);
+  return attend(layer, { ...inputs, value_BGTD: value });
+}
+
+/** Sums values by the weights of a pattern: [B, H, T, S] -> [B, H, T, Dv]. */
+function headsOfPattern(pattern: Tensor, { value_BGTD }: AttendInputs): Tensor {
+  const [B = 1, H = 1, T = 1, S = 1] = pattern.shape;
+  const [, G = 1, , width = 1] = value_BGTD.shape;
+  const grouped = pattern.reshape([B, G, H / G, T, S]);
+  return matmul(grouped, value_BGTD.expandDims(2)).reshape([B, H, T, width]);
+}

@@ -1,0 +1,89 @@
+import { loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
+import { type Device, type FloatDType, invariant, stack, type Tensor } from "@heddle/tensor";
+import type { DecoderConfig, ModelConfig } from "../config.js";
+import { findFamily } from "../families/registry.js";
+import type { DecoderWeights } from "../weights.js";
+import { takeApart } from "./stored-layout.js";
+import { locateWeights, type Slice, type StoredPart } from "./weight-map.js";
+
+export interface LoadWeightsOptions {
+  readonly device: Device;
+  /** Dtype of the loaded floats; "stored" keeps that of the file. Default: `device.defaultFloat`. */
+  readonly dtype?: FloatDType | "stored";
+  readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Loads a decoder's weights; see `loadTree`. */
+export async function loadWeights(
+  config: DecoderConfig,
+  files: SafetensorsFiles,
+  options: LoadWeightsOptions,
+): Promise<DecoderWeights> {
+  return (await loadTree(config, files, options)) as DecoderWeights;
+}
+
+/**
+ * Loads a checkpoint's tensors into the tree of a configuration, all or none.
+ *
+ * Names and shapes of all tensors are checked before the first is loaded.
+ * @returns a tree that the caller disposes, of the kind that the family's architecture builds
+ * @throws HeddleError "format" listing every tensor that is missing, unexpected or of another shape
+ */
+export async function loadTree(
+  config: ModelConfig,
+  files: SafetensorsFiles,
+  { device, dtype, onProgress, signal }: LoadWeightsOptions,
+): Promise<unknown> {
+  const located = locateWeights(config, files.tensors);
+  const sizeOf = (name: string) => {
+    const { start = 0, end = 0 } = files.tensors.get(name) ?? {};
+    return end - start;
+  };
+  const totalBytes = located.reduce((sum, { storedName }) => sum + sizeOf(storedName), 0);
+  const gathered = gatherWeights();
+  let loadedBytes = 0;
+  try {
+    for (const weight of located) {
+      signal?.throwIfAborted();
+      const stored = await loadTensor(files, weight.storedName, { device, dtype });
+      for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
+      loadedBytes += sizeOf(weight.storedName);
+      onProgress?.({ loadedBytes, totalBytes });
+    }
+  } catch (error) {
+    gathered.dispose();
+    throw error;
+  }
+  return findFamily(config.family).architecture.buildWeights(config, gathered.take);
+}
+
+/** Weights as they come, by path; the slices of one weight are joined as soon as all are there. */
+function gatherWeights() {
+  const whole = new Map<string, Tensor>();
+  const slices = new Map<string, Tensor[]>();
+  const addSlice = (path: string, { index, count }: Slice, tensor: Tensor) => {
+    const others = slices.get(path) ?? [];
+    others[index] = tensor;
+    slices.set(path, others);
+    if (Object.keys(others).length < count) return;
+    whole.set(path, stack(others));
+    for (const other of others) other.dispose();
+    slices.delete(path);
+  };
+  return {
+    add(part: StoredPart | undefined, tensor: Tensor): void {
+      invariant(part, "a stored tensor has no more parts than its rule says");
+      if (part.slice === undefined) whole.set(part.path, tensor);
+      else addSlice(part.path, part.slice, tensor);
+    },
+    dispose(): void {
+      for (const tensor of [...whole.values(), ...[...slices.values()].flat()]) tensor.dispose();
+    },
+    take(path: string): Tensor {
+      const tensor = whole.get(path);
+      invariant(tensor, `the weight map covers ${path}`);
+      return tensor;
+    },
+  };
+}

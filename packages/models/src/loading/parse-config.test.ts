@@ -1,0 +1,170 @@
+import { HeddleError } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
+import { goldenConfig, goldenNames, hasGoldenFile } from "../../test/golden-model.js";
+import { configToJson, parseConfig } from "./parse-config.js";
+
+const llama = {
+  model_type: "llama",
+  vocab_size: 32_000,
+  hidden_size: 4096,
+  intermediate_size: 11_008,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+};
+
+function messageOf(json: unknown): string {
+  try {
+    parseConfig(json);
+  } catch (error) {
+    if (HeddleError.is(error)) return `${error.code} ${error.message}`;
+    throw error;
+  }
+  throw new Error("the configuration was accepted");
+}
+
+test("the first Llama's short configuration takes the defaults of its time", () => {
+  expect(parseConfig(llama)).toMatchInlineSnapshot(`
+    {
+      "attention": {
+        "hasBias": false,
+        "scale": 0.08838834764831845,
+      },
+      "family": "llama",
+      "ffnDim": 11008,
+      "headDim": 128,
+      "initializerRange": 0.02,
+      "maxSeqLen": 2048,
+      "mlp": {
+        "activation": "silu",
+        "hasBias": false,
+        "kind": "gated",
+      },
+      "modelDim": 4096,
+      "norm": {
+        "eps": 0.000001,
+        "kind": "rms",
+      },
+      "numHeads": 32,
+      "numKvHeads": 32,
+      "numLayers": 32,
+      "positions": {
+        "kind": "rope",
+        "scaling": {
+          "kind": "default",
+        },
+        "theta": 10000,
+      },
+      "tieEmbeddings": false,
+      "tokens": {
+        "eos": [],
+      },
+      "vocabSize": 32000,
+    }
+  `);
+});
+
+test("GPT-2's configuration", () => {
+  const json = { model_type: "gpt2", vocab_size: 50_257, n_embd: 768, n_layer: 12, n_head: 12, n_ctx: 1024 };
+  expect(parseConfig({ ...json, bos_token_id: 50_256, eos_token_id: 50_256 })).toMatchInlineSnapshot(`
+    {
+      "attention": {
+        "hasBias": true,
+        "scale": 0.125,
+      },
+      "family": "gpt2",
+      "ffnDim": 3072,
+      "headDim": 64,
+      "initializerRange": 0.02,
+      "maxSeqLen": 1024,
+      "mlp": {
+        "activation": "gelu-tanh",
+        "hasBias": true,
+        "kind": "plain",
+      },
+      "modelDim": 768,
+      "norm": {
+        "eps": 0.00001,
+        "kind": "layer",
+      },
+      "numHeads": 12,
+      "numKvHeads": 12,
+      "numLayers": 12,
+      "positions": {
+        "kind": "learned",
+      },
+      "tieEmbeddings": true,
+      "tokens": {
+        "bos": 50256,
+        "eos": [
+          50256,
+        ],
+      },
+      "vocabSize": 50257,
+    }
+  `);
+});
+
+describe.each(goldenNames.filter((name) => hasGoldenFile(name, "config.legacy.json")))("%s", (name) => {
+  test("current and older keys mean the same", () => {
+    expect(parseConfig(goldenConfig(name, "config.legacy.json"))).toEqual(parseConfig(goldenConfig(name)));
+  });
+});
+
+test.each(goldenNames)("%s is written and read back as the same configuration", (name) => {
+  const config = parseConfig(goldenConfig(name));
+  expect(parseConfig(configToJson(config))).toEqual(config);
+});
+
+test("a configuration is frozen throughout", () => {
+  const config = parseConfig(llama);
+  expect([config, config.norm, config.positions, config.tokens.eos].every(Object.isFrozen)).toBe(true);
+});
+
+test("every problem of a file is listed in one error", () => {
+  const broken = {
+    ...llama,
+    hidden_size: undefined,
+    num_hidden_layers: 0,
+    sliding_window: 4096,
+    hidden_act: "tanh",
+  };
+  expect(messageOf(broken)).toMatchInlineSnapshot(
+    `"config parseConfig: config.json must describe a llama model that Heddle computes; got unknown key sliding_window = 4096; hidden_size = missing (Invalid input: expected number, received undefined); num_hidden_layers = 0 (Too small: expected number to be >0); hidden_act = "tanh" (Invalid option: expected one of "silu"|"swish"|"gelu"|"gelu_new"|"gelu_pytorch_tanh"|"gelu_fast"|"relu"). Mend these keys."`,
+  );
+});
+
+test("a key that is switched off, or known to have no effect, is passed over", () => {
+  const extra = {
+    sliding_window: null,
+    use_qk_norm: false,
+    transformers_version: "4.40",
+    attention_dropout: 0.1,
+  };
+  expect(parseConfig({ ...llama, ...extra })).toEqual(parseConfig(llama));
+  const off = { add_cross_attention: true };
+  const gpt2 = { model_type: "gpt2", vocab_size: 8, n_embd: 8, n_layer: 1, n_head: 1 };
+  expect(messageOf({ ...gpt2, ...off })).toContain("unknown key add_cross_attention = true");
+});
+
+test("other models, impossible heads and unknown scalings", () => {
+  const messages = [
+    messageOf({ model_type: "no_such_model" }).replace(/one of .*;/, "one of (all);"),
+    messageOf([]),
+    messageOf({ ...llama, num_attention_heads: 33 }),
+    messageOf({ ...llama, num_key_value_heads: 5 }),
+    messageOf({ ...llama, rope_scaling: { rope_type: "spiral", factor: 2 } }),
+    messageOf({ ...llama, rope_scaling: { type: "linear" } }),
+    messageOf({ ...llama, rope_scaling: { type: "linear", factor: 2, low_freq_factor: 1 } }),
+  ];
+  expect(messages).toMatchInlineSnapshot(`
+    [
+      "unsupported parseConfig: model_type must be one of (all); got "no_such_model". Convert the model or choose another.",
+      "config parseConfig: config.json must hold an object; got []. Pass the parsed file.",
+      "config parseConfig: hidden_size must be a multiple of num_attention_heads; got hidden_size 4096, num_attention_heads 33. Check the config.json, or set head_dim where the family has it.",
+      "config parseConfig: query heads must be a multiple of key heads; got num_attention_heads 32, num_key_value_heads 5. Check the config.json.",
+      "config parseConfig: config.json must describe a llama model that Heddle computes; got rope_scaling.rope_type = "spiral" (Invalid discriminator value. Expected 'default' | 'linear' | 'llama3' | 'yarn' | 'dynamic' | 'longrope'). Mend these keys.",
+      "config parseConfig: config.json must describe a llama model that Heddle computes; got rope_scaling.factor = missing (Invalid input: expected number, received undefined). Mend these keys.",
+      "config parseConfig: config.json must describe a llama model that Heddle computes; got rope_scaling = {"type":"linear","factor":2,"low_freq_factor":1} (Unrecognized key: "low_freq_factor"). Mend these keys.",
+    ]
+  `);
+});
