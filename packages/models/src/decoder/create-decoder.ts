@@ -136,48 +136,30 @@ export function createDecoder(
   );
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
-  /** Runs the pieces of a batch one after another and puts what they give for the outputs in the outputs' order. */
-  const eachPiece = async <Output>(
-    batch: DecoderBatch,
-    run: (piece: BatchPiece) => Promise<readonly Output[]>,
-  ): Promise<Output[]> => {
-    checkReady(state);
-    checkBatch(batch, limits);
-    state.isStepping = true;
-    try {
-      const found: Output[] = new Array(batch.outputs.length);
-      for (const piece of piecesOf(batch, maxRows))
-        for (const [at, output] of (await run(piece)).entries()) found[piece.wanted[at] ?? 0] = output;
-      return found;
-    } finally {
-      state.isStepping = false;
-    }
-  };
+  const eachPiece: EachPiece = (batch, run) =>
+    eachPieceOf(state, batch, { limits, maxRows }, async (piece) => {
+      const inputs = stepInputs(device, piece, numSlots);
+      try {
+        using logits_OV = logitsOf(cache, inputs);
+        return await run(logits_OV, piece, inputs);
+      } finally {
+        disposeTree(inputs);
+      }
+    });
   return {
     ...limits,
     cacheBytes: cacheByteLength(cache),
-    step: (batch) =>
-      eachPiece(batch, async (piece) => {
-        const inputs = stepInputs(device, piece, numSlots);
-        try {
-          using logits_OV = logitsOf(cache, inputs);
-          return await readRows(logits_OV, piece.wanted.length);
-        } finally {
-          disposeTree(inputs);
-        }
-      }),
+    step: (batch) => eachPiece(batch, (logits_OV, { wanted }) => readRows(logits_OV, wanted.length)),
     choose: async (batch, choices) => {
       checkChoices(batch, choices);
-      return eachPiece(batch, async (piece) => {
-        const inputs = stepInputs(device, piece, numSlots);
+      return eachPiece(batch, async (logits_OV, piece, { outputs_O }) => {
         const wanted = piece.wanted.map((at) => choices[at]);
-        const drawing = tokenDraws(inputs.outputs_O, wanted);
+        const drawing = tokenDraws(outputs_O, wanted);
         try {
-          using logits_OV = logitsOf(cache, inputs);
           using results = chosenOf(logits_OV, drawing);
           return await readChosen({ logits_OV, results }, wanted);
         } finally {
-          disposeTree([inputs, drawing]);
+          disposeTree(drawing);
         }
       });
     },
@@ -204,6 +186,32 @@ export function createDecoder(
       disposeTree([cache, latentWeights]);
     },
   };
+}
+
+/** Computes the logits of each piece of a batch and has them read: as many results as the piece has outputs. */
+type EachPiece = <Output>(
+  batch: DecoderBatch,
+  read: (logits_OV: Tensor, piece: BatchPiece, inputs: StepInputs) => Promise<readonly Output[]>,
+) => Promise<Output[]>;
+
+/** Runs the pieces of a batch one after another and puts what they give for the outputs in the outputs' order. */
+async function eachPieceOf<Output>(
+  state: { isStepping: boolean; readonly isDisposed: boolean },
+  batch: DecoderBatch,
+  { limits, maxRows }: { readonly limits: Parameters<typeof checkBatch>[1]; readonly maxRows: number },
+  run: (piece: BatchPiece) => Promise<readonly Output[]>,
+): Promise<Output[]> {
+  checkReady(state);
+  checkBatch(batch, limits);
+  state.isStepping = true;
+  try {
+    const found: Output[] = new Array(batch.outputs.length);
+    for (const piece of piecesOf(batch, maxRows))
+      for (const [at, output] of (await run(piece)).entries()) found[piece.wanted[at] ?? 0] = output;
+    return found;
+  } finally {
+    state.isStepping = false;
+  }
 }
 
 /** What a step works with. */
