@@ -1,7 +1,8 @@
-// Packs every published package and checks the tarballs: their files, publint, and are-the-types-wrong.
+// Packs every published package and checks the tarballs: their files, publint, are-the-types-wrong, sizes of bundles.
 import { mkdirSync, rmSync } from "node:fs";
 import { mustRun } from "../checks/command.ts";
 import { type Check, runChecks } from "../checks/run-checks.ts";
+import { bundleBytes, bundleLimits } from "./bundle-size.ts";
 import { type PublishedPackage, publishedPackages, tarballFolder } from "./published.ts";
 
 rmSync(tarballFolder, { recursive: true, force: true });
@@ -22,6 +23,14 @@ function checksOf({ name, folder, tarball, doors }: PublishedPackage): Check[] {
   return [
     ...packed,
     { name: `${name}: types resolve`, run: () => mustRun("attw", [tarball, "--format", "ascii"]) },
+    ...bundleLimits(folder).map((limit) => ({
+      name: `${name}: ${limit.name} from ${limit.door} takes at most ${limit.limit / 1000} kB, minified and gzipped`,
+      async run() {
+        const bytes = await bundleBytes(folder, limit);
+        console.log(`      ${bytes} bytes`);
+        if (bytes > limit.limit) throw new Error(`${bytes} bytes; find what came in, or raise bundleLimits`);
+      },
+    })),
   ];
 }
 

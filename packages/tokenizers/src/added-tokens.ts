@@ -1,5 +1,5 @@
 import { type AlignedText, sliceAligned } from "./aligned-text.js";
-import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import { PieceTrie, TRIE_ROOT } from "./piece-trie.js";
 
 /** A token that is found in the text before anything else is done with it. */

@@ -1,8 +1,11 @@
 import { type AlignedText, alignOriginal } from "./aligned-text.js";
 import type { CompiledModel } from "./models/model.js";
-import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import { type BertOptions, traceBert } from "./normalizers/bert.js";
+import { type CompiledNormalizer, compileTraced } from "./normalizers/compiled.js";
+import type { TokenizerParts } from "./pipeline.js";
 import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 import { createBertScanner } from "./pre-tokenizers/scanners/bert.js";
+import { bertSteps, chain } from "./pre-tokenizers/steps.js";
 import { TokenBuffer } from "./token-buffer.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 
@@ -50,6 +53,25 @@ export function createBertWords(
     },
     model: { ...model, tokenize, tokenizeBytes: null, createCuts: null, createByteCuts: null },
   };
+}
+
+/** Prepares BERT's clean-up, words and a model: the quick way where it can be gone. */
+export function compileBertParts(
+  config: TokenizerConfig,
+  cleanUp: BertOptions,
+  model: CompiledModel,
+): Pick<TokenizerParts, "normalizer" | "preTokenizer" | "model"> {
+  const normalizer = compileTraced((text) => traceBert(text, cleanUp));
+  const preTokenizer = {
+    split: chain(bertSteps()),
+    bytes: null,
+    scanner: null,
+    prepare: null,
+    isWhole: false,
+    needsAlignment: false,
+  };
+  const quick = createBertWords(config, { normalizer, preTokenizer, model });
+  return quick === null ? { normalizer, preTokenizer, model } : { ...quick, normalizer: null };
 }
 
 /** Appends the tokens of a word with their ranges in the stretch that it came from. */

@@ -1,5 +1,5 @@
 import { BYTE_CHARACTERS } from "./byte-level.js";
-import { specialToken } from "./formats/vocabulary-files.js";
+import { plainSpecialToken } from "./special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "./tokenizer.js";
 
 export interface ByteTokenizerOptions {
@@ -33,7 +33,7 @@ export function createByteTokenizer(options: ByteTokenizerOptions = {}): Tokeniz
     },
     postProcessor: null,
     decoder: bytes,
-    addedTokens: specialTokens.map((token, id) => specialToken(token, id)),
+    addedTokens: specialTokens.map((token, id) => plainSpecialToken(token, id)),
     ...(roles === undefined ? {} : { roles }),
   });
 }

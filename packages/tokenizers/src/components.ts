@@ -22,7 +22,7 @@ export function preTokenizeText(preTokenizer: PreTokenizer, text: string): Word[
   return words
     .filter((word) => word.text !== "")
     .map((word) => ({
-      text: compiled.endsInBytes ? toByteLevel(word.text) : word.text,
+      text: compiled.bytes !== null ? toByteLevel(word.text) : word.text,
       offsets: [originalStart(word), word.ends?.at(-1) ?? word.base + word.text.length],
     }));
 }

@@ -20,18 +20,16 @@ export {
   type GgufVocabularyFlags,
 } from "./formats/gguf.js";
 export { loadTokenizer, type TokenizerFiles } from "./formats/load.js";
-export { fromSentencePiece, type SentencePieceOptions } from "./formats/sentencepiece.js";
+export { fromSentencePiece } from "./formats/sentencepiece.js";
+export type { SentencePieceOptions } from "./formats/sentencepiece-pieces.js";
 export { toSentencePiece } from "./formats/sentencepiece-writer.js";
 export { fromTekken, type TekkenOptions } from "./formats/tekken.js";
-export { fromTiktoken, TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken.js";
+export { fromTiktoken } from "./formats/tiktoken.js";
+export { TIKTOKEN_PATTERNS, type TiktokenOptions } from "./formats/tiktoken-ranks.js";
 export { toGgufVocabulary } from "./formats/to-gguf.js";
 export { fromTokenizerJson, toTokenizerJson } from "./formats/tokenizer-json.js";
-export {
-  fromVocabJson,
-  fromVocabTxt,
-  type VocabJsonOptions,
-  type VocabTxtOptions,
-} from "./formats/vocabulary-files.js";
+export { fromVocabJson, type VocabJsonOptions } from "./formats/vocab-json.js";
+export { fromVocabTxt, type VocabTxtOptions } from "./formats/vocab-txt.js";
 export {
   toTekken,
   toTiktoken,

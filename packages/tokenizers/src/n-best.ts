@@ -1,8 +1,13 @@
 import { alignOriginal } from "./aligned-text.js";
 import { HeddleError } from "./error.js";
-import { compileModel } from "./models/model.js";
+import type { Model } from "./models/model.js";
+import { readPieces } from "./models/sentencepiece.js";
+import { latticeOptions } from "./models/sentencepiece-unigram.js";
+import { readUnigram, type UnigramTables } from "./models/unigram.js";
+import { UnigramLattice } from "./models/unigram-lattice.js";
 import { compileNormalizer } from "./normalizers/normalizer.js";
 import { compilePreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { TokenBuffer } from "./token-buffer.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 
 /** One segmentation of a text. */
@@ -22,8 +27,8 @@ export interface Segmentation {
  * @see Kudo 2018, Subword Regularization, arXiv:1804.10959, section 3.3
  */
 export function createNBestEncoder(config: TokenizerConfig): (text: string, size: number) => Segmentation[] {
-  const { nBest } = compileModel(config.model);
-  if (nBest === undefined) {
+  const nBest = compileNBest(config.model);
+  if (nBest === null) {
     throw new HeddleError(
       "unsupported",
       `createNBestEncoder: only unigram models weigh segmentations; got model type ${JSON.stringify(config.model.type)}. Use encodeIds.`,
@@ -50,4 +55,31 @@ export function createNBestEncoder(config: TokenizerConfig): (text: string, size
     }
     return best.map(({ ids, score }) => ({ ids: Int32Array.from(ids), score }));
   };
+}
+
+/** Tokens of one segmentation and its log probability. */
+interface ScoredTokens {
+  readonly tokens: TokenBuffer;
+  readonly score: number;
+}
+
+/** The best segmentations of one word, best first; null if the model knows only one. */
+function compileNBest(model: Model): ((word: string, size: number) => ScoredTokens[]) | null {
+  const tables = readTables(model);
+  if (tables === null) return null;
+  const lattice = new UnigramLattice(tables.lattice);
+  return (word, size) => {
+    lattice.read(word);
+    return lattice.nBest(size).map(({ path, score }) => {
+      const tokens = new TokenBuffer();
+      tables.emit(word, path, tokens);
+      return { tokens, score };
+    });
+  };
+}
+
+function readTables(model: Model): UnigramTables | null {
+  if (model.type === "Unigram") return readUnigram(model);
+  if (model.type !== "SentencePiece" || model.algorithm !== "unigram") return null;
+  return { ...readPieces(model), lattice: latticeOptions(model) };
 }

@@ -1,3 +1,5 @@
+import { type Frame, framed } from "./frame.js";
+
 /** Encodes a text that comes in parts; the ids of all parts, joined, are those of the whole text. */
 export interface StreamEncoder {
   /** Takes the next part and returns the ids that have become certain. */
@@ -11,7 +13,7 @@ export interface StreamEncoderParts {
   /** True if a word always ends between a letter or digit and white space, whatever stands around. */
   readonly endsWordsAtSpaces: boolean;
   /** Ids around the text; null: only the whole text can be encoded. */
-  readonly frame: { readonly before: readonly number[]; readonly after: readonly number[] } | null;
+  readonly frame: Frame | null;
   /** Encodes without the frame. */
   encode(text: string): Int32Array;
   /** Encodes a whole text with all that belongs around it. */
@@ -40,11 +42,7 @@ export function createStreamEncoder(parts: StreamEncoderParts): StreamEncoder {
     const before = isFirst ? frame.before : [];
     const after = isLast ? frame.after : [];
     isFirst = false;
-    const framed = new Int32Array(before.length + ids.length + after.length);
-    framed.set(before);
-    framed.set(ids, before.length);
-    framed.set(after, before.length + ids.length);
-    return framed;
+    return framed(ids, { before, after });
   };
   return {
     push(text) {

@@ -6,7 +6,7 @@ import {
 } from "./added-tokens.js";
 import type { AlignedText } from "./aligned-text.js";
 import type { CompiledModel } from "./models/model.js";
-import type { CompiledNormalizer } from "./normalizers/normalizer.js";
+import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
 import { TextUnits } from "./text-units.js";
@@ -32,7 +32,7 @@ export class TextTokenizer {
   constructor(private readonly parts: TextTokenizerParts) {
     this.finder = createAddedTokenFinder(parts.names.addedTokens, parts.normalizer);
     this.words = new WordTokenizer(parts.model, {
-      isByteLevel: parts.preTokenizer.endsInBytes,
+      bytes: parts.preTokenizer.bytes,
       isRandom: parts.isRandom,
     });
     // Where a text is one word, every text of some length is cut.

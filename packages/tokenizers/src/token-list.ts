@@ -77,29 +77,24 @@ const NO_SURFACES: ReadonlyMap<number, string> = new Map();
 
 /** A special token that stands at no place of the text. */
 export function specialToken(id: number, typeId: number): TokenList {
-  const nowhere = new Int32Array(1);
-  return new TokenList({
-    ids: Int32Array.of(id),
-    starts: nowhere,
-    ends: nowhere,
-    surfaces: NO_SURFACES,
-    nameOf: () => "",
-    typeId,
-    sequence: -1,
-  });
+  return tokensOfNoText(Int32Array.of(id), typeId, false);
 }
 
 /** Tokens that fill up a batch. */
 export function paddingTokens(count: number, id: number, typeId: number): TokenList {
-  const nowhere = new Int32Array(count);
+  return tokensOfNoText(new Int32Array(count).fill(id), typeId, true);
+}
+
+function tokensOfNoText(ids: Int32Array, typeId: number, isPadding: boolean): TokenList {
+  const nowhere = new Int32Array(ids.length);
   return new TokenList({
-    ids: new Int32Array(count).fill(id),
+    ids,
     starts: nowhere,
     ends: nowhere,
     surfaces: NO_SURFACES,
     nameOf: () => "",
     typeId,
     sequence: -1,
-    isPadding: true,
+    isPadding,
   });
 }

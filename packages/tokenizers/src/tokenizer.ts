@@ -1,22 +1,19 @@
 import type { AddedToken } from "./added-tokens.js";
 import { createBertWords } from "./bert-words.js";
-import { ByteLevelDecoder } from "./decoders/byte-level.js";
 import { createDecodeStages, type Decoder } from "./decoders/decoder.js";
-import { createStreamDecoder, type StreamDecoder } from "./decoders/stream.js";
-import { Encoding } from "./encoding.js";
+import { createQuickDecoder } from "./decoders/quick-of.js";
+import type { StreamDecoder } from "./decoders/stream.js";
+import type { Encoding } from "./encoding.js";
 import { HeddleError } from "./error.js";
 import { compileModel, type Model } from "./models/model.js";
 import { createRandom, type Sampling } from "./models/sampling.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
-import { type Padding, padEncodings } from "./padding.js";
-import { countAddedTokens, type PostProcessor, postProcess } from "./post-processors/post-processor.js";
+import type { Padding } from "./padding.js";
+import { assembleTokenizer, type TokenizerParts } from "./pipeline.js";
+import { compilePostProcessor, type PostProcessor } from "./post-processors/post-processor.js";
 import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
-import { createStreamEncoder, type StreamEncoder } from "./stream-encoder.js";
-import { TextTokenizer } from "./text-tokenizer.js";
-import { TokenBuffer } from "./token-buffer.js";
-import { TokenList } from "./token-list.js";
-import { createTokenNames, type TokenNames } from "./token-names.js";
-import { combineWindows, type Truncation, truncateLists } from "./truncation.js";
+import type { StreamEncoder } from "./stream-encoder.js";
+import type { Truncation } from "./truncation.js";
 
 /** The parts of a tokenizer, plain data: text runs through them from top to bottom, ids back through the decoder. */
 export interface TokenizerConfig {
@@ -120,7 +117,8 @@ export interface Tokenizer {
 export function createTokenizer(config: TokenizerConfig): Tokenizer {
   const { model } = config;
   const dropout = model.type === "BPE" ? (model.dropout ?? 0) : 0;
-  return new Pipeline(config, dropout > 0 ? { alpha: 1, dropout, random: createRandom(0) } : null);
+  const sampling = dropout > 0 ? { alpha: 1, dropout, random: createRandom(0) } : null;
+  return assembleTokenizer(config, compileParts(config, sampling));
 }
 
 export interface SamplingOptions {
@@ -153,197 +151,22 @@ export function createSamplingTokenizer(config: TokenizerConfig, options: Sampli
       { alpha, dropout },
     );
   }
-  return new Pipeline(config, { alpha, dropout, random: createRandom(seed) });
+  return assembleTokenizer(config, compileParts(config, { alpha, dropout, random: createRandom(seed) }));
 }
 
-class Pipeline implements Tokenizer {
-  private readonly names: TokenNames;
-  private readonly text: TextTokenizer;
-  private readonly frame: Frame | null;
-  private readonly buffer = new TokenBuffer();
-  private readonly byteDecoder = new ByteLevelDecoder((id) => this.requireToken(id));
-
-  constructor(
-    readonly config: TokenizerConfig,
-    sampling: Sampling | null = null,
-  ) {
-    const model = compileModel(config.model, sampling);
-    this.names = createTokenNames(model.vocabulary, config.addedTokens);
-    const parts = {
-      normalizer: config.normalizer === null ? null : compileNormalizer(config.normalizer),
-      preTokenizer: compilePreTokenizer(config.preTokenizer),
-      model,
-    };
-    const quick = sampling === null ? createBertWords(config, parts) : null;
-    this.text = new TextTokenizer({
-      ...(quick === null ? parts : { ...quick, normalizer: null }),
-      names: this.names,
-      isRandom: sampling !== null,
-    });
-    this.frame = singleFrame(config.postProcessor);
-  }
-
-  get vocabSize(): number {
-    return this.names.size;
-  }
-  get idLimit(): number {
-    return this.names.idLimit;
-  }
-  get specialTokens(): readonly string[] {
-    return this.names.specialTokens;
-  }
-  get bosId(): number | undefined {
-    return this.idOfRole("bos");
-  }
-  get eosId(): number | undefined {
-    return this.idOfRole("eos");
-  }
-  get padId(): number | undefined {
-    return this.idOfRole("pad");
-  }
-  get unkId(): number | undefined {
-    return this.idOfRole("unk");
-  }
-
-  encode(text: string, options: EncodeOptions = {}): Encoding {
-    const { addSpecialTokens = true, parseSpecialTokens = true, pair, truncation } = options;
-    const texts = pair === undefined ? [text] : [text, pair];
-    const lists = texts.map((each, i) => this.tokenList(each, i, parseSpecialTokens));
-    const { postProcessor } = this.config;
-    const join = (parts: readonly TokenList[]) => postProcess(postProcessor, parts, addSpecialTokens);
-    if (truncation === undefined) return new Encoding(join(lists), this.names.nameOf);
-    const numAdded = addSpecialTokens ? countAddedTokens(postProcessor, pair !== undefined) : 0;
-    const [kept = [], ...rest] = combineWindows(truncateLists(lists, truncation, numAdded));
-    const overflowing = rest.map((parts) => new Encoding(join(parts), this.names.nameOf));
-    return new Encoding(join(kept), this.names.nameOf, overflowing);
-  }
-
-  encodeBatch(
-    texts: readonly (string | readonly [string, string])[],
-    options: EncodeBatchOptions = {},
-  ): Encoding[] {
-    const { padding, ...rest } = options;
-    const encodings = texts.map((each) =>
-      typeof each === "string" ? this.encode(each, rest) : this.encode(each[0], { ...rest, pair: each[1] }),
-    );
-    return padding === undefined ? encodings : padEncodings(encodings, padding);
-  }
-
-  encodeIds(text: string, options: EncodeIdsOptions = {}): Int32Array {
-    const { addSpecialTokens = true, parseSpecialTokens = true } = options;
-    if (addSpecialTokens && this.frame === null) return this.encode(text, options).ids;
-    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "ids" });
-    const { ids, length } = this.buffer;
-    if (!addSpecialTokens || this.frame === null) return ids.slice(0, length);
-    const { before, after } = this.frame;
-    const framed = new Int32Array(before.length + length + after.length);
-    framed.set(before);
-    framed.set(ids.subarray(0, length), before.length);
-    framed.set(after, before.length + length);
-    return framed;
-  }
-
-  countTokens(text: string, options: EncodeIdsOptions = {}): number {
-    const { addSpecialTokens = true, parseSpecialTokens = true } = options;
-    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "count" });
-    return this.buffer.length + (addSpecialTokens ? countAddedTokens(this.config.postProcessor, false) : 0);
-  }
-
-  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
-    const { skipSpecialTokens = false } = options;
-    if (this.config.decoder?.type === "ByteLevel") {
-      return this.byteDecoder.decode(ids, (id) => skipSpecialTokens && this.names.isSpecial(id));
-    }
-    const stream = this.streamDecoder(options);
-    let text = "";
-    for (const id of ids) text += stream.push(id);
-    return text + stream.flush();
-  }
-
-  streamDecoder(options: StreamDecodeOptions = {}): StreamDecoder {
-    const { skipSpecialTokens = false, after = [] } = options;
-    const stream = createStreamDecoder(createDecodeStages(this.config.decoder), (id) => {
-      if (skipSpecialTokens && this.names.isSpecial(id)) return null;
-      return this.requireToken(id);
-    });
-    for (const id of after) stream.push(id);
-    return stream;
-  }
-
-  streamEncoder(options: EncodeIdsOptions = {}): StreamEncoder {
-    const { addSpecialTokens = true } = options;
-    return createStreamEncoder({
-      endsWordsAtSpaces: this.text.endsWordsAtSpaces,
-      frame: addSpecialTokens ? this.frame : { before: [], after: [] },
-      encode: (text) => this.encodeIds(text, { ...options, addSpecialTokens: false }),
-      encodeWhole: (text) => this.encodeIds(text, options),
-    });
-  }
-
-  tokenToId(token: string): number | undefined {
-    return this.names.idOf(token);
-  }
-
-  idToToken(id: number): string | undefined {
-    return this.names.tokenOf(id);
-  }
-
-  isSpecial(id: number): boolean {
-    return this.names.isSpecial(id);
-  }
-
-  private requireToken(id: number): string {
-    const token = this.names.tokenOf(id);
-    if (token !== undefined) return token;
-    throw new HeddleError(
-      "config",
-      `decode: every id must be in the vocabulary; got id ${id}, idLimit ${this.idLimit}. Check that the ids came from this tokenizer's model.`,
-      { id, idLimit: this.idLimit },
-    );
-  }
-
-  private idOfRole(role: keyof TokenRoles): number | undefined {
-    const token = this.config.roles?.[role];
-    return token === undefined ? undefined : this.names.idOf(token);
-  }
-
-  private tokenList(text: string, sequence: number, parseSpecial: boolean): TokenList {
-    this.text.fill(this.buffer, text, { parseSpecial, keeps: "ranges" });
-    const { ids, starts, ends, length, surfaces } = this.buffer;
-    return new TokenList({
-      ids: ids.slice(0, length),
-      starts: starts.slice(0, length),
-      ends: ends.slice(0, length),
-      surfaces: new Map(surfaces),
-      nameOf: this.names.nameOf,
-      typeId: sequence,
-      sequence,
-      source: text,
-    });
-  }
-}
-
-/** The ids that a post-processor puts around a single text. */
-interface Frame {
-  readonly before: readonly number[];
-  readonly after: readonly number[];
-}
-
-/** Finds the frame; null if the text does not come exactly once (a template may repeat it). */
-function singleFrame(processor: PostProcessor | null): Frame | null {
-  const empty = new Int32Array(0);
-  const marker = new TokenList({
-    ids: empty,
-    starts: empty,
-    ends: empty,
-    surfaces: new Map(),
-    nameOf: () => "",
-    typeId: 0,
-    sequence: 0,
-  });
-  const lists = postProcess(processor, [marker], true);
-  const at = lists.findIndex(({ sequence }) => sequence === 0);
-  if (lists.filter(({ sequence }) => sequence === 0).length !== 1) return null;
-  const idsOf = (part: readonly TokenList[]) => part.flatMap((list) => [...list.ids]);
-  return { before: idsOf(lists.slice(0, at)), after: idsOf(lists.slice(at + 1)) };
+/** Prepares parts of any kind. */
+function compileParts(config: TokenizerConfig, sampling: Sampling | null): TokenizerParts {
+  const parts = {
+    normalizer: config.normalizer === null ? null : compileNormalizer(config.normalizer),
+    preTokenizer: compilePreTokenizer(config.preTokenizer),
+    model: compileModel(config.model, sampling),
+  };
+  const quick = sampling === null ? createBertWords(config, parts) : null;
+  return {
+    ...(quick === null ? parts : { ...quick, normalizer: null }),
+    postProcessor: compilePostProcessor(config.postProcessor),
+    createDecodeStages: () => createDecodeStages(config.decoder),
+    quickDecoder: createQuickDecoder(config.decoder),
+    isRandom: sampling !== null,
+  };
 }

@@ -1,9 +1,8 @@
-import { byteLevelText } from "./byte-level.js";
+import type { ByteWords } from "./byte-words.js";
 import type { CompiledModel } from "./models/model.js";
 import { TextUnits } from "./text-units.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { hashUnits } from "./unit-hash.js";
-import { bytesToUnits, encodeUnits } from "./utf8-units.js";
 import { MAX_CACHED_UNITS, type Word, WordCache } from "./word-cache.js";
 import type { WordCuts } from "./word-cuts.js";
 
@@ -20,7 +19,6 @@ export class WordTokenizer {
   private readonly cache: WordCache | null;
   private readonly word: Word = { units: new Uint16Array(0), start: 0, end: 0, hash: 0 };
   private readonly scratch = new TokenBuffer();
-  private bytes = new Uint8Array(256);
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
   private cuts: WordCuts | undefined;
@@ -30,16 +28,16 @@ export class WordTokenizer {
   private base = 0;
 
   /**
-   * @param options.isByteLevel  words are written in the byte alphabet first, and ranges mapped back
+   * @param options.bytes  words are written in the byte alphabet first, and ranges mapped back; null: they are not
    * @param options.isRandom  the same word may give other tokens at each call
    */
   constructor(
     private readonly model: CompiledModel,
-    private readonly options: { readonly isByteLevel: boolean; readonly isRandom: boolean },
+    private readonly options: { readonly bytes: ByteWords | null; readonly isRandom: boolean },
   ) {
     this.cache = options.isRandom ? null : new WordCache();
     const { createCuts, createByteCuts } = model;
-    this.createCuts = options.isRandom ? null : options.isByteLevel ? createByteCuts : createCuts;
+    this.createCuts = options.isRandom ? null : options.bytes === null ? createCuts : createByteCuts;
   }
 
   /** Makes the table of places where words are cut before the first word needs it. */
@@ -99,19 +97,10 @@ export class WordTokenizer {
   /** Fills the scratch buffer with the tokens of a word, ranges in units of the word. */
   private compute(start: number, end: number): void {
     const { model, scratch, text } = this;
+    const { bytes } = this.options;
     scratch.clear();
-    if (!this.options.isByteLevel) {
-      model.tokenize(text.text.slice(start, end), scratch);
-      return;
-    }
-    const needed = (end - start) * 3;
-    if (this.bytes.length < needed || this.bytes.length > MAX_KEPT_BYTES) {
-      this.bytes = new Uint8Array(Math.max(256, needed));
-    }
-    const length = encodeUnits(text.units, start, end, this.bytes);
-    if (model.tokenizeBytes === null) model.tokenize(byteLevelText(this.bytes, length), scratch);
-    else model.tokenizeBytes(this.bytes, length, scratch);
-    if (length !== end - start) bytesToUnits(text.units, start, end, scratch);
+    if (bytes === null) model.tokenize(text.text.slice(start, end), scratch);
+    else bytes.tokenize(model, { units: text.units, start, end }, scratch);
   }
 
   private appendScratch(start: number): void {
@@ -126,6 +115,3 @@ export class WordTokenizer {
     }
   }
 }
-
-/** A buffer for longer words is made for each anew. */
-const MAX_KEPT_BYTES = 1 << 16;

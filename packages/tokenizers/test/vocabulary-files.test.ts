@@ -57,7 +57,7 @@ describe("fromVocabJson", () => {
       `[HeddleError: fromVocabJson: vocab.json must be JSON; got 1 characters that are not (Expected property name or '}' in JSON at position 1 (line 1 column 2)). Check the file for truncation.]`,
     );
     expect(() => fromVocabJson(vocab, "a b c")).toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: fromTokenizerJson: model.merges[0] must be a pair of tokens; got "a b c". Correct the file.]`,
+      `[HeddleError: fromVocabJson: model.merges[0] must be a pair of tokens; got "a b c". Correct the file.]`,
     );
     expect(() => fromVocabJson(vocab, merges, { specialTokens: ["<x>"] })).toThrowErrorMatchingInlineSnapshot(
       `[HeddleError: fromVocabJson: a special token must be in the vocabulary; got "<x>", vocabulary of 700 tokens. Name the right tokens in the options or check the file.]`,

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { sizes, writeHeddle } from "./bundle.mjs";
+import { writeHeddle } from "./bundle.mjs";
 import { texts } from "./files.mjs";
 import { libraries } from "./libraries.mjs";
 
@@ -133,13 +133,4 @@ for (const tokenizer of options.tokenizers.split(",")) {
     print(rows);
   }
 }
-console.log("\n| imported | kB min+gzip |\n|---|--:|");
-const groups = {
-  fromTiktoken: ["fromTiktoken"],
-  fromTokenizerJson: ["fromTokenizerJson"],
-  fromSentencePiece: ["fromSentencePiece"],
-  fromVocabTxt: ["fromVocabTxt"],
-  loadTokenizer: ["loadTokenizer"],
-};
-for (const [title, bytes] of await sizes(groups)) console.log(`| ${title} | ${(bytes / 1000).toFixed(1)} |`);
 if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(results, null, 1)}\n`);

@@ -1,5 +1,5 @@
 import type { TextPattern } from "../text-pattern.js";
-import type { DecodeStage, Emit } from "./decoder.js";
+import type { DecodeStage, Emit } from "./stage.js";
 
 /**
  * Replaces what a pattern matches inside each token. Where a token may come in several pieces the text that a later

@@ -1,7 +1,8 @@
 import { byteOfToken } from "../models/byte-fallback.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
-import type { DecodeStage, Emit } from "./decoder.js";
-import { utf8CharacterLength } from "./utf8.js";
+import { type QuickDecoder, TokenTextDecoder } from "./quick.js";
+import type { DecodeStage, Emit } from "./stage.js";
+import { looseTextOfRun, utf8CharacterLength } from "./utf8.js";
 
 /** Decoding as the SentencePiece library does it. */
 export interface SentencePieceDecoder {
@@ -50,6 +51,21 @@ export function createSentencePieceStage(options: SentencePieceDecoder): DecodeS
       bytes.flush(emit);
     },
   };
+}
+
+/** The quick way. */
+export function createSentencePieceQuick(options: SentencePieceDecoder): QuickDecoder {
+  const control = new Set(options.controlPieces);
+  return new TokenTextDecoder({
+    createStages: () => [createSentencePieceStage(options)],
+    textOf(piece) {
+      const byte = options.byteFallback ? byteOfToken(piece) : -1;
+      if (byte >= 0) return byte;
+      if (control.has(piece)) return "";
+      return piece === options.unkPiece ? options.unkSurface : piece.replaceAll(SPACE_SYMBOL, " ");
+    },
+    textOfBytes: looseTextOfRun,
+  });
 }
 
 interface ByteRun {

@@ -1,4 +1,4 @@
-import type { DecodeStage, Emit } from "./decoder.js";
+import type { DecodeStage, Emit } from "./stage.js";
 
 /** Decodes one token at a time; what it returns, joined, is what decoding all tokens at once returns. */
 export interface StreamDecoder {

@@ -1,4 +1,4 @@
-import type { DecodeStage, Emit } from "./decoder.js";
+import type { DecodeStage, Emit } from "./stage.js";
 
 /**
  * Removes up to `start` leading and `stop` trailing copies of a character from each token. Trailing copies are held

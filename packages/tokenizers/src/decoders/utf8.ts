@@ -1,15 +1,3 @@
-const strict = new TextDecoder("utf-8", { fatal: true });
-
-/** Tells whether bytes are well-formed UTF-8 from first to last. */
-export function isWholeUtf8(bytes: Uint8Array): boolean {
-  try {
-    strict.decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /**
  * Length of the well-formed UTF-8 character at `at`: its bytes, 0 if the bytes there can never become one,
  * -1 if the bytes end inside a character that may still be completed.
@@ -27,4 +15,35 @@ export function utf8CharacterLength(bytes: ArrayLike<number>, at: number): numbe
     if (byte < low || byte > high) return 0;
   }
   return length;
+}
+
+/** Text of bytes that are well-formed UTF-8 from first to last; null if they are not. Twin: TextDecoder */
+export function textOfRun(bytes: ArrayLike<number>): string | null {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    const length = utf8CharacterLength(bytes, at);
+    if (length <= 0) return null;
+    text += characterOf(bytes, at, length);
+    at += length;
+  }
+  return text;
+}
+
+/** The same with one U+FFFD for each byte that is part of no character. */
+export function looseTextOfRun(bytes: ArrayLike<number>): string {
+  let text = "";
+  for (let at = 0; at < bytes.length; ) {
+    const length = utf8CharacterLength(bytes, at);
+    text += length > 0 ? characterOf(bytes, at, length) : "\ufffd";
+    at += Math.max(1, length);
+  }
+  return text;
+}
+
+/** The well-formed character of `length` bytes at `at`. */
+function characterOf(bytes: ArrayLike<number>, at: number, length: number): string {
+  const first = bytes[at] as number;
+  let codePoint = length === 1 ? first : first & (0xff >> (length + 1));
+  for (let i = at + 1; i < at + length; i++) codePoint = (codePoint << 6) | ((bytes[i] as number) & 0x3f);
+  return String.fromCodePoint(codePoint);
 }

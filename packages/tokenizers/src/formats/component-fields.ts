@@ -1,4 +1,5 @@
 import { HeddleError } from "../error.js";
+import { createFieldChecks, type FieldChecks, refuseUnknown } from "./field-checks.js";
 
 /** How one field of a component is read from JSON and written to it. */
 export interface Field {
@@ -36,55 +37,18 @@ export function choice<Value extends string>(values: readonly Value[], fallback?
   return plainField(`one of ${values.join(", ")}`, isValid)(fallback);
 }
 
-/** Checks of what stands in a file, whose errors name the function that reads it. */
-export interface FieldChecks {
-  /** The error for a field of the wrong form. */
-  badField(path: string, expected: string, value: unknown): HeddleError;
-  requireObject(value: unknown, path: string): Readonly<Record<string, unknown>>;
-  requireArray(value: unknown, path: string): readonly unknown[];
-  /** @throws HeddleError "unsupported" naming a field that would be passed over and where it stands */
-  refuseUnknownFields(
-    object: Readonly<Record<string, unknown>>,
-    path: string,
-    known: readonly string[],
-  ): void;
-}
+/** The checks of `fromTokenizerJson`. */
+export const jsonChecks: FieldChecks = createFieldChecks("fromTokenizerJson");
+export const { badField, requireObject, requireArray }: FieldChecks = jsonChecks;
 
-/** @param caller  the exported function that reads the file */
-export function createFieldChecks(caller: string): FieldChecks {
-  const badField = (path: string, expected: string, value: unknown): HeddleError => {
-    const shown = JSON.stringify(value)?.slice(0, 80) ?? String(value);
-    return new HeddleError(
-      "format",
-      `${caller}: ${path} must be ${expected}; got ${shown}. Correct the file.`,
-      { path, value },
-    );
-  };
-  return {
-    badField,
-    requireObject(value, path) {
-      if (typeof value !== "object" || value === null || Array.isArray(value))
-        throw badField(path, "an object", value);
-      return value as Readonly<Record<string, unknown>>;
-    },
-    requireArray(value, path) {
-      if (!Array.isArray(value)) throw badField(path, "an array", value);
-      return value;
-    },
-    refuseUnknownFields(object, path, known) {
-      const field = Object.keys(object).find((key) => !known.includes(key));
-      if (field === undefined) return;
-      throw new HeddleError(
-        "unsupported",
-        `${caller}: ${path} has a field that Heddle does not know; got ${JSON.stringify(field)}. Known: ${known.join(", ") || "none"}.`,
-        { path, field },
-      );
-    },
-  };
+/** Refuses what `fromTokenizerJson` would pass over. */
+export function refuseUnknownFields(
+  object: Readonly<Record<string, unknown>>,
+  path: string,
+  known: readonly string[],
+): void {
+  refuseUnknown("fromTokenizerJson", { object, path }, known);
 }
-
-export const { badField, requireObject, requireArray, refuseUnknownFields }: FieldChecks =
-  createFieldChecks("fromTokenizerJson");
 
 /**
  * Reads a component (`{"type": ..., ...}`) by the table of its kind.

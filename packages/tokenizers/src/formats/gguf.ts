@@ -1,7 +1,8 @@
 import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import type { Piece, PieceKind } from "../models/sentencepiece-pieces.js";
-import type { PostProcessor, TemplatePiece, TemplateToken } from "../post-processors/post-processor.js";
+import type { PostProcessor } from "../post-processors/post-processor.js";
+import type { TemplatePiece, TemplateToken } from "../post-processors/template.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
 import {
   type GgufPreTokenizer,
@@ -9,7 +10,7 @@ import {
   ggufPreTokenizerNames,
   splitsOf,
 } from "./gguf-pre-tokenizers.js";
-import { tokenizerOfPieces } from "./sentencepiece.js";
+import { tokenizerOfFile } from "./sentencepiece.js";
 
 /** The `tokenizer.ggml.*` fields of a GGUF file, read by the caller. */
 export interface GgufVocabulary {
@@ -193,7 +194,7 @@ function fromPieces(vocabulary: GgufVocabulary, algorithm: "bpe" | "unigram"): T
   });
   const roles = rolesOf(vocabulary, isBpe ? { bos: 1, eos: 2, unk: 0 } : { eos: 1, unk: 2, pad: 0 });
   const unkId = roles.unk === undefined ? 0 : tokens.indexOf(roles.unk);
-  return tokenizerOfPieces(
+  return tokenizerOfFile(
     {
       pieces: pieces.map((piece, id) => (id === unkId ? { ...piece, kind: "unknown" } : piece)),
       algorithm,

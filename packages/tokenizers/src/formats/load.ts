@@ -2,11 +2,12 @@ import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
-import { createFieldChecks, type FieldChecks } from "./component-fields.js";
+import { createFieldChecks, type FieldChecks } from "./field-checks.js";
 import { fromSentencePiece } from "./sentencepiece.js";
 import { fromTekken } from "./tekken.js";
 import { fromTokenizerJson } from "./tokenizer-json.js";
-import { fromVocabJson, fromVocabTxt } from "./vocabulary-files.js";
+import { fromVocabJson } from "./vocab-json.js";
+import { fromVocabTxt } from "./vocab-txt.js";
 
 const { badField, requireObject }: FieldChecks = createFieldChecks("loadTokenizer");
 

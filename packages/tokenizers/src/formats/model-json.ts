@@ -4,7 +4,14 @@ import type { Model } from "../models/model.js";
 import { bpeOfPacked, type PackedBpe } from "../models/packed-bpe.js";
 import type { TiktokenModel } from "../models/tiktoken.js";
 import type { UnigramModel } from "../models/unigram.js";
-import { badField, refuseUnknownFields, requireArray, requireObject } from "./component-fields.js";
+import { readMerges, readVocab } from "./bpe-fields.js";
+import {
+  badField,
+  jsonChecks,
+  refuseUnknownFields,
+  requireArray,
+  requireObject,
+} from "./component-fields.js";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -22,20 +29,28 @@ export function readModel(json: unknown, packed: PackedBpe | null = null): Model
   switch (type) {
     case "BPE":
       return packed === null
-        ? { ...readBpe(object), vocab: readVocab(object.vocab), merges: readMerges(object.merges) }
+        ? {
+            ...readBpe(object),
+            vocab: readVocab(object.vocab, jsonChecks),
+            merges: readMerges(object.merges, jsonChecks),
+          }
         : bpeOfPacked(readBpe(object), packed);
     case "Unigram":
       return readUnigram(object);
     case "WordPiece":
       return {
         type: "WordPiece",
-        vocab: readVocab(object.vocab),
+        vocab: readVocab(object.vocab, jsonChecks),
         unkToken: readText(object, "unk_token"),
         continuingSubwordPrefix: readText(object, "continuing_subword_prefix"),
         maxInputCharsPerWord: readCount(object, "max_input_chars_per_word"),
       };
     case "WordLevel":
-      return { type: "WordLevel", vocab: readVocab(object.vocab), unkToken: readText(object, "unk_token") };
+      return {
+        type: "WordLevel",
+        vocab: readVocab(object.vocab, jsonChecks),
+        unkToken: readText(object, "unk_token"),
+      };
     default:
       throw new HeddleError(
         "unsupported",
@@ -102,15 +117,6 @@ function readBpe(model: Json): Omit<BpeModel, "vocab" | "merges"> {
   };
 }
 
-/** Reads a vocabulary: an object from token to id. */
-export function readVocab(json: unknown): (readonly [string, number])[] {
-  const entries = Object.entries(requireObject(json, "model.vocab"));
-  for (const [token, id] of entries) {
-    if (!Number.isInteger(id)) throw badField(`model.vocab[${JSON.stringify(token)}]`, "a whole number", id);
-  }
-  return (entries as [string, number][]).sort((a, b) => a[1] - b[1]);
-}
-
 function readScores(json: unknown): (readonly [string, number])[] {
   return requireArray(json, "model.vocab").map((entry, i) => {
     const [piece, score] = requireArray(entry, `model.vocab[${i}]`);
@@ -118,22 +124,6 @@ function readScores(json: unknown): (readonly [string, number])[] {
       throw badField(`model.vocab[${i}]`, "[piece, score]", entry);
     }
     return [piece, score] as const;
-  });
-}
-
-/** Merges are pairs, or in older files strings with one space. */
-export function readMerges(json: unknown): (readonly [string, string])[] {
-  return requireArray(json, "model.merges").map((merge, i) => {
-    const pair = typeof merge === "string" ? merge.split(" ") : merge;
-    if (
-      !Array.isArray(pair) ||
-      pair.length !== 2 ||
-      typeof pair[0] !== "string" ||
-      typeof pair[1] !== "string"
-    ) {
-      throw badField(`model.merges[${i}]`, "a pair of tokens", merge);
-    }
-    return [pair[0], pair[1]] as const;
   });
 }
 

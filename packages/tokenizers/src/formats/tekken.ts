@@ -1,12 +1,16 @@
 import { decodeBase64 } from "../base64.js";
 import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
 import { HeddleError } from "../error.js";
+import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
-import { createFieldChecks, type FieldChecks } from "./component-fields.js";
-import { specialToken } from "./vocabulary-files.js";
+import { createFieldChecks, type FieldChecks, refuseUnknown } from "./field-checks.js";
 
-const { badField, refuseUnknownFields, requireArray, requireObject }: FieldChecks =
-  createFieldChecks("fromTekken");
+const { badField, requireArray, requireObject }: FieldChecks = createFieldChecks("fromTekken");
+const refuseUnknownFields = (
+  object: Readonly<Record<string, unknown>>,
+  path: string,
+  known: readonly string[],
+): void => refuseUnknown("fromTekken", { object, path }, known);
 
 export interface TekkenOptions {
   /** Put "<s>" in front; default false. */
@@ -65,7 +69,7 @@ export function fromTekken(text: string, options: TekkenOptions = {}): Tokenizer
           }
         : null,
     decoder: { type: "ByteLevel", ...bytes },
-    addedTokens: names.map(specialToken),
+    addedTokens: names.map(plainSpecialToken),
     roles,
   });
 }

@@ -2,8 +2,8 @@ import { codePointLength } from "../aligned-text.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import type { TokenBuffer } from "../token-buffer.js";
-import { idOfBytes, type Vocabulary } from "../vocabulary.js";
-import { createByteCuts, createWordCuts } from "../word-cuts.js";
+import { idOfBytes, type PackedTokens, type Vocabulary } from "../vocabulary.js";
+import { createByteCuts, type WordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
@@ -34,9 +34,15 @@ export interface BpeModel {
 /**
  * Prepares byte-pair encoding.
  *
+ * @param sampling  passes over merges by chance; null: never
+ * @param cutText  cuts words that are not given as bytes (`createWordCuts`); null: they stay whole
  * @throws HeddleError "format" if a merge or its result is not in the vocabulary, or the unknown token is not
  */
-export function compileBpe(model: BpeModel, sampling: Sampling | null = null): CompiledModel {
+export function compileBpe(
+  model: BpeModel,
+  sampling: Sampling | null = null,
+  cutText: ((packed: PackedTokens) => WordCuts) | null = null,
+): CompiledModel {
   const { vocabulary, merges } = packBpe(model);
   const merger = new Merger(createMergeTable(merges), sampling);
   const takesWhole = model.ignoreMerges && sampling === null;
@@ -57,7 +63,7 @@ export function compileBpe(model: BpeModel, sampling: Sampling | null = null): C
   return {
     vocabulary,
     tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
-    createCuts: canCut ? () => createWordCuts(vocabulary.packed) : null,
+    createCuts: canCut && cutText !== null ? () => cutText(vocabulary.packed) : null,
     createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
     tokenize(word, out) {
       const whole = takesWhole ? vocabulary.idOf(word) : undefined;

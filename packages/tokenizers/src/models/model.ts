@@ -1,12 +1,14 @@
 import type { TokenBuffer } from "../token-buffer.js";
 import type { Vocabulary } from "../vocabulary.js";
-import type { WordCuts } from "../word-cuts.js";
+import { createWordCuts, type WordCuts } from "../word-cuts.js";
 import { type BpeModel, compileBpe } from "./bpe.js";
 import { cannotSample, type Sampling } from "./sampling.js";
 import { compileSentencePieceModel } from "./sentencepiece.js";
+import { compileAlgorithm } from "./sentencepiece-algorithm.js";
 import type { SentencePieceModel } from "./sentencepiece-pieces.js";
 import { compileTiktoken, type TiktokenModel } from "./tiktoken.js";
-import { compileUnigram, type UnigramModel } from "./unigram.js";
+import { bestSegmenter, compileUnigram, type Segmenter, type UnigramModel } from "./unigram.js";
+import { type LatticeOptions, UnigramLattice } from "./unigram-lattice.js";
 import { compileWordLevel, type WordLevelModel } from "./word-level.js";
 import { compileWordPiece, type WordPieceModel } from "./word-piece.js";
 
@@ -19,12 +21,6 @@ export type Model =
   | SentencePieceModel
   | TiktokenModel;
 
-/** Tokens of one segmentation and its log probability. */
-export interface ScoredTokens {
-  readonly tokens: TokenBuffer;
-  readonly score: number;
-}
-
 /** A model ready to run. */
 export interface CompiledModel {
   readonly vocabulary: Vocabulary;
@@ -36,8 +32,6 @@ export interface CompiledModel {
   tokenize(word: string, out: TokenBuffer): void;
   /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */
   readonly tokenizeBytes: ((bytes: Uint8Array, length: number, out: TokenBuffer) => void) | null;
-  /** The best segmentations of one word, best first; absent if the model knows only one. */
-  readonly nBest?: (word: string, size: number) => ScoredTokens[];
 }
 
 /**
@@ -46,11 +40,12 @@ export interface CompiledModel {
  * @param sampling  draw segmentations; null: take the best
  */
 export function compileModel(model: Model, sampling: Sampling | null = null): CompiledModel {
+  const createSegmenter = sampling === null ? bestSegmenter : drawingSegmenter(sampling);
   switch (model.type) {
     case "BPE":
-      return compileBpe(model, sampling);
+      return compileBpe(model, sampling, createWordCuts);
     case "Unigram":
-      return compileUnigram(model, sampling);
+      return compileUnigram(model, createSegmenter);
     case "WordPiece":
       if (sampling !== null) throw cannotSample(model.type);
       return compileWordPiece(model);
@@ -58,10 +53,21 @@ export function compileModel(model: Model, sampling: Sampling | null = null): Co
       if (sampling !== null) throw cannotSample(model.type);
       return compileWordLevel(model);
     case "SentencePiece":
-      return compileSentencePieceModel(model, sampling);
+      return compileSentencePieceModel(model, compileAlgorithm(model, createSegmenter, sampling));
     case "Tiktoken":
       return compileTiktoken(model, sampling);
     default:
       return model satisfies never;
   }
+}
+
+/** Draws a segmentation of each text. */
+function drawingSegmenter({ alpha, random }: Sampling): (options: LatticeOptions) => Segmenter {
+  return (options) => {
+    const lattice = new UnigramLattice(options);
+    return (text) => {
+      lattice.read(text);
+      return lattice.sample(alpha, random);
+    };
+  };
 }

@@ -1,11 +1,13 @@
 import { codePointLength } from "../aligned-text.js";
 import { TokenBuffer } from "../token-buffer.js";
+import { createVocabulary } from "../vocabulary.js";
+import { createWordCuts } from "../word-cuts.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
 import {
+  type CompiledAlgorithm,
   type Piece,
-  type Segmenter,
   type SentencePieceModel,
   userDefinedTrie,
 } from "./sentencepiece-pieces.js";
@@ -21,12 +23,12 @@ import type { PathPiece } from "./unigram.js";
 export function compileSentencePieceBpe(
   model: SentencePieceModel,
   sampling: Sampling | null = null,
-): Segmenter {
+): CompiledAlgorithm {
   const symbols = new SymbolTable(model.pieces);
   const merger = new Merger(symbols.mergeTable(), sampling);
   const userDefined = userDefinedTrie(model.pieces);
   const tokens = new TokenBuffer();
-  return (text) => {
+  const segment = (text: string): PathPiece[] => {
     merger.clear();
     tokens.clear();
     for (let at = 0; at < text.length; ) {
@@ -44,6 +46,15 @@ export function compileSentencePieceBpe(
     }
     return path;
   };
+  const createCuts =
+    sampling === null ? () => createWordCuts(createVocabulary(mergedPieces(model.pieces)).packed) : null;
+  return { segment, createCuts };
+}
+
+function* mergedPieces(pieces: readonly Piece[]): Generator<[string, number]> {
+  for (const [id, { piece, kind }] of pieces.entries()) {
+    if (piece !== "" && (kind === "normal" || kind === "userDefined" || kind === "unused")) yield [piece, id];
+  }
 }
 
 /**

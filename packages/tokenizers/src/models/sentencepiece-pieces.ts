@@ -1,5 +1,6 @@
 import { PieceTrie } from "../piece-trie.js";
-import type { PathPiece } from "./unigram.js";
+import type { WordCuts } from "../word-cuts.js";
+import type { Segmenter } from "./unigram.js";
 
 /** What a piece of a SentencePiece model is for. */
 export type PieceKind = "normal" | "unknown" | "control" | "userDefined" | "unused" | "byte";
@@ -22,8 +23,12 @@ export interface SentencePieceModel {
   readonly treatWhitespaceAsSuffix: boolean;
 }
 
-/** Cuts normalised text into pieces; id -1 for what the vocabulary does not hold. */
-export type Segmenter = (text: string) => PathPiece[];
+/** One of the four algorithms, ready to run on a vocabulary. */
+export interface CompiledAlgorithm {
+  readonly segment: Segmenter;
+  /** As in CompiledModel. */
+  readonly createCuts: (() => WordCuts) | null;
+}
 
 /** A trie of the symbols that are never cut. */
 export function userDefinedTrie(pieces: readonly Piece[]): PieceTrie {

@@ -13,6 +13,8 @@ export interface LatticeOptions {
   readonly scoreOf: (id: number) => number;
   /** Log probability of a character that is no piece. */
   readonly unknownScore: number;
+  /** Rounds each sum of the best path: SentencePiece adds in float32. */
+  readonly round: (value: number) => number;
 }
 
 /**

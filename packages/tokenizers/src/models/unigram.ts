@@ -1,12 +1,11 @@
 import { codePointLength } from "../aligned-text.js";
 import { HeddleError } from "../error.js";
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
-import { TokenBuffer } from "../token-buffer.js";
-import { createVocabulary } from "../vocabulary.js";
+import type { TokenBuffer } from "../token-buffer.js";
+import { createVocabulary, type Vocabulary } from "../vocabulary.js";
 import { byteTokens } from "./byte-fallback.js";
-import type { CompiledModel, ScoredTokens } from "./model.js";
-import type { Sampling } from "./sampling.js";
-import { type LatticeOptions, UnigramLattice } from "./unigram-lattice.js";
+import type { CompiledModel } from "./model.js";
+import type { LatticeOptions } from "./unigram-lattice.js";
 
 /** A unigram language model over pieces. */
 export interface UnigramModel {
@@ -20,72 +19,66 @@ export interface UnigramModel {
 /** How far below the worst piece an unknown character scores, in nats. */
 export const UNKNOWN_PENALTY = 10;
 
-/** Prepares a unigram model as Hugging Face `tokenizers` runs it: float64 scores, unknown characters fused. */
-export function compileUnigram(model: UnigramModel, sampling: Sampling | null = null): CompiledModel {
+/** Cuts normalised text into pieces; id -1 for what the vocabulary does not hold. */
+export type Segmenter = (text: string) => PathPiece[];
+
+/** A unigram model in the terms of the search for segmentations. */
+export interface UnigramTables {
+  readonly vocabulary: Vocabulary;
+  readonly lattice: LatticeOptions;
+  /** Writes a segmentation as tokens. */
+  readonly emit: (word: string, path: readonly PathPiece[], out: TokenBuffer) => void;
+}
+
+/** Reads the tables of a model as Hugging Face `tokenizers` does: float64 scores, unknown characters fused. */
+export function readUnigram(model: UnigramModel): UnigramTables {
   const vocabulary = createVocabulary(model.vocab.map(([piece], id) => [piece, id] as const));
   const scores = Float64Array.from(model.vocab, ([, score]) => score);
-  const options = {
-    pieces: model.vocab.map(([piece], id) => ({ piece, id })),
-    scoreOf: (id: number) => scores[id] as number,
-    unknownScore:
-      scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY) - UNKNOWN_PENALTY,
-  };
-  const segment = createSegmenter({ ...options, round: (value) => value }, sampling);
-  let lattice: UnigramLattice | null = null;
   const byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
-  const emit = (word: string, path: readonly PathPiece[], out: TokenBuffer): void => {
-    for (const { id, start, end } of fuseUnknown(path)) {
-      const surface = word.slice(start, end);
-      const known = id >= 0 ? id : vocabulary.idOf(surface);
-      if (known !== undefined) out.push(known, start, end);
-      else pushUnknown(out, { surface, start, end, byteIds, unkId: model.unkId });
-    }
+  const least = scores.reduce((now, score) => Math.min(now, score), Number.POSITIVE_INFINITY);
+  return {
+    vocabulary,
+    lattice: {
+      pieces: model.vocab.map(([piece], id) => ({ piece, id })),
+      scoreOf: (id) => scores[id] as number,
+      unknownScore: least - UNKNOWN_PENALTY,
+      round: (value) => value,
+    },
+    emit(word, path, out) {
+      for (const { id, start, end } of fuseUnknown(path)) {
+        const surface = word.slice(start, end);
+        const known = id >= 0 ? id : vocabulary.idOf(surface);
+        if (known !== undefined) out.push(known, start, end);
+        else pushUnknown(out, { surface, start, end, byteIds, unkId: model.unkId });
+      }
+    },
   };
+}
+
+/**
+ * Prepares a unigram model.
+ *
+ * @param createSegmenter  chooses segmentations: `bestSegmenter`, or one that draws them
+ */
+export function compileUnigram(
+  model: UnigramModel,
+  createSegmenter: (options: LatticeOptions) => Segmenter = bestSegmenter,
+): CompiledModel {
+  const { vocabulary, lattice, emit } = readUnigram(model);
+  const segment = createSegmenter(lattice);
   return {
     vocabulary,
     tokenizeBytes: null,
     createCuts: null,
     createByteCuts: null,
     tokenize: (word, out) => emit(word, segment(word), out),
-    nBest(word, size) {
-      lattice ??= new UnigramLattice(options);
-      return nBestTokens({ word, size, emit }, lattice);
-    },
   };
 }
 
-/** Prepares the choice of one segmentation: the best, or a drawn one. */
-export function createSegmenter(
-  options: BestPathOptions,
-  sampling: Sampling | null,
-): (text: string) => PathPiece[] {
-  if (sampling === null) {
-    const path = new BestPath(options);
-    return (text) => path.find(text);
-  }
-  const lattice = new UnigramLattice(options);
-  return (text) => {
-    lattice.read(text);
-    return lattice.sample(sampling.alpha, sampling.random);
-  };
-}
-
-/** Finds the best segmentations of a word and writes each as tokens. */
-export function nBestTokens(
-  options: {
-    readonly word: string;
-    readonly size: number;
-    readonly emit: (word: string, path: readonly PathPiece[], out: TokenBuffer) => void;
-  },
-  lattice: UnigramLattice,
-): ScoredTokens[] {
-  const { word, size, emit } = options;
-  lattice.read(word);
-  return lattice.nBest(size).map(({ path, score }) => {
-    const tokens = new TokenBuffer();
-    emit(word, path, tokens);
-    return { tokens, score };
-  });
+/** Takes the best segmentation of each text. */
+export function bestSegmenter(options: LatticeOptions): Segmenter {
+  const path = new BestPath(options);
+  return (text) => path.find(text);
 }
 
 const encoder = new TextEncoder();
@@ -131,11 +124,6 @@ function* fuseUnknown(path: readonly PathPiece[]): Generator<PathPiece> {
   }
 }
 
-export interface BestPathOptions extends LatticeOptions {
-  /** Rounds each sum: SentencePiece adds in float32. */
-  readonly round: (value: number) => number;
-}
-
 /**
  * Finds the segmentation with the greatest sum of scores (Viterbi), in time linear in the text for pieces of bounded
  * length: best[end] = max over pieces of best[start] + score(piece).
@@ -148,7 +136,7 @@ export class BestPath {
   private from = new Int32Array(64);
   private piece = new Int32Array(64);
 
-  constructor(private readonly options: BestPathOptions) {
+  constructor(private readonly options: LatticeOptions) {
     for (const { piece, id } of options.pieces) if (piece !== "") this.trie.add(piece, id);
   }
 

@@ -1,7 +1,8 @@
-import { type AlignedText, applyRewrite, type Rewrite, RewriteBuilder } from "../aligned-text.js";
+import { type Rewrite, RewriteBuilder } from "../aligned-text.js";
 import { byteLevelRewrite } from "../byte-level.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { traceBert } from "./bert.js";
+import { type CompiledNormalizer, compileTraced } from "./compiled.js";
 import { filterText, mapText } from "./filter.js";
 import { lowercase, traceLowercase } from "./lowercase.js";
 import { type CharsMap, parseCharsMap, tracePrecompiled } from "./precompiled.js";
@@ -30,14 +31,6 @@ export type Normalizer =
     }
   | SentencePieceNormalizer;
 
-/** A normalizer ready to run: `apply` is the quick way, `align` also says where every unit came from. */
-export interface CompiledNormalizer {
-  apply(text: string): string;
-  align(aligned: AlignedText): AlignedText;
-  /** True if every unit keeps its place, whatever stands around it: a text may be normalised whole and cut later. */
-  readonly keepsPlaces: boolean;
-}
-
 /** Prepares a normalizer; work that does not depend on the text (tables, patterns) is done here, once. */
 export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
   if (normalizer.type === "Sequence") {
@@ -53,12 +46,7 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     const apply = compileApply(normalizer) as (text: string) => string;
     return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), keepsPlaces: true };
   }
-  const trace = compileTrace(normalizer);
-  return {
-    apply: compileApply(normalizer) ?? ((text) => trace(text)?.text ?? text),
-    align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
-    keepsPlaces: false,
-  };
+  return compileTraced(compileTrace(normalizer), compileApply(normalizer));
 }
 
 type SingleNormalizer = Exclude<Normalizer, { type: "Sequence" } | SentencePieceNormalizer>;

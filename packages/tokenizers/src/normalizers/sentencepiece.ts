@@ -1,6 +1,6 @@
 import { type AlignedText, alignOriginal, codePointLength, originalStart } from "../aligned-text.js";
 import { PieceTrie } from "../piece-trie.js";
-import type { CompiledNormalizer } from "./normalizer.js";
+import type { CompiledNormalizer } from "./compiled.js";
 import { type CharsMap, parseCharsMap } from "./precompiled.js";
 
 /** Stands for a space inside SentencePiece pieces (U+2581). */

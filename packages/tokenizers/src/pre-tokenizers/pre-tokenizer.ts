@@ -1,11 +1,13 @@
 import { type AlignedText, applyRewrite, codePointLength, sliceAligned } from "../aligned-text.js";
 import { byteLevelRewrite } from "../byte-level.js";
+import { type ByteWords, createByteWords } from "../byte-words.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { type Metaspace, markSpaces, withPrefix } from "./metaspace.js";
 import { compileScanner } from "./scanners/compile-scanner.js";
 import { GPT2_PATTERN } from "./scanners/known-patterns.js";
 import type { Scanner } from "./scanners/scanner.js";
-import { type SplitBehavior, splitByPattern } from "./split.js";
+import type { SplitBehavior } from "./split.js";
+import { bertSteps, byRegExp, chain, PUNCTUATION, type Step } from "./steps.js";
 import { splitByScript } from "./unicode-scripts.js";
 
 /** Cuts normalised text into words; the names and fields are those of tokenizer.json in camel case. */
@@ -37,8 +39,8 @@ export type SinglePreTokenizer = Exclude<PreTokenizer, { type: "Sequence" }>;
 export interface CompiledPreTokenizer {
   /** Appends the words of one piece of text. */
   split(piece: AlignedText, out: AlignedText[]): void;
-  /** True if the words still have to be written in the byte alphabet (done per word, behind the cache). */
-  readonly endsInBytes: boolean;
+  /** Writes the words in the byte alphabet (word by word, behind the cache); null: they stay as they are. */
+  readonly bytes: ByteWords | null;
   /** Finds the same words one by one in the text that `prepare` makes of a piece; null: only `split` can. */
   readonly scanner: Scanner | null;
   /** null: the scanner reads the piece itself */
@@ -49,12 +51,6 @@ export interface CompiledPreTokenizer {
   readonly needsAlignment: boolean;
 }
 
-type Step = (piece: AlignedText, out: AlignedText[]) => void;
-
-const NOTHING: Step = (piece, out) => {
-  out.push(piece);
-};
-
 /** Prepares a pre-tokenizer; null passes every piece on whole. */
 export function compilePreTokenizer(preTokenizer: PreTokenizer | null): CompiledPreTokenizer {
   const steps = preTokenizer === null ? [] : flatten(preTokenizer);
@@ -63,7 +59,7 @@ export function compilePreTokenizer(preTokenizer: PreTokenizer | null): Compiled
   const compiled = steps.flatMap((step, i) => compileSteps(step, endsInBytes && i === steps.length - 1));
   return {
     split: chain(compiled),
-    endsInBytes,
+    bytes: endsInBytes ? createByteWords() : null,
     ...compileScanner(steps),
     isWhole: steps.every((step) => step.type === "Split" && step.pattern.type === "String"),
     needsAlignment: steps.some((step) => step.type === "Metaspace" && step.prependScheme === "first"),
@@ -74,21 +70,6 @@ function flatten(preTokenizer: PreTokenizer): SinglePreTokenizer[] {
   return preTokenizer.type === "Sequence" ? preTokenizer.pretokenizers.flatMap(flatten) : [preTokenizer];
 }
 
-function chain(steps: readonly Step[]): Step {
-  const [first = NOTHING, ...rest] = steps;
-  if (rest.length === 0) return first;
-  return (piece, out) => {
-    let pieces: AlignedText[] = [];
-    first(piece, pieces);
-    for (const step of rest) {
-      const next: AlignedText[] = [];
-      for (const inner of pieces) step(inner, next);
-      pieces = next;
-    }
-    for (const inner of pieces) out.push(inner);
-  };
-}
-
 function compileSteps(preTokenizer: SinglePreTokenizer, defersBytes: boolean): Step[] {
   switch (preTokenizer.type) {
     case "Whitespace":
@@ -96,7 +77,7 @@ function compileSteps(preTokenizer: SinglePreTokenizer, defersBytes: boolean): S
     case "WhitespaceSplit":
       return [byRegExp(/\p{White_Space}/gu, "Removed")];
     case "BertPreTokenizer":
-      return [byRegExp(/\p{White_Space}/gu, "Removed"), byRegExp(PUNCTUATION, "Isolated")];
+      return bertSteps();
     case "UnicodeScripts":
       return [splitByScript];
     case "Punctuation":
@@ -116,12 +97,6 @@ function compileSteps(preTokenizer: SinglePreTokenizer, defersBytes: boolean): S
     default:
       return preTokenizer satisfies never;
   }
-}
-
-const PUNCTUATION = /[!-/:-@[-`{-~\p{P}]/gu;
-
-function byRegExp(pattern: RegExp, behavior: SplitBehavior, invert = false): Step {
-  return (piece, out) => splitByPattern(piece, { pattern, behavior, invert }, out);
 }
 
 function byPattern(pattern: TextPattern, behavior: SplitBehavior, invert: boolean): Step {

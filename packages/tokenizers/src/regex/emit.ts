@@ -83,7 +83,8 @@ class RegexEmitter {
 
   private emitAtomic(write: () => string): string {
     const number = ++this.numCaptures;
-    return `(?=(${write()}))\\${number}`;
+    // The empty group keeps a digit behind apart from the number.
+    return `(?=(${write()}))\\${number}(?:)`;
   }
 
   private emitCharacter(codePoint: number, ignoreCase: boolean): string {

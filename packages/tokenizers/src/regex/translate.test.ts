@@ -21,6 +21,7 @@ describe("translateRegex", () => {
     expect(matches("a++a", "aaaa", "rust")).toEqual([]);
     expect(matches("(?>a|ab)c", "abc ac")).toEqual(["ac"]);
     expect(matches("a?+ab", "ab", "rust")).toEqual([]);
+    expect(matches("a++1[1]", "aa11 a1", "rust")).toEqual(["aa11"]);
   });
 
   it("reads {1,3}+ as possessive for Rust and as a repeated repeat for Oniguruma", () => {

@@ -1,6 +1,6 @@
-import { specialToken } from "../formats/vocabulary-files.js";
 import type { Normalizer } from "../normalizers/normalizer.js";
 import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import type { TrainingControl } from "./progress.js";
 import { trainWordLevel } from "./word-level-trainer.js";
@@ -45,7 +45,7 @@ export async function trainCharacterLevel(
     model,
     postProcessor: null,
     decoder: { type: "Fuse" },
-    addedTokens: specialTokens.map((token, id) => specialToken(token, id)),
+    addedTokens: specialTokens.map((token, id) => plainSpecialToken(token, id)),
     roles: { unk: unkToken, ...roles },
   });
 }

@@ -1,5 +1,5 @@
 import { HeddleError } from "../error.js";
-import { tokenizerOfPieces } from "../formats/sentencepiece.js";
+import { tokenizerOfFile } from "../formats/sentencepiece.js";
 import type { Piece } from "../models/sentencepiece-pieces.js";
 import type { Tokenizer } from "../tokenizer.js";
 import { trainBpePieces } from "./sentencepiece/bpe.js";
@@ -87,7 +87,7 @@ function placePieces(meta: ReadonlyMap<number, Piece>, learned: readonly Learned
 
 function describe(pieces: Piece[], spec: SentencePieceSpec): Tokenizer {
   const { unk, bos, eos, pad } = spec.metaPieces;
-  return tokenizerOfPieces(
+  return tokenizerOfFile(
     {
       pieces,
       algorithm: spec.modelType,

@@ -77,7 +77,7 @@ function compileSource(source: WordSource): CompiledSource {
   const finder = createAddedTokenFinder(source.separators.map(separator), normalizer);
   const options = { parseSpecial: true, track: preTokenizer.needsAlignment };
   return {
-    endsInBytes: preTokenizer.endsInBytes,
+    endsInBytes: preTokenizer.bytes !== null,
     wordsOf(text) {
       const words: AlignedText[] = [];
       for (const segment of finder.split(text, options)) {

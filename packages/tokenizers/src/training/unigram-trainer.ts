@@ -233,6 +233,7 @@ function latticeOf(pieces: readonly ScoredPiece[]): UnigramLattice {
     pieces: pieces.map(([piece], id) => ({ piece, id })),
     scoreOf: (id) => (pieces[id] as ScoredPiece)[1],
     unknownScore: least - UNKNOWN_PENALTY,
+    round: (value) => value,
   });
 }
 

@@ -1,6 +1,7 @@
 import type { AlignedText } from "../../aligned-text.js";
 import { markSpaces, withPrefix } from "../metaspace.js";
 import type { SinglePreTokenizer } from "../pre-tokenizer.js";
+import { ALL_PATTERNS } from "./all-patterns.js";
 import { createGpt2Scanner } from "./gpt2.js";
 import { knownScanner } from "./known-patterns.js";
 import { createLiteralScanner } from "./literal.js";
@@ -65,7 +66,7 @@ function scannerOf(step: SinglePreTokenizer, place: Place): Scanner | null {
       if (pattern.type === "String") {
         return invert || pattern.text.length !== 1 ? null : createLiteralScanner(pattern.text, behavior);
       }
-      const known = knownScanner(pattern);
+      const known = knownScanner(pattern, ALL_PATTERNS);
       const keepsAll =
         behavior === "Isolated" || (known?.coversAll === true && behavior === "Removed" && invert);
       if (!keepsAll) return null;

@@ -1,8 +1,6 @@
 import type { TextPattern } from "../../text-pattern.js";
 import { createCl100kScanner } from "./cl100k.js";
-import { createDeepSeekScanner, createKanaScanner } from "./deepseek.js";
 import { createGpt2Scanner } from "./gpt2.js";
-import { createNumberScanner } from "./numbers.js";
 import { createO200kScanner } from "./o200k.js";
 import type { Scanner } from "./scanner.js";
 
@@ -17,24 +15,27 @@ const UPPER = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
 const LOWER = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 const LEAD = "[^\\r\\n\\p{L}\\p{N}]?";
 
-/**
- * Patterns, word for word, that have a scanner; `coversAll`: every character of a text is in some match, so that it
- * makes no difference what becomes of the stretches between.
- */
-const KNOWN: readonly {
+/** A pattern that has a scanner. */
+export interface KnownPattern {
+  /** The pattern, word for word, in all notations that are known. */
   readonly sources: readonly string[];
+  /** Every character of a text is in some match: it makes no difference what becomes of the stretches between. */
   readonly coversAll: boolean;
   readonly create: () => Scanner;
-}[] = [
-  {
-    sources: [
-      GPT2_PATTERN,
-      "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-      "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s",
-    ],
-    coversAll: true,
-    create: createGpt2Scanner,
-  },
+}
+
+const GPT2: KnownPattern = {
+  sources: [
+    GPT2_PATTERN,
+    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s",
+  ],
+  coversAll: true,
+  create: createGpt2Scanner,
+};
+
+/** Llama 3; cl100k as tiktoken writes it, with a last run of white space of its own; Qwen 2. */
+const CL100K: readonly KnownPattern[] = [
   {
     sources: [
       `${CONTRACTIONS}|${LEAD}\\p{L}+|\\p{N}{1,3}${CL100K_TAIL}`,
@@ -55,34 +56,29 @@ const KNOWN: readonly {
     coversAll: true,
     create: () => createCl100kScanner({ maxDigits: 1, joinsLastSpaces: false }),
   },
-  {
-    sources: [
-      [
-        `${LEAD}${UPPER}*${LOWER}+${O200K_TAIL}`,
-        `${LEAD}${UPPER}+${LOWER}*${O200K_TAIL}`,
-        "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-      ].join("|"),
-    ],
-    coversAll: true,
-    create: createO200kScanner,
-  },
-  { sources: ["\\p{N}{1,3}"], coversAll: false, create: () => createNumberScanner(3) },
-  { sources: ["[一-龥぀-ゟ゠-ヿ]+"], coversAll: false, create: createKanaScanner },
-  {
-    sources: [
-      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
-    ],
-    coversAll: false,
-    create: createDeepSeekScanner,
-  },
 ];
 
-/** All patterns that have a scanner, for tests. */
-export const KNOWN_SOURCES: readonly string[] = KNOWN.flatMap(({ sources }) => sources);
+const O200K: KnownPattern = {
+  sources: [
+    [
+      `${LEAD}${UPPER}*${LOWER}+${O200K_TAIL}`,
+      `${LEAD}${UPPER}+${LOWER}*${O200K_TAIL}`,
+      "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    ].join("|"),
+  ],
+  coversAll: true,
+  create: createO200kScanner,
+};
+
+/** The patterns of OpenAI's encodings. */
+export const OPENAI_PATTERNS: readonly KnownPattern[] = [GPT2, ...CL100K, O200K];
 
 /** Returns the scanner of a pattern that cuts as "Isolated" does, or null if none is known. */
-export function knownScanner(pattern: TextPattern): { scanner: Scanner; coversAll: boolean } | null {
+export function knownScanner(
+  pattern: TextPattern,
+  patterns: readonly KnownPattern[],
+): { scanner: Scanner; coversAll: boolean } | null {
   if (pattern.type !== "Regex") return null;
-  const known = KNOWN.find(({ sources }) => sources.includes(pattern.source));
+  const known = patterns.find(({ sources }) => sources.includes(pattern.source));
   return known === undefined ? null : { scanner: known.create(), coversAll: known.coversAll };
 }

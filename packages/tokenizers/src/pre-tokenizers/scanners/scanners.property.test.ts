@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { type AlignedText, alignOriginal } from "../../aligned-text.js";
 import { compilePattern } from "../../text-pattern.js";
 import { splitByPattern } from "../split.js";
-import { KNOWN_SOURCES, knownScanner } from "./known-patterns.js";
+import { ALL_PATTERNS } from "./all-patterns.js";
+import { knownScanner } from "./known-patterns.js";
 import type { Scanner } from "./scanner.js";
 
 function unitsOf(text: string): Uint16Array<ArrayBuffer> {
@@ -37,9 +38,9 @@ const texts = fc.oneof(
   fc.string({ unit: "binary", maxLength: 20 }),
 );
 
-describe.each(KNOWN_SOURCES)("the scanner of %s", (source) => {
+describe.each(ALL_PATTERNS.flatMap(({ sources }) => sources))("the scanner of %s", (source) => {
   const pattern = compilePattern({ type: "Regex", source, dialect: "rust" });
-  const scanner = knownScanner({ type: "Regex", source })?.scanner as Scanner;
+  const scanner = knownScanner({ type: "Regex", source }, ALL_PATTERNS)?.scanner as Scanner;
 
   it("cuts as the RegExp does", () => {
     fc.assert(

@@ -1,0 +1,26 @@
+import { type AlignedText, applyRewrite, type Rewrite } from "../aligned-text.js";
+
+/** A normalizer ready to run: `apply` is the quick way, `align` also says where every unit came from. */
+export interface CompiledNormalizer {
+  apply(text: string): string;
+  align(aligned: AlignedText): AlignedText;
+  /** True if every unit keeps its place, whatever stands around it: a text may be normalised whole and cut later. */
+  readonly keepsPlaces: boolean;
+}
+
+/**
+ * Prepares a normalizer that is a rewrite.
+ *
+ * @param trace  the exact way: the new text and the source of each of its units; null where nothing changes
+ * @param apply  the quick way, where there is one that builds no alignment
+ */
+export function compileTraced(
+  trace: (text: string) => Rewrite | null,
+  apply: ((text: string) => string) | null = null,
+): CompiledNormalizer {
+  return {
+    apply: apply ?? ((text) => trace(text)?.text ?? text),
+    align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
+    keepsPlaces: false,
+  };
+}
