@@ -37,6 +37,10 @@ export {
   scheduleFactor,
   type WarmupStableDecaySchedule,
 } from "./schedules.js";
+export { type BleuOptions, type BleuScore, bleu } from "./text-metrics/bleu.js";
+export { type ChrfOptions, chrf } from "./text-metrics/chrf.js";
+export type { BleuTokenizer } from "./text-metrics/metric-tokens.js";
+export { type TerOptions, ter } from "./text-metrics/ter.js";
 export {
   type CheckpointOptions,
   type EvaluationOptions,
