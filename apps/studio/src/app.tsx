@@ -7,6 +7,7 @@ import { CompletionView } from "./completion-view.js";
 import { type Connection, type Host, useConnection } from "./connection.js";
 import { EnginePanel } from "./engine-panel.js";
 import { HostSwitch } from "./host-switch.js";
+import { LensView } from "./lens-view.js";
 import { type Place, places, usePlace } from "./place.js";
 import { initialSampling, requestFields } from "./sampling.js";
 import { SamplingPanel } from "./sampling-panel.js";
@@ -63,14 +64,23 @@ function PlaygroundPlace({ connection, host, place, onKey, onRetry }: Playground
           </button>
         </div>
       )}
-      {connection.state === "ready" &&
-        (place === "attention" ? (
-          <AttentionView key={connection.model.id} client={connection.client} model={connection.model} />
-        ) : (
-          <Playground key={connection.model.id} client={connection.client} model={connection.model} />
-        ))}
+      {connection.state === "ready" && (
+        <ModelPlace
+          key={connection.model.id}
+          client={connection.client}
+          model={connection.model}
+          place={place}
+        />
+      )}
     </>
   );
+}
+
+/** What is shown of a model that answers. */
+function ModelPlace({ client, model, place }: { client: Client; model: ModelInfo; place: Place }) {
+  if (place === "attention") return <AttentionView client={client} model={model} />;
+  if (place === "lens") return <LensView client={client} model={model} />;
+  return <Playground client={client} model={model} />;
 }
 
 interface PlaygroundPlaceProps {

@@ -13,6 +13,25 @@ export interface ModelInfo {
   readonly facts: Readonly<Record<string, string | number>>;
   /** Layers and heads whose attention the server shows. */
   readonly attention?: { readonly numLayers: number; readonly numHeads: number };
+  /** Layers whose guesses the server shows. */
+  readonly lens?: { readonly numLayers: number };
+}
+
+/** What the model would say after each layer, at the first tokens of a text. */
+export interface Lens {
+  readonly tokens: readonly string[];
+  /** [numLayers + 1][tokens], the embedding first. */
+  readonly layers: readonly (readonly LensCell[])[];
+  /** Tokens of the whole text. */
+  readonly numTokens: number;
+}
+
+/** What the model would say at one layer and token. */
+export interface LensCell {
+  /** In nats. */
+  readonly entropy: number;
+  /** Likeliest first. */
+  readonly top: readonly { readonly id: number; readonly token: string; readonly probability: number }[];
 }
 
 /** Where the first tokens of a text look, as an SVG. */
@@ -93,6 +112,7 @@ export interface Client {
     at: { readonly layer: number; readonly head: number },
     signal: AbortSignal,
   ): Promise<AttentionPicture>;
+  lens(text: string, signal: AbortSignal): Promise<Lens>;
   complete(prompt: string, fields: Fields, signal: AbortSignal): AsyncGenerator<Piece>;
   chat(messages: readonly Message[], fields: Fields, signal: AbortSignal): AsyncGenerator<Piece>;
   watchStats(signal: AbortSignal): AsyncGenerator<EngineStats>;
@@ -127,6 +147,7 @@ export function createClient(
     tokenize: async (text, signal) => (await ask("/heddle/tokenize", { body: { text }, signal })).json(),
     attention: async (text, at, signal) =>
       (await ask("/heddle/attention", { body: { text, ...at }, signal })).json(),
+    lens: async (text, signal) => (await ask("/heddle/lens", { body: { text }, signal })).json(),
     async *complete(prompt, fields, signal) {
       const body = { ...fields, ...streaming, prompt, logprobs: alternatives };
       yield* pieces(await ask("/v1/completions", { body, signal }));

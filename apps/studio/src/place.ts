@@ -1,11 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 
 /** What the page can show. */
-export type Place = "playground" | "attention" | "tokenizers";
+export type Place = "playground" | "attention" | "lens" | "tokenizers";
 
 export const places = [
   { name: "playground", text: "Playground" },
   { name: "attention", text: "Attention" },
+  { name: "lens", text: "Layers" },
   { name: "tokenizers", text: "Tokenizers" },
 ] as const;
 

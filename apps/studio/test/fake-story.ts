@@ -1,4 +1,4 @@
-import type { Decoder } from "@heddle/models";
+import type { Decoder, LensCell } from "@heddle/models";
 import type { ServedModel, ServedTokenizer } from "@heddle/serve/http";
 
 const text = `Once upon a time, there was a little fox who lived near a quiet river. Every morning the fox went down to the water to see the boats. One day a small red boat came by with nobody in it. "Who lost you?" asked the fox. The boat did not say a word. So the fox tied the boat to a tree and went to look for its owner. On the way she met an old duck. "Did you lose a boat?" asked the fox. "No," said the duck, "but I saw a girl who was crying by the bridge." The fox ran to the bridge. A girl was sitting there with her feet in the water. "My boat went away," said the girl. The fox smiled and took the girl to the tree. The girl was so happy that she gave the fox a ride. From that day on, the little fox and the girl went down the river every morning. One day the old duck came by. "Who is there?" asked the girl. The duck did not say a word, but the fox smiled. The little boat was red and the water was quiet. There was a time when nobody went near the river. `;
@@ -45,7 +45,21 @@ export const storyModel: ServedModel = {
   defaults: { temperature: 0.8 },
   createdSeconds: 1_700_000_000,
   facts: { parameters: "3.1M", vocabulary: vocabSize },
+  lens: { numLayers: 4, read: async (ids, { top }) => storyLens(ids, top) },
 };
+
+/** Layers that are surer and surer of what the last one says. */
+function storyLens(ids: readonly number[], top: number): readonly (readonly LensCell[])[] {
+  return [0, 1, 2, 3, 4].map((layer) =>
+    ids.map((_, position) => {
+      const weights = logitsAfter(ids.slice(0, position + 1)).map((logit) => Math.exp((logit * layer) / 4));
+      const total = weights.reduce((sum, weight) => sum + weight, 0);
+      const shares = Array.from(weights, (weight, id) => ({ id, probability: weight / total }));
+      const entropy = shares.reduce((sum, { probability }) => sum - probability * Math.log(probability), 0);
+      return { entropy, top: shares.sort((a, b) => b.probability - a.probability).slice(0, top) };
+    }),
+  );
+}
 
 export const storyEndIds = [endId];
 

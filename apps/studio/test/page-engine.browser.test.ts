@@ -1,30 +1,20 @@
 import { cpSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { launchChromium } from "../../../tooling/browser/chromium.js";
-import { type StudioServer, startStudio } from "./studio-server.js";
+import { expect, it } from "vitest";
+import { useStudioPages } from "./studio-pages.js";
 
 const model = fileURLToPath(new URL("../../../packages/tiny-stories/model", import.meta.url));
-let studio: StudioServer;
-let browser: Browser;
-
-beforeAll(async () => {
-  studio = await startStudio({}, (folder) => cpSync(model, `${folder}/model`, { recursive: true }));
-  browser = await launchChromium({ args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] });
-});
-afterAll(async () => {
-  await browser.close();
-  await studio.close();
-});
+const pages = useStudioPages(
+  {},
+  {
+    addFiles: (folder) => cpSync(model, `${folder}/model`, { recursive: true }),
+    args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+  },
+);
 
 it("switches from the server to an engine inside the page, and back", async () => {
-  const page = await browser.newPage();
-  const errors: string[] = [];
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  const page = await pages.open();
   const asked: string[] = [];
-  await page.goto(studio.url);
   await page.getByRole("heading", { name: "Sampling" }).waitFor();
   await page.getByRole("radio", { name: "This page" }).check();
   await page.getByText("tiny-stories, in this page").waitFor({ timeout: 60_000 });
@@ -36,9 +26,7 @@ it("switches from the server to an engine inside the page, and back", async () =
   expect(await page.getByRole("option").count()).toBeGreaterThanOrEqual(3);
   // All of it happened in the page: the server was asked for nothing.
   expect(asked).toEqual([]);
-  expect(studio.engine.stats().totals.finished).toBe(0);
+  expect(pages.studio().engine.stats().totals.finished).toBe(0);
   await page.getByRole("radio", { name: "Server" }).check();
   await expect.poll(() => page.getByText("tiny-stories, in this page").count()).toBe(0);
-  expect(errors).toEqual([]);
-  await page.close();
 });

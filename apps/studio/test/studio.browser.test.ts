@@ -1,36 +1,13 @@
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { launchChromium } from "../../../tooling/browser/chromium.js";
-import { type StudioServer, startStudio } from "./studio-server.js";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
+import { useStudioPages } from "./studio-pages.js";
+import { startStudio } from "./studio-server.js";
 
-let studio: StudioServer;
-let browser: Browser;
-const opened: { page: Page; errors: string[] }[] = [];
-
-beforeAll(async () => {
-  studio = await startStudio();
-  browser = await launchChromium();
-});
-afterAll(async () => {
-  await browser.close();
-  await studio.close();
-});
-afterEach(async () => {
-  for (const { page, errors } of opened.splice(0)) {
-    expect(errors).toEqual([]);
-    await page.context().close();
-  }
-  await expect.poll(() => studio.engine.stats().running, { timeout: 5000 }).toBe(0);
-});
+const pages = useStudioPages();
 
 /** Opens the page and waits until it has reached its server. */
 async function open(options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext(options)).newPage();
-  const errors: string[] = [];
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  opened.push({ page, errors });
-  await page.goto(studio.url);
+  const page = await pages.open(options);
   await page.getByRole("heading", { name: "Sampling" }).waitFor();
   return page;
 }
@@ -51,10 +28,10 @@ describe("completing", () => {
     await expect.poll(() => tokens.count()).toBeGreaterThan(3);
     const soon = await tokens.count();
     await expect.poll(() => tokens.count()).toBeGreaterThan(soon + 5);
-    expect(studio.engine.stats().running).toBe(1);
+    expect(pages.studio().engine.stats().running).toBe(1);
     await page.getByRole("button", { name: "Stop" }).click();
     await page.getByText(/tokens, .* a second, stopped/).waitFor();
-    await expect.poll(() => studio.engine.stats().slots.used).toBe(0);
+    await expect.poll(() => pages.studio().engine.stats().slots.used).toBe(0);
     expect(await tokens.count()).toBeLessThan(256);
   });
 
@@ -120,7 +97,7 @@ describe("completing", () => {
     await page.getByRole("button", { name: "Continue the text" }).click();
     await refused;
     expect(await page.getByRole("alert").textContent()).toContain("maxSeqLen 512");
-    opened.at(-1)?.errors.splice(0, 1); // the browser logs the refusal itself
+    pages.forgiveError();
   });
 });
 
@@ -145,9 +122,9 @@ describe("chatting", () => {
     const page = await open();
     await page.getByLabel("Your message").fill("Tell me a story.");
     await page.keyboard.press("Enter");
-    await expect.poll(() => studio.engine.stats().running).toBe(1);
+    await expect.poll(() => pages.studio().engine.stats().running).toBe(1);
     await page.close();
-    await expect.poll(() => studio.engine.stats().slots.used).toBe(0);
+    await expect.poll(() => pages.studio().engine.stats().slots.used).toBe(0);
   });
 });
 
@@ -156,7 +133,7 @@ describe("the engine's panel", () => {
     const page = await open();
     const running = page.locator(".figure", { hasText: "Running" }).locator(".value");
     await expect.poll(() => running.textContent()).toBe("0");
-    const { url } = studio;
+    const { url } = pages.studio();
     const busy = Array.from({ length: 10 }, () =>
       fetch(`${url}/v1/completions`, {
         method: "POST",
@@ -283,7 +260,7 @@ describe("for everybody", () => {
 describe("a guarded server", () => {
   it("asks for the key, says when it is wrong, and opens", async () => {
     const guarded = await startStudio({ apiKey: "open sesame" });
-    const page = await browser.newPage();
+    const page = await pages.browser().newPage();
     await page.goto(guarded.url);
     const field = page.getByLabel("This server asks for its API key.");
     await field.fill("wrong");

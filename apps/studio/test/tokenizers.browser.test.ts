@@ -1,35 +1,12 @@
 import { readFile } from "node:fs/promises";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { launchChromium } from "../../../tooling/browser/chromium.js";
-import { type StudioServer, startStudio } from "./studio-server.js";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
+import { useStudioPages } from "./studio-pages.js";
 
-let studio: StudioServer;
-let browser: Browser;
-const opened: { page: Page; errors: string[] }[] = [];
-
-beforeAll(async () => {
-  studio = await startStudio();
-  browser = await launchChromium();
-});
-afterAll(async () => {
-  await browser.close();
-  await studio.close();
-});
-afterEach(async () => {
-  for (const { page, errors } of opened.splice(0)) {
-    expect(errors).toEqual([]);
-    await page.context().close();
-  }
-});
+const pages = useStudioPages();
 
 async function open(options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext(options)).newPage();
-  const errors: string[] = [];
-  page.on("pageerror", (error) => errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  opened.push({ page, errors });
-  await page.goto(studio.url);
+  const page = await pages.open(options);
   await page.getByRole("link", { name: "Tokenizers" }).click();
   await page.getByRole("heading", { name: "Train a vocabulary" }).waitFor();
   return page;

@@ -39,6 +39,16 @@ test("position kernels are maps, too; what is not finite stays blank", async () 
   expect(svg.match(/fill="(#\w+)"/g)).toEqual(['fill="#440154"', 'fill="#fde725"']); // least and greatest
 });
 
+test("cells with texts are wide enough to read them, and light on dark", () => {
+  const values = Float32Array.of(0, 1);
+  const map = { title: "t", rows: 1, columns: 2, values, cellLabels: ["<a>", "a very long word"] };
+  const svg = heatMapSvg(map);
+  expect(svg.match(/width="60"/g)).toHaveLength(2); // three times the height of 20
+  expect(svg).toMatch(/fill="#fff"[^>]*>&lt;a&gt;</);
+  expect(svg).toMatch(/fill="#000"[^>]*>a very …</);
+  expect(svg).toContain("<title>[0, 1] a very long word 1.000</title>");
+});
+
 test("large maps are averaged down and their equal cells joined", async () => {
   const values = Float32Array.from({ length: 600 * 600 }, (_, at) => (at % 600 <= at / 600 ? 1 : 0));
   const svg = heatMapSvg({ title: "causal", rows: 600, columns: 600, values }, { maxCells: 100 });

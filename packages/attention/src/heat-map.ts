@@ -12,6 +12,8 @@ export interface HeatMap {
   /** Texts beside the rows and above the columns, such as tokens. */
   readonly rowLabels?: readonly string[];
   readonly columnLabels?: readonly string[];
+  /** Texts in the cells, row-major; a cell with a text is as wide as three. */
+  readonly cellLabels?: readonly string[];
 }
 
 /**
@@ -80,20 +82,20 @@ export function heatMapSvg(map: HeatMap, options: HeatMapSvgOptions = {}): strin
   const { maxCells = 256 } = options;
   const small = averageDown(map, maxCells);
   const [least, greatest] = options.range ?? finiteRange(map.values);
-  const longer = Math.max(small.rows, small.columns);
-  const cell = options.cellSize ?? Math.max(2, Math.min(32, Math.floor(480 / longer)));
-  const hasLabels = cell >= 10 && small.rows === map.rows && small.columns === map.columns;
-  const left = hasLabels && map.rowLabels ? 96 : 8;
-  const top = hasLabels && map.columnLabels ? 96 : 24;
-  const [width, height] = [left + small.columns * cell + 8, top + small.rows * cell + 8];
+  const layout = layoutOf(map, small, options.cellSize);
+  const { left, top, cell, cellWidth, hasLabels } = layout;
+  const [width, height] = [left + small.columns * cellWidth + 8, top + small.rows * cell + 8];
   const level = (value: number) => Math.round((63 * (value - least)) / (greatest - least || 1));
   const cells = rowRuns(small, level).map(({ row, column, length, shade, value }) => {
-    const place = `x="${left + column * cell}" y="${top + row * cell}" width="${length * cell}" height="${cell}"`;
+    const place = `x="${left + column * cellWidth}" y="${top + row * cell}" width="${length * cellWidth}" height="${cell}"`;
     const fill = `fill="${colour(shade / 63)}"`;
     if (small.rows * small.columns > 1024) return `<rect ${place} ${fill}/>`;
-    return `<rect ${place} ${fill}><title>[${row}, ${column}] ${value.toPrecision(4)}</title></rect>`;
+    const text = map.cellLabels?.[row * map.columns + column];
+    const name = text === undefined ? "" : `${escapeXml(text)} `;
+    return `<rect ${place} ${fill}><title>[${row}, ${column}] ${name}${value.toPrecision(4)}</title></rect>`;
   });
-  const texts = hasLabels ? labelTexts(map, { left, top, cell }) : [];
+  const isDark = (value: number) => level(value) < 40;
+  const texts = hasLabels ? [...cellTexts(map, layout, isDark), ...labelTexts(map, layout)] : [];
   const title = `<text x="${left}" y="16" font-weight="600">${escapeXml(map.title)}</text>`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(map.title)}" font-family="system-ui, sans-serif" font-size="11" shape-rendering="crispEdges">`,
@@ -102,6 +104,48 @@ export function heatMapSvg(map: HeatMap, options: HeatMapSvgOptions = {}): strin
     ...texts,
     "</svg>",
   ].join("\n");
+}
+
+/** Where the cells of a drawing lie, in pixels. */
+interface Layout {
+  readonly left: number;
+  readonly top: number;
+  /** Height of a cell. */
+  readonly cell: number;
+  readonly cellWidth: number;
+  /** Whether there is room for texts beside and in the cells. */
+  readonly hasLabels: boolean;
+}
+
+function layoutOf(map: HeatMap, small: HeatMap, cellSize: number | undefined): Layout {
+  const longer = Math.max(small.rows, small.columns);
+  // Cells with texts have a size that can be read, however many they are.
+  const fitting = map.cellLabels === undefined ? Math.floor(480 / longer) : 20;
+  const cell = cellSize ?? Math.max(2, Math.min(32, fitting));
+  const hasLabels = cell >= 10 && small.rows === map.rows && small.columns === map.columns;
+  return {
+    cell,
+    cellWidth: hasLabels && map.cellLabels ? 3 * cell : cell,
+    hasLabels,
+    left: hasLabels && map.rowLabels ? 96 : 8,
+    top: hasLabels && map.columnLabels ? 96 : 24,
+  };
+}
+
+/** What stands in the cells: light where the cell is dark. */
+function cellTexts(
+  { cellLabels = [], values, columns }: HeatMap,
+  { left, top, cell, cellWidth }: Layout,
+  isDark: (value: number) => boolean,
+): string[] {
+  const most = Math.max(1, Math.floor(cellWidth / 7));
+  return cellLabels.map((text, at) => {
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    const short = text.length > most ? `${text.slice(0, most - 1)}…` : text;
+    const place = `x="${left + (column + 0.5) * cellWidth}" y="${top + (row + 0.5) * cell}"`;
+    const fill = isDark(values[at] ?? Number.NaN) ? "#fff" : "#000";
+    return `<text ${place} fill="${fill}" text-anchor="middle" dominant-baseline="central" pointer-events="none">${escapeXml(short)}</text>`;
+  });
 }
 
 interface Run {
@@ -166,16 +210,15 @@ function finiteRange(values: Float32Array): readonly [number, number] {
 
 function labelTexts(
   { rowLabels = [], columnLabels = [] }: HeatMap,
-  { left, top, cell }: { readonly left: number; readonly top: number; readonly cell: number },
+  { left, top, cell, cellWidth }: Layout,
 ): string[] {
-  const middle = (index: number) => index * cell + cell / 2;
   return [
     ...rowLabels.map(
       (text, row) =>
-        `<text x="${left - 6}" y="${top + middle(row)}" text-anchor="end" dominant-baseline="central">${escapeXml(text)}</text>`,
+        `<text x="${left - 6}" y="${top + (row + 0.5) * cell}" text-anchor="end" dominant-baseline="central">${escapeXml(text)}</text>`,
     ),
     ...columnLabels.map((text, column) => {
-      const x = left + middle(column);
+      const x = left + (column + 0.5) * cellWidth;
       return `<text transform="translate(${x} ${top - 6}) rotate(-60)">${escapeXml(text)}</text>`;
     }),
   ];

@@ -48,6 +48,7 @@ export { type EmbedTextsOptions, embedTexts } from "./encoder/embed-texts.js";
 export { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder/encoder.js";
 export { encoder, encoderInputs } from "./encoder/encoder-architecture.js";
 export { type Pooling, pool, unitLength } from "./encoder/pooling.js";
+export type { SentenceModules } from "./encoder/sentence-modules.js";
 export type { EncoderWeights } from "./encoder/weights.js";
 export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";
 export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam-search.js";
@@ -93,7 +94,8 @@ export { loadGguf } from "./gguf/load-gguf.js";
 export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
 export { attentionPatterns } from "./inspection/attention-patterns.js";
 export type { ActivationPoint, Activations, Inspection } from "./inspection/inspect.js";
-export { logitLens } from "./inspection/logit-lens.js";
+export { type LensHeatMapOptions, lensHeatMap } from "./inspection/lens-heat-map.js";
+export { type LensCell, logitLens, readLogitLens } from "./inspection/logit-lens.js";
 export type { GenerationConfig } from "./loading/generation-config.js";
 export { initWeights } from "./loading/init-weights.js";
 export {
@@ -143,6 +145,7 @@ export type { Seq2SeqConfig, StackPositions } from "./seq2seq/config.js";
 export { type LogMel, type LogMelOptions, logMel } from "./seq2seq/log-mel.js";
 export {
   type Seq2SeqInputs,
+  type Seq2SeqInspection,
   type SourceInputs,
   seq2seqHidden,
   seq2seqLogits,

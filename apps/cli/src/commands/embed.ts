@@ -7,8 +7,9 @@ import { linesOf, type Terminal } from "../terminal.js";
 interface EmbedOptions extends DeviceOptions {
   readonly model: string;
   readonly text?: string[];
-  readonly pooling: Pooling;
+  readonly pooling?: Pooling;
   readonly normalize: boolean;
+  readonly prompt?: string;
 }
 
 export function addEmbed(program: Command, terminal: Terminal): void {
@@ -18,10 +19,12 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     .requiredOption("--model <directory>", "a Hugging Face model directory, of an encoder as a rule")
     .option("--text <text>", "a text; may be repeated (default: every line of stdin is one)", collect)
     .addOption(
-      new Option("--pooling <kind>", "how one vector is made of a text's tokens")
-        .choices(["mean", "first", "last", "max"])
-        .default("mean"),
+      new Option(
+        "--pooling <kind>",
+        "how one vector is made of a text's tokens (default: what the directory's modules.json says, or mean)",
+      ).choices(["mean", "first", "last", "max", "mean-sqrt", "weighted-mean"]),
     )
+    .option("--prompt <name>", "what the texts are for: a prompt of the model, such as query")
     .option("--no-normalize", "leave vectors at their own length instead of 1")
     .option("--json", "accepted for uniformity: output is always JSON lines");
   addDeviceOptions(command).action(async (options: EmbedOptions) => {
@@ -29,8 +32,12 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     try {
       const model = await openAnyModel(options.model, { device });
       const texts = options.text ?? (await allOf(linesOf(terminal.input)));
-      const { pooling, normalize: isNormalized } = options;
-      for (const vector of await embedTexts(model, texts, { pooling, isNormalized }))
+      const settings = {
+        ...(options.pooling === undefined ? {} : { pooling: options.pooling }),
+        ...(options.prompt === undefined ? {} : { prompt: options.prompt }),
+        ...(options.normalize ? {} : { isNormalized: false }),
+      };
+      for (const vector of await embedTexts(model, texts, settings))
         await terminal.print(`${JSON.stringify({ embedding: [...vector] })}\n`);
     } finally {
       device.dispose();

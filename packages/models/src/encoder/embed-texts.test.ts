@@ -41,7 +41,7 @@ const tokenizerJson = JSON.stringify({
   },
 });
 
-async function withTokenizer(name: string) {
+async function withTokenizer(name: string, others: Readonly<Record<string, unknown>> = {}) {
   const source = packedSource(name);
   const files = await Promise.all(
     source.list().map(async (file) => [file, await readFile(source, file)] as const),
@@ -49,6 +49,9 @@ async function withTokenizer(name: string) {
   return memorySource({
     ...Object.fromEntries(files),
     "tokenizer.json": new TextEncoder().encode(tokenizerJson),
+    ...Object.fromEntries(
+      Object.entries(others).map(([file, json]) => [file, new TextEncoder().encode(JSON.stringify(json))]),
+    ),
   });
 }
 
@@ -94,6 +97,11 @@ test("the mean is that of the golden hidden states", async () => {
     max: Array.from({ length: 32 }, (_, e) =>
       Math.max(...[0, 1, 2, 3, 4].map((t) => states[t * 32 + e] ?? 0)),
     ),
+    "mean-sqrt": mean.map((value) => value * Math.sqrt(5)),
+    "weighted-mean": Array.from(
+      { length: 32 },
+      (_, e) => [0, 1, 2, 3, 4].reduce((sum, t) => sum + (t + 1) * (states[t * 32 + e] ?? 0), 0) / 15,
+    ),
   };
   for (const [pooling, wanted] of Object.entries(expected)) {
     using vector = pool(hidden, pooling as keyof typeof expected, mask);
@@ -118,4 +126,82 @@ test("long texts keep their last token; what cannot be is said", async () => {
   );
   for (const model_ of [model, bare, mamba]) model_.dispose();
   expect(device.memory().buffers).toBe(0);
+});
+
+describe("a directory of sentence-transformers", () => {
+  const type = (name: string) => `sentence_transformers.models.${name}`;
+  const modules = [
+    { idx: 0, name: "0", path: "", type: type("Transformer") },
+    { idx: 1, name: "1", path: "1_Pooling", type: type("Pooling") },
+  ];
+  const normalize = { idx: 2, name: "2", path: "2_Normalize", type: type("Normalize") };
+  const open = async (files: Readonly<Record<string, unknown>>) => {
+    const device = reference();
+    return { device, model: await loadAnyModel(await withTokenizer("bert", files), { device }) };
+  };
+
+  test("says how its vectors are made; options go before it", async () => {
+    const { device, model } = await open({
+      "modules.json": modules,
+      "1_Pooling/config.json": {
+        word_embedding_dimension: 32,
+        pooling_mode_cls_token: true,
+        pooling_mode_mean_tokens: true,
+        pooling_mode_max_tokens: false,
+      },
+      "sentence_bert_config.json": { max_seq_length: 6, do_lower_case: true },
+      "config_sentence_transformers.json": { prompts: { query: "find " }, default_prompt_name: null },
+    });
+    expect(model.sentenceModules).toEqual({
+      poolings: ["first", "mean"],
+      isNormalized: false,
+      maxTokens: 6,
+      isLowercased: true,
+      prompts: { query: "find " },
+      unknownModules: [],
+    });
+    const plain = { maxTokens: 6, isNormalized: false };
+    const [first = []] = await embedTexts(model, ["a cat"], { ...plain, pooling: "first" });
+    const [mean = []] = await embedTexts(model, ["a cat"], { ...plain, pooling: "mean" });
+    const [both = []] = await embedTexts(model, ["  A Cat "]);
+    expect(relativeError(both, [...first, ...mean])).toBeLessThan(1e-6);
+    const [asked = []] = await embedTexts(model, ["a"], { prompt: "query", pooling: "first", maxTokens: 20 });
+    const [written = []] = await embedTexts(model, ["find a"], { pooling: "first", maxTokens: 20 });
+    expect(relativeError(asked, written)).toBeLessThan(1e-6);
+    await expect(embedTexts(model, ["a"], { prompt: "answer" })).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: embedTexts: prompt must be one of the model's; got "answer", the model has query. Write it into the texts.]`,
+    );
+    model.dispose();
+    expect(device.memory().buffers).toBe(0);
+  });
+
+  test("of the newer form, normalised", async () => {
+    const { model } = await open({
+      "modules.json": [...modules, normalize],
+      "1_Pooling/config.json": { embedding_dimension: 32, pooling_mode: "lasttoken", include_prompt: true },
+    });
+    expect(model.sentenceModules).toMatchObject({ poolings: ["last"], isNormalized: true });
+    const [vector = new Float32Array(0)] = await embedTexts(model, ["a cat"]);
+    expect(Math.hypot(...vector)).toBeCloseTo(1, 6);
+    model.dispose();
+  });
+
+  test("what it asks for and is not understood is an error, unless a pooling is named", async () => {
+    const dense = { idx: 2, name: "2", path: "2_Dense", type: type("Dense") };
+    const { model } = await open({
+      "modules.json": [...modules, dense],
+      "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
+    });
+    await expect(embedTexts(model, ["a"])).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: embedTexts: modules.json must name Transformer, Pooling and Normalize only; got Dense. Pass \`pooling\` for vectors without it.]`,
+    );
+    expect(await embedTexts(model, ["a"], { pooling: "mean" })).toHaveLength(1);
+    model.dispose();
+    await expect(
+      open({ "modules.json": modules, "1_Pooling/config.json": { pooling_mode: "median" } }),
+    ).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: loadModel: 1_Pooling/config.json must switch on a pooling of first, max, mean, mean-sqrt, weighted-mean, last; got median. Mend the file, or pass \`pooling\`.]`,
+    );
+    await expect(open({ "modules.json": {} })).rejects.toThrow(/modules.json must describe an embedding/);
+  });
 });

@@ -1,16 +1,22 @@
-import { HeddleError, scope, type Tensor } from "@heddle/tensor";
-import { findFamily } from "../families/registry.js";
+import { concat, HeddleError, scope, type Tensor } from "@heddle/tensor";
 import type { AnyModel } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
+import { findFamily } from "./families/registry.js";
 import { type Pooling, pool, unitLength } from "./pooling.js";
+import type { SentenceModules } from "./sentence-modules.js";
 
 export interface EmbedTextsOptions {
-  /** How one vector is made of a text's tokens; it must be what the model was trained with. Default "mean". */
-  readonly pooling?: Pooling;
-  /** Scale vectors to length 1, so that their product is the cosine of their angle. Default true. */
+  /**
+   * How one vector is made of a text's tokens; it must be what the model was trained with. Vectors of several are joined. Default:
+   * what modules.json says, or "mean".
+   */
+  readonly pooling?: Pooling | readonly Pooling[];
+  /** Scale vectors to length 1, so that their product is the cosine of their angle. Default: as modules.json says, or true. */
   readonly isNormalized?: boolean;
-  /** Longer texts are cut to so many tokens, their last token kept. Default: the model's longest sequence. */
+  /** Longer texts are cut to so many tokens, their last token kept. Default: what the model was trained with. */
   readonly maxTokens?: number;
+  /** What the texts are for, such as "query": the name of a prompt of the model, which is put before them. Default: the model's. */
+  readonly prompt?: string;
   /** Texts that are computed together. Default 16. */
   readonly batchSize?: number;
 }
@@ -19,10 +25,11 @@ export interface EmbedTextsOptions {
  * Makes a vector of each text: close in direction where texts mean the same, if the model was trained for that.
  *
  * Works with encoders, with the encoder of an encoder-decoder, and with decoders (usually pooled by "last"). A text's vector does not
- * depend on the texts beside it.
- * @returns one vector of the model's width a text, in order
- * @throws HeddleError "config" for a model without a tokenizer or a text without tokens; "unsupported" for a model that gives no
- *   hidden states of text
+ * depend on the texts beside it. A directory of sentence-transformers (modules.json) says how its model was trained; options go before
+ * what it says.
+ * @returns one vector of the model's width a text and pooling, in order
+ * @throws HeddleError "config" for a model without a tokenizer, a text without tokens or a prompt that the model does not have;
+ *   "unsupported" for a model that gives no hidden states of text, or one whose modules.json asks for more than is understood
  * @see Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084
  */
 export async function embedTexts(
@@ -30,11 +37,12 @@ export async function embedTexts(
   texts: readonly string[],
   options: EmbedTextsOptions = {},
 ): Promise<Float32Array[]> {
-  const { batchSize = 16, maxTokens = model.config.maxSeqLen } = options;
-  const rows = texts.map((text) => tokensOf(model, text, maxTokens));
+  const { batchSize = 16 } = options;
+  const settings = settingsOf(model, options);
+  const rows = texts.map((text) => tokensOf(model, settings.prepare(text), settings.maxTokens));
   const vectors: Float32Array[] = [];
   for (let from = 0; from < rows.length; from += batchSize) {
-    using pooled = embedRows(model, rows.slice(from, from + batchSize), options);
+    using pooled = embedRows(model, rows.slice(from, from + batchSize), settings);
     const values = Float32Array.from(await pooled.data());
     const width = pooled.shape[1] ?? 0;
     for (let at = 0; at < values.length; at += width) vectors.push(values.slice(at, at + width));
@@ -42,11 +50,53 @@ export async function embedTexts(
   return vectors;
 }
 
-/** Vectors of token rows of any lengths, [B, E]. */
+interface EmbedSettings {
+  readonly poolings: readonly Pooling[];
+  readonly isNormalized: boolean;
+  readonly maxTokens: number;
+  /** What is encoded in the place of a text. */
+  prepare(text: string): string;
+}
+
+/** Options, then what the model's files say, then what is usual. */
+function settingsOf({ config, sentenceModules }: AnyModel, options: EmbedTextsOptions): EmbedSettings {
+  const { pooling, isNormalized = sentenceModules?.isNormalized ?? true } = options;
+  const unknown = sentenceModules?.unknownModules ?? [];
+  if (pooling === undefined && unknown.length > 0) {
+    const message = `embedTexts: modules.json must name Transformer, Pooling and Normalize only; got ${unknown.join(", ")}. Pass \`pooling\` for vectors without it.`;
+    throw new HeddleError("unsupported", message, { unknown });
+  }
+  const maxTokens =
+    options.maxTokens ?? Math.min(sentenceModules?.maxTokens ?? config.maxSeqLen, config.maxSeqLen);
+  const prompt = promptOf(sentenceModules, options.prompt);
+  return {
+    poolings: pooling === undefined ? (sentenceModules?.poolings ?? ["mean"]) : [pooling].flat(),
+    isNormalized,
+    maxTokens,
+    prepare(text) {
+      if (sentenceModules === undefined) return text;
+      const whole = (prompt + text).trim();
+      return sentenceModules.isLowercased ? whole.toLowerCase() : whole;
+    },
+  };
+}
+
+function promptOf(modules: SentenceModules | undefined, asked: string | undefined): string {
+  const { prompts = {}, defaultPrompt } = modules ?? {};
+  const name = asked ?? defaultPrompt;
+  if (name === undefined) return "";
+  const prompt = prompts[name];
+  if (prompt !== undefined) return prompt;
+  const names = Object.keys(prompts).join(", ") || "none";
+  const message = `embedTexts: prompt must be one of the model's; got ${JSON.stringify(name)}, the model has ${names}. Write it into the texts.`;
+  throw new HeddleError("config", message, { name, prompts: Object.keys(prompts) });
+}
+
+/** Vectors of token rows of any lengths, [B, E] for each pooling, joined. */
 function embedRows(
   { family, config, weights, device }: AnyModel,
   rows: readonly Int32Array[],
-  { pooling = "mean", isNormalized = true }: EmbedTextsOptions,
+  { poolings, isNormalized }: EmbedSettings,
 ): Tensor {
   const { architecture } = findFamily(family);
   const { hidden } = architecture;
@@ -62,7 +112,11 @@ function embedRows(
   );
   return scope(device, () => {
     const states = hidden({ config, weights, device }, { ids, attentionMask });
-    const vectors = pool(states, pooling, tokenGrid(device, attentionMask, { dtype: "bool" }));
+    const mask = tokenGrid(device, attentionMask, { dtype: "bool" });
+    const vectors = concat(
+      poolings.map((pooling) => pool(states, pooling, mask)),
+      { axis: 1 },
+    );
     return isNormalized ? unitLength(vectors) : vectors;
   });
 }

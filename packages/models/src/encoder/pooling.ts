@@ -1,26 +1,14 @@
-import { div, maximum, mul, scope, sqrt, square, type Tensor, where } from "@heddle/tensor";
+import { cumsum, div, fillLike, maximum, mul, scope, sqrt, square, type Tensor, where } from "@heddle/tensor";
 
 /** How one vector is made of those of a text's tokens. */
-export type Pooling = "mean" | "first" | "last" | "max";
-
-/**
- * Mean over the tokens of each text; padding does not count.
- *
- * Shapes: hidden [B, T, E], mask [B, T] (true for tokens) -> [B, E].
- */
-export function meanPool(hidden: Tensor, mask?: Tensor): Tensor {
-  if (mask === undefined) return hidden.mean({ axes: 1 });
-  return scope(hidden.device, () => {
-    const counts = mask.cast(hidden.dtype).expandDims(2); // [B, T, 1]
-    return div(mul(hidden, counts).sum({ axes: 1 }), maximum(counts.sum({ axes: 1 }), 1));
-  });
-}
+export type Pooling = "mean" | "first" | "last" | "max" | "mean-sqrt" | "weighted-mean";
 
 /**
  * One vector for each text.
  *
  * Shapes: hidden [B, T, E], mask [B, T] (true for tokens; default: all) -> [B, E].
- * @param pooling  "mean" of the tokens, the "first" place, the "last" token, or the "max" of each feature
+ * @param pooling  "mean" of the tokens, the "first" token (cls), the "last" one, the "max" of each feature, the sum over the root of
+ *   the number of tokens ("mean-sqrt"), or the mean in which token n counts n times ("weighted-mean")
  * @returns a new tensor that the caller disposes
  * @see Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084, section 3
  */
@@ -29,7 +17,16 @@ export function pool(hidden: Tensor, pooling: Pooling, mask?: Tensor): Tensor {
   return scope(hidden.device, () => {
     switch (pooling) {
       case "mean":
-        return meanPool(hidden, mask);
+      case "mean-sqrt":
+      case "weighted-mean": {
+        if (mask === undefined && pooling === "mean") return hidden.mean({ axes: 1 });
+        const tokens = mask?.cast(hidden.dtype) ?? fillLike(hidden, 1, { shape: [B, T] });
+        // Padding weighs nothing; a text without tokens gives zeros.
+        const weights = pooling === "weighted-mean" ? mul(cumsum(tokens, { axis: 1 }), tokens) : tokens;
+        const total = maximum(weights.sum({ axes: 1, keepDims: true }), 1);
+        const sum = mul(hidden, weights.expandDims(2)).sum({ axes: 1 });
+        return div(sum, pooling === "mean-sqrt" ? sqrt(total) : total);
+      }
       case "first":
         return hidden.narrow(1, 0, 1).reshape([B, E]);
       case "last": {

@@ -3,7 +3,7 @@ import { project } from "../blocks/attention-block.js";
 import { activate } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
 import type { EncoderConfig } from "./config.js";
-import { meanPool } from "./pooling.js";
+import { pool } from "./pooling.js";
 import type { EncoderWeights } from "./weights.js";
 
 /**
@@ -37,15 +37,5 @@ export function predict(
 }
 
 function represent(of: "first" | "mean" | "tokens", hidden: Tensor, mask: Tensor | undefined): Tensor {
-  const [B = 1, , E = 1] = hidden.shape;
-  switch (of) {
-    case "first":
-      return hidden.narrow(1, 0, 1).reshape([B, E]);
-    case "mean":
-      return meanPool(hidden, mask);
-    case "tokens":
-      return hidden;
-    default:
-      return of satisfies never;
-  }
+  return of === "tokens" ? hidden : pool(hidden, of, mask);
 }

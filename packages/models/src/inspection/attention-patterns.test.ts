@@ -33,3 +33,28 @@ test.each(["llama", "gemma2", "mpt", "deepseek_v3"])(
     device.dispose();
   },
 );
+
+test("weights of half precision give patterns of that precision", async () => {
+  const device = cpu({ threads: 1 });
+  const model = await loadModel(goldenSource("llama_sharded_bf16"), { device });
+  const [map] = await attentionPatterns(model, [5, 9, 3], { layer: 1 });
+  const sum = map?.values.subarray(6, 9).reduce((a, b) => a + b, 0);
+  expect(sum).toBeCloseTo(1, 1);
+  model.dispose();
+  device.dispose();
+});
+
+test("what attention sinks take is missing from the rows", async () => {
+  const device = cpu({ threads: 1 });
+  const model = await loadModel(goldenSource("gpt_oss"), { device });
+  const maps = await attentionPatterns(model, [5, 9, 3], { layer: 0 });
+  for (const { values } of maps) {
+    for (let row = 0; row < 3; row++) {
+      const sum = values.subarray(row * 3, row * 3 + 3).reduce((a, b) => a + b, 0);
+      expect(sum).toBeGreaterThan(0);
+      expect(sum).toBeLessThan(0.999);
+    }
+  }
+  model.dispose();
+  device.dispose();
+});

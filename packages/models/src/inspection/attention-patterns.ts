@@ -1,21 +1,12 @@
-import {
-  allOf,
-  attentionWeights,
-  causal,
-  type HeatMap,
-  heatMaps,
-  type Mask,
-  slidingWindow,
-} from "@heddle/attention";
-import { type Device, HeddleError, scope, type Tensor, tensor, writeInto, zeros } from "@heddle/tensor";
-import { type Attend, type AttendInputs, asHeads, distanceBias, fullAttend } from "../blocks/attend.js";
-import type { DecoderConfig } from "../config.js";
+import { type HeatMap, heatMaps } from "@heddle/attention";
+import { type Device, disposeTree, HeddleError, invariant, scope, tensor } from "@heddle/tensor";
 import { decoderHidden } from "../decoder/decoder.js";
-import type { DecoderWeights } from "../weights.js";
+import type { DecoderConfig } from "./config.js";
+import type { DecoderWeights } from "./weights.js";
 
 /**
  * Runs a text through a decoder and gives the attention weights of one layer: a map for each head, row = token, column = token that it
- * attends to. Rows sum to 1; what attention sinks take beside them is not shown.
+ * attends to. Rows sum to 1, less what attention sinks take.
  *
  * Memory T T x heads for the one layer. Nothing is kept on the device.
  * @param ids           token ids of the text
@@ -37,38 +28,19 @@ export async function attentionPatterns(
     const message = "attentionPatterns: there must be a token; got 0 ids. Pass the ids of a text.";
     throw new HeddleError("config", message, { ids: 0 });
   }
-  using pattern_BHTT = zeros(device, [1, config.numHeads, ids.length, ids.length]);
-  const seen = { layer: false };
-  scope(device, () => {
-    const attend: Attend = (index, inputs) => {
-      if (index === layer) {
-        // What a layer makes ends with the layer: its pattern is written to memory of ours.
-        writeInto(pattern_BHTT, patternOf(asHeads(inputs)).cast(pattern_BHTT.dtype));
-        seen.layer = true;
-      }
-      return fullAttend()(index, inputs);
-    };
+  const inspect = { keep: ["pattern"], layers: [layer] } as const;
+  const activations = scope(device, () => {
     const ids_BT = tensor(device, Int32Array.from(ids), { shape: [1, ids.length] });
-    return decoderHidden(config, weights, { ids: ids_BT, attend }).last;
-  }).dispose();
-  if (!seen.layer) {
-    const message = `attentionPatterns: the layer must attend; got layer ${layer}, which does not. Choose another.`;
-    throw new HeddleError("config", message, { layer });
+    return decoderHidden(config, weights, { ids: ids_BT, inspect }).activations ?? {};
+  });
+  try {
+    const [pattern_BHTT] = activations.pattern ?? [];
+    invariant(pattern_BHTT, `layer ${layer} attends`);
+    return await heatMaps(pattern_BHTT, {
+      title: "head",
+      ...(labels && { rowLabels: labels, columnLabels: labels }),
+    });
+  } finally {
+    disposeTree(activations);
   }
-  return await heatMaps(pattern_BHTT, {
-    title: "head",
-    ...(labels && { rowLabels: labels, columnLabels: labels }),
-  });
-}
-
-/** Softmax of a layer's scores, [1, H, T, T]. */
-function patternOf({ query_BHTD, key_BGTD, scale, softcap, window, slopes }: AttendInputs): Tensor {
-  const mask: Mask = window === undefined ? causal() : allOf(causal(), slidingWindow(window));
-  const bias = slopes && distanceBias(slopes, query_BHTD);
-  return attentionWeights(query_BHTD, key_BGTD, {
-    mask,
-    scale,
-    ...(softcap === undefined ? {} : { softcap }),
-    ...(bias === undefined ? {} : { bias }),
-  });
 }

@@ -1,4 +1,4 @@
-import { compile, type Device, disposeTree, scope, type Tensor } from "@heddle/tensor";
+import { compile, cpu, type Device, disposeTree, scope, type Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
@@ -137,6 +137,25 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
     expect(device.memory().buffers).toBe(0);
     device.dispose();
   });
+});
+
+test("only the layers that are named are looked into", async () => {
+  const device = cpu({ threads: 1 });
+  const { model, inputs } = await open(device);
+  const { numLayers } = model.config;
+  const inspect = { keep: ["residual", "pattern", "mlp"], layers: [1, numLayers] } as const;
+  const one = decoderHidden(model.config, model.weights, { ...inputs, inspect });
+  const all = decoderHidden(model.config, model.weights, { ...inputs, inspect: { keep: inspect.keep } });
+  const { residual = [], pattern = [], mlp = [] } = one.activations ?? {};
+  expect([residual.length, pattern.length, mlp.length]).toEqual([2, 1, 1]);
+  const wanted = [all.activations?.residual?.[numLayers], all.activations?.pattern?.[1]];
+  for (const [at, found] of [residual[1], pattern[0]].entries())
+    expect(relativeError((await found?.data()) ?? [], (await wanted[at]?.data()) ?? [])).toBeLessThan(1e-5);
+  disposeTree([one, all]);
+  inputs.dispose();
+  model.dispose();
+  expect(device.memory().buffers).toBe(0);
+  device.dispose();
 });
 
 const [, fast] = devices;

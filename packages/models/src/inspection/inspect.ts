@@ -1,13 +1,14 @@
-import { invariant, matmul, type Tensor, tensor } from "@heddle/tensor";
+import { HeddleError, matmul, type Tensor, tensor } from "@heddle/tensor";
 import { type Attend, type AttendInputs, asHeads } from "../blocks/attend.js";
-import type { LayerContext } from "../blocks/layer.js";
+import type { LayerContext } from "./blocks.js";
 
 /**
  * A place in every layer whose value can be read and replaced.
  *
  * "residual": the stream before the layer, and once more after the last [B, T, E]; "query", "key", "value": heads after their
  * rotation [B, H, T, D]; "pattern": the weights of attention, after the softmax [B, H, T, S]; "heads": what each head gives
- * [B, H, T, Dv]; "attention" and "mlp": what the blocks add to the stream [B, T, E].
+ * [B, H, T, Dv]; "attention" and "mlp": what the blocks add to the stream [B, T, E]. Recurrent models have the stream and what
+ * their blocks add: the mixing of tokens counts as "attention".
  */
 export type ActivationPoint =
   | "residual"
@@ -21,15 +22,17 @@ export type ActivationPoint =
 
 /** What to read and to replace in a forward pass. Nothing of it costs anything where it is not asked for. */
 export interface Inspection {
-  /** Points whose values are returned, of every layer. */
+  /** Points whose values are returned, layer after layer. */
   readonly keep?: readonly ActivationPoint[];
+  /** Layers that are looked into, in rising order; the stream after the last counts as one more. Default: all. */
+  readonly layers?: readonly number[];
   /** Another value for a point, or undefined to leave it. Called while the pass runs or is traced: tensors in, tensors out. */
   readonly replace?: Partial<
     Readonly<Record<ActivationPoint, (x: Tensor, layer: number) => Tensor | undefined>>
   >;
 }
 
-/** Values by point, one a layer ("residual": one more); the caller disposes them. */
+/** Values by point, one a layer that was looked into ("residual": one more); the caller disposes them. */
 export type Activations = Partial<Readonly<Record<ActivationPoint, readonly Tensor[]>>>;
 
 /** Sees to an inspection while a pass runs. */
@@ -38,6 +41,8 @@ export interface Inspector {
   visit(point: ActivationPoint, layer: number, x: Tensor): Tensor;
   /** The context of layers whose blocks and attention are seen to. */
   around(context: LayerContext): LayerContext;
+  /** Attention whose heads, and where asked for whose pattern, are seen to. Not for attention that writes to a cache. */
+  attending(attend: Attend): Attend;
   /** All that was kept so far. */
   readonly activations: Activations;
 }
@@ -45,18 +50,25 @@ export interface Inspector {
 /** @returns undefined where nothing is asked for */
 export function inspectorOf(inspection: Inspection | undefined): Inspector | undefined {
   if (inspection === undefined) return undefined;
-  const { keep = [], replace = {} } = inspection;
+  const { keep = [], replace = {}, layers } = inspection;
   const kept: Partial<Record<ActivationPoint, Tensor[]>> = Object.fromEntries(
     keep.map((point) => [point, []]),
   );
+  const isSeen = (layer: number) => layers?.includes(layer) ?? true;
   const visit = (point: ActivationPoint, layer: number, x: Tensor): Tensor => {
+    if (!isSeen(layer)) return x;
     const value = replace[point]?.(x, layer) ?? x;
     kept[point]?.push(value);
     return value;
   };
-  const sees = (point: ActivationPoint) => keep.includes(point) || replace[point] !== undefined;
+  const seesPattern = keep.includes("pattern") || replace.pattern !== undefined;
+  const attending = (attend: Attend): Attend => {
+    const inspected = inspectedAttend(attend, { visit, seesPattern });
+    return (layer, inputs) => (isSeen(layer) ? inspected : attend)(layer, inputs);
+  };
   return {
     visit,
+    attending,
     activations: kept,
     around: (context) => ({
       ...context,
@@ -66,12 +78,28 @@ export function inspectorOf(inspection: Inspection | undefined): Inspector | und
         if (block === 0) return dropped;
         return visit(block % 2 === 1 ? "attention" : "mlp", Math.floor((block - 1) / 2), dropped);
       },
-      attend: inspectedAttend(context.attend, { visit, seesPattern: sees("pattern") }),
+      attend: attending(context.attend),
     }),
   };
 }
 
-/** Attention whose heads, and where asked for whose pattern, are seen to. Not for attention that writes to a cache. */
+/**
+ * Checks that a model has the points that are asked for.
+ *
+ * @throws HeddleError "config" naming those that it has not
+ */
+export function checkPoints(
+  model: string,
+  { keep = [], replace = {} }: Inspection,
+  points: readonly ActivationPoint[],
+): void {
+  const asked: readonly string[] = [...keep, ...Object.keys(replace)];
+  const missing = asked.filter((point) => !(points as readonly string[]).includes(point));
+  if (missing.length === 0) return;
+  const message = `inspect: ${model} has the points ${points.join(", ")}; got ${missing.join(", ")}. Ask for those that it has.`;
+  throw new HeddleError("config", message, { missing, points });
+}
+
 function inspectedAttend(
   attend: Attend,
   { visit, seesPattern }: Pick<Inspector, "visit"> & { readonly seesPattern: boolean },
@@ -96,10 +124,9 @@ function patternOf(attend: Attend, layer: number, inputs: AttendInputs): Tensor 
   const { key_BGTD, value_BGTD } = inputs;
   const [B = 1, G = 1, S = 1] = key_BGTD.shape;
   const { device, dtype } = value_BGTD;
-  invariant(dtype === "f32" || dtype === "f64", "patterns are read in f32 or f64");
   const identity = Array.from({ length: S * S }, (_, at) => (at % (S + 1) === 0 ? 1 : 0));
-  const value = tensor(device, identity, { shape: [1, 1, S, S], dtype }).broadcastTo([B, G, S, S]);
-  return attend(layer, { ...inputs, value_BGTD: value });
+  const rows = tensor(device, identity, { shape: [1, 1, S, S], dtype: device.defaultFloat });
+  return attend(layer, { ...inputs, value_BGTD: rows.cast(dtype).broadcastTo([B, G, S, S]) });
 }
 
 /** Sums values by the weights of a pattern: [B, H, T, S] -> [B, H, T, Dv]. */

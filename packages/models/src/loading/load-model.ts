@@ -2,11 +2,11 @@ import { type FileSource, openSafetensors, readJson } from "@heddle/checkpoints"
 import { disposeTree, HeddleError, type Tensor } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
-import type { DecoderConfig, ModelConfig } from "../config.js";
 import type { DecoderInputs } from "../decoder/decoder.js";
 import { decoder } from "../decoder/decoder-architecture.js";
-import { findFamily } from "../families/registry.js";
-import type { DecoderWeights } from "../weights.js";
+import { readSentenceModules, type SentenceModules } from "../encoder/sentence-modules.js";
+import type { DecoderConfig, ModelConfig } from "./config.js";
+import { findFamily } from "./families/registry.js";
 import { type GenerationConfig, parseGenerationConfig } from "./generation-config.js";
 import { type LoadWeightsOptions, loadTree } from "./load-weights.js";
 import { parseModelConfig } from "./parse-config.js";
@@ -22,6 +22,8 @@ export interface AnyModel<Config extends ModelConfig = ModelConfig, Weights = un
   /** Jinja source, for `renderChat`. */
   readonly chatTemplate?: string;
   readonly generationConfig: GenerationConfig;
+  /** How the model makes vectors of texts; absent where the directory is none of sentence-transformers. */
+  readonly sentenceModules?: SentenceModules;
   /** Logits of token rows on the host, [B, T, V]; the caller disposes them. */
   logits(rows: TokenRows): Tensor;
   /** Frees the weights. */
@@ -82,6 +84,7 @@ async function readParts<Config extends ModelConfig, Weights>(
   const generationConfig = parseGenerationConfig(json, config);
   const tokenizer = await readTokenizer(source);
   const chatTemplate = await readChatTemplate(source);
+  const sentenceModules = await readSentenceModules(source);
   const weights = (await loadTree(config, await openSafetensors(source), options)) as Weights;
   return {
     config: config as Config,
@@ -90,6 +93,7 @@ async function readParts<Config extends ModelConfig, Weights>(
     tokenizer,
     chatTemplate,
     generationConfig,
+    sentenceModules,
   };
 }
 
@@ -97,6 +101,7 @@ interface AssembledParts<Config extends ModelConfig, Weights> extends ModelParts
   readonly tokenizer?: Tokenizer | undefined;
   readonly chatTemplate?: string | undefined;
   readonly generationConfig?: GenerationConfig;
+  readonly sentenceModules?: SentenceModules | undefined;
 }
 
 /** Puts a decoder together from its parts, for example freshly trained weights. */
@@ -109,7 +114,7 @@ export function assemble<Config extends ModelConfig, Weights, Inputs>(
   architecture: Architecture<Config, Weights, Inputs>,
   parts: AssembledParts<Config, Weights>,
 ): LoadedModel<Config, Weights, Inputs> {
-  const { config, weights, device, tokenizer, chatTemplate } = parts;
+  const { config, weights, device, tokenizer, chatTemplate, sentenceModules } = parts;
   return {
     family: config.family,
     config,
@@ -117,6 +122,7 @@ export function assemble<Config extends ModelConfig, Weights, Inputs>(
     weights,
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    ...(sentenceModules === undefined ? {} : { sentenceModules }),
     generationConfig: parts.generationConfig ?? parseGenerationConfig(undefined, config),
     forward: (inputs) => architecture.forward({ config, weights, device }, inputs),
     logits: (rows) => architecture.logits({ config, weights, device }, rows),

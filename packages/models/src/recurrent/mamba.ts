@@ -119,11 +119,16 @@ export function buildGroupedSelective(
   };
 }
 
-/** A token's features, what is remembered, and 1 for tokens or 0 for padding [B, T], which then leaves no trace. */
+/** What a mixer or a layer works on. */
 export interface MixerInput<State> {
+  /** Tokens' features, [B, T, E]. */
   readonly x: Tensor;
+  /** What is remembered. */
   readonly state?: State | undefined;
+  /** 1 for tokens, 0 for padding [B, T], which then leaves no trace. */
   readonly isToken?: Tensor | undefined;
+  /** Shown what a block adds to the stream, the mixing of tokens or that of features; gives what is to be added. */
+  readonly added: (block: "attention" | "mlp", x_BTE: Tensor) => Tensor;
 }
 
 /**
@@ -135,7 +140,7 @@ export interface MixerInput<State> {
 export function selectiveMixer(
   mixer: SelectiveMixer,
   weights: SelectiveWeights,
-  { x, state, isToken }: MixerInput<SelectiveState>,
+  { x, state, isToken }: Omit<MixerInput<SelectiveState>, "added">,
 ): Mixed<SelectiveState> {
   const { innerDim, stateDim, stepRank } = mixer;
   const keep = keeper(isToken);
@@ -164,7 +169,7 @@ export function selectiveMixer(
 export function groupedSelectiveMixer(
   mixer: GroupedSelectiveMixer,
   weights: GroupedSelectiveWeights,
-  { x, state, isToken, eps }: MixerInput<SelectiveState> & { readonly eps: number },
+  { x, state, isToken, eps }: Omit<MixerInput<SelectiveState>, "added"> & { readonly eps: number },
 ): Mixed<SelectiveState> {
   const { innerDim, stateDim, numHeads, numGroups, stepLimits } = mixer;
   const [B = 1, T = 1] = x.shape;

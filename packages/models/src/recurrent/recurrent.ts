@@ -1,6 +1,7 @@
 import { arange, embedding, invariant, linear, scope, type Tensor } from "@heddle/tensor";
 import type { MakeWeight } from "../architecture.js";
 import { normalize } from "../blocks/norm.js";
+import { type Activations, checkPoints, type Inspection, inspectorOf } from "../inspection/inspect.js";
 import { buildNorm, type NormWeights } from "../weights.js";
 import type { RecurrentConfig } from "./config.js";
 import {
@@ -9,6 +10,7 @@ import {
   type GroupedSelectiveWeights,
   groupedSelectiveMixer,
   type Mixed,
+  type MixerInput,
   type SelectiveState,
   type SelectiveWeights,
   selectiveMixer,
@@ -65,6 +67,8 @@ export interface RecurrentInputs {
   readonly chunk?: number;
   /** Also return what goes in and out of each layer. */
   readonly keepLayers?: boolean;
+  /** Values to read or replace on the way: the stream, and what blocks add to it. Default: none, at no cost. */
+  readonly inspect?: Inspection | undefined;
 }
 
 export interface RecurrentHidden {
@@ -73,6 +77,8 @@ export interface RecurrentHidden {
   /** The embeddings and the output of each layer, [B, T, E] each; empty unless asked for. */
   readonly layers: readonly Tensor[];
   readonly state: RecurrentState;
+  /** The values that `inspect` asked to keep. */
+  readonly activations?: Activations;
 }
 
 /** Builds the tree that a configuration calls for. */
@@ -163,31 +169,46 @@ export function recurrentHidden(
   weights: RecurrentWeights,
   inputs: RecurrentInputs,
 ): RecurrentHidden {
-  const { ids, state, keepLayers = false } = inputs;
+  const { ids, state, keepLayers = false, inspect } = inputs;
+  if (inspect !== undefined)
+    checkPoints(`a ${config.family} model`, inspect, ["residual", "attention", "mlp"]);
   const { device } = ids;
   return scope(device, () => {
     const positions = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
     const layers: Tensor[] = [];
     const states: LayerState[] = [];
     const embedded = embedding(ids, weights.embedding);
-    let x =
+    const inspector = inspectorOf(inspect);
+    const visit = (layer: number, stream: Tensor) => inspector?.visit("residual", layer, stream) ?? stream;
+    let x = visit(
+      0,
       weights.embeddingNorm === undefined
         ? embedded
-        : normalize(config.norm, weights.embeddingNorm, embedded);
+        : normalize(config.norm, weights.embeddingNorm, embedded),
+    );
     if (keepLayers) layers.push(embedded);
     for (const [layer, layerWeights] of weights.layers.entries()) {
-      const input = { ...inputs, positions, x, state: state?.layers[layer] };
-      const mixed = scope(device, () => recurrentLayer(config, layerWeights, input));
-      x = mixed.out;
+      const added: MixerInput<LayerState>["added"] = (block, change) =>
+        inspector?.visit(block, layer, change) ?? change;
+      const input = { ...inputs, positions, x, state: state?.layers[layer], added };
+      // What is kept of the layer has to outlive its scope.
+      const mixed = scope(device, () => ({
+        ...recurrentLayer(config, layerWeights, input),
+        kept: inspector?.activations,
+      }));
+      x = visit(layer + 1, mixed.out);
       if (keepLayers) layers.push(x);
       states.push(mixed.state);
     }
-    return { last: normalize(config.norm, weights.norm, x), layers, state: { layers: states } };
+    const last = normalize(config.norm, weights.norm, x);
+    const activations = inspector === undefined ? {} : { activations: inspector.activations };
+    return { last, layers, state: { layers: states }, ...activations };
   });
 }
 
 type LayerInput = Pick<RecurrentInputs, "isToken" | "chunk"> & {
   readonly x: Tensor;
+  readonly added: MixerInput<LayerState>["added"];
   readonly positions: Tensor;
   readonly state: LayerState | undefined;
 };
@@ -201,7 +222,7 @@ function recurrentLayer(
   const behindNorm = <State extends LayerState>(mix: (normed: Tensor) => Mixed<State>): Mixed<LayerState> => {
     invariant(weights.norm, "a selective layer has a norm");
     const { out, state } = mix(normalize(norm, weights.norm, x));
-    return { out: x.add(out), state };
+    return { out: x.add(input.added("attention", out)), state };
   };
   switch (mixer.kind) {
     case "selective": {
@@ -220,7 +241,11 @@ function recurrentLayer(
     }
     case "wkv":
       invariant(weights.wkv, "the layer has WKV weights");
-      return wkvLayer(norm, weights.wkv, { x, state: input.state as WkvState | undefined });
+      return wkvLayer(norm, weights.wkv, {
+        x,
+        state: input.state as WkvState | undefined,
+        added: input.added,
+      });
     case "retention":
       invariant(weights.retention, "the layer has retention weights");
       return retNetLayer({ mixer, norm }, weights.retention, {

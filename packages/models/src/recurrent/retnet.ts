@@ -77,6 +77,7 @@ export function retNetLayer(
     state,
     positions,
     chunk,
+    added,
   }: MixerInput<RetentionState> & { readonly positions: Tensor; readonly chunk?: number | undefined },
 ): Mixed<RetentionState> {
   const { numHeads, valueDim } = mixer;
@@ -95,9 +96,10 @@ export function retNetLayer(
     { decays: retentionDecays(numHeads), ...(chunk === undefined ? {} : { chunk }), state: state?.retained },
   );
   const levelled = joinHeads(layerNorm(out, { eps: norm.eps }));
-  const attended = add(x, project(mix.output, mul(silu(project(mix.gate, normed)), levelled)));
+  const mixed = project(mix.output, mul(silu(project(mix.gate, normed)), levelled));
+  const attended = add(x, added("attention", mixed));
   const fed = project(mlp.down, gelu(project(mlp.up, normalize(norm, weights.mlpNorm, attended))));
-  return { out: add(attended, fed), state: { retained } };
+  return { out: add(attended, added("mlp", fed)), state: { retained } };
 }
 
 /** The paper's decays: 1 - 2^(-5 - h). */

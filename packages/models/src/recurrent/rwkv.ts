@@ -100,7 +100,7 @@ export function buildWkv(
 export function wkvLayer(
   norm: NormConfig,
   weights: WkvWeights,
-  { x, state }: MixerInput<WkvState>,
+  { x, state, added }: MixerInput<WkvState>,
 ): Mixed<WkvState> {
   const { attention, mlp } = weights;
   const normed = normalize(norm, weights.attentionNorm, x);
@@ -113,10 +113,10 @@ export function wkvLayer(
     ...(state === undefined ? {} : { state: state.scan }),
   });
   const open = sigmoid(time.project(attention.receptance));
-  const attended = add(x, project(attention.output, mul(open, seen)));
+  const attended = add(x, added("attention", project(attention.output, mul(open, seen))));
   const channel = shift(normalize(norm, weights.mlpNorm, attended), state?.mlpLast);
   const fed = project(mlp.value, square(relu(channel.project(mlp.key))));
-  const out = add(attended, mul(sigmoid(channel.project(mlp.receptance)), fed));
+  const out = add(attended, added("mlp", mul(sigmoid(channel.project(mlp.receptance)), fed)));
   return { out, state: { attentionLast: time.last, scan, mlpLast: channel.last } };
 }
 

@@ -21,9 +21,12 @@ export interface CrossContext {
   readonly config: DecoderConfig;
   readonly attend: Attend;
   readonly crossAttend: CrossAttend;
-  /** Applied to what a block adds to the residual stream; the identity outside of training. */
-  readonly drop: (x_BTE: Tensor, block: number) => Tensor;
+  /** Shown what a block adds to the stream; gives what is to be added. */
+  readonly added: (block: CrossBlock, layer: number, x_BTE: Tensor) => Tensor;
 }
+
+/** The blocks of a layer, in their order. */
+export type CrossBlock = "attention" | "cross" | "mlp";
 
 /**
  * One layer of a decoder that listens to an encoder: attention to its own past, attention to the encoder's states, feed-forward.
@@ -31,7 +34,7 @@ export interface CrossContext {
  * Shapes: x [B, T, E] -> [B, T, E].
  */
 export function crossLayer(
-  { config, attend, crossAttend, drop }: CrossContext,
+  { config, attend, crossAttend, added }: CrossContext,
   weights: CrossLayerWeights,
   { x_BTE, layer }: { readonly x_BTE: Tensor; readonly layer: number },
 ): Tensor {
@@ -42,12 +45,12 @@ export function crossLayer(
   const step = (
     x: Tensor,
     by: NormWeights | undefined,
-    { block, place }: { readonly block: (x: Tensor) => Tensor; readonly place: number },
+    { name, block }: { readonly name: CrossBlock; readonly block: (x: Tensor) => Tensor },
   ) => {
     invariant(by, "every block has a norm");
     const normed = (y: Tensor) => normalize(norm, by, y);
-    const added = drop(block(isBefore ? normed(x) : x), 3 * layer + place);
-    return isBefore ? add(x, added) : normed(add(x, added));
+    const change = added(name, layer, block(isBefore ? normed(x) : x));
+    return isBefore ? add(x, change) : normed(add(x, change));
   };
   const self = (x: Tensor) =>
     selfAttention({ config, rotate: (y) => y, attend }, weights.attention, { x_BTE: x, layer });
@@ -55,9 +58,9 @@ export function crossLayer(
     const query = splitHeads(project(weights.cross.query, x), numHeads, headDim);
     return project(weights.cross.output, joinHeads(crossAttend(layer, query, attention.scale)));
   };
-  const attended = step(x_BTE, weights.attentionNorm, { block: self, place: 1 });
-  const listened = step(attended, weights.crossNorm, { block: cross, place: 2 });
-  return step(listened, weights.mlpNorm, { block: (x) => feedForward(config.mlp, mlp, x), place: 3 });
+  const attended = step(x_BTE, weights.attentionNorm, { name: "attention", block: self });
+  const listened = step(attended, weights.crossNorm, { name: "cross", block: cross });
+  return step(listened, weights.mlpNorm, { name: "mlp", block: (x) => feedForward(config.mlp, mlp, x) });
 }
 
 /** Projects the encoder's states [B, S, E] to the keys and values that a layer's queries meet. */

@@ -28,7 +28,8 @@ export const seq2seq: Architecture<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs>
   hidden(model, { ids, attentionMask }) {
     const inputs = seq2seqInputs(model, { ids, ...(attentionMask === undefined ? {} : { attentionMask }) });
     try {
-      return sourceHidden(model.config, model.weights, { ...inputs, keepLayers: false }).last;
+      return sourceHidden(model.config, model.weights, { ...inputs, inspect: undefined, keepLayers: false })
+        .last;
     } finally {
       inputs.dispose();
     }

@@ -3,11 +3,18 @@ import { t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
 import { type Attend, asHeads } from "../blocks/attend.js";
 import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
-import type { LayerContext } from "../blocks/layer.js";
 import { normalize } from "../blocks/norm.js";
+import type { LayerContext } from "../blocks.js";
 import { type HiddenStates, runLayers } from "../decoder/decoder.js";
+import {
+  type Activations,
+  checkPoints,
+  type Inspection,
+  type Inspector,
+  inspectorOf,
+} from "../inspection/inspect.js";
 import type { Seq2SeqConfig } from "./config.js";
-import { type CrossAttend, crossHeads, crossLayer } from "./cross-layer.js";
+import { type CrossAttend, type CrossContext, crossHeads, crossLayer } from "./cross-layer.js";
 import { convolveFrames } from "./frames.js";
 import type { Seq2SeqWeights } from "./weights.js";
 
@@ -18,11 +25,22 @@ export interface SourceInputs {
   readonly sourceMask?: Tensor;
 }
 
+/** What to read and to replace in each part of an encoder-decoder. */
+export interface Seq2SeqInspection {
+  readonly encoder?: Inspection;
+  /** The decoder's stream, its attention to its own past, its feed-forward. */
+  readonly decoder?: Inspection;
+  /** The decoder's attention to the encoder's states; "attention" is what it adds, "key" and "value" are the states'. */
+  readonly cross?: Inspection;
+}
+
 export interface Seq2SeqInputs extends SourceInputs {
   /** What the decoder has seen, [B, T] i32, from the start token on. */
   readonly ids: Tensor;
   /** True for tokens, false for padding, [B, T] bool. Default: no padding. */
   readonly mask?: Tensor;
+  /** Values to read or replace on the way. Default: none, at no cost. */
+  readonly inspect?: Seq2SeqInspection | undefined;
 }
 
 /**
@@ -42,15 +60,30 @@ export function seq2seqHidden(
   config: Seq2SeqConfig,
   weights: Seq2SeqWeights,
   inputs: Seq2SeqInputs & { readonly keepLayers?: boolean },
-): { readonly encoder: HiddenStates; readonly decoder: HiddenStates } {
-  const { keepLayers = false, ids, mask, sourceMask } = inputs;
+): { readonly encoder: HiddenStates; readonly decoder: TargetHiddenStates } {
+  const { keepLayers = false, ids, mask, sourceMask, inspect = {} } = inputs;
+  if (inspect.cross !== undefined)
+    checkPoints("attention to an encoder", inspect.cross, [
+      "query",
+      "key",
+      "value",
+      "pattern",
+      "heads",
+      "attention",
+    ]);
   return scope(ids.device, () => {
-    const encoder = sourceHidden(config, weights, inputs);
+    const encoder = sourceHidden(config, weights, { ...inputs, inspect: inspect.encoder });
+    const cross = inspectorOf(inspect.cross);
     const decoder = targetHidden(config, weights, {
       ids,
       keepLayers,
       attend: targetAttend(config, weights, mask),
-      crossAttend: fullCrossAttend(config, weights, { states: encoder.last, mask: sourceMask }),
+      crossAttend: fullCrossAttend(config, weights, {
+        states: encoder.last,
+        mask: sourceMask,
+        inspector: cross,
+      }),
+      inspectors: { own: inspectorOf(inspect.decoder), cross },
     });
     return { encoder: { ...encoder, layers: keepLayers ? encoder.layers : [] }, decoder };
   });
@@ -60,8 +93,9 @@ export function seq2seqHidden(
 export function sourceHidden(
   config: Seq2SeqConfig,
   { embedding: table, encoder: weights }: Seq2SeqWeights,
-  { source, sourceMask, keepLayers = true }: SourceInputs & { readonly keepLayers?: boolean },
+  inputs: SourceInputs & { readonly keepLayers?: boolean; readonly inspect?: Inspection | undefined },
 ): HiddenStates {
+  const { source, sourceMask, keepLayers = true } = inputs;
   const { device } = source;
   const { encoder } = config;
   return scope(device, () => {
@@ -71,23 +105,24 @@ export function sourceHidden(
         ? convolveFrames(source, conv1, conv2)
         : scaled(config, embedding(source, table));
     const bias = bucketBias(config, weights.distanceBias, true);
-    const context: LayerContext = {
+    const plain: LayerContext = {
       config: encoder,
       rotations: [],
       attend: bidirectionalAttend({ mask: sourceMask, bias }),
       drop: (x) => x,
     };
+    const inspector = inspectorOf(inputs.inspect);
+    const stack = { context: inspector?.around(plain) ?? plain, inspector, keepLayers };
     const placed = withPositions(config, { stack: weights, norm: encoder.norm }, given);
-    const { x_BTE: x_BSE, layers } = runLayers(
-      { context, inspector: undefined, keepLayers },
-      weights.layers,
-      placed,
-    );
-    return {
-      last: weights.norm === undefined ? x_BSE : normalize(encoder.norm, weights.norm, x_BSE),
-      layers,
-    };
+    const { x_BTE: x_BSE, layers } = runLayers(stack, weights.layers, placed);
+    const last = weights.norm === undefined ? x_BSE : normalize(encoder.norm, weights.norm, x_BSE);
+    return { last, layers, ...(inspector === undefined ? {} : { activations: inspector.activations }) };
   });
+}
+
+export interface TargetHiddenStates extends HiddenStates {
+  /** The values that `inspect.cross` asked to keep. */
+  readonly cross?: Activations;
 }
 
 export interface TargetInputs {
@@ -100,29 +135,48 @@ export interface TargetInputs {
   /** How tokens see the encoder's states. */
   readonly crossAttend: CrossAttend;
   readonly keepLayers?: boolean;
+  /** See to the decoder's own values, and to what attention to the encoder adds. */
+  readonly inspectors?: { readonly own: Inspector | undefined; readonly cross: Inspector | undefined };
 }
 
 /** The decoder up to its last hidden states, [B, T, E]. @returns tensors that the caller disposes */
 export function targetHidden(
   config: Seq2SeqConfig,
   { embedding: table, decoder: weights }: Seq2SeqWeights,
-  { ids, positions, attend, crossAttend, keepLayers = false }: TargetInputs,
-): HiddenStates {
+  inputs: TargetInputs,
+): TargetHiddenStates {
+  const { ids, positions, attend, crossAttend, keepLayers = false } = inputs;
+  const { own, cross } = inputs.inspectors ?? {};
   const { device } = ids;
   const { decoder } = config;
   return scope(device, () => {
-    const context = { config: decoder, attend, crossAttend, drop: (x: Tensor) => x };
+    const context: CrossContext = {
+      config: decoder,
+      attend: own?.attending(attend) ?? attend,
+      crossAttend,
+      added: (block, layer, x) =>
+        (block === "cross" ? cross?.visit("attention", layer, x) : own?.visit(block, layer, x)) ?? x,
+    };
+    const visit = (layer: number, x: Tensor) => own?.visit("residual", layer, x) ?? x;
     const layers: Tensor[] = [];
     const embedded = scaled(config, embedding(ids, table));
-    let x_BTE = withPositions(config, { stack: weights, norm: decoder.norm, positions }, embedded);
+    let x_BTE = visit(0, withPositions(config, { stack: weights, norm: decoder.norm, positions }, embedded));
     for (const [layer, layerWeights] of weights.layers.entries()) {
       if (keepLayers) layers.push(x_BTE);
       const input = { x_BTE, layer };
-      x_BTE = scope(device, () => crossLayer(context, layerWeights, input));
+      // What is kept of the layer has to outlive its scope.
+      const result = scope(device, () => ({
+        x_BTE: crossLayer(context, layerWeights, input),
+        kept: [own?.activations, cross?.activations],
+      }));
+      x_BTE = visit(layer + 1, result.x_BTE);
     }
+    const last = weights.norm === undefined ? x_BTE : normalize(decoder.norm, weights.norm, x_BTE);
     return {
-      last: weights.norm === undefined ? x_BTE : normalize(decoder.norm, weights.norm, x_BTE),
+      last,
       layers,
+      ...(own === undefined ? {} : { activations: own.activations }),
+      ...(cross === undefined ? {} : { cross: cross.activations }),
     };
   });
 }
@@ -151,13 +205,23 @@ function targetAttend(config: Seq2SeqConfig, weights: Seq2SeqWeights, mask: Tens
 function fullCrossAttend(
   { decoder }: Seq2SeqConfig,
   weights: Seq2SeqWeights,
-  { states, mask }: { readonly states: Tensor; readonly mask: Tensor | undefined },
+  {
+    states,
+    mask,
+    inspector,
+  }: {
+    readonly states: Tensor;
+    readonly mask: Tensor | undefined;
+    readonly inspector: Inspector | undefined;
+  },
 ): CrossAttend {
-  return (layer, query, scale) => {
+  const plain = bidirectionalAttend({ mask });
+  const attend = inspector?.attending(plain) ?? plain;
+  return (layer, query_BHTD, scale) => {
     const own = weights.decoder.layers[layer];
     invariant(own, `layer ${layer} has weights`);
-    const { key, value } = crossHeads(decoder, own.cross, states);
-    return attention(query, key, value, { scale, ...(mask === undefined ? {} : { mask: padding(mask) }) });
+    const { key: key_BGTD, value: value_BGTD } = crossHeads(decoder, own.cross, states);
+    return attend(layer, { kind: "heads", query_BHTD, key_BGTD, value_BGTD, scale });
   };
 }
 

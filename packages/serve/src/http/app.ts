@@ -8,7 +8,7 @@ import { complete } from "./completions.js";
 import { errorResponse, HttpError, toHttpError, unknownModel } from "./errors.js";
 import { type Page, pageResponse } from "./page.js";
 import type { ServedModel } from "./served-model.js";
-import { describeModel, showAttention, streamStats, tokenize } from "./studio.js";
+import { describeModel, showAttention, showLens, streamStats, tokenize } from "./studio.js";
 
 /** Renders metrics for `/metrics`. */
 export interface MetricsPage {
@@ -71,6 +71,7 @@ function addModelRoutes(app: Hono, engine: Engine, model: ServedModel): void {
   app.post("/v1/chat/completions", (context) => chat(engine, model, context.req.raw));
   app.post("/heddle/tokenize", (context) => tokenize(model, context.req.raw));
   app.post("/heddle/attention", (context) => showAttention(model, context.req.raw));
+  app.post("/heddle/lens", (context) => showLens(model, context.req.raw));
   app.get("/heddle/stats", (context) => streamStats(engine, context.req.raw));
   app.get("/heddle/model", () => describeModel(engine, model));
 }

@@ -1,5 +1,11 @@
 import { heatMapSvg } from "@heddle/attention";
-import { attentionPatterns, createDecoder, type Decoder, type LoadedModel } from "@heddle/models";
+import {
+  attentionPatterns,
+  createDecoder,
+  type Decoder,
+  type LoadedModel,
+  readLogitLens,
+} from "@heddle/models";
 import { flattenTree, HeddleError, Tensor } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import { createEngine, type Engine, type EngineOptions } from "../engine.js";
@@ -51,6 +57,10 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
     ...chatOf(loaded.chatTemplate, tokenizer),
     defaults: sampling,
     attention: attentionOf(loaded),
+    lens: {
+      numLayers: loaded.config.numLayers,
+      read: (ids, { top }) => readLogitLens(loaded, ids, { top }),
+    },
     createdSeconds: Math.floor(Date.now() / 1000),
     facts: { family: loaded.family, parameters: formatCount(countParameters(loaded)), ...facts },
   };

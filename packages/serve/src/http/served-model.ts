@@ -1,4 +1,4 @@
-import type { SamplingOptions } from "@heddle/models";
+import type { LensCell, SamplingOptions } from "@heddle/models";
 import type { EngineTokenizer } from "../admission.js";
 
 /** What the HTTP interface needs of a tokenizer, besides what the engine needs. */
@@ -36,6 +36,8 @@ export interface ServedModel {
   readonly defaults?: SamplingOptions;
   /** Attention of a text, for the studio; absent where the model does not show it. */
   readonly attention?: AttentionView;
+  /** What the model would say after each layer, for the studio; absent where the model does not show it. */
+  readonly lens?: LensView;
   /** Seconds since 1970, for `/v1/models`. */
   readonly createdSeconds: number;
   /** Facts for people, shown in the studio: family, parameters, data type. */
@@ -51,4 +53,11 @@ export interface AttentionView {
     ids: readonly number[],
     at: { readonly layer: number; readonly head: number; readonly labels: readonly string[] },
   ): Promise<string>;
+}
+
+/** Shows what the model would say if it ended after each of its layers: the logit lens. */
+export interface LensView {
+  readonly numLayers: number;
+  /** [numLayers + 1][T] cells: before the first layer, and after each; `top` tokens a cell. */
+  read(ids: readonly number[], options: { readonly top: number }): Promise<readonly (readonly LensCell[])[]>;
 }

@@ -72,6 +72,35 @@ describe("what the studio needs", () => {
     });
   });
 
+  it("shows what each layer would say where the model does, in words", async () => {
+    const { engine } = createFakeEngine();
+    const asked: unknown[] = [];
+    const lens = {
+      numLayers: 1,
+      read: async (ids: readonly number[], options: { readonly top: number }) => {
+        asked.push(ids.length, options);
+        const cell = { entropy: 0.5, top: [{ id: 98, probability: 0.75 }] };
+        return [ids.map(() => cell), ids.map(() => cell)];
+      },
+    };
+    const app = createApp({ engine, model: { ...fakeModel, lens } });
+    const post = (text: string) =>
+      app.request("/heddle/lens", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ text }),
+      });
+    const cell = { entropy: 0.5, top: [{ id: 98, token: "b", probability: 0.75 }] };
+    expect((await asJson(post("a"))).json).toEqual({ tokens: ["a"], layers: [[cell], [cell]], numTokens: 1 });
+    const { json } = await asJson(post("a".repeat(100)));
+    expect(json).toMatchObject({ numTokens: 100, tokens: Array(64).fill("a") });
+    expect(asked).toEqual([1, { top: 5 }, 64, { top: 5 }]);
+    expect((await asJson(app.request("/heddle/model"))).json).toMatchObject({ lens: { numLayers: 1 } });
+    expect(await refusal(post(""))).toMatchObject({ status: 400, param: "text" });
+    const { post: without } = appOver();
+    expect(await refusal(without("/heddle/lens", { text: "a" }))).toMatchObject({ status: 404 });
+  });
+
   it("prefers to continue texts where the chat template knows no roles", async () => {
     const template = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
     const { engine } = createFakeEngine();

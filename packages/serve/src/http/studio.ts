@@ -46,6 +46,39 @@ export async function showAttention(model: ServedModel, request: Request): Promi
   return Response.json({ svg, shown: labels.length, tokens: tokens.length });
 }
 
+const lensBody = z.looseObject({ text: z.string().max(20_000) });
+
+/** Tokens of a lens at most, and the likeliest ones that each cell names. */
+const maxLensTokens = 64;
+const lensTop = 5;
+
+/**
+ * Answers `POST /heddle/lens`: for each layer and each of the first tokens of a text what the model would say there, likeliest
+ * first, and the entropy in nats.
+ */
+export async function showLens(model: ServedModel, request: Request): Promise<Response> {
+  const { text } = await readBody(request, lensBody);
+  const { lens, tokenizer } = model;
+  if (lens === undefined) {
+    throw new HttpError(404, `The model must show its layers; got ${model.id}, which does not.`, {
+      code: "no_lens",
+    });
+  }
+  const { ids } = tokenizer.tokenize(text);
+  if (ids.length === 0)
+    throw new HttpError(400, "The text must have a token; got none. Send some text.", { param: "text" });
+  const shown = ids.slice(0, maxLensTokens);
+  const rows = await lens.read(shown, { top: lensTop });
+  const layers = rows.map((row) =>
+    row.map(({ top, entropy }) => ({
+      entropy,
+      top: top.map(({ id, probability }) => ({ id, token: tokenizer.tokenText(id), probability })),
+    })),
+  );
+  const tokens = shown.map((id) => tokenizer.tokenText(id));
+  return Response.json({ tokens, layers, numTokens: ids.length });
+}
+
 /** Answers `GET /heddle/model`: what the server offers. */
 export function describeModel(engine: Engine, model: ServedModel): Response {
   return Response.json({
@@ -60,6 +93,7 @@ export function describeModel(engine: Engine, model: ServedModel): Response {
     ...(model.attention && {
       attention: { numLayers: model.attention.numLayers, numHeads: model.attention.numHeads },
     }),
+    ...(model.lens && { lens: { numLayers: model.lens.numLayers } }),
   });
 }
 
