@@ -1,7 +1,7 @@
 import { concat, HeddleError, scope, type Tensor } from "@heddle/tensor";
+import { findFamily } from "../families/registry.js";
 import type { AnyModel } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
-import { findFamily } from "./families/registry.js";
 import { type Pooling, pool, unitLength } from "./pooling.js";
 import type { SentenceModules } from "./sentence-modules.js";
 

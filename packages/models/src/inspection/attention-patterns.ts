@@ -1,8 +1,8 @@
 import { type HeatMap, heatMaps } from "@heddle/attention";
 import { type Device, disposeTree, HeddleError, invariant, scope, tensor } from "@heddle/tensor";
+import type { DecoderConfig } from "../config.js";
 import { decoderHidden } from "../decoder/decoder.js";
-import type { DecoderConfig } from "./config.js";
-import type { DecoderWeights } from "./weights.js";
+import type { DecoderWeights } from "../weights.js";
 
 /**
  * Runs a text through a decoder and gives the attention weights of one layer: a map for each head, row = token, column = token that it

@@ -1,6 +1,6 @@
 import { HeddleError, matmul, type Tensor, tensor } from "@heddle/tensor";
 import { type Attend, type AttendInputs, asHeads } from "../blocks/attend.js";
-import type { LayerContext } from "./blocks.js";
+import type { LayerContext } from "../blocks/layer.js";
 
 /**
  * A place in every layer whose value can be read and replaced.

@@ -1,8 +1,8 @@
 import { type Device, HeddleError, logSoftmax, scope, type Tensor, tensor, topK } from "@heddle/tensor";
 import { normalize } from "../blocks/norm.js";
+import type { DecoderConfig } from "../config.js";
 import { type DecoderInputs, decoderHidden, unembed } from "../decoder/decoder.js";
-import type { DecoderConfig } from "./config.js";
-import type { DecoderWeights } from "./weights.js";
+import type { DecoderWeights } from "../weights.js";
 
 /**
  * What a decoder would say after each layer: the residual stream there, through the last norm and the unembedding.

@@ -2,11 +2,12 @@ import { type FileSource, openSafetensors, readJson } from "@heddle/checkpoints"
 import { disposeTree, HeddleError, type Tensor } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
+import type { DecoderConfig, ModelConfig } from "../config.js";
 import type { DecoderInputs } from "../decoder/decoder.js";
 import { decoder } from "../decoder/decoder-architecture.js";
 import { readSentenceModules, type SentenceModules } from "../encoder/sentence-modules.js";
-import type { DecoderConfig, ModelConfig } from "./config.js";
-import { findFamily } from "./families/registry.js";
+import { findFamily } from "../families/registry.js";
+import type { DecoderWeights } from "../weights.js";
 import { type GenerationConfig, parseGenerationConfig } from "./generation-config.js";
 import { type LoadWeightsOptions, loadTree } from "./load-weights.js";
 import { parseModelConfig } from "./parse-config.js";

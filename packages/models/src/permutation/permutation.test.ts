@@ -1,4 +1,4 @@
-import { type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
@@ -81,6 +81,40 @@ describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
     expect(logits.shape).toEqual(expected.shape);
     expect(relativeError(await logits.data(), expected.data)).toBeLessThan(tolerance);
     disposeTree(inputs);
+  });
+
+  test("compiled, with memories and with targets, also when run again", async () => {
+    const { model, device } = use();
+    const run = compile((weights: PermutationWeights, inputs: PermutationInputs) => {
+      const { last, memories } = permutationHidden(model.config, weights, inputs);
+      return { logits: permutationUnembed(weights, last), memories };
+    });
+    const grid = (name: string) => tokenGrid(device, rowsOf(golden, name));
+    const float = (name: string) => {
+      const { shape, data } = golden.get(name);
+      return tensor(device, Float32Array.from(data), { shape, dtype: device.defaultFloat });
+    };
+    const permuted = {
+      ids: grid("perm.input_ids"),
+      typeIds: grid("perm.token_type_ids"),
+      hidden: float("perm.perm_mask"),
+      targets: float("perm.target_mapping"),
+    };
+    const segments = [grid("mems.segment1"), grid("mems.segment2")] as const;
+    const results = [run(model.weights, { ids: segments[1] }), run(model.weights, permuted)];
+    const first = run(model.weights, { ids: segments[0] });
+    const second = run(model.weights, { ids: segments[1], memories: first.memories });
+    for (const [result, name] of [
+      [results[1], "perm.logits"],
+      [first, "mems.logits1"],
+      [second, "mems.logits2"],
+    ] as const) {
+      const data = (await result?.logits.data()) ?? [];
+      expect(relativeError(data, golden.get(name).data), name).toBeLessThan(tolerance);
+    }
+    expect(run.plans().length).toBe(3); // a piece alone, one with memories, one with targets
+    disposeTree([permuted, segments, results, first, second]);
+    run.dispose();
   });
 
   test("memories carry one piece of a text into the next", async () => {

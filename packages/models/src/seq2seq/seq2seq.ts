@@ -3,8 +3,8 @@ import { t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
 import { type Attend, asHeads } from "../blocks/attend.js";
 import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
+import type { LayerContext } from "../blocks/layer.js";
 import { normalize } from "../blocks/norm.js";
-import type { LayerContext } from "../blocks.js";
 import { type HiddenStates, runLayers } from "../decoder/decoder.js";
 import {
   type Activations,
