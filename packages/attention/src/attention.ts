@@ -108,9 +108,8 @@ function attend(
   const compute = query.device.defaultFloat;
   const floats = [bias, sinks].map((tensor) => tensor && widen(tensor, compute));
   const optional = [...maskInputs, ...floats].filter((tensor) => tensor !== undefined);
-  const inputs = [query, key, value].map((tensor) => widen(tensor, compute));
-  const [out, lse] = flashAttention.apply([...inputs, ...optional], params) as [Tensor, Tensor];
-  return { out: out.dtype === query.dtype ? out : out.cast(query.dtype), lse };
+  const [out, lse] = flashAttention.apply([query, key, value, ...optional], params) as [Tensor, Tensor];
+  return { out, lse };
 }
 
 function widen(tensor: Tensor, dtype: "f32" | "f64"): Tensor {

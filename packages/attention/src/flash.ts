@@ -1,7 +1,9 @@
 import {
+  type DType,
   defineOp,
   fillLike,
   HeddleError,
+  isFloat,
   type Op,
   pad,
   type Tensor,
@@ -39,12 +41,16 @@ export const flashAttention: Op<FlashParams> = defineOp({
     const dtype = inputs[0]?.dtype ?? "f32";
     const results: TensorType[] = [
       { shape: [batch, numHeads, queryLen, valueDim], dtype },
-      { shape: [batch, numHeads, queryLen], dtype },
+      { shape: [batch, numHeads, queryLen], dtype: isHalf(dtype) ? "f32" : dtype },
     ];
     return params.countsTiles ? [...results, { shape: tileCounts(shape, params), dtype: "i32" }] : results;
   },
   reference(inputs, params) {
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
+    if (isHalf(query.dtype)) {
+      const [out, lse, ...counts] = flashAttention.apply(widened(inputs), params) as [Tensor, Tensor];
+      return [out.cast(query.dtype), lse.cast("f32"), ...counts];
+    }
     const { mask, bias, sinks } = optionalInputs(inputs, params);
     const shape = flashShape(inputs);
     const sees = params.mask && seenKeys(query.device, params.mask, { inputs: mask, extents: shape });
@@ -56,7 +62,7 @@ export const flashAttention: Op<FlashParams> = defineOp({
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
     const { mask, bias, sinks } = optionalInputs(inputs, params);
     const outGradient = dOut ?? fillLike(out, 0);
-    const products = outGradient.mul(out).sum({ axes: 3 });
+    const products = outGradient.cast(lse.dtype).mul(out.cast(lse.dtype)).sum({ axes: 3 });
     const delta = dLse === undefined ? products : products.sub(dLse);
     const wantsBias = bias !== undefined && needed[flashInputs(params).bias ?? -1] === true;
     const optional = bias === undefined ? mask : [...mask, bias];
@@ -65,7 +71,7 @@ export const flashAttention: Op<FlashParams> = defineOp({
       { ...params, hasSinks: false, countsTiles: false, wantsBias },
     );
     const result: (Tensor | undefined)[] = [dQuery, dKey, dValue, ...mask.map(() => undefined)];
-    if (bias !== undefined) result.push(dBias && sumToShape(dBias, bias.shape));
+    if (bias !== undefined) result.push(dBias && sumToShape(dBias, bias.shape).cast(bias.dtype));
     if (sinks !== undefined) result.push(sinkGradient(sinks, lse, delta));
     return result;
   },
@@ -82,11 +88,21 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
     const { batch, numHeads, queryLen, keyLen } = flashShape(inputs);
     const gradients: TensorType[] = inputs.slice(0, 3).map(({ shape, dtype }) => ({ shape, dtype }));
     const dtype = inputs[0]?.dtype ?? "f32";
-    if (params.wantsBias) gradients.push({ shape: [batch, numHeads, queryLen, keyLen], dtype });
+    if (params.wantsBias) {
+      gradients.push({
+        shape: [batch, numHeads, queryLen, keyLen],
+        dtype: isHalf(dtype) ? "f32" : dtype,
+      });
+    }
     return gradients;
   },
   reference(inputs, params) {
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
+    if (isHalf(query.dtype)) {
+      return flashAttentionBackward
+        .apply(widened(inputs), params)
+        .map((gradient, i) => gradient.cast(i < 3 ? query.dtype : "f32"));
+    }
     const [lse, delta, dOut] = inputs.slice(-3) as [Tensor, Tensor, Tensor];
     const { mask, bias } = optionalInputs(inputs, params);
     const { scale, softcap } = params;
@@ -117,6 +133,13 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
   },
   kernels: { wasm: flashBackwardWasm, wgsl: flashBackwardWgsl },
 });
+
+const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+
+/** All floats as what the device computes in. */
+function widened(inputs: readonly Tensor[]): Tensor[] {
+  return inputs.map((x) => (isFloat(x.dtype) ? x.cast(x.device.defaultFloat) : x));
+}
 
 function optionalInputs(inputs: readonly Tensor[], params: FlashParams) {
   const at = flashInputs(params);

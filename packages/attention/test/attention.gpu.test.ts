@@ -126,12 +126,22 @@ else {
   });
 
   describe("cached attention in WGSL", () => {
-    const sizes = { numLayers: 1, numSlots: 3, numKvHeads: 2, headDim: 10, valueDim: 6 };
-    const caches: Readonly<Record<string, (on: Device) => KvCache<KvLayer>>> = {
-      contiguous: (on) => createKvCache(on, { ...sizes, maxSeqLen: 300 }),
-      "half precision": (on) => createKvCache(on, { ...sizes, maxSeqLen: 300, dtype: "f16" }),
-      sliding: (on) => createSlidingKvCache(on, { ...sizes, window: 45, maxNewTokens: 90 }),
-      paged: (on) => {
+    interface Heads {
+      readonly headDim: number;
+      readonly valueDim: number;
+    }
+    // Rows of eights are read whole and split between workgroups; others go another way.
+    const odd: Heads = { headDim: 10, valueDim: 6 };
+    const eights: Heads = { headDim: 24, valueDim: 16 };
+    type Create = (on: Device, heads: Heads) => KvCache<KvLayer>;
+    const common = { numLayers: 1, numSlots: 3, numKvHeads: 2 };
+    const caches: Readonly<Record<string, Create>> = {
+      contiguous: (on, heads) => createKvCache(on, { ...common, ...heads, maxSeqLen: 300 }),
+      "half precision": (on, heads) =>
+        createKvCache(on, { ...common, ...heads, maxSeqLen: 300, dtype: "f16" }),
+      sliding: (on, heads) => createSlidingKvCache(on, { ...common, ...heads, window: 45, maxNewTokens: 90 }),
+      paged: (on, heads) => {
+        const sizes = { ...common, ...heads };
         const made = createPagedKvCache(on, { ...sizes, maxSeqLen: 304, numPages: 40, pageSize: 16 });
         made.reserve(1, { from: 0, to: 250 });
         made.crop(1, 20);
@@ -145,11 +155,11 @@ else {
       distanceBias: randn(on, [4, 304], { seed: 8 }),
       softcap: 2,
     });
-    const run = (on: Device, create: (on: Device) => KvCache<KvLayer>, tokens: number) => {
-      const layer = create(on).layers[0] as KvLayer;
-      const k = randn(on, [1, 2, 250, 10], { seed: 1 });
-      const v = randn(on, [1, 2, 250, 6], { seed: 2 });
-      const q = randn(on, [1, 4, tokens, 10], { seed: 3 });
+    const run = (on: Device, create: Create, { tokens, heads }: { tokens: number; heads: Heads }) => {
+      const layer = create(on, heads).layers[0] as KvLayer;
+      const k = randn(on, [1, 2, 250, heads.headDim], { seed: 1 });
+      const v = randn(on, [1, 2, 250, heads.valueDim], { seed: 2 });
+      const q = randn(on, [1, 4, tokens, heads.headDim], { seed: 3 });
       const slots = tensor(on, Int32Array.of(1));
       for (let from = 0; from < 250; from += 50) {
         const starts = tensor(on, Int32Array.of(from));
@@ -159,26 +169,54 @@ else {
     };
 
     test.each(Object.entries(caches))("%s", async (_, create) => {
-      for (const tokens of [1, 7]) {
-        const attend = (on: Device) => {
-          const { q, layer, slots, starts } = run(on, create, tokens);
-          return cachedAttention(q, layer, { slots, starts, window: 40, ...scores(on) });
-        };
-        const actual = attend(device);
-        expect(actual.executedOn).toBe("wgsl");
-        near(await actual.data(), await attend(reference()).data(), 2);
+      for (const heads of [odd, eights]) {
+        for (const { tokens, window } of [
+          { tokens: 1, window: 300 },
+          { tokens: 7, window: 40 },
+        ]) {
+          const attend = (on: Device) => {
+            const { q, layer, slots, starts } = run(on, create, { tokens, heads });
+            return cachedAttention(q, layer, { slots, starts, window, ...scores(on) });
+          };
+          const actual = attend(device);
+          expect(actual.executedOn).toBe("wgsl");
+          near(await actual.data(), await attend(reference()).data(), 2);
+        }
       }
     });
 
-    test("all keys, chunks, and what lies outside", async () => {
-      const at = run(device, caches.contiguous as (on: Device) => KvCache<KvLayer>, 3);
-      const to = run(reference(), caches.contiguous as (on: Device) => KvCache<KvLayer>, 3);
+    test("queries in half precision", async () => {
+      const attend = (on: Device, dtype: "f16" | "bf16") => {
+        const { q, layer, slots, starts } = run(on, caches["half precision"] as Create, {
+          tokens: 2,
+          heads: eights,
+        });
+        const out = cachedAttention(q.cast(dtype), layer, { slots, starts });
+        expect(out.dtype).toBe(dtype);
+        return out;
+      };
+      for (const dtype of ["f16", "bf16"] as const) {
+        const actual = attend(device, dtype);
+        expect(actual.executedOn).toBe("wgsl");
+        // One step of the result's own rounding.
+        const tolerance = dtype === "f16" ? 1e-3 : 8e-3;
+        const expected = await attend(reference(), dtype).data();
+        expect(worstExcess(await actual.data(), expected, tolerance)).toBeLessThanOrEqual(tolerance / 10);
+      }
+    });
+
+    test.each([
+      ["odd", odd],
+      ["eights", eights],
+    ] as const)("all keys, chunks, and what lies outside: %s", async (_, heads) => {
+      const at = run(device, caches.contiguous as Create, { tokens: 3, heads });
+      const to = run(reference(), caches.contiguous as Create, { tokens: 3, heads });
       const lengths = (on: Device) => tensor(on, Int32Array.of(100));
       const cross = crossAttention(at.q, at.layer, { slots: at.slots, lengths: lengths(device) });
       const expected = attention(
         to.q,
-        randn(to.q.device, [1, 2, 250, 10], { seed: 1 }).narrow(2, 0, 100),
-        randn(to.q.device, [1, 2, 250, 6], { seed: 2 }).narrow(2, 0, 100),
+        randn(to.q.device, [1, 2, 250, heads.headDim], { seed: 1 }).narrow(2, 0, 100),
+        randn(to.q.device, [1, 2, 250, heads.valueDim], { seed: 2 }).narrow(2, 0, 100),
       );
       near(await cross.data(), await expected.data());
       const options = { slots: at.slots, starts: at.starts, chunk: 64 };

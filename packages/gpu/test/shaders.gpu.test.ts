@@ -1,50 +1,10 @@
 import type { OpCall, TensorType } from "@heddle/tensor";
-import type { WgslFeatures, WgslKernel } from "@heddle/tensor/kernel";
+import type { WgslKernel } from "@heddle/tensor/kernel";
 import { describe, expect, test } from "vitest";
 import { matmulOp } from "../../tensor/src/ops/matmul.js";
+import { expectCompiles, findCompiler, largeGpu } from "./find-compiler.js";
 
-/** What an H100 offers through Dawn. */
-const features: WgslFeatures = {
-  f16: true,
-  subgroups: { min: 32, max: 32 },
-  subgroupMatrices: [{ component: "f16", result: "f32", M: 16, N: 16, K: 16 }],
-  maxThreads: 1024,
-  maxWorkgroupBytes: 49_152,
-  maxBuffers: 16,
-};
-
-interface Compiler {
-  createShaderModule(of: { code: string }): {
-    getCompilationInfo(): Promise<{
-      messages: readonly { type: string; message: string; lineNum: number }[];
-    }>;
-  };
-}
-
-/** Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
-async function findCompiler(): Promise<{ compiler?: Compiler; keep?: object; reason?: string }> {
-  try {
-    const dawn = (await import("webgpu")) as unknown as {
-      create(options: string[]): {
-        requestAdapter(): Promise<{
-          features: Set<string>;
-          requestDevice(of: object): Promise<Compiler>;
-        } | null>;
-      };
-    };
-    const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
-    const adapter = await keep.requestAdapter();
-    if (adapter === null) return { reason: "Dawn has no null backend here" };
-    const wanted = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
-    const missing = wanted.filter((name) => !adapter.features.has(name));
-    if (missing.length > 0) return { reason: `its null backend lacks ${missing.join(", ")}` };
-    return { compiler: await adapter.requestDevice({ requiredFeatures: wanted }), keep };
-  } catch (error) {
-    return { reason: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-const { compiler, keep, reason } = await findCompiler();
+const { compiler, reason } = await findCompiler();
 
 /** The kernel of a product for an adapter with everything. */
 function kernelOf(
@@ -58,7 +18,7 @@ function kernelOf(
     inputs: [a, b],
     outputs: matmulOp.spec.infer([a, b], params),
   };
-  const kernel = matmulOp.spec.kernels?.wgsl?.(call, features);
+  const kernel = matmulOp.spec.kernels?.wgsl?.(call, largeGpu);
   if (kernel === undefined) throw new Error("a product has a kernel");
   return kernel;
 }
@@ -101,10 +61,4 @@ else {
       }
     });
   });
-}
-
-async function expectCompiles(by: Compiler, code: string): Promise<void> {
-  const { messages } = await by.createShaderModule({ code }).getCompilationInfo();
-  expect(messages.filter(({ type }) => type === "error")).toEqual([]);
-  expect(keep).toBeDefined();
 }

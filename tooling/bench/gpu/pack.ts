@@ -1,6 +1,6 @@
 // Packs programs that measure or check the GPU device into one folder that runs on a Linux machine without a network and
 // without Node: `node tooling/bench/gpu/pack.ts FOLDER [ENTRY.ts ...]`, then there `bash FOLDER/run.sh ENTRY [ARGUMENTS]`.
-// Without entries: all programs beside this file.
+// Without entries: all programs beside this file. A Python program NAME-torch.py beside NAME.ts travels along.
 import { execFileSync } from "node:child_process";
 import {
   cpSync,
@@ -46,7 +46,11 @@ const programs = entries.length > 0 ? entries.map((entry) => resolve(entry)) : p
 
 for (const old of globSync(join(folder, "*.mjs"))) rmSync(old);
 mkdirSync(folder, { recursive: true });
-for (const program of programs) await bundle(program);
+for (const program of programs) {
+  await bundle(program);
+  const peer = program.replace(/\.[a-z]+$/, "-torch.py");
+  if (existsSync(peer)) cpSync(peer, join(folder, basename(peer)));
+}
 packNode();
 packDawn();
 packVulkanLoader();

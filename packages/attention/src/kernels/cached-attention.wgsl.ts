@@ -2,12 +2,15 @@ import type { TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
 import { type CachedAttentionParams, type CachedInput, cachedInputs } from "../cached-params.js";
+import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
+import { decodeWgsl } from "./decode.wgsl.js";
+import { eightBuffers } from "./stored-eight.wgsl.js";
 
 const threads = 128;
 
 /**
- * WGSL kernel of `cachedAttention` over contiguous, sliding, paged, half-precision and quantised caches: a workgroup takes one query
- * of one head through its keys, `threads` at a time.
+ * WGSL kernel of `cachedAttention` over contiguous, sliding, paged, half-precision and quantised caches: `decodeWgsl` where rows can
+ * be read eight features at a time, else a workgroup takes one query of one head through its keys, `threads` at a time.
  *
  * Slots, starts and page tables are read at each run. Twin: the op's reference in cached-attention.ts.
  */
@@ -16,49 +19,58 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
   features,
 ) => {
   const named = cachedInputs(inputs, params);
-  const { query, key, keyTail, table, bias, distanceBias } = named;
-  if (query?.dtype !== "f32" || key === undefined || params.inputs.length + 1 > features.maxBuffers)
+  const { query, key, value, keyTail, table, bias, distanceBias } = named;
+  if (query === undefined || key === undefined || params.inputs.length + 1 > features.maxBuffers)
     return undefined;
   const [batch = 0, numHeads = 0, queryLen = 0, headDim = 0] = query.shape;
   const valueDim = outputs[0]?.shape[3] ?? 0;
-  if ((headDim + threads + threads) * 4 + 64 > features.maxWorkgroupBytes) return undefined;
   const extents = placementExtents(params.placement, key, table);
-  const buffers = params.inputs.map((name, index) => inputBuffer(name, index, named[name]));
   const [biasBatch = 1, biasHeads = 1] = bias?.shape ?? [];
-  return {
-    steps: [
-      wgslStep({
-        buffers: [
-          ...buffers,
-          { name: "out", memory: bufferAt(inputs.length), dtype: "f32", access: "write" },
-        ],
-        params: {
-          numHeads,
-          kvHeads: key.shape[1] ?? 1,
-          queryLen,
-          numSlots: extents.numSlots,
-          maxSeqLen: extents.maxSeqLen,
-          blockRows: extents.blockRows,
-          tail: keyTail?.shape[2] ?? 1,
-          biasBatch: biasBatch === 1 ? 0 : biasHeads,
-          biasHead: biasHeads === 1 ? 0 : 1,
-          distances: distanceBias?.shape[0] === 1 ? 0 : (distanceBias?.shape[1] ?? 0),
-          scale: { f32: params.scale },
-          softcap: { f32: params.softcap ?? 0 },
-        },
-        threads,
-        groups: batch * numHeads * queryLen,
-        declarations: `${storedFunctions(params, { headDim, valueDim })}
+  const numKvHeads = key.shape[1] ?? 1;
+  const uniforms = {
+    numHeads,
+    kvHeads: numKvHeads,
+    queryLen,
+    numSlots: extents.numSlots,
+    maxSeqLen: extents.maxSeqLen,
+    blockRows: extents.blockRows,
+    tail: keyTail?.shape[2] ?? 1,
+    biasBatch: biasBatch === 1 ? 0 : biasHeads,
+    biasHead: biasHeads === 1 ? 0 : 1,
+    distances: distanceBias?.shape[0] === 1 ? 0 : (distanceBias?.shape[1] ?? 0),
+    scale: { f32: params.scale },
+    softcap: { f32: params.softcap ?? 0 },
+  };
+  const sizes = { batch, numHeads, numKvHeads, queryLen, headDim, valueDim };
+  const reach = Math.min(
+    extents.maxSeqLen,
+    params.left === undefined ? Number.POSITIVE_INFINITY : params.left + 1,
+  );
+  const dtypes = { query: query.dtype, key: key.dtype, value: (value ?? key).dtype, out: query.dtype };
+  const fast = decodeWgsl(
+    { ...sizes, params, buffers: eightBuffers(params, inputs), uniforms, reach, dtypes },
+    features,
+  );
+  if (fast !== undefined) return fast;
+  if (query.dtype !== "f32" || (headDim + threads + threads) * 4 + 64 > features.maxWorkgroupBytes)
+    return undefined;
+  const buffers = params.inputs.map((name, index) => inputBuffer(name, index, named[name]));
+  const step = wgslStep({
+    buffers: [...buffers, { name: "out", memory: bufferAt(inputs.length), dtype: "f32", access: "write" }],
+    params: uniforms,
+    threads,
+    groups: batch * numHeads * queryLen,
+    declarations: `${cellFunction(params)}
+${storedFunctions(params, { headDim, valueDim })}
 var<workgroup> own: array<f32, ${headDim}>;
 var<workgroup> weights: array<f32, ${threads}>;
 var<workgroup> fold: array<f32, ${threads}>;
 ${foldFunction("foldMax", "h_max")}
 ${foldFunction("foldSum", "plus")}
 fn plus(a: f32, b: f32) -> f32 { return a + b; }`,
-        body: cachedBody(params, { headDim, valueDim }),
-      }),
-    ],
-  };
+    body: cachedBody(params, { headDim, valueDim }),
+  });
+  return { steps: [step] };
 };
 
 function inputBuffer(name: CachedInput, index: number, type: TensorType | undefined): BufferUse {
@@ -80,25 +92,15 @@ function foldFunction(name: string, join: string): string {
 }`;
 }
 
-/** `cell(slot, head, position)`: the row of a position, negative where it has none; `keyAt` and `valueAt`: stored elements. */
+/** `keyAt` and `valueAt`: stored elements. */
 function storedFunctions(
-  { placement, format, valueDim: prefix }: CachedAttentionParams,
+  { format, valueDim: prefix }: CachedAttentionParams,
   { headDim, valueDim }: { readonly headDim: number; readonly valueDim: number },
 ): string {
-  const block =
-    placement === "paged"
-      ? "load_table(slot * (P.maxSeqLen / P.blockRows) + position / P.blockRows)"
-      : "i32(slot)";
-  const cell = `fn cell(slot: u32, head: u32, position: u32) -> i32 {
-  let block = ${block};
-  if (block < 0) { return -1; }
-  return i32((u32(block) * P.kvHeads + head) * P.blockRows + position % P.blockRows);
-}`;
   if (format === undefined) {
     const value =
       prefix === undefined ? `load_value(row * ${valueDim}u + c)` : `load_key(row * ${headDim}u + c)`;
-    return `${cell}
-fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 { return load_key(row * ${headDim}u + c); }
+    return `fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 { return load_key(row * ${headDim}u + c); }
 fn valueAt(row: u32, c: u32) -> f32 { return ${value}; }`;
   }
   const { bits, group } = format;
@@ -106,8 +108,7 @@ fn valueAt(row: u32, c: u32) -> f32 { return ${value}; }`;
     bits === 8
       ? `f32(load_${name}(row * ${width}u + c))`
       : `f32((load_${name}(row * ${width / 2}u + c / 2u) >> ((c & 1u) * 4u)) & 15u)`;
-  return `${cell}
-fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 {
+  return `fn keyAt(row: u32, position: u32, complete: u32, head: u32, c: u32) -> f32 {
   if (position >= complete) { return load_keyTail((head * P.tail + position % P.tail) * ${headDim}u + c); }
   let at = (head * (P.maxSeqLen / ${group}u) + position / ${group}u) * ${headDim}u + c;
   return load_keyMin(at) + load_keyScale(at) * ${code("key", headDim)};
@@ -119,36 +120,18 @@ function cachedBody(
   params: CachedAttentionParams,
   { headDim, valueDim }: { readonly headDim: number; readonly valueDim: number },
 ): string {
-  const { isCausal, left, chunk, softcap, inputs, format } = params;
-  const has = (name: CachedInput) => inputs.includes(name);
+  const hasSinks = params.inputs.includes("sinks");
   const perThread = Math.ceil(valueDim / threads);
-  const length = isCausal ? "u32(start) + P.queryLen" : "u32(start + i32(P.queryLen))";
-  const inside = isCausal ? "start >= 0" : "start + i32(P.queryLen) >= 0";
-  const first = [
-    left === undefined ? undefined : `max(0, i32(position) - ${left})`,
-    chunk === undefined ? undefined : `i32(position) - i32(position) % ${chunk}`,
-  ].filter((text) => text !== undefined);
-  const bias = has("bias")
-    ? "value += load_bias(((b * P.biasBatch + h * P.biasHead) * P.queryLen + t) * P.maxSeqLen + j);"
-    : "";
-  const near = has("distanceBias") ? "value += load_distanceBias(h * P.distances + position - j);" : "";
   return `  let t = group % P.queryLen;
   let h = (group / P.queryLen) % P.numHeads;
   let b = group / (P.queryLen * P.numHeads);
   let head = h / (P.numHeads / P.kvHeads);
-  let slot = load_slots(b);
-  let start = load_starts(b);
+${keyRange(params)}
   let outBase = group_row(b, h, t) * ${valueDim}u;
-  let isInside = slot >= 0 && u32(max(slot, 0)) < P.numSlots && ${inside} && ${length} <= P.maxSeqLen;
-  let position = select(0u, u32(start) + t, ${isCausal ? "isInside" : "false"});
-  let end = select(0u, ${isCausal ? "position + 1u" : length}, isInside);
-  let begin = u32(${first.length === 0 ? "0" : first.reduce((a, c) => `max(${a}, ${c})`)});
-  let complete = select(0u, ((${length}) / ${format?.group ?? 1}u) * ${format?.group ?? 1}u, isInside);
-  let safeSlot = u32(max(slot, 0));
   for (var c = thread; c < ${headDim}u; c += ${threads}u) { own[c] = load_query(group_row(b, h, t) * ${headDim}u + c); }
   workgroupBarrier();
-  var most = ${has("sinks") ? "load_sinks(h)" : "-1e30"};
-  var total = ${has("sinks") ? "1.0" : "0.0"};
+  var most = ${hasSinks ? "load_sinks(h)" : "-1e30"};
+  var total = ${hasSinks ? "1.0" : "0.0"};
   var acc: array<f32, ${perThread}>;
   for (var tile = begin; tile < end; tile += ${threads}u) {
     let j = tile + thread;
@@ -163,9 +146,7 @@ function cachedBody(
         }
       }
       value = product * P.scale;
-      ${softcap === undefined ? "" : "value = P.softcap * h_tanh(value / P.softcap);"}
-      ${bias}
-      ${near}
+      ${scoreText(params)}
     }
     let greatest = h_max(most, foldMax(thread, value));
     let weight = select(0.0, exp(value - greatest), j < end);

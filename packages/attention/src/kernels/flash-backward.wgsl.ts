@@ -2,17 +2,17 @@ import type { TensorType } from "@heddle/tensor";
 import { type WgslKernelFactory, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
 import { type FlashBackwardParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
 import {
-  anySeen,
   flashUniforms,
   loadRows,
   readBuffer,
   ruleBuffers,
+  ruleFunctions,
   threads,
   tileFor,
-  tileFunctions,
   type WgslTile,
   writeBuffer,
 } from "./flash.wgsl.js";
+import { type TileStates, tileStates } from "./tile-states.wgsl.js";
 
 /**
  * WGSL kernels of the gradient of `flashAttention` for f32: one step for queries (and bias), one for keys and values; weights are
@@ -30,13 +30,10 @@ export const flashBackwardWgsl: WgslKernelFactory<FlashBackwardParams> = ({ inpu
   );
   const count = flashInputs({ ...params, hasSinks: false }).count + 3;
   // Each step reads all inputs and writes two gradients at most.
-  if (tile === undefined || count + 2 > features.maxBuffers) return undefined;
-  return {
-    steps: [
-      queryStep({ inputs, params, shape, tile, count }),
-      keyStep({ inputs, params, shape, tile, count }),
-    ],
-  };
+  if (tile === undefined || count + 3 > features.maxBuffers) return undefined;
+  const states = tileStates({ inputs, params: { ...params, hasSinks: false }, shape }, tile);
+  const step = { inputs, params, shape, tile, count, states };
+  return { steps: [...states.steps, queryStep(step), keyStep(step)], scratch: states.scratch };
 };
 
 interface BackwardCall {
@@ -46,10 +43,11 @@ interface BackwardCall {
   readonly tile: WgslTile;
   /** Number of inputs: the outputs follow. */
   readonly count: number;
+  readonly states: TileStates;
 }
 
 function backwardStep(
-  { inputs, params, shape, tile, count }: BackwardCall,
+  { inputs, params, shape, tile, count, states }: BackwardCall,
   step: {
     readonly outputs: readonly { readonly name: string; readonly index: number }[];
     readonly tiles: number;
@@ -66,6 +64,7 @@ function backwardStep(
       readBuffer("key", 1),
       readBuffer("value", 2),
       ...ruleBuffers(inputs, rules),
+      ...states.buffers,
       readBuffer("lse", count - 3),
       readBuffer("delta", count - 2),
       readBuffer("dOut", count - 1),
@@ -73,11 +72,13 @@ function backwardStep(
     ],
     params: {
       ...flashUniforms(shape, params, biasAt === undefined ? undefined : inputs[biasAt]?.shape),
+      ...states.params,
       tiles: step.tiles,
     },
     threads,
     groups: step.groups,
-    declarations: `${tileFunctions(rules)}
+    declarations: `${ruleFunctions(rules)}
+${states.functions}
 var<workgroup> tQuery: array<f32, ${tile.queries * headDim}>;
 var<workgroup> tDOut: array<f32, ${tile.queries * valueDim}>;
 var<workgroup> tKey: array<f32, ${tile.keys * headDim}>;
@@ -154,8 +155,7 @@ function queryStep(call: BackwardCall): WgslStep {
   ${loadQueries(call)}
   workgroupBarrier();
   for (var key = 0u; key < P.keyLen; key += ${tile.keys}u) {
-    ${anySeen(tile, { first: "first", key: "key" })}
-    if (!hasSeen) { continue; }
+    if (tileState(b, h, first / ${tile.queries}u, key / ${tile.keys}u) == 0u) { continue; }
     ${loadKeys(call)}
     workgroupBarrier();
     ${tileGradients(call, params.wantsBias)}
@@ -221,8 +221,7 @@ function keyStep(call: BackwardCall): WgslStep {
     let h = kvHead * P.group + own;
     let queryBase = (b * P.numHeads + h) * P.queryLen;
     for (var first = 0u; first < P.queryLen; first += ${tile.queries}u) {
-      ${anySeen(tile, { first: "first", key: "key" })}
-      if (!hasSeen) { continue; }
+      if (tileState(b, h, first / ${tile.queries}u, key / ${tile.keys}u) == 0u) { continue; }
       ${loadQueries(call)}
       workgroupBarrier();
       ${tileGradients(call, false)}

@@ -1,134 +1,210 @@
 import { type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
 import {
-  anySeen,
-  dotRows,
+  each,
   flashUniforms,
-  loadRows,
-  readBuffer,
+  loadVectors,
   ruleBuffers,
+  ruleFunctions,
   threads,
-  tileFor,
-  tileFunctions,
-  type WgslTile,
+  vectorBuffer,
+  vectorsOf,
   writeBuffer,
 } from "./flash.wgsl.js";
+import { flashMatrixWgsl } from "./flash-matrix.wgsl.js";
+import { tileStates } from "./tile-states.wgsl.js";
+
+/** Threads on both sides of a tile: 16 share its queries, 8 its keys and the features of values. */
+const queryThreads = 16;
+const keyThreads = threads / queryThreads;
+
+/** How many queries and keys of a tile each thread has: query `tq + 16 r`, key `tk + 8 n`. */
+interface Share {
+  readonly queries: 1 | 2 | 4;
+  readonly keys: 4;
+}
+
+interface Layout extends Share {
+  readonly tile: { readonly queries: number; readonly keys: number };
+  /** Vectors of four of a row, and of a row in workgroup memory: one more, so that rows fall on different banks. */
+  readonly headVectors: number;
+  readonly valueVectors: number;
+  readonly rowStride: number;
+  readonly weightStride: number;
+}
+
+function layoutOf({ headDim, valueDim }: FlashShape, share: Share): Layout {
+  const tile = { queries: queryThreads * share.queries, keys: keyThreads * share.keys };
+  const [headVectors, valueVectors] = [vectorsOf(headDim), vectorsOf(valueDim)];
+  const rowStride = Math.max(headVectors, valueVectors) + 1;
+  return { ...share, tile, headVectors, valueVectors, rowStride, weightStride: tile.keys / 4 + 1 };
+}
+
+function bytesOf({ tile, headVectors, rowStride, weightStride }: Layout): number {
+  const vectors = tile.queries * (headVectors + 1) + tile.keys * rowStride + tile.queries * weightStride;
+  return 16 * vectors + 4 * tile.queries * keyThreads;
+}
 
 /**
- * WGSL kernel of `flashAttention` for f32: a workgroup takes a tile of queries of one head through the tiles of keys, with a
- * running softmax. Tiles without a seen pair are skipped.
+ * WGSL kernel of `flashAttention`: for f32, and for f16 on adapters with matrix units (`flashMatrixWgsl`). A workgroup takes a
+ * tile of queries of one head through the tiles of keys, with a running softmax; each thread keeps a few queries times a few keys in
+ * registers. Tiles without a seen pair are skipped.
  *
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1. Twin: `naiveAttention`.
  */
-export const flashForwardWgsl: WgslKernelFactory<FlashParams> = ({ inputs, params }, features) => {
+export const flashForwardWgsl: WgslKernelFactory<FlashParams> = (call, features) => {
+  const { inputs, params } = call;
+  if (inputs[0]?.dtype === "f16") return flashMatrixWgsl(call, features);
   if (inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32") || params.countsTiles) return undefined;
   const shape = flashShape(inputs);
   const at = flashInputs(params);
-  const { headDim, valueDim } = shape;
-  const widest = Math.max(headDim, valueDim);
-  const tile = tileFor(
-    features.maxWorkgroupBytes,
-    ({ queries, keys }) => queries * headDim + keys * widest + queries * keys + 3 * queries,
-  );
-  if (tile === undefined || at.count + 2 > features.maxBuffers) return undefined;
+  const layout = ([4, 2, 1] as const)
+    .filter((queries) => queries === 1 || shape.queryLen > (queryThreads * queries) / 2)
+    .map((queries) => layoutOf(shape, { queries, keys: 4 }))
+    .find((choice) => bytesOf(choice) <= features.maxWorkgroupBytes);
+  if (layout === undefined || at.count + 3 > features.maxBuffers) return undefined;
+  const states = tileStates({ inputs, params, shape }, layout.tile);
   const bias = at.bias === undefined ? undefined : inputs[at.bias]?.shape;
-  const tiles = Math.ceil(shape.queryLen / tile.queries);
-  return {
-    steps: [
-      wgslStep({
-        buffers: [
-          readBuffer("query", 0),
-          readBuffer("key", 1),
-          readBuffer("value", 2),
-          ...ruleBuffers(inputs, params),
-          writeBuffer("out", at.count),
-          writeBuffer("lse", at.count + 1),
-        ],
-        params: { ...flashUniforms(shape, params, bias), tiles },
-        threads,
-        groups: shape.batch * shape.numHeads * tiles,
-        declarations: `${tileFunctions(params)}
-var<workgroup> tQuery: array<f32, ${tile.queries * headDim}>;
-var<workgroup> tRows: array<f32, ${tile.keys * widest}>;
-var<workgroup> tScore: array<f32, ${tile.queries * tile.keys}>;
-var<workgroup> rowMax: array<f32, ${tile.queries}>;
-var<workgroup> rowSum: array<f32, ${tile.queries}>;
-var<workgroup> rowKept: array<f32, ${tile.queries}>;`,
-        body: forwardBody(shape, params, tile),
-      }),
+  const tiles = Math.ceil(shape.queryLen / layout.tile.queries);
+  const step = wgslStep({
+    buffers: [
+      vectorBuffer("query", 0, shape.headDim),
+      vectorBuffer("key", 1, shape.headDim),
+      vectorBuffer("value", 2, shape.valueDim),
+      ...ruleBuffers(inputs, params),
+      ...states.buffers,
+      writeBuffer("out", at.count),
+      writeBuffer("lse", at.count + 1),
     ],
-  };
+    params: { ...flashUniforms(shape, params, bias), ...states.params, tiles },
+    threads,
+    groups: shape.batch * shape.numHeads * tiles,
+    declarations: `${ruleFunctions(params)}
+${states.functions}
+var<workgroup> tQuery: array<vec4f, ${layout.tile.queries * (layout.headVectors + 1)}>;
+var<workgroup> tRows: array<vec4f, ${layout.tile.keys * layout.rowStride}>;
+var<workgroup> tWeight: array<vec4f, ${layout.tile.queries * layout.weightStride}>;
+var<workgroup> tMost: array<f32, ${layout.tile.queries * keyThreads}>;`,
+    body: forwardBody(shape, params, layout),
+  });
+  return { steps: [...states.steps, step], scratch: states.scratch };
 };
 
-function forwardBody({ headDim, valueDim }: FlashShape, params: FlashParams, tile: WgslTile): string {
-  const perThread = Math.ceil((tile.queries * valueDim) / threads);
-  const outputs = tile.queries * valueDim;
-  return `  let h = (group / P.tiles) % P.numHeads;
-  let b = group / (P.tiles * P.numHeads);
-  let first = (group % P.tiles) * ${tile.queries}u;
+function forwardBody(shape: FlashShape, params: FlashParams, layout: Layout): string {
+  const { tile, queries, headVectors, valueVectors, rowStride } = layout;
+  const columns = Math.ceil(valueVectors / keyThreads);
+  const row = (r: number) => `tq + ${r * queryThreads}u`;
+  const sums = (line: (name: string, r: number, n: number) => string) =>
+    each(queries, (r) => each(columns, (n) => line(`sum${r}_${n}`, r, n)));
+  return `  let heads = P.batch * P.numHeads;
+  let tile = P.tiles - 1u - group / heads; // under causal masks the last tiles have the most work
+  let h = group % heads % P.numHeads;
+  let b = group % heads / P.numHeads;
+  let first = tile * ${tile.queries}u;
   let queryBase = (b * P.numHeads + h) * P.queryLen;
   let keyBase = (b * (P.numHeads / P.group) + h / P.group) * P.keyLen;
-  var acc: array<f32, ${perThread}>;
-  ${loadRows({ target: "tQuery", source: "query", rows: tile.queries, width: headDim, first: "first", limit: "P.queryLen", base: "queryBase" })}
-  if (thread < ${tile.queries}u) {
-    rowMax[thread] = ${params.hasSinks ? "load_sinks(h)" : "-1e30"};
-    rowSum[thread] = ${params.hasSinks ? "1.0" : "0.0"};
+  let tq = thread / ${keyThreads}u;
+  let tk = thread % ${keyThreads}u;
+${loadVectors({ target: "tQuery", source: "query", rows: tile.queries, width: shape.headDim, stride: headVectors + 1, first: "first", limit: "P.queryLen", base: "queryBase" })}
+${sums((name) => `  var ${name} = vec4f();`)}
+${each(queries, (r) => `  var most${r} = ${params.hasSinks ? "load_sinks(h)" : "-1e30"};\n  var total${r} = ${params.hasSinks ? "select(0.0, 1.0, tk == 0u)" : "0.0"};`)}
+  for (var keyTile = nextTile(b, h, tile, 0u); keyTile < P.keyTiles; keyTile = nextTile(b, h, tile, keyTile + 1u)) {
+    let firstKey = keyTile * ${tile.keys}u;
+    let isWhole = tileState(b, h, tile, keyTile) == 2u;
+    workgroupBarrier();
+${loadVectors({ target: "tRows", source: "key", rows: tile.keys, width: shape.headDim, stride: rowStride, first: "firstKey", limit: "P.keyLen", base: "keyBase" })}
+    workgroupBarrier();
+${scores(layout)}
+    workgroupBarrier();
+${weights(layout, sums)}
+${loadVectors({ target: "tRows", source: "value", rows: tile.keys, width: shape.valueDim, stride: rowStride, first: "firstKey", limit: "P.keyLen", base: "keyBase" })}
+    workgroupBarrier();
+${addValues(layout, columns)}
   }
+${each(queries, (r) => `  tMost[(${row(r)}) * ${keyThreads}u + tk] = total${r};`)}
   workgroupBarrier();
-  for (var key = 0u; key < P.keyLen; key += ${tile.keys}u) {
-    ${anySeen(tile, { first: "first", key: "key" })}
-    if (!hasSeen) { continue; }
-    ${loadRows({ target: "tRows", source: "key", rows: tile.keys, width: headDim, first: "key", limit: "P.keyLen", base: "keyBase" })}
-    workgroupBarrier();
-    for (var e = thread; e < ${tile.queries * tile.keys}u; e += ${threads}u) {
-      let i = e / ${tile.keys}u;
-      let j = e % ${tile.keys}u;
-      ${dotRows(headDim, `tQuery[i * ${headDim}u + c]`, `tRows[j * ${headDim}u + c]`)}
-      var value = -1e30;
-      if (isSeen(b, h, first + i, key + j)) { value = score(b, h, first + i, key + j, product); }
-      tScore[e] = value;
+${each(
+  queries,
+  (r) => `  {
+    let i = first + ${row(r)};
+    if (i < P.queryLen) {
+      var total = 0.0;
+      for (var k = 0u; k < ${keyThreads}u; k++) { total += tMost[(${row(r)}) * ${keyThreads}u + k]; }
+      let factor = select(1.0 / total, 0.0, total == 0.0);
+      if (tk == 0u) { store_lse(queryBase + i, select(most${r} + log(total), -h_infinity(), total == 0.0)); }
+${each(columns, (n) => storeVector(`sum${r}_${n} * factor`, `(tk + ${n * keyThreads}u) * 4u`, shape.valueDim))}
     }
-    workgroupBarrier();
-    if (thread < ${tile.queries}u) {
-      var most = rowMax[thread];
-      for (var j = 0u; j < ${tile.keys}u; j++) { most = h_max(most, tScore[thread * ${tile.keys}u + j]); }
-      let kept = exp(rowMax[thread] - most);
-      var sum = rowSum[thread] * kept;
-      for (var j = 0u; j < ${tile.keys}u; j++) {
-        let at = thread * ${tile.keys}u + j;
-        let weight = select(exp(tScore[at] - most), 0.0, tScore[at] <= -1e30);
-        tScore[at] = weight;
-        sum += weight;
-      }
-      rowMax[thread] = most;
-      rowSum[thread] = sum;
-      rowKept[thread] = kept;
+  }`,
+)}`;
+}
+
+/** Scores of the thread's pairs, s R_N, and the largest of each of its rows to `tMost`. */
+function scores({ queries, keys, headVectors, rowStride }: Layout): string {
+  const pairs = (line: (r: number, n: number) => string) =>
+    each(queries, (r) => each(keys, (n) => line(r, n)));
+  return `${pairs((r, n) => `    var s${r}_${n} = 0.0;`)}
+    for (var c = 0u; c < ${headVectors}u; c++) {
+${each(queries, (r) => `      let q${r} = tQuery[(tq + ${r * queryThreads}u) * ${headVectors + 1}u + c];`)}
+${each(keys, (n) => `      let k${n} = tRows[(tk + ${n * keyThreads}u) * ${rowStride}u + c];`)}
+${pairs((r, n) => `      s${r}_${n} += dot(q${r}, k${n});`)}
     }
-    ${loadRows({ target: "tRows", source: "value", rows: tile.keys, width: valueDim, first: "key", limit: "P.keyLen", base: "keyBase" })}
-    workgroupBarrier();
-    for (var n = 0u; n < ${perThread}u; n++) {
-      let e = thread + n * ${threads}u;
-      if (e < ${outputs}u) {
-        let i = e / ${valueDim}u;
-        var sum = acc[n] * rowKept[i];
-        for (var j = 0u; j < ${tile.keys}u; j++) {
-          sum += tScore[i * ${tile.keys}u + j] * tRows[j * ${valueDim}u + e % ${valueDim}u];
-        }
-        acc[n] = sum;
+    var seen = ${2 ** (queries * keys) - 1}u; // bit r ${keys} + n
+    if (!isWhole) {
+      seen = 0u;
+      for (var e = 0u; e < ${queries * keys}u; e++) {
+        let isOne = isSeen(b, h, first + tq + e / ${keys}u * ${queryThreads}u, firstKey + tk + e % ${keys}u * ${keyThreads}u);
+        seen |= select(0u, 1u << e, isOne);
       }
     }
-    workgroupBarrier();
-  }
-  for (var n = 0u; n < ${perThread}u; n++) {
-    let e = thread + n * ${threads}u;
-    let i = first + e / ${valueDim}u;
-    if (e < ${outputs}u && i < P.queryLen) {
-      let sum = rowSum[e / ${valueDim}u];
-      store_out((queryBase + i) * ${valueDim}u + e % ${valueDim}u, select(acc[n] / sum, 0.0, sum == 0.0));
-    }
-  }
-  if (thread < ${tile.queries}u && first + thread < P.queryLen) {
-    let sum = rowSum[thread];
-    store_lse(queryBase + first + thread, select(rowMax[thread] + log(sum), -h_infinity(), sum == 0.0));
-  }`;
+${pairs((r, n) => `    s${r}_${n} = select(-1e30, score(b, h, first + tq + ${r * queryThreads}u, firstKey + tk + ${n * keyThreads}u, s${r}_${n}), (seen & ${2 ** (r * keys + n)}u) != 0u);`)}
+${each(
+  queries,
+  (r) =>
+    `    tMost[(tq + ${r * queryThreads}u) * ${keyThreads}u + tk] = ${Array.from({ length: keys }, (_, n) => `s${r}_${n}`).reduce((a, c) => `h_max(${a}, ${c})`)};`,
+)}`;
+}
+
+/** Scores become weights in `tWeight`; sums and totals shrink as their row's maximum grows. */
+function weights(
+  { queries, keys, weightStride }: Layout,
+  sums: (line: (name: string, r: number) => string) => string,
+): string {
+  return `${each(
+    queries,
+    (r) => `    var next${r} = most${r};
+    for (var k = 0u; k < ${keyThreads}u; k++) { next${r} = h_max(next${r}, tMost[(tq + ${r * queryThreads}u) * ${keyThreads}u + k]); }
+    let kept${r} = exp(most${r} - next${r});
+    most${r} = next${r};
+    total${r} *= kept${r};
+${each(
+  keys,
+  (n) => `    { let w = select(exp(s${r}_${n} - next${r}), 0.0, s${r}_${n} <= -1e30);
+      total${r} += w;
+      let j = tk + ${n * keyThreads}u;
+      tWeight[(tq + ${r * queryThreads}u) * ${weightStride}u + j / 4u][j % 4u] = w; }`,
+)}`,
+  )}
+${sums((name, r) => `    ${name} *= kept${r};`)}`;
+}
+
+function addValues(
+  { queries, tile, weightStride, rowStride, valueVectors }: Layout,
+  columns: number,
+): string {
+  return `    for (var j = 0u; j < ${tile.keys / 4}u; j++) {
+${each(queries, (r) => `      let w${r} = tWeight[(tq + ${r * queryThreads}u) * ${weightStride}u + j];`)}
+${each(columns, (n) => {
+  const isPartial = (n + 1) * keyThreads > valueVectors;
+  return `      ${isPartial ? `if (tk + ${n * keyThreads}u < ${valueVectors}u) ` : ""}{
+${each(4, (lane) => `        let v${lane} = tRows[(j * 4u + ${lane}u) * ${rowStride}u + tk + ${n * keyThreads}u];`)}
+${each(queries, (r) => `        sum${r}_${n} += w${r}.x * v0 + w${r}.y * v1 + w${r}.z * v2 + w${r}.w * v3;`)}
+      }`;
+})}
+    }`;
+}
+
+/** Stores those of four features that exist. */
+function storeVector(value: string, column: string, width: number): string {
+  return `      { let x = ${value}; let c = ${column}; let at = (queryBase + i) * ${width}u + c;
+${each(4, (lane) => `        if (c + ${lane}u < ${width}u) { store_out(at + ${lane}u, x[${lane}]); }`)} }`;
 }

@@ -64,12 +64,14 @@ export function flashUniforms(
 }
 
 /**
- * Functions of a tile: `sees`, `score` (soft cap and bias; -1e30 where not seen), and loads of rows into workgroup memory.
- * Positions: query i stands at i + keyLen - queryLen.
+ * Functions of a pair: `isSeen`, `score` (scale, soft cap and bias) and `slope`, the soft cap's derivative. Positions: query i
+ * stands at i + keyLen - queryLen.
  */
-export function tileFunctions(params: FlashParams): string {
+export function ruleFunctions(params: FlashParams): string {
   const capped = params.softcap === undefined ? "scaled" : "P.softcap * h_tanh(scaled / P.softcap)";
-  const biasAt = "((b * P.biasBatch + h * P.biasHead) * P.queryLen + i) * P.keyLen + j";
+  // Tiles reach beyond the last query and key.
+  const [row, column] = ["min(i, P.queryLen - 1u)", "min(j, P.keyLen - 1u)"];
+  const biasAt = `((b * P.biasBatch + h * P.biasHead) * P.queryLen + ${row}) * P.keyLen + ${column}`;
   const biased = params.hasBias ? `capped + load_bias(${biasAt})` : "capped";
   return `${seesFunction(params.mask)}
 fn isSeen(b: u32, h: u32, i: u32, j: u32) -> bool {
@@ -83,26 +85,52 @@ fn score(b: u32, h: u32, i: u32, j: u32, product: f32) -> f32 {
 }
 fn slope(product: f32) -> f32 {
   ${params.softcap === undefined ? "return 1.0;" : "let t = h_tanh(product * P.scale / P.softcap);\n  return 1.0 - t * t;"}
-}
-var<workgroup> seenFlag: atomic<u32>;
-var<workgroup> seenCopy: u32;`;
+}`;
 }
 
-/** Whether the tile has a seen pair: uniform control flow, the same answer for every thread. */
-export function anySeen(
-  tile: WgslTile,
-  { first, key }: { readonly first: string; readonly key: string },
-): string {
-  const pairs = tile.queries * tile.keys;
-  return `if (thread == 0u) { atomicStore(&seenFlag, 0u); }
-    workgroupBarrier();
-    for (var e = thread; e < ${pairs}u; e += ${threads}u) {
-      if (isSeen(b, h, ${first} + e / ${tile.keys}u, ${key} + e % ${tile.keys}u)) { atomicOr(&seenFlag, 1u); }
-    }
-    workgroupBarrier();
-    if (thread == 0u) { seenCopy = atomicLoad(&seenFlag); }
-    workgroupBarrier();
-    let hasSeen = workgroupUniformLoad(&seenCopy) != 0u;`;
+/** One line of code for each of `count`. */
+export const each = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join("\n");
+
+/** Vectors of four that hold a row of `width` elements. */
+export const vectorsOf = (width: number): number => Math.ceil(width / 4);
+
+/** An f32 buffer of rows of `width` elements, read as whole vectors of four where they fit. */
+export function vectorBuffer(name: string, index: number, width: number): BufferUse {
+  const buffer = readBuffer(name, index);
+  return width % 4 === 0 ? { ...buffer, element: "vec4f" } : buffer;
+}
+
+/**
+ * Copies rows of a `vectorBuffer` into an array of vectors in workgroup memory, `stride` vectors a row; rows behind the last and
+ * features behind the last become zeros.
+ */
+export function loadVectors(copy: {
+  readonly target: string;
+  readonly source: string;
+  readonly rows: number;
+  readonly width: number;
+  readonly stride: number;
+  /** First row, and the number of rows that there are. */
+  readonly first: string;
+  readonly limit: string;
+  /** Row 0 in the buffer. */
+  readonly base: string;
+}): string {
+  const { target, source, rows, width, stride, first, limit, base } = copy;
+  const perRow = vectorsOf(width);
+  const elements = [0, 1, 2, 3].map((lane) => {
+    const at = `at * ${width}u + c * 4u + ${lane}u`;
+    return `if (c * 4u + ${lane}u < ${width}u) { x[${lane}] = load_${source}(${at}); }`;
+  });
+  const load = width % 4 === 0 ? `x = ${source}[at * ${perRow}u + c];` : elements.join(" ");
+  return `    for (var e = thread; e < ${rows * perRow}u; e += ${threads}u) {
+      let row = ${first} + e / ${perRow}u;
+      let c = e % ${perRow}u;
+      var x = vec4f();
+      if (row < ${limit}) { let at = ${base} + row; ${load} }
+      ${target}[e / ${perRow}u * ${stride}u + c] = x;
+    }`;
 }
 
 /** Copies rows of a matrix into workgroup memory; rows behind the last become zeros. */

@@ -1,0 +1,294 @@
+import type { DType } from "@heddle/tensor";
+import {
+  type BufferUse,
+  bufferAt,
+  encodeBits,
+  type StepParam,
+  scratchAt,
+  type WgslFeatures,
+  type WgslKernel,
+  type WgslStep,
+  wgslStep,
+} from "@heddle/tensor/kernel";
+import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
+import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
+import { each } from "./flash.wgsl.js";
+import { eightFunctions } from "./stored-eight.wgsl.js";
+
+const threads = 128;
+/** Features that a thread reads at once. */
+const eight = 8;
+/** Keys that a split has at least, and splits of a row at most. */
+const keysOfSplit = 128;
+const maxSplits = 64;
+
+/** A call of cached attention as its kernel needs it. */
+export interface DecodeCall {
+  readonly params: CachedAttentionParams;
+  readonly buffers: readonly BufferUse[];
+  readonly uniforms: Readonly<Record<string, StepParam>>;
+  readonly batch: number;
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly queryLen: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  /** Positions that a query may see at most. */
+  readonly reach: number;
+  readonly dtypes: { readonly query: DType; readonly key: DType; readonly value: DType; readonly out: DType };
+}
+
+/** How the threads of a workgroup share its work. */
+interface Plan {
+  /** Threads that share a key, and such teams. */
+  readonly lanes: number;
+  readonly teams: number;
+  /** Vectors of eight features of a key, and of a value, that a thread has. */
+  readonly keyParts: number;
+  readonly valueParts: number;
+  /** Query heads of a workgroup: they share each key that is read. */
+  readonly heads: number;
+  /** Keys of a team that are on their way together. */
+  readonly ahead: number;
+  readonly splits: number;
+}
+
+/**
+ * Cached attention of few queries: keys are split between workgroups, as many splits for every batch, so that a row's numbers do
+ * not depend on its neighbours; a second step joins the splits. A team of threads reads a key, 16 bytes each, several keys ahead,
+ * for all query heads of its kv head; it keeps a running softmax of its own, so that teams meet only at the end.
+ *
+ * For head sizes that are multiples of 8; undefined else. Twin: the reference of `cachedAttention`.
+ * @see Dao et al. 2023, Flash-Decoding
+ */
+export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
+  if (call.headDim % eight !== 0 || call.valueDim % eight !== 0) return undefined;
+  const plan = planOf(call);
+  const { numHeads, batch, queryLen, valueDim } = call;
+  const bytes = 4 * (plan.teams * valueDim + 2 * plan.heads * plan.teams + threads);
+  if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + 2 > features.maxBuffers)
+    return undefined;
+  const rows = batch * numHeads * queryLen;
+  const steps = [splitStep(call, plan, features)];
+  if (plan.splits === 1) return { steps };
+  return {
+    steps: [...steps, joinStep(call, plan)],
+    scratch: [rows * plan.splits * 2 * 4, rows * plan.splits * valueDim * 4],
+  };
+}
+
+function planOf({ headDim, valueDim, numHeads, numKvHeads, reach }: DecodeCall): Plan {
+  const parts = headDim / eight;
+  const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(parts)));
+  const keyParts = Math.ceil(parts / lanes);
+  const group = numHeads / numKvHeads;
+  const most = keyParts === 1 ? 4 : 2;
+  const heads = Array.from({ length: most }, (_, i) => most - i).find((n) => group % n === 0) ?? 1;
+  const limit = Math.max(maxSplits, Math.floor(512 / (numHeads / heads)));
+  return {
+    lanes,
+    teams: threads / lanes,
+    keyParts,
+    valueParts: Math.ceil(valueDim / eight / lanes),
+    heads,
+    ahead: keyParts === 1 ? 4 : 1,
+    splits: Math.max(1, Math.min(limit, Math.ceil(reach / keysOfSplit))),
+  };
+}
+
+/** Teams add up what their threads have: by exchange in a subgroup, or through workgroup memory where subgroups are small. */
+function teamSum({ lanes }: Plan, { subgroups }: WgslFeatures) {
+  const size = subgroups?.min === subgroups?.max ? (subgroups?.max ?? 0) : 0;
+  const reaches = Array.from({ length: Math.log2(lanes) }, (_, i) => lanes / 2 ** (i + 1));
+  if (size >= lanes) {
+    return {
+      enable: "enable subgroups;\ndiagnostic(off, subgroup_uniformity);",
+      sum: (name: string) =>
+        reaches.map((reach) => `${name} += subgroupShuffleXor(${name}, ${reach}u);`).join(" "),
+    };
+  }
+  return {
+    enable: "",
+    sum: (name: string) => `tSum[thread] = ${name}; workgroupBarrier();
+      ${name} = 0.0; for (var e = 0u; e < ${lanes}u; e++) { ${name} += tSum[team * ${lanes}u + e]; }
+      workgroupBarrier();`,
+  };
+}
+
+function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslStep {
+  const { params, numHeads, batch, queryLen, headDim, valueDim, dtypes } = call;
+  const { teams, heads, splits } = plan;
+  const join = teamSum(plan, features);
+  const outputs: BufferUse[] =
+    splits === 1
+      ? [outBuffer(call)]
+      : [
+          { name: "partSums", memory: scratchAt(0), dtype: "f32", access: "write" },
+          { name: "partOut", memory: scratchAt(1), dtype: "f32", access: "write" },
+        ];
+  return wgslStep({
+    buffers: [...call.buffers, ...outputs],
+    params: { ...call.uniforms, splits },
+    threads,
+    groups: batch * (numHeads / heads) * queryLen * splits,
+    enable: join.enable,
+    declarations: `${cellFunction(params)}
+${eightFunctions(params, { headDim, valueDim, dtypes })}
+var<workgroup> tSum: array<f32, ${threads}>;
+var<workgroup> tMost: array<f32, ${heads * teams}>;
+var<workgroup> tTotal: array<f32, ${heads * teams}>;
+var<workgroup> tOut: array<f32, ${teams * valueDim}>;`,
+    body: splitBody(call, plan, join.sum),
+  });
+}
+
+function outBuffer({ params, dtypes }: DecodeCall): BufferUse {
+  const memory = bufferAt(params.inputs.length);
+  return dtypes.out === "f32"
+    ? { name: "out", memory, dtype: "f32", access: "write" }
+    : { name: "out", memory, dtype: dtypes.out, access: "words", element: "u32" };
+}
+
+function splitBody(call: DecodeCall, plan: Plan, sum: (name: string) => string): string {
+  const { params, headDim, valueDim, numHeads } = call;
+  const { lanes, teams, heads, keyParts, valueParts, ahead, splits } = plan;
+  const step = teams * ahead;
+  const part = (k: number) => `lane + ${k * lanes}u`;
+  const guard = (k: number, width: number, text: string) =>
+    (k + 1) * lanes * eight > width ? `if (${part(k)} < ${width / eight}u) { ${text} }` : text;
+  return `  let split = group % P.splits;
+  let rest = group / P.splits;
+  let t = rest % P.queryLen;
+  let h0 = rest / P.queryLen % ${numHeads / heads}u * ${heads}u;
+  let b = rest / (P.queryLen * ${numHeads / heads}u);
+  let head = h0 / (P.numHeads / P.kvHeads);
+  let lane = thread % ${lanes}u;
+  let team = thread / ${lanes}u;
+${keyRange(params)}
+  let span = end - min(begin, end);
+  let perSplit = (span + ${step}u * P.splits - 1u) / (${step}u * P.splits) * ${step}u;
+  let first = min(begin + split * perSplit, end);
+  let last = min(first + perSplit, end);
+${each(heads, (n) =>
+  each(
+    keyParts,
+    (k) => `  var q${n}_${k} = Eight(vec4f(), vec4f());
+  ${guard(k, headDim, `q${n}_${k} = queryEight(((b * P.numHeads + h0 + ${n}u) * P.queryLen + t) * ${headDim / eight}u + ${part(k)});`)}`,
+  ),
+)}
+${each(heads, (n) => `  var most${n} = -1e30;\n  var total${n} = 0.0;\n${each(valueParts, (k) => `  var out${n}_${k} = Eight(vec4f(), vec4f());`)}`)}
+  for (var tile = first; tile < last; tile += ${step}u) {
+${each(ahead, (a) => `    let j${a} = tile + ${a * teams}u + team;\n    let row${a} = cell(safeSlot, head, min(j${a}, last - 1u));`)}
+${each(ahead, (a) =>
+  each(
+    keyParts,
+    (k) => `    var k${a}_${k} = Eight(vec4f(), vec4f());
+    if (row${a} >= 0) { ${guard(k, headDim, `k${a}_${k} = keyEight(u32(row${a}), min(j${a}, last - 1u), complete, safeSlot * P.kvHeads + head, ${part(k)});`)} }`,
+  ),
+)}
+${each(ahead, (a) =>
+  each(
+    valueParts,
+    (k) => `    var v${a}_${k} = Eight(vec4f(), vec4f());
+    if (row${a} >= 0) { ${guard(k, valueDim, `v${a}_${k} = valueEight(u32(row${a}), ${part(k)});`)} }`,
+  ),
+)}
+${each(ahead, (a) =>
+  each(
+    heads,
+    (
+      n,
+    ) => `    var s${a}_${n} = ${Array.from({ length: keyParts }, (_, k) => `dot(q${n}_${k}.low, k${a}_${k}.low) + dot(q${n}_${k}.high, k${a}_${k}.high)`).join(" + ")};
+    ${sum(`s${a}_${n}`)}
+    { let h = h0 + ${n}u; let j = min(j${a}, last - 1u); var value = s${a}_${n} * P.scale; ${scoreText(params)} s${a}_${n} = select(-1e30, value, j${a} < last); }`,
+  ),
+)}
+${each(heads, (n) => {
+  const weights = Array.from({ length: ahead }, (_, a) => a);
+  return `    { let next = ${weights.reduce((text, a) => `h_max(${text}, s${a}_${n})`, `most${n}`)};
+      let kept = exp(most${n} - next);
+      most${n} = next;
+${weights.map((a) => `      let w${a} = select(0.0, exp(s${a}_${n} - next), j${a} < last);`).join("\n")}
+      total${n} = total${n} * kept + ${weights.map((a) => `w${a}`).join(" + ")};
+${each(valueParts, (k) => ["low", "high"].map((end) => `      out${n}_${k}.${end} = out${n}_${k}.${end} * kept + ${weights.map((a) => `w${a} * v${a}_${k}.${end}`).join(" + ")};`).join("\n"))}
+    }`;
+})}
+  }
+  if (lane == 0u) {
+${each(heads, (n) => `    tMost[${n * teams}u + team] = most${n}; tTotal[${n * teams}u + team] = total${n};`)}
+  }
+  workgroupBarrier();
+${each(
+  heads,
+  (n) => `  {
+    var most = ${splits === 1 && params.inputs.includes("sinks") ? `load_sinks(h0 + ${n}u)` : "-1e30"};
+    for (var e = 0u; e < ${teams}u; e++) { most = h_max(most, tMost[${n * teams}u + e]); }
+    var total = ${splits === 1 && params.inputs.includes("sinks") ? `exp(load_sinks(h0 + ${n}u) - most)` : "0.0"};
+    for (var e = 0u; e < ${teams}u; e++) { total += tTotal[${n * teams}u + e] * exp(tMost[${n * teams}u + e] - most); }
+    let factor = exp(most${n} - most);
+${each(valueParts, (k) =>
+  guard(
+    k,
+    valueDim,
+    `    { let at = team * ${valueDim}u + (${part(k)}) * 8u;
+${each(4, (c) => `      tOut[at + ${c}u] = out${n}_${k}.low[${c}] * factor; tOut[at + ${c + 4}u] = out${n}_${k}.high[${c}] * factor;`)} }`,
+  ),
+)}
+    workgroupBarrier();
+    let row = (b * P.numHeads + h0 + ${n}u) * P.queryLen + t;
+    for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * threads}u) {
+      var sums = vec2f();
+      for (var e = 0u; e < ${teams}u; e++) { sums += vec2f(tOut[e * ${valueDim}u + c], tOut[e * ${valueDim}u + c + 1u]); }
+${splits === 1 ? storePair(call, "select(sums / total, vec2f(), total == 0.0 || !isInside)") : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
+    }
+${splits === 1 ? "" : `    if (thread == 0u) { store_partSums((row * P.splits + split) * 2u, most); store_partSums((row * P.splits + split) * 2u + 1u, total); }`}
+    workgroupBarrier();
+  }`,
+)}`;
+}
+
+/** Stores features c and c + 1 of a row of the output. */
+function storePair({ dtypes, valueDim }: DecodeCall, value: string): string {
+  const at = `row * ${valueDim}u + c`;
+  return dtypes.out === "f32"
+    ? `      { let pair = ${value}; store_out(${at}, pair.x); store_out(${at} + 1u, pair.y); }`
+    : `      { let pair = ${value}; out[(${at}) / 2u] = ${encodeBits(dtypes.out, "pair.x")} | (${encodeBits(dtypes.out, "pair.y")} << 16u); }`;
+}
+
+/** Joins the splits of a row, and its sink. */
+function joinStep(call: DecodeCall, { splits }: Plan): WgslStep {
+  const { params, batch, numHeads, queryLen, valueDim } = call;
+  const sinks = call.buffers.filter(({ name }) => name === "sinks");
+  const hasSinks = params.inputs.includes("sinks" satisfies CachedInput);
+  return wgslStep({
+    buffers: [
+      ...sinks,
+      { name: "partSums", memory: scratchAt(0), dtype: "f32", access: "read" },
+      { name: "partOut", memory: scratchAt(1), dtype: "f32", access: "read" },
+      outBuffer(call),
+    ],
+    params: { numHeads, queryLen, splits },
+    threads,
+    groups: batch * numHeads * queryLen,
+    declarations: `var<workgroup> tFactor: array<f32, ${splits}>;`,
+    body: `  let row = group;
+  var most = ${hasSinks ? "load_sinks(row / P.queryLen % P.numHeads)" : "-1e30"};
+  for (var e = 0u; e < P.splits; e++) { most = h_max(most, load_partSums((row * P.splits + e) * 2u)); }
+  for (var e = thread; e < P.splits; e += ${threads}u) {
+    tFactor[e] = exp(load_partSums((row * P.splits + e) * 2u) - most);
+  }
+  workgroupBarrier();
+  var total = 0.0;
+  for (var e = 0u; e < P.splits; e++) { total += tFactor[e] * load_partSums((row * P.splits + e) * 2u + 1u); }
+  let isEmpty = total == 0.0;
+  ${hasSinks ? "total += exp(load_sinks(row / P.queryLen % P.numHeads) - most);" : ""}
+  for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * threads}u) {
+    var sums = vec2f();
+    for (var e = 0u; e < P.splits; e++) {
+      let at = (row * P.splits + e) * ${valueDim}u + c;
+      sums += tFactor[e] * vec2f(load_partOut(at), load_partOut(at + 1u));
+    }
+${storePair(call, "select(sums / total, vec2f(), isEmpty)")}
+  }`,
+  });
+}

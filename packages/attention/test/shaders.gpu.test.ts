@@ -1,0 +1,62 @@
+import type { TensorType } from "@heddle/tensor";
+import type { WgslKernel } from "@heddle/tensor/kernel";
+import { expect, test } from "vitest";
+import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
+import { flashAttention } from "../src/flash.js";
+import type { FlashParams } from "../src/flash-params.js";
+import type { MaskRule } from "../src/mask-rule.js";
+
+const { compiler, reason } = await findCompiler();
+
+/** The kernel of attention in f16 for an adapter with everything. */
+function kernelOf(
+  { length, headDim, valueDim }: { length: number; headDim: number; valueDim: number },
+  rules: Partial<FlashParams>,
+): WgslKernel | undefined {
+  const params: FlashParams = {
+    scale: 0.1,
+    numMaskInputs: rules.mask?.kind === "documents" ? 1 : 0,
+    hasBias: false,
+    hasSinks: false,
+    ...rules,
+  };
+  const inputs: TensorType[] = [
+    { shape: [2, 4, length, headDim], dtype: "f16" },
+    { shape: [2, 2, length, headDim], dtype: "f16" },
+    { shape: [2, 2, length, valueDim], dtype: "f16" },
+    ...(params.numMaskInputs > 0 ? [{ shape: [2, length], dtype: "i32" } as const] : []),
+    ...(params.hasBias ? [{ shape: [1, 4, length, length], dtype: "f32" } as const] : []),
+    ...(params.hasSinks ? [{ shape: [4], dtype: "f32" } as const] : []),
+  ];
+  const call = {
+    op: flashAttention.spec,
+    params,
+    inputs,
+    outputs: flashAttention.spec.infer(inputs, params),
+  };
+  return flashAttention.spec.kernels?.wgsl?.(call, largeGpu);
+}
+
+const causal: MaskRule = { kind: "band", right: 0 };
+
+if (compiler === undefined) test.skip(`shaders for other adapters: ${reason}`);
+else {
+  test.each([
+    ["64, all keys", { length: 256, headDim: 64, valueDim: 64 }, {}],
+    ["64, causal, soft cap", { length: 300, headDim: 64, valueDim: 64 }, { mask: causal, softcap: 30 }],
+    [
+      "48 and 16, documents",
+      { length: 77, headDim: 48, valueDim: 16 },
+      { mask: { kind: "documents", input: 0 } },
+    ],
+    ["128, bias and sinks", { length: 128, headDim: 128, valueDim: 128 }, { hasBias: true, hasSinks: true }],
+  ] as const)("attention on matrix units compiles: head size %s", async (_, sizes, rules) => {
+    const kernel = kernelOf(sizes, rules);
+    expect(kernel?.steps.at(-1)?.code).toContain("subgroupMatrixMultiplyAccumulate");
+    for (const { code } of kernel?.steps ?? []) await expectCompiles(compiler, code);
+  });
+
+  test("head sizes that matrices do not divide have no such kernel", () => {
+    expect(kernelOf({ length: 64, headDim: 40, valueDim: 40 }, {})).toBeUndefined();
+  });
+}

@@ -1,0 +1,52 @@
+import type { WgslFeatures } from "@heddle/tensor/kernel";
+import { expect } from "vitest";
+
+/** What an H100 offers through Dawn. */
+export const largeGpu: WgslFeatures = {
+  f16: true,
+  subgroups: { min: 32, max: 32 },
+  subgroupMatrices: [{ component: "f16", result: "f32", M: 16, N: 16, K: 16 }],
+  maxThreads: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxBuffers: 16,
+};
+
+export interface Compiler {
+  readonly keep: object;
+  createShaderModule(of: { code: string }): {
+    getCompilationInfo(): Promise<{
+      messages: readonly { type: string; message: string; lineNum: number }[];
+    }>;
+  };
+}
+
+/** Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
+export async function findCompiler(): Promise<{ compiler?: Compiler; reason?: string }> {
+  try {
+    const dawn = (await import("webgpu")) as unknown as {
+      create(options: string[]): {
+        requestAdapter(): Promise<{
+          features: Set<string>;
+          requestDevice(of: object): Promise<Omit<Compiler, "keep">>;
+        } | null>;
+      };
+    };
+    const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+    const adapter = await keep.requestAdapter();
+    if (adapter === null) return { reason: "Dawn has no null backend here" };
+    const wanted = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+    const missing = wanted.filter((name) => !adapter.features.has(name));
+    if (missing.length > 0) return { reason: `its null backend lacks ${missing.join(", ")}` };
+    const device = await adapter.requestDevice({ requiredFeatures: wanted });
+    // The object of `create()` must stay referenced.
+    return { compiler: { keep, createShaderModule: (of) => device.createShaderModule(of) } };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Fails where Dawn finds an error in a text. */
+export async function expectCompiles(by: Compiler, code: string): Promise<void> {
+  const { messages } = await by.createShaderModule({ code }).getCompilationInfo();
+  expect(messages.filter(({ type }) => type === "error")).toEqual([]);
+}
