@@ -13,8 +13,15 @@ export interface FileSource {
   size(name: string): Promise<number>;
   /** Bytes `start` (inclusive) to `end` (exclusive). May give fewer where the file ends before `end`. */
   read(name: string, start: number, end: number): Promise<Uint8Array>;
-  /** Fills `target` with the bytes from `start` on and gives their number, fewer where the file ends; where it can. */
-  readInto?(name: string, start: number, target: Uint8Array): Promise<number>;
+  /** Opens a file for many reads, where it can; whoever opens it closes it. */
+  open?(name: string): Promise<OpenFile>;
+}
+
+/** A file that stays open. */
+export interface OpenFile {
+  /** Fills `target`, which may lie in shared memory, with the bytes from `start` on; gives their number, fewer where the file ends. */
+  readInto(start: number, target: Uint8Array): Promise<number>;
+  close(): Promise<void>;
 }
 
 /** A source over byte arrays in memory; the arrays are borrowed, not copied. */

@@ -1,12 +1,20 @@
 export { type FetchSourceOptions, fetchSource } from "./fetch-source.js";
 export { type FileSink, memorySink, writeText } from "./file-sink.js";
-export { blobSource, type FileSource, memorySource, readFile, readJson, readText } from "./file-source.js";
+export {
+  blobSource,
+  type FileSource,
+  memorySource,
+  type OpenFile,
+  readFile,
+  readJson,
+  readText,
+} from "./file-source.js";
 export { dequantize } from "./gguf/dequantize.js";
 export { type GgmlType, ggmlTypeInfo } from "./gguf/ggml-type.js";
 export type { GgufTensor } from "./gguf/gguf-header.js";
 export type { GgufArray, GgufNumberType, GgufScalarType, GgufValue } from "./gguf/gguf-value.js";
 export { type LoadGgufTensorOptions, loadGgufTensor } from "./gguf/load-gguf-tensor.js";
-export { type GgufFiles, openGguf } from "./gguf/open-gguf.js";
+export { type GgufFiles, type GgufPiece, type GgufRange, openGguf } from "./gguf/open-gguf.js";
 export { type QuantizableType, quantize } from "./gguf/quantize.js";
 export { type GgufContent, type GgufTensorData, writeGguf } from "./gguf/write-gguf.js";
 export type { StoredTensor } from "./header.js";

@@ -1,4 +1,5 @@
 export { quantBlockTypes } from "./panels-from-blocks.js";
+export type { BlockPlace } from "./piece-room.js";
 export {
   BLOCK_SIZE,
   codePieces,

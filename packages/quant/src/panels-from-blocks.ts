@@ -28,6 +28,12 @@ export interface BlockLayout extends QuantLayout {
   readonly type: GgmlType;
 }
 
+/** Bytes of the stored blocks of one row. */
+export function bytesOfRow({ type, inFeatures }: BlockLayout): number {
+  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  return (inFeatures / blockSize) * blockBytes;
+}
+
 /** How blocks of a type are read. @throws HeddleError "unsupported" naming those that are known */
 export function blockSourceOf(type: GgmlType): BlockSource {
   const source = sources[type];

@@ -1,6 +1,8 @@
 import {
+  byteWidth,
   type Device,
   fromBytes,
+  fromDeviceBuffer,
   type GgmlType,
   ggmlTypeInfo,
   HeddleError,
@@ -9,10 +11,11 @@ import {
 } from "@heddle/tensor";
 import { packedTypes } from "./kernels/pack-blocks.wasm.js";
 import { nameParts } from "./ops/dequantize.js";
-import { packBlocksOp, packFirstBlocksOp } from "./ops/pack-blocks.js";
+import { packBlocksOp } from "./ops/pack-blocks.js";
 import { panelBytes } from "./panel-bytes.js";
 import { createPanels, type PanelArrays } from "./panels.js";
-import { type BlockLayout, blockSourceOf, fillPanels } from "./panels-from-blocks.js";
+import { type BlockLayout, blockSourceOf, bytesOfRow, fillPanels } from "./panels-from-blocks.js";
+import { type BlockPlace, type PieceRoom, pieceRoom } from "./piece-room.js";
 import {
   PANEL_ROWS,
   type PartName,
@@ -57,8 +60,16 @@ export function quantFromBlocks(
 export interface BlockPacker {
   /** Bytes of sixteen rows: a piece is a multiple of them, but for the last. */
   readonly pieceBytes: number;
-  /** Takes the next rows; the bytes may be used again afterwards. */
-  write(bytes: Uint8Array): void;
+  /**
+   * Takes the next rows; the bytes may be used again afterwards.
+   * @param place  where the device holds the same bytes already; without it they are copied there first
+   */
+  write(bytes: Uint8Array, place?: BlockPlace): void;
+  /**
+   * Memory of the weight itself into which the piece that begins `start` bytes from the first row may be read before it is
+   * written, while the piece before it is; undefined where there is none. Pieces must be written in order then.
+   */
+  roomFor(start: number, byteLength: number): Uint8Array | undefined;
   /** The weight, once all rows are there; it is the caller's then. */
   finish(): QuantTensor;
   /** Frees what has been taken so far; not needed after `finish`. */
@@ -79,7 +90,7 @@ export function createBlockPacker(
   const [outFeatures, inFeatures] = shape;
   const layout: BlockLayout = { ...formatOfBlocks(type), inFeatures, outFeatures, type };
   const { blockSize, blockBytes } = ggmlTypeInfo(type);
-  const rowBytes = (inFeatures / blockSize) * blockBytes;
+  const rowBytes = bytesOfRow(layout);
   const wrongBytes = (byteLength?: number) => {
     const bytes = byteLength === undefined ? "" : `, ${byteLength} bytes`;
     const message = `quantFromBlocks: ${type} takes ${blockBytes} bytes for each ${blockSize} inputs; got [${shape.join(", ")}]${bytes}. Pass the whole tensor with its shape [out, in].`;
@@ -91,13 +102,14 @@ export function createBlockPacker(
   let taken = 0;
   return {
     pieceBytes: PANEL_ROWS * rowBytes,
-    write(bytes) {
+    write(bytes, place) {
       const firstRow = taken / rowBytes;
       taken += bytes.byteLength;
       const isPiece = firstRow % PANEL_ROWS === 0 && bytes.byteLength % rowBytes === 0;
       if (!isPiece || taken > outFeatures * rowBytes) throw wrongBytes(taken);
-      if (bytes.byteLength > 0) target.write(bytes, firstRow);
+      if (bytes.byteLength > 0) target.write(bytes, firstRow, place);
     },
+    roomFor: (start, byteLength) => target.roomFor?.(start, byteLength),
     finish() {
       if (taken !== outFeatures * rowBytes) throw wrongBytes(taken);
       const { type: _, ...plain } = layout;
@@ -109,28 +121,57 @@ export function createBlockPacker(
 
 /** Where a packer puts rows. */
 interface PackTarget {
-  write(bytes: Uint8Array, firstRow: number): void;
+  write(bytes: Uint8Array, firstRow: number, place?: BlockPlace): void;
+  roomFor?(start: number, byteLength: number): Uint8Array | undefined;
   finish(): QuantParts;
   dispose(): void;
 }
 
 /** Packs by a kernel, straight into the tensors of the weight. */
 function deviceTarget(device: Device, layout: BlockLayout): PackTarget {
-  const { blockSize, blockBytes } = ggmlTypeInfo(layout.type);
-  const pieceBytes = PANEL_ROWS * (layout.inFeatures / blockSize) * blockBytes;
-  let parts: readonly Tensor[] = [];
+  const panelBytes = PANEL_ROWS * bytesOfRow(layout);
+  let made: { readonly parts: readonly Tensor[]; readonly room: PieceRoom | undefined } | undefined;
+  const target = () => {
+    made ??= allocateParts(device, layout);
+    return made;
+  };
   return {
-    write(bytes, firstRow) {
-      using raw = uploadPieces(device, bytes, pieceBytes);
-      using first = tensor(device, Int32Array.of(firstRow / PANEL_ROWS));
-      if (parts.length > 0) packBlocksOp.apply([raw, first, ...parts], layout);
-      else parts = packFirstBlocksOp.apply([raw, first], layout);
+    write(bytes, firstRow, place) {
+      const { parts, room } = target();
+      const numPanels = Math.ceil(bytes.byteLength / panelBytes);
+      const found = place ?? room?.placeOf(bytes);
+      const isWhole = found !== undefined && numPanels * panelBytes === bytes.byteLength;
+      using uploaded = isWhole ? undefined : uploadPieces(device, bytes, panelBytes);
+      const from = isWhole ? found.from : 0;
+      using range = tensor(device, Int32Array.of(from, firstRow / PANEL_ROWS, numPanels));
+      // Few different numbers, so that few kernels are made.
+      const mostPanels = 2 ** Math.ceil(Math.log2(numPanels));
+      packBlocksOp.apply([uploaded ?? (isWhole ? found.bytes : range), range, ...parts], {
+        ...layout,
+        mostPanels,
+      });
     },
-    finish: () => nameParts(layout, parts),
+    roomFor: (start, byteLength) => target().room?.roomFor(start, byteLength),
+    finish: () => nameParts(layout, target().parts),
     dispose() {
-      for (const part of parts) part.dispose();
+      for (const part of made?.parts ?? []) part.dispose();
     },
   };
+}
+
+function allocateParts(device: Device, layout: BlockLayout) {
+  const parts: Tensor[] = [];
+  let room: PieceRoom | undefined;
+  const types = partTypes(layout);
+  for (const name of partNames) {
+    const type = types[name];
+    if (type === undefined) continue;
+    const buffer = device.alloc(type.shape.reduce((product, size) => product * size, byteWidth(type.dtype)));
+    const part = fromDeviceBuffer(device, type, buffer);
+    if (name === "codes") room = pieceRoom(layout, part, device.view?.(buffer));
+    parts.push(part);
+  }
+  return { parts, room };
 }
 
 /** The bytes on the device, filled up with zeros to whole pieces. */

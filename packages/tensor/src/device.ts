@@ -104,6 +104,11 @@ export interface Device {
   read(buffer: DeviceBuffer, byteOffset?: number, byteLength?: number): Promise<ArrayBuffer>;
   /** As `read`, at once; devices that share memory with JavaScript have it. */
   readSync?(buffer: DeviceBuffer, byteOffset?: number, byteLength?: number): ArrayBuffer;
+  /**
+   * The bytes of a buffer where they lie, to be filled from a file without a copy; valid until the buffer is freed. Undefined
+   * where JavaScript does not share the device's memory, or where the memory moves when it grows.
+   */
+  view?(buffer: DeviceBuffer): Uint8Array | undefined;
   /** The kernel for an op call, or undefined where the op's reference composition must run instead. */
   lower(call: OpCall): Kernel | undefined;
   launch(kernel: Kernel, buffers: readonly DeviceBuffer[]): void;

@@ -1,10 +1,11 @@
 // Heddle beside node-llama-cpp on the same files, in turns, with the machine's limits measured between the rounds.
-//   pnpm bench:cpu [--case decode|prefill|batch] [--shape smollm2|qwen2] [--type Q4_0|Q8_0|F16] [--rounds 5] [--threads 2]
+//   pnpm bench:cpu [--case decode|prefill|batch|load] [--shape smollm2|qwen2] [--type Q4_0|Q8_0|F16] [--rounds 5] [--threads 2]
 //     [--only heddle|llama] [--out docs/benchmarks/cpu.md]
 // Results of earlier calls are kept in the cache folder, so that the page can be made of several short runs.
 import { existsSync } from "node:fs";
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
+import { loadLine, measureLoad } from "./load.mjs";
 import { median, round, start, stop } from "./process.mjs";
 import { keepResult, line, writePage } from "./report.mjs";
 import { importSource } from "./sources.mjs";
@@ -88,6 +89,11 @@ async function measure(row) {
   };
 }
 
+for (const row of sources.loadRows) {
+  if (!isWanted("case", "load") || !isWanted("shape", row.shape) || !isWanted("type", row.type)) continue;
+  const file = await sources.randomGguf(row.shape, row.type);
+  console.log(loadLine(await measureLoad(row, { file, threads, rounds })));
+}
 for (const row of wanted) {
   const result = await measure(row);
   console.log(line(result));

@@ -27,6 +27,13 @@ export const rows: readonly Row[] = [
   { caseName: "batch", shape: "smollm2", type: "Q8_0" },
 ];
 
+/** The files whose loading is measured. */
+export const loadRows: readonly Pick<Row, "shape" | "type">[] = [
+  { shape: "qwen2", type: "Q4_0" },
+  { shape: "qwen2", type: "Q8_0" },
+  { shape: "qwen2", type: "F16" },
+];
+
 /** What a contestant is told. */
 export interface Job {
   readonly case: CaseName;

@@ -1,10 +1,28 @@
 import { ggufError } from "./gguf-error.js";
-import { type GgufNumberType, maxGgufHeaderBytes } from "./gguf-value.js";
+import { type GgufNumberType, leastBytes, maxGgufHeaderBytes } from "./gguf-value.js";
 
 /** Raised where the header goes on after the bytes at hand; the reader fetches more and begins anew. */
 export class PrefixTooShort extends Error {
   override readonly name = "PrefixTooShort";
 }
+
+/** Strings that are still bytes. */
+export interface LazyStrings {
+  readonly all: () => readonly string[];
+  readonly item: (index: number) => string | undefined;
+}
+
+/** Arrays of the types; like the file, all machines that run this are little-endian. */
+const numberArrays = {
+  u8: Uint8Array,
+  i8: Int8Array,
+  u16: Uint16Array,
+  i16: Int16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  f32: Float32Array,
+  f64: Float64Array,
+} as const;
 
 /** Where the cursor is, for errors. */
 interface Label {
@@ -82,36 +100,65 @@ export class GgufCursor {
   }
 
   /**
-   * Reads strings that follow each other, as a vocabulary has them by the hundred thousand: all are decoded at once, which is
-   * ten times faster than one by one. Lengths below 128 are UTF-8 themselves, so they do not disturb.
+   * Checks strings that follow each other, as a vocabulary has them by the hundred thousand, to be made
+   * later: all are decoded at once, which is ten times faster than one by one. Lengths below 128 are UTF-8 themselves, so they
+   * do not disturb.
    */
-  strings(length: number): string[] {
+  strings(length: number): LazyStrings {
     const start = this.#at;
-    const lengths: number[] = [];
-    for (let i = 0; i < length; i++) {
-      lengths.push(this.count("a string", 1));
-      this.#take(lengths[i] ?? 0);
-    }
-    const all = lengths.every((bytes) => bytes < 128) ? this.#decoded(start, this.#at) : undefined;
-    if (all === undefined) {
+    const lengths = this.#lengths(length);
+    const bytes = this.prefix.subarray(start, this.#at);
+    if (lengths.some((size) => size >= 128) || !isUtf8(bytes)) {
       this.#at = start;
-      return lengths.map(() => this.string());
+      const all = lengths.map(() => this.string());
+      return { all: () => all, item: (index) => all[index] };
     }
-    let [byte, unit] = [start, 0];
-    return lengths.map((bytes) => {
-      const units = unitsOf(this.prefix, byte + 8, byte + 8 + bytes);
-      byte += 8 + bytes;
+    // The rest of the prefix need not stay in memory.
+    const own = bytes.slice();
+    let starts: Uint32Array | undefined;
+    const item = (index: number) => {
+      const size = lengths[index];
+      if (size === undefined) return undefined;
+      starts ??= startsOf(lengths);
+      const at = starts[index] ?? 0;
+      return this.#text.decode(own.subarray(at, at + size));
+    };
+    return { all: () => this.#split(own, lengths), item };
+  }
+
+  /** Moves past strings; their lengths in bytes. */
+  #lengths(count: number): readonly number[] {
+    const lengths: number[] = [];
+    const lastStart = Math.min(this.prefix.byteLength, this.fileBytes, maxGgufHeaderBytes) - 8;
+    for (let i = 0; i < count; i++) {
+      const at = this.#at;
+      const isShort = at <= lastStart && this.#view.getUint32(at + 4, true) === 0;
+      const bytes = isShort ? this.#view.getUint32(at, true) : lastStart;
+      // The long way says what is wrong, or that the prefix is too short.
+      if (at + bytes <= lastStart) this.#at = at + 8 + bytes;
+      else this.#take(this.count("a string", 1));
+      lengths.push(this.#at - at - 8);
+    }
+    return lengths;
+  }
+
+  /** Moves past numbers and gives a function that reads them. */
+  numbers(type: GgufNumberType, length: number): () => readonly number[] {
+    const bytes = length * leastBytes(type);
+    const start = this.#take(bytes);
+    const own = this.prefix.slice(start, start + bytes);
+    return () => Array.from(new numberArrays[type](own.buffer));
+  }
+
+  #split(bytes: Uint8Array, lengths: readonly number[]): readonly string[] {
+    const all = this.#text.decode(bytes);
+    let [byte, unit] = [0, 0];
+    return lengths.map((size) => {
+      const units = unitsOf(bytes, byte + 8, byte + 8 + size);
+      byte += 8 + size;
       unit += 8 + units;
       return all.slice(unit - units, unit);
     });
-  }
-
-  #decoded(start: number, end: number): string | undefined {
-    try {
-      return this.#text.decode(this.prefix.subarray(start, end));
-    } catch {
-      return undefined;
-    }
   }
 
   /** Reads a u64 count of things that take at least `leastBytes` each, which must fit in the rest of the file. */
@@ -152,6 +199,24 @@ export class GgufCursor {
     if (end > this.prefix.byteLength) throw new PrefixTooShort();
     this.#at = end;
     return start;
+  }
+}
+
+/** The byte at which each string begins, behind its length of eight bytes. */
+function startsOf(lengths: readonly number[]): Uint32Array {
+  let next = 0;
+  return Uint32Array.from(lengths, (size) => {
+    next += 8 + size;
+    return next - size;
+  });
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,10 +1,11 @@
 import { type GgmlType, ggmlTypeInfo, ggmlTypeOf } from "./ggml-type.js";
-import type { GgufCursor } from "./gguf-cursor.js";
+import type { GgufCursor, LazyStrings } from "./gguf-cursor.js";
 import {
   alignmentField,
   alignUp,
   defaultAlignment,
   type GgufArray,
+  type GgufNumberType,
   type GgufScalarType,
   type GgufValue,
   isAlignment,
@@ -108,10 +109,43 @@ function readArray(cursor: GgufCursor, depth: number): GgufArray {
     case "bool":
       return { type: "array", itemType, value: items(length, () => cursor.bool()) };
     case "string":
-      return { type: "array", itemType, value: cursor.strings(length) };
+      return stringArray(cursor.strings(length));
     default:
-      return { type: "array", itemType, value: items(length, () => cursor.number(itemType)) };
+      return numberArray(itemType, cursor.numbers(itemType, length));
   }
+}
+
+/** An array whose items are made when they are first asked for: few users of a model need its vocabulary at once. */
+function stringArray({ all, item }: LazyStrings): GgufArray {
+  const items = once(all);
+  const array: GgufArray = {
+    type: "array",
+    itemType: "string",
+    get value() {
+      return items();
+    },
+  };
+  // Hidden from whoever lists or compares the data.
+  return Object.defineProperty(array, "item", { value: item });
+}
+
+function numberArray(itemType: GgufNumberType, make: () => readonly number[]): GgufArray {
+  const items = once(make);
+  return {
+    type: "array",
+    itemType,
+    get value() {
+      return items();
+    },
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 /** Grows item by item: nothing is allocated ahead of what is really there. */

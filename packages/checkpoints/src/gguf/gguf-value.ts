@@ -35,8 +35,17 @@ export type GgufArray =
   | { readonly type: "array"; readonly itemType: GgufNumberType; readonly value: readonly number[] }
   | { readonly type: "array"; readonly itemType: "u64" | "i64"; readonly value: readonly bigint[] }
   | { readonly type: "array"; readonly itemType: "bool"; readonly value: readonly boolean[] }
-  | { readonly type: "array"; readonly itemType: "string"; readonly value: readonly string[] }
+  | GgufTexts
   | { readonly type: "array"; readonly itemType: "array"; readonly value: readonly GgufArray[] };
+
+/** An array of strings. */
+export interface GgufTexts {
+  readonly type: "array";
+  readonly itemType: "string";
+  readonly value: readonly string[];
+  /** One string, without making all of them where they are still bytes. */
+  readonly item?: (index: number) => string | undefined;
+}
 
 const byId = new Map<number, GgufScalarType | "array">([
   ...Object.entries(scalarIds).map(([type, id]) => [id, type as GgufScalarType] as const),

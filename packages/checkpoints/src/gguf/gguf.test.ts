@@ -111,7 +111,7 @@ describe("reading", () => {
     expect(files.metadata.get("words")?.value).toEqual(words);
     expect(ranges).toEqual([
       [0, 2 ** 20],
-      [0, 2 ** 22],
+      [0, 2 ** 23],
     ]);
   });
 });

@@ -1,5 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import { type FileSource, missingFile } from "../file-source.js";
+import { type RangePiece, type ReadRangesOptions, readRanges } from "../read-ranges.js";
 import { GgufCursor, PrefixTooShort } from "./gguf-cursor.js";
 import { ggufError } from "./gguf-error.js";
 import { type GgufHeader, type GgufTensor, parseGgufHeader } from "./gguf-header.js";
@@ -14,17 +15,35 @@ export interface GgufFiles {
   /** The stored bytes of one tensor, for `dequantize`. */
   read(name: string): Promise<Uint8Array>;
   /**
-   * The stored bytes of one tensor in pieces of at most some megabytes, each but the last a multiple of `unitBytes`. All
-   * pieces of a source may be given in one buffer: each is valid until the next is asked for.
+   * The stored bytes of tensors or of parts of them, in the order asked for, piece by piece: whole units of at most some
+   * megabytes (longer where one unit is). The next piece is read while the caller works on the one at hand, which is valid
+   * until the next is asked for.
    */
-  pieces(name: string, unitBytes: number): AsyncIterable<Uint8Array>;
+  pieces<R extends GgufRange>(ranges: readonly R[], options?: GgufPieceOptions): AsyncIterable<GgufPiece<R>>;
+}
+
+/** Bytes of a tensor that are read piece by piece. */
+export interface GgufRange {
+  readonly name: string;
+  /** Bytes from the start of the tensor; default all of it. */
+  readonly start?: number;
+  readonly end?: number;
+  /** A piece is a multiple of these bytes, but for the last of a range. Default: all of it. */
+  readonly unitBytes?: number;
+  /** Memory of the range's size to read straight into. */
+  readonly target?: Uint8Array;
+  /** Memory for the piece that begins at this byte of the range, to be used instead of a window. */
+  readonly roomFor?: (start: number, byteLength: number) => Uint8Array | undefined;
+}
+
+export type GgufPieceOptions = Pick<ReadRangesOptions, "windows">;
+
+export interface GgufPiece<R extends GgufRange = GgufRange> extends Omit<RangePiece, "range"> {
+  readonly range: R;
 }
 
 /** Bytes fetched first; a tokenizer makes a header some megabytes long. */
 const firstPrefixBytes = 2 ** 20;
-
-/** Bytes of a piece: small enough to stay in a processor's cache until it is taken. */
-const aboutPieceBytes = 2 ** 22;
 
 const partName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/s;
 
@@ -51,11 +70,11 @@ export async function openGguf(source: FileSource, file: string): Promise<GgufFi
   return reader(source, file, { metadata: first.metadata, tensors: joinTensors(parts, first, file) });
 }
 
-/** Reads and checks the header of one file, fetching four times as much whenever it turns out to be longer. */
+/** Reads and checks the header of one file, fetching eight times as much whenever it turns out to be longer. */
 async function readGgufHeader(source: FileSource, file: string): Promise<GgufHeader> {
   const fileBytes = await source.size(file);
   const most = Math.min(fileBytes, maxGgufHeaderBytes);
-  for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = Math.min(bytes * 4, most)) {
+  for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = Math.min(bytes * 8, most)) {
     const prefix = await readBytes(source, { file, start: 0, end: bytes });
     try {
       return parseGgufHeader(new GgufCursor(prefix, file, fileBytes));
@@ -129,7 +148,6 @@ function reader(
     const message = `gguf: the tensor must exist; got file "${file}", tensor "${name}". Ask for one of \`tensors\`.`;
     throw new HeddleError("format", message, { file, tensor: name });
   };
-  let window = new Uint8Array();
   return {
     metadata,
     tensors,
@@ -137,21 +155,19 @@ function reader(
       const { file: part, byteOffset: start, byteLength } = find(name);
       return readBytes(source, { file: part, start, end: start + byteLength, tensor: name });
     },
-    async *pieces(name, unitBytes) {
-      const { file: part, byteOffset, byteLength } = find(name);
-      const most = Math.max(1, Math.floor(aboutPieceBytes / unitBytes)) * unitBytes;
-      for (let start = byteOffset; start < byteOffset + byteLength; start += most) {
-        const end = Math.min(start + most, byteOffset + byteLength);
-        const range = { file: part, start, end, tensor: name };
-        if (source.readInto === undefined) {
-          yield readBytes(source, range);
-          continue;
-        }
-        if (window.byteLength < end - start) window = new Uint8Array(Math.max(end - start, aboutPieceBytes));
-        const target = window.subarray(0, end - start);
-        const filled = await source.readInto(part, start, target);
-        if (filled < target.byteLength) throw endsInside(range, filled);
-        yield target;
+    async *pieces(ranges, options) {
+      const wanted = ranges.map((range) => {
+        const { file: part, byteOffset, byteLength } = find(range.name);
+        const { start = 0, end = byteLength, unitBytes = Math.max(1, end - start) } = range;
+        const place = { file: part, start: byteOffset + start, end: byteOffset + end, unitBytes };
+        const { target, roomFor } = range;
+        return { ...place, ...(target && { target }), ...(roomFor && { roomFor }), asked: range };
+      });
+      for await (const { range, ...piece } of readRanges(source, wanted, {
+        ...options,
+        endsInside: ({ asked, file, end }, filled) => endsInside({ file, end, tensor: asked.name }, filled),
+      })) {
+        yield { ...piece, range: range.asked };
       }
     },
   };
@@ -164,14 +180,14 @@ async function readBytes(
   if (range.start === range.end) return new Uint8Array();
   const bytes = await source.read(range.file, range.start, range.end);
   if (bytes.byteLength === range.end - range.start) return bytes;
-  throw endsInside(range, bytes.byteLength);
+  throw endsInside(range, range.start + bytes.byteLength);
 }
 
 function endsInside(
-  range: { readonly file: string; readonly start: number; readonly end: number; readonly tensor?: string },
-  filled: number,
+  range: { readonly file: string; readonly end: number; readonly tensor?: string },
+  byte: number,
 ): HeddleError {
-  const place = { file: range.file, tensor: range.tensor, byte: range.start + filled };
+  const place = { file: range.file, tensor: range.tensor, byte };
   const got = `bytes wanted up to ${range.end}`;
   return ggufError(place, { rule: "a file must not end inside its data", got });
 }

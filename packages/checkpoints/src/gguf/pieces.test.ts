@@ -26,7 +26,7 @@ test("pieces are whole units and join to the tensor, from memory and from disk",
       const sizes: number[] = [];
       const joined = new Uint8Array(bytes.length);
       let at = 0;
-      for await (const piece of files.pieces("big", 16_000)) {
+      for await (const { bytes: piece } of files.pieces([{ name: "big", unitBytes: 16_000 }])) {
         joined.set(piece, at);
         at += piece.byteLength;
         sizes.push(piece.byteLength);

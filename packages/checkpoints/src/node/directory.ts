@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { FileSink } from "../file-sink.js";
-import { type FileSource, missingFile } from "../file-source.js";
+import { type FileSource, missingFile, type OpenFile } from "../file-source.js";
 
 /** A source over the files that lie directly in a directory. */
 export function directorySource(path: string): FileSource {
@@ -16,9 +16,14 @@ export function directorySource(path: string): FileSource {
     },
     async read(name, start, end) {
       const bytes = new Uint8Array(end - start);
-      return bytes.subarray(0, await readInto(join(path, name), start, bytes));
+      const file = await openFile(join(path, name));
+      try {
+        return bytes.subarray(0, await file.readInto(start, bytes));
+      } finally {
+        await file.close();
+      }
     },
-    readInto: (name, start, target) => readInto(join(path, name), start, target),
+    open: (name) => openFile(join(path, name)),
   };
 }
 
@@ -75,21 +80,22 @@ async function writeAndFlush(
   }
 }
 
-async function readInto(file: string, start: number, target: Uint8Array): Promise<number> {
-  const handle = await open(file, "r");
-  try {
-    let filled = 0;
-    while (filled < target.byteLength) {
-      // Reads above 2 GiB are refused by the system call.
-      const length = Math.min(target.byteLength - filled, 2 ** 30);
-      const { bytesRead } = await handle.read(target, filled, length, start + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    return filled;
-  } finally {
-    await handle.close();
-  }
+async function openFile(path: string): Promise<OpenFile> {
+  const handle = await open(path, "r");
+  return {
+    async readInto(start, target) {
+      let filled = 0;
+      while (filled < target.byteLength) {
+        // Reads above 2 GiB are refused by the system call.
+        const length = Math.min(target.byteLength - filled, 2 ** 30);
+        const { bytesRead } = await handle.read(target, filled, length, start + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return filled;
+    },
+    close: () => handle.close(),
+  };
 }
 
 function filesIn(path: string): string[] {

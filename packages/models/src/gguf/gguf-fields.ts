@@ -11,6 +11,8 @@ export interface GgufFields {
   optionalFlag(key: string): boolean | undefined;
   optionalNumbers(key: string): readonly number[] | undefined;
   optionalTexts(key: string): readonly string[] | undefined;
+  /** One item of an array of strings. */
+  optionalTextAt(key: string, index: number): string | undefined;
 }
 
 /**
@@ -40,6 +42,13 @@ export function ggufFields(metadata: ReadonlyMap<string, GgufValue>): GgufFields
     },
     optionalNumbers: (key) => listOf(metadata, nameOf(key), "number") as readonly number[] | undefined,
     optionalTexts: (key) => listOf(metadata, nameOf(key), "string") as readonly string[] | undefined,
+    optionalTextAt(key, index) {
+      const field = metadata.get(nameOf(key));
+      if (field === undefined) return undefined;
+      if (field.type !== "array" || field.itemType !== "string")
+        throw badField(nameOf(key), "be an array of strings", field);
+      return field.item === undefined ? field.value[index] : field.item(index);
+    },
   };
 }
 
@@ -72,7 +81,10 @@ function listOf(
   const field = metadata.get(name);
   if (field === undefined) return undefined;
   // The reader gives arrays whose items are all of one type.
-  const isSuch = field.type === "array" && (field.value.length === 0 || typeof field.value[0] === kind);
+  const isText = field.type === "array" && field.itemType === "string";
+  const isSuch =
+    (isText && kind === "string") ||
+    (field.type === "array" && !isText && (field.value.length === 0 || typeof field.value[0] === kind));
   if (isSuch) return field.value;
   throw badField(name, `be an array of ${kind}s`, field);
 }

@@ -65,11 +65,9 @@ export function endOfTextIds(fields: GgufFields): readonly number[] {
   const named = ["eos", "eot", "eom"].flatMap(
     (role) => fields.optionalNumber(`${prefix}${role}_token_id`) ?? [],
   );
-  const tokens = fields.optionalTexts(`${prefix}tokens`) ?? [];
   const types = fields.optionalNumbers(`${prefix}token_type`) ?? [];
+  const controls = types.flatMap((type, id) => (type === controlType ? [id] : []));
   const known = new Set(endNames);
-  const byName = types.flatMap((type, id) =>
-    type === controlType && known.has(tokens[id] ?? "") ? [id] : [],
-  );
+  const byName = controls.filter((id) => known.has(fields.optionalTextAt(`${prefix}tokens`, id) ?? ""));
   return [...new Set([...named, ...byName])];
 }

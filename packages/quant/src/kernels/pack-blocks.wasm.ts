@@ -18,16 +18,18 @@ import {
 } from "../quant-format.js";
 import { type BlockWriter, writers } from "./pack-types.js";
 
+type I32 = Local<"i32">;
+
 /** The GGUF types whose blocks a kernel packs. */
 export const packedTypes: ReadonlySet<string> = new Set(Object.keys(writers));
 
 /**
- * Packs stored blocks into panels. Buffers: bytes of whole panels of rows, the first panel's number [1], then the weight's
- * tensors, which it changes in place. A unit is a panel. Twin: `fillPanels`.
+ * Packs stored blocks into panels. Buffers: bytes that hold whole panels of rows, `range` (see `packBlocksOp`), then the
+ * weight's tensors, which it changes in place. A unit is a panel. Twin: `fillPanels`.
  */
 export function packBlocksWasm(
   { type, ...layout }: BlockLayout,
-  numBytes: number,
+  mostPanels: number,
   features: CpuFeatures,
 ): LoweredKernel | undefined {
   const writer = writers[type];
@@ -36,7 +38,6 @@ export function packBlocksWasm(
   const blocksPerRow = layout.inFeatures / blockSize;
   const rowBytes = blocksPerRow * blockBytes;
   const names = presentParts(layout);
-  const units = numBytes / rowBytes / PANEL_ROWS;
   const strides = stridesOf(layout, writer);
   const args = [
     ...Array.from({ length: names.length + 2 }, (_, i) => argument.buffer(i)),
@@ -45,15 +46,22 @@ export function packBlocksWasm(
     ...names.map((name) => argument.i32(strides[name].panel)),
   ];
   const step = kernelStep(
-    { key: `quant-pack:${type}`, features, args, units, grain: 4096 / (blocksPerRow * blockSize) },
+    {
+      key: `quant-pack:${type}`,
+      features,
+      args,
+      units: mostPanels,
+      grain: 4096 / (blocksPerRow * blockSize),
+    },
     (f, parameters, { begin, end }) => {
       const p = parameters as readonly Local<"i32">[];
       const at = (i: number) => p[i] ?? begin;
-      const first = f.let(i32.load(at(1)));
+      const [from, first, count] = [0, 4, 8].map((byte) => f.let(i32.load(at(1), byte))) as [I32, I32, I32];
+      f.if(i32.ltS(count, end), () => f.set(end, count));
       const [bytes, blocks] = [at(names.length + 2), at(names.length + 3)];
       f.for(begin, end, 1, (unit) => {
         const panel = f.let(i32.add(first, unit));
-        const source = f.let(i32.add(at(0), i32.mul(i32.shl(unit, 4), bytes)));
+        const source = f.let(i32.add(i32.add(at(0), from), i32.mul(i32.shl(unit, 4), bytes)));
         const targets: Partial<Record<PartName, Local<"i32">>> = {};
         for (const [i, name] of names.entries()) {
           targets[name] = f.let(i32.add(at(i + 2), i32.mul(panel, at(names.length + 4 + i))));

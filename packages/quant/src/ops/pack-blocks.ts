@@ -1,48 +1,38 @@
 import { defineOp, type HostArray, type Op } from "@heddle/tensor";
-import type { WasmKernelFactory } from "@heddle/tensor/kernel";
 import { packBlocksWasm } from "../kernels/pack-blocks.wasm.js";
-import { type BlockLayout, fillPanels } from "../panels-from-blocks.js";
-import { PANEL_ROWS, partNames, partTypes } from "../quant-format.js";
+import { type BlockLayout, bytesOfRow, fillPanels } from "../panels-from-blocks.js";
+import { PANEL_ROWS } from "../quant-format.js";
 import { nameParts } from "./dequantize.js";
 
-const wasm: WasmKernelFactory<BlockLayout> = ({ params, inputs: [bytes] }, features) =>
-  packBlocksWasm(params, bytes?.shape[0] ?? 0, features);
-
-/**
- * Packs the first rows of stored blocks into new tensors of a weight; what lies behind them is left for `packBlocksOp`.
- *
- * Inputs: bytes u8 [n] of whole panels (sixteen rows each), first i32 [1]: 0. Outputs: the tensors that `partTypes` says.
- */
-export const packFirstBlocksOp: Op<BlockLayout> = defineOp({
-  name: "packFirstBlocks",
-  infer: (_inputs, layout) => {
-    const types = partTypes(layout);
-    return partNames.flatMap((name) => types[name] ?? []);
-  },
-  evaluate: ([bytes, first], outputs, layout) => pack([bytes, first, ...outputs], layout),
-  vjp: () => [],
-  kernels: { wasm },
-});
+/** What is packed, and how many panels one call takes at most. */
+export interface PackParams extends BlockLayout {
+  readonly mostPanels: number;
+}
 
 /**
  * Packs rows of stored blocks into the tensors of a weight, in place.
  *
- * Inputs: bytes u8 [n] of whole panels, first i32 [1], the number of the first panel, then the weight's tensors. No output.
+ * Inputs: bytes u8 [..]; range i32 [3], the byte at which whole panels (sixteen rows each) begin, the number of the first and how
+ * many there are; then the weight's tensors. No output. The bytes may lie in the weight's codes, behind those that are written.
  */
-export const packBlocksOp: Op<BlockLayout> = defineOp({
+export const packBlocksOp: Op<PackParams> = defineOp({
   name: "packBlocks",
   infer: () => [],
   mutates: [2, 3, 4, 5, 6],
   evaluate: (inputs, _outputs, layout) => pack(inputs, layout),
   vjp: () => [],
-  kernels: { wasm },
+  kernels: {
+    wasm: ({ params: { mostPanels, ...layout } }, features) => packBlocksWasm(layout, mostPanels, features),
+  },
 });
 
-function pack([bytes, first, ...parts]: readonly (HostArray | undefined)[], layout: BlockLayout): void {
-  if (!(bytes?.data instanceof Uint8Array) || first === undefined) return;
+function pack([bytes, range, ...parts]: readonly (HostArray | undefined)[], layout: BlockLayout): void {
+  if (!(bytes?.data instanceof Uint8Array) || range === undefined) return;
+  const [from = 0, firstPanel = 0, numPanels = 0] = range.data;
+  const end = from + numPanels * PANEL_ROWS * bytesOfRow(layout);
   const arrays = nameParts(
     layout,
     parts.flatMap((part) => part?.data ?? []),
   );
-  fillPanels(layout, arrays, { bytes: bytes.data, firstRow: PANEL_ROWS * (first.data[0] ?? 0) });
+  fillPanels(layout, arrays, { bytes: bytes.data.subarray(from, end), firstRow: PANEL_ROWS * firstPanel });
 }

@@ -165,6 +165,13 @@ class WasmDevice implements CpuDevice {
     return copy.buffer;
   }
 
+  view(buffer: DeviceBuffer): Uint8Array | undefined {
+    const { heap } = this.#alive("view");
+    const start = this.#addressOf(buffer);
+    // A view of shared memory stays valid when the memory grows; one of other memory is cut off.
+    return heap.isShared ? heap.bytes().subarray(start, start + buffer.byteLength) : undefined;
+  }
+
   lower(call: OpCall): Kernel | undefined {
     const key = callKey(call);
     if (key === undefined) return lowerCall(call, this.features);
