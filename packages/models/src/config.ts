@@ -184,6 +184,11 @@ export interface DecoderConfig extends ModelConfig, LayerConfig {
   readonly norm: NormConfig;
   /** Default: sequential, norms before. */
   readonly residual?: ResidualConfig;
+  /**
+   * A prefix language model: tokens of a prompt see each other before and behind, what is generated sees all before it. `generate`
+   * feeds prompts so; other calls are causal unless they are given `fullAttend({ mask: prefix(lengths) })`.
+   */
+  readonly isPrefixLm?: boolean;
   /** Where layers differ from the rest, by their number. */
   readonly layerOverrides?: readonly Partial<LayerConfig>[];
   /** What becomes of the embeddings before the first layer. */

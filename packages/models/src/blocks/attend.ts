@@ -10,6 +10,7 @@ import {
   type LatentQuery,
   type LatentWeights,
   type Mask,
+  padding,
   slidingWindow,
 } from "@heddle/attention";
 import { arange, concat, type Device, invariant, scope, type Tensor, tensor } from "@heddle/tensor";
@@ -74,13 +75,13 @@ export function asHeads(inputs: AttendInputs | LatentAttendInputs): AttendInputs
   return { kind: "heads", ...rules, query_BHTD, key_BGTD: key_BHTD, value_BGTD: value_BHTD };
 }
 
-/** -slope (i - j) for query i and key j of one text: [1, H, T, T]. */
+/** -slope |i - j| for query i and key j of one text: [1, H, T, T]. */
 export function distanceBias(slopes: readonly number[], { device, shape }: Tensor): Tensor {
   const length = shape[2] ?? 0;
   const positions = arange(device, length, { dtype: device.defaultFloat });
   const distance = positions.reshape([1, 1, 1, length]).sub(positions.reshape([1, 1, length, 1]));
   const slope = tensor(device, slopes, { shape: [1, slopes.length, 1, 1], dtype: device.defaultFloat });
-  return distance.mul(slope);
+  return distance.abs().mul(slope.neg());
 }
 
 /**
@@ -134,4 +135,29 @@ function fallingBias(slopes: readonly number[], device: Device, numDistances: nu
   const distances = arange(device, numDistances, { dtype: device.defaultFloat });
   const falls = slopes.map((slope) => -slope);
   return tensor(device, falls, { shape: [slopes.length, 1], dtype: device.defaultFloat }).mul(distances);
+}
+
+/**
+ * Row b is the whole prompt of a sequence, whose tokens see each other before and behind: keys and values are written to slot
+ * `slots[b]` from position 0 on, and every token sees the first `lengths[b]` of its row; what comes after them fills the row up.
+ */
+export function prefixAttend(
+  cache: DecoderCache,
+  { slots_B, lengths_B }: { readonly slots_B: Tensor; readonly lengths_B: Tensor },
+): Attend {
+  return (layer, inputs) => {
+    const layerCache = cache.layers[layer];
+    invariant(layerCache, `the cache has no layer ${layer}`);
+    const rows = { slots: slots_B, starts: lengths_B.mul(0) };
+    const heads = asHeads(inputs);
+    if (layerCache.kind === "latent") {
+      invariant(inputs.kind === "latent", `layer ${layer} has latents`);
+      appendLatents(layerCache, inputs.keys, rows);
+    } else appendKv(layerCache, heads.key_BGTD, heads.value_BGTD, rows);
+    const [, , T = 1] = heads.query_BHTD.shape;
+    const isToken = arange(slots_B.device, T)
+      .reshape([1, T])
+      .less(lengths_B.reshape([-1, 1]));
+    return fullAttend({ mask: padding(isToken) })(layer, heads);
+  };
 }

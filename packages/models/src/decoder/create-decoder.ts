@@ -40,7 +40,9 @@ import {
   latentWeightsOf,
   reorderCache,
 } from "./decoder-cache.js";
-import { readChosen, readRows } from "./read-outputs.js";
+import { createPrefixFeeder } from "./prefix-prompt.js";
+import { readChosen, readRows, readStates } from "./read-outputs.js";
+import { runPieces } from "./run-pieces.js";
 
 export interface DecoderOptions {
   /** Sequences that can be under way at the same time. */
@@ -64,6 +66,13 @@ export interface Decoder {
   readonly cacheBytes: number;
   /** Feeds tokens and gives the logits [V] of each row in `outputs`, in that order. */
   step(batch: DecoderBatch): Promise<Float32Array[]>;
+  /** As `step`, with the last hidden states beside the logits: what contrastive search compares. Absent where there are none. */
+  states?(batch: DecoderBatch): Promise<TokenState[]>;
+  /**
+   * Feeds a whole prompt into a slot and gives the logits [V] after its last token. Present for prefix language models only, whose
+   * prompts' tokens see each other before and behind; steps go on from there.
+   */
+  feedPrefix?(tokens: ArrayLike<number>, slot: number): Promise<Float32Array>;
   /**
    * As `step`, but chooses the token after each output that has a choice where the logits are, so that they need not be read
    * back: a token for these, logits for the others, and for a token whose logits are not numbers. Absent where tokens are
@@ -86,6 +95,14 @@ export interface Decoder {
   reorderSlots?(sources: Int32Array): void;
   /** Frees cache and plans; the weights stay. */
   dispose(): void;
+}
+
+/** What a model makes of a token. */
+export interface TokenState {
+  /** [V] */
+  readonly logits: Float32Array;
+  /** After the last norm, [E]. */
+  readonly hidden: Float32Array;
 }
 
 /** What a step function is given: B rows of T tokens, the tensors on the device. */
@@ -122,26 +139,19 @@ export function createDecoder(
   const latentWeights = latentWeightsOf(config, weights);
   const dtype = floatDType(weights.embedding);
   const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
-  // Weights are caught from outside, so that a step need not look through their tree; the cache is written to.
-  const place = (cache: DecoderCache) => ({ weights, latentWeights, cache, maxSeqLen });
-  const logitsOf = compile((cache: DecoderCache, inputs: StepInputs) =>
-    stepLogits(config, place(cache), inputs),
-  );
-  // A plan of its own, which serves steps of every size.
-  const chosenOf = compile(
-    (logits: Tensor, drawing: TokenDraws | undefined) => chooseTokens(logits, drawing).results,
-  );
-  const aheadStep = compile((cache: DecoderCache, inputs: AheadInputs, temperature: number) =>
-    stepToken(config, place(cache), { ...inputs, temperature }),
-  );
+  const { logitsOf, statesOf, chosenOf, aheadStep } = compilePlans(config, {
+    weights,
+    latentWeights,
+    maxSeqLen,
+  });
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
+  const prefix = config.isPrefixLm ? createPrefixFeeder({ model, cache, limits, state }) : undefined;
   const eachPiece: EachPiece = (batch, run) =>
-    eachPieceOf(state, batch, { limits, maxRows }, async (piece) => {
+    runPieces(state, { batch, limits, pieces: () => piecesOf(batch, maxRows) }, async (piece) => {
       const inputs = stepInputs(device, piece, numSlots);
       try {
-        using logits_OV = logitsOf(cache, inputs);
-        return await run(logits_OV, piece, inputs);
+        return { wanted: piece.wanted, outputs: await run(piece, inputs) };
       } finally {
         disposeTree(inputs);
       }
@@ -149,13 +159,24 @@ export function createDecoder(
   return {
     ...limits,
     cacheBytes: cacheByteLength(cache),
-    step: (batch) => eachPiece(batch, (logits_OV, { wanted }) => readRows(logits_OV, wanted.length)),
+    step: (batch) =>
+      eachPiece(batch, async ({ wanted }, inputs) => {
+        using logits_OV = logitsOf(cache, inputs);
+        return await readRows(logits_OV, wanted.length);
+      }),
+    states: (batch) =>
+      eachPiece(batch, ({ wanted }, inputs) => {
+        const found = statesOf(cache, inputs);
+        return readStates(found, wanted.length).finally(() => disposeTree(found));
+      }),
+    ...(prefix && { feedPrefix: prefix.feedPrefix }),
     choose: async (batch, choices) => {
       checkChoices(batch, choices);
-      return eachPiece(batch, async (logits_OV, piece, { outputs_O }) => {
+      return eachPiece(batch, async (piece, inputs) => {
         const wanted = piece.wanted.map((at) => choices[at]);
-        const drawing = tokenDraws(outputs_O, wanted);
+        const drawing = tokenDraws(inputs.outputs_O, wanted);
         try {
+          using logits_OV = logitsOf(cache, inputs);
           using results = chosenOf(logits_OV, drawing);
           return await readChosen({ logits_OV, results }, wanted);
         } finally {
@@ -182,37 +203,40 @@ export function createDecoder(
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
-      for (const compiled of [logitsOf, chosenOf, aheadStep]) compiled.dispose();
+      for (const part of [logitsOf, statesOf, chosenOf, aheadStep, prefix]) part?.dispose();
       disposeTree([cache, latentWeights]);
     },
   };
 }
 
-/** Computes the logits of each piece of a batch and has them read: as many results as the piece has outputs. */
+/**
+ * The compiled functions of a decoder. Weights are caught from outside, so that a step need not look through their tree; the cache is
+ * written to.
+ */
+function compilePlans(config: DecoderConfig, fixed: Omit<StepPlace, "cache">) {
+  return {
+    logitsOf: compile((cache: DecoderCache, inputs: StepInputs) =>
+      stepLogits(config, { ...fixed, cache }, inputs),
+    ),
+    statesOf: compile((cache: DecoderCache, inputs: StepInputs) => {
+      const hidden = stepHidden(config, { ...fixed, cache }, inputs);
+      return { hidden, logits: unembed(config, fixed.weights, hidden) };
+    }),
+    // A plan of its own, which serves steps of every size.
+    chosenOf: compile(
+      (logits: Tensor, drawing: TokenDraws | undefined) => chooseTokens(logits, drawing).results,
+    ),
+    aheadStep: compile((cache: DecoderCache, inputs: AheadInputs, temperature: number) =>
+      stepToken(config, { ...fixed, cache }, { ...inputs, temperature }),
+    ),
+  };
+}
+
+/** Runs each piece of a batch on inputs that it borrows: as many results as the piece has outputs. */
 type EachPiece = <Output>(
   batch: DecoderBatch,
-  read: (logits_OV: Tensor, piece: BatchPiece, inputs: StepInputs) => Promise<readonly Output[]>,
+  run: (piece: BatchPiece, inputs: StepInputs) => Promise<readonly Output[]>,
 ) => Promise<Output[]>;
-
-/** Runs the pieces of a batch one after another and puts what they give for the outputs in the outputs' order. */
-async function eachPieceOf<Output>(
-  state: { isStepping: boolean; readonly isDisposed: boolean },
-  batch: DecoderBatch,
-  { limits, maxRows }: { readonly limits: Parameters<typeof checkBatch>[1]; readonly maxRows: number },
-  run: (piece: BatchPiece) => Promise<readonly Output[]>,
-): Promise<Output[]> {
-  checkReady(state);
-  checkBatch(batch, limits);
-  state.isStepping = true;
-  try {
-    const found: Output[] = new Array(batch.outputs.length);
-    for (const piece of piecesOf(batch, maxRows))
-      for (const [at, output] of (await run(piece)).entries()) found[piece.wanted[at] ?? 0] = output;
-    return found;
-  } finally {
-    state.isStepping = false;
-  }
-}
 
 /** What a step works with. */
 interface StepPlace {
@@ -222,8 +246,12 @@ interface StepPlace {
   readonly maxSeqLen: number;
 }
 
-/** Rows of one prompt find each other's keys in the cache, written just before. */
-function stepLogits(
+function stepLogits(config: DecoderConfig, place: StepPlace, inputs: StepInputs): Tensor {
+  return unembed(config, place.weights, stepHidden(config, place, inputs));
+}
+
+/** Rows of one prompt find each other's keys in the cache, written just before. [O, E] */
+function stepHidden(
   config: DecoderConfig,
   { weights, latentWeights, cache, maxSeqLen }: StepPlace,
   { rowLength, tokens, positions, slots_B, starts_B, outputs_O }: StepInputs,
@@ -234,7 +262,7 @@ function stepLogits(
     attend: cacheAttend(cache, { slots_B, starts_B, latentWeights }),
     seqLen: maxSeqLen,
   });
-  return unembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs_O));
+  return take(last.reshape([-1, config.modelDim]), outputs_O);
 }
 
 function checkAhead(

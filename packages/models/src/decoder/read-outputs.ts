@@ -1,6 +1,7 @@
 import type { Tensor } from "@heddle/tensor";
 import type { SampledToken } from "../generation/sampling/sampler.js";
 import type { TokenChoice } from "./choose-tokens.js";
+import type { TokenState } from "./create-decoder.js";
 
 /** Reads the first `count` rows of logits. */
 export async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[]> {
@@ -9,6 +10,15 @@ export async function readRows(logits_OV: Tensor, count: number): Promise<Float3
   const values = data instanceof Float32Array ? data : Float32Array.from(data);
   const width = logits_OV.shape[1] ?? 0;
   return Array.from({ length: count }, (_, row) => values.subarray(row * width, (row + 1) * width));
+}
+
+/** Reads the first `count` hidden states [O, E] and rows of logits [O, V]. */
+export async function readStates(
+  found: { readonly hidden: Tensor; readonly logits: Tensor },
+  count: number,
+): Promise<TokenState[]> {
+  const [hidden, logits] = await Promise.all([readRows(found.hidden, count), readRows(found.logits, count)]);
+  return hidden.map((row, at) => ({ hidden: row, logits: logits[at] ?? new Float32Array(0) }));
 }
 
 /** Reads the tokens that were chosen, f32 [O, 2], and the logits of outputs without a choice or whose token has no number. */

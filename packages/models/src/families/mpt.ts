@@ -11,7 +11,7 @@ const attentionSchema = z.looseObject({
   alibi_bias_max: positive.default(8),
   attn_type: z.literal("multihead_attention").default("multihead_attention"),
   clip_qkv: positive.nullish(),
-  prefix_lm: z.literal(false).default(false),
+  prefix_lm: z.boolean().default(false),
   qk_ln: z.literal(false).default(false),
   softmax_scale: positive.nullish(),
 });
@@ -55,7 +55,7 @@ export const mpt: Family<z.infer<typeof schema>> = {
   ],
   toConfig(json) {
     const headDim = headDimOf({ d_model: json.d_model, n_heads: json.n_heads });
-    const { alibi_bias_max, clip_qkv, softmax_scale } = json.attn_config;
+    const { alibi_bias_max, clip_qkv, prefix_lm, softmax_scale } = json.attn_config;
     return {
       family: "mpt",
       vocabSize: json.vocab_size,
@@ -74,6 +74,7 @@ export const mpt: Family<z.infer<typeof schema>> = {
         scale: softmax_scale ?? headDim ** -0.5,
         ...(clip_qkv ? { clip: clip_qkv } : {}),
       },
+      ...(prefix_lm ? { isPrefixLm: true } : {}),
       tieEmbeddings: json.tie_word_embeddings,
       initializerRange: json.initializer_range,
       tokens: tokensFromJson(json),
@@ -89,6 +90,7 @@ export const mpt: Family<z.infer<typeof schema>> = {
       alibi: true,
       alibi_bias_max: positions.kind === "alibi" ? (positions.maxBias ?? 8) : 8,
       clip_qkv: attention.clip ?? null,
+      prefix_lm: config.isPrefixLm ?? false,
       softmax_scale: attention.scale === headDim ** -0.5 ? null : attention.scale,
     },
     layer_norm_epsilon: config.norm.eps,

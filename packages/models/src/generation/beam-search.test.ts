@@ -1,6 +1,7 @@
 import { type Device, reference } from "@heddle/tensor";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readGoldenArrays, readGoldenJson } from "../../../../tooling/golden/safetensors.js";
+import { contrastiveReference } from "../../test/contrastive-reference.js";
 import { devices } from "../../test/devices.js";
 import { goldenSource } from "../../test/golden-model.js";
 import { type LoadedModel, loadModel } from "../loading/load-model.js";
@@ -152,6 +153,23 @@ describe("on a small model", () => {
     expect(beam?.ids).toEqual(best.ids);
     expect(beam?.score).toBeCloseTo(best.score, 6);
   });
+
+  test.each(["llama", "gpt2", "deepseek_v3"])(
+    "contrastive search in a cache is that of whole texts: %s",
+    async (name) => {
+      const model = await loadModel(goldenSource(name), { device: reference() });
+      const quiet = { ...model, generationConfig: { eosTokenIds: [], sampling: {} } };
+      const options = { topK: 3, penaltyAlpha: 0.5, maxTokens: 7 };
+      const wanted = await contrastiveReference(model, [5, 6, 7, 9], options);
+      expect(await contrastiveSearch(quiet, [5, 6, 7, 9], options)).toEqual(wanted);
+      // One token is of a state alone: all candidates resemble it as much as they do.
+      expect(await contrastiveSearch(quiet, [5], { ...options, maxTokens: 3 })).toHaveLength(3);
+      const before = model.device.memory().buffers;
+      await contrastiveSearch(quiet, [5, 6], options);
+      expect(model.device.memory().buffers).toBe(before);
+      model.dispose();
+    },
+  );
 
   test("options that cannot be are errors", async () => {
     const model = await loading;

@@ -1,7 +1,7 @@
 import { HeddleError } from "@heddle/tensor";
 import type { Decoder } from "../decoder/create-decoder.js";
 import type { AnyModel } from "../loading/load-model.js";
-import { promptIdsOf, roomFor, startDecoder } from "./generate.js";
+import { feedPrompt, promptIdsOf, roomFor, startDecoder } from "./generate.js";
 import { minLength } from "./sampling/forcing.js";
 import { chain, type LogitsProcessor } from "./sampling/processors.js";
 import { logSumExp, topIds } from "./sampling/scores.js";
@@ -84,7 +84,7 @@ async function runSearch(search: Search, signal: AbortSignal | undefined): Promi
   const { numBeams, maxTokens } = search;
   let open: readonly OpenBeam[] = [{ ids: [], logprob: 0 }];
   let ended: readonly Beam[] = [];
-  let logits = await feedPrompt(search);
+  let logits = await feedFirst(search);
   for (let length = 1; length <= maxTokens; length++) {
     signal?.throwIfAborted();
     const candidates = continuations(search, open, logits);
@@ -160,15 +160,10 @@ function isSettled(
 }
 
 /** Feeds what comes before the first token into slot 0 and copies it to all. */
-async function feedPrompt({ decoder, history, numBeams }: Search): Promise<Float32Array[]> {
-  const logits = await decoder.step({
-    tokens: Int32Array.from(history),
-    positions: Int32Array.from(history.keys()),
-    slots: new Int32Array(history.length),
-    outputs: Int32Array.of(history.length - 1),
-  });
+async function feedFirst({ decoder, history, numBeams }: Search): Promise<Float32Array[]> {
+  const logits = await feedPrompt(decoder, history);
   reorder(decoder, new Int32Array(numBeams));
-  return logits;
+  return [logits];
 }
 
 /** Puts each beam into the slot of its place and feeds its last token. */

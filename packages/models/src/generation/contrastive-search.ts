@@ -1,7 +1,7 @@
-import { disposeTree, HeddleError, type Tensor, tensor } from "@heddle/tensor";
-import { decoderHidden, unembed } from "../decoder/decoder.js";
-import type { LoadedModel } from "../loading/load-model.js";
-import { promptIdsOf, roomFor } from "./generate.js";
+import { HeddleError } from "@heddle/tensor";
+import type { Decoder, TokenState } from "../decoder/create-decoder.js";
+import type { AnyModel } from "../loading/load-model.js";
+import { promptIdsOf, roomFor, startDecoder } from "./generate.js";
 import { softmaxOf, topIds } from "./sampling/scores.js";
 
 export interface ContrastiveSearchOptions {
@@ -17,87 +17,97 @@ export interface ContrastiveSearchOptions {
 /**
  * Continues a prompt by the candidate with the best (1 - a) p(v) - a max_j cos(h_v, h_j): likely, and unlike what came before.
  *
- * Computes the whole text for each token, for all candidates at once: meant for short texts.
+ * The text is in a cache, once for each candidate; a step feeds all candidates together, and the slots then go on with the best.
+ * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
  * @returns the generated ids, with the one that ended the text
- * @throws HeddleError "config" for options out of range, "capacity" for a prompt that does not fit
+ * @throws HeddleError "config" for options out of range, "capacity" for a prompt that does not fit, "unsupported" for a model whose
+ *   decoder does not show its states
  * @see Su et al. 2022, A Contrastive Framework for Neural Text Generation, arXiv:2202.06417, equation 5
  */
 export async function contrastiveSearch(
-  model: LoadedModel,
+  model: AnyModel,
   prompt: string | ArrayLike<number>,
   { topK = 4, penaltyAlpha = 0.6, maxTokens, signal }: ContrastiveSearchOptions = {},
 ): Promise<number[]> {
   checkOptions(topK, penaltyAlpha);
-  const ids = Array.from(promptIdsOf(model, prompt));
-  const { length } = ids;
-  const limit = roomFor(model, length, maxTokens);
-  const { eosTokenIds } = model.generationConfig;
-  let [current] = await statesOf(model, [ids]);
-  while (ids.length < length + limit && current !== undefined) {
-    signal?.throwIfAborted();
-    const probabilities = softmaxOf(Float64Array.from(current.logits));
-    const candidates = topIds(probabilities, Math.min(topK, probabilities.length));
-    const states = await statesOf(
-      model,
-      candidates.map((id) => [...ids, id]),
-    );
-    const scores = candidates.map((id, at) => {
-      const resemblance = maxResemblance(states[at]?.hidden ?? []);
-      return (1 - penaltyAlpha) * (probabilities[id] ?? 0) - penaltyAlpha * resemblance;
-    });
-    const [best = 0] = topIds(scores, 1);
-    const id = candidates[best] ?? 0;
-    ids.push(id);
-    if (eosTokenIds.includes(id)) break;
-    current = states[best];
+  const promptIds = promptIdsOf(model, prompt);
+  const limit = roomFor(model, promptIds.length, maxTokens);
+  const numSlots = Math.min(topK, model.config.vocabSize);
+  const { decoder, ids } = await startDecoder(model, promptIds, { maxTokens: limit, numSlots });
+  try {
+    const search = searchOf(decoder);
+    const states = await search.feed(Array.from(ids, (id, position) => ({ id, position, slot: 0 })));
+    search.goOnWith(0);
+    const seen = states.map(({ hidden }) => unitVector(hidden));
+    const made: number[] = [];
+    let logits = states.at(-1)?.logits ?? new Float32Array(0);
+    while (made.length < limit) {
+      signal?.throwIfAborted();
+      const probabilities = softmaxOf(Float64Array.from(logits));
+      const candidates = topIds(probabilities, numSlots);
+      const position = ids.length + made.length;
+      const next = await search.feed(candidates.map((id, slot) => ({ id, position, slot })));
+      const directions = next.map(({ hidden }) => unitVector(hidden));
+      const scores = candidates.map((id, at) => {
+        const resemblance = Math.max(...seen.map((other) => dot(other, directions[at] ?? [])));
+        return (1 - penaltyAlpha) * (probabilities[id] ?? 0) - penaltyAlpha * resemblance;
+      });
+      const [best = 0] = topIds(scores, 1);
+      const id = candidates[best] ?? 0;
+      made.push(id);
+      if (model.generationConfig.eosTokenIds.includes(id)) break;
+      search.goOnWith(best);
+      seen.push(directions[best] ?? new Float64Array(0));
+      logits = next[best]?.logits ?? logits;
+    }
+    return made;
+  } finally {
+    decoder.dispose();
   }
-  return ids.slice(length);
 }
 
-/** The last hidden states of a text, token by token, and the logits after its last token. */
-interface TextState {
-  readonly hidden: readonly ArrayLike<number>[];
-  readonly logits: ArrayLike<number>;
+interface Row {
+  readonly id: number;
+  readonly position: number;
+  readonly slot: number;
 }
 
-async function statesOf(
-  { config, weights, device }: LoadedModel,
-  rows: readonly (readonly number[])[],
-): Promise<TextState[]> {
-  const length = rows[0]?.length ?? 0;
-  const ids = tensor(device, Int32Array.from(rows.flat()), { shape: [rows.length, length] });
-  const { last, layers, routerLogits } = decoderHidden(config, weights, { ids });
-  const logits = unembed(config, weights, last);
-  const rowsOf = async (x: Tensor, width: number) => {
-    const data = await x.data();
-    return Array.from({ length: rows.length * length }, (_, row) =>
-      data.subarray(row * width, (row + 1) * width),
-    );
+/** What the search needs of a decoder. @throws HeddleError "unsupported" where it has not */
+function searchOf(decoder: Decoder): {
+  feed(rows: readonly Row[]): Promise<TokenState[]>;
+  /** Makes all slots continue what one of them holds. */
+  goOnWith(slot: number): void;
+} {
+  if (
+    decoder.states === undefined ||
+    decoder.reorderSlots === undefined ||
+    decoder.feedPrefix !== undefined
+  ) {
+    const message =
+      "contrastiveSearch: the model's decoder must show its states, copy sequences and read prompts causally; got one that does not. Use generate.";
+    throw new HeddleError("unsupported", message, {});
+  }
+  return {
+    feed: async (rows) =>
+      (await decoder.states?.({
+        tokens: Int32Array.from(rows, ({ id }) => id),
+        positions: Int32Array.from(rows, ({ position }) => position),
+        slots: Int32Array.from(rows, ({ slot }) => slot),
+        outputs: Int32Array.from(rows.keys()),
+      })) ?? [],
+    goOnWith: (slot) => decoder.reorderSlots?.(new Int32Array(decoder.numSlots).fill(slot)),
   };
-  const hidden = await rowsOf(last, config.modelDim);
-  const scores = await rowsOf(logits, config.vocabSize);
-  disposeTree([ids, last, layers, routerLogits, logits]);
-  return rows.map((_, row) => ({
-    hidden: hidden.slice(row * length, (row + 1) * length),
-    logits: scores[(row + 1) * length - 1] ?? [],
-  }));
 }
 
-/** Cosine of the last state with the earlier one that it resembles most. */
-function maxResemblance(states: readonly ArrayLike<number>[]): number {
-  const last = states.at(-1) ?? [];
-  return Math.max(...states.slice(0, -1).map((state) => cosine(state, last)));
+function unitVector(x: ArrayLike<number>): Float64Array {
+  const length = Math.sqrt(dot(x, x));
+  return Float64Array.from(x, (value) => value / length);
 }
 
-function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let i = 0; i < a.length; i++) {
-    const [x = 0, y = 0] = [a[i], b[i]];
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / Math.sqrt(aa * bb);
+function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
+  return sum;
 }
 
 function checkOptions(topK: number, penaltyAlpha: number): void {

@@ -91,7 +91,7 @@ async function* tokensOf(
   { sampler, limit }: { readonly sampler: Sampler; readonly limit: number },
 ): AsyncGenerator<SampledToken, void, undefined> {
   const history = [...ids];
-  let logits = await feed(decoder, ids, 0);
+  let logits = await feedPrompt(decoder, ids);
   for (;;) {
     const token = sampler.sample(logits, history);
     yield token;
@@ -135,6 +135,11 @@ function finish(
   finishReason: GeneratedToken["finishReason"],
 ): GeneratedToken {
   return finishReason === undefined ? { ...token, text } : { ...token, text, finishReason };
+}
+
+/** Feeds what comes before the first new token into slot 0, whole where the model reads prompts so; logits after the last. */
+export async function feedPrompt(decoder: Decoder, ids: ArrayLike<number>): Promise<Float32Array> {
+  return (await decoder.feedPrefix?.(ids, 0)) ?? feed(decoder, ids, 0);
 }
 
 /** Feeds tokens of slot 0 from a position on and gives the logits after the last. */

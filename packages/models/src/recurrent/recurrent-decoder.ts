@@ -15,7 +15,9 @@ import {
   zeros,
 } from "@heddle/tensor";
 import type { Decoder } from "../decoder/create-decoder.js";
-import { checkBatch, checkReady, type DecoderBatch, powerOfTwo } from "../decoder/decoder-batch.js";
+import { type DecoderBatch, powerOfTwo } from "../decoder/decoder-batch.js";
+import { readRows, readStates } from "../decoder/read-outputs.js";
+import { type ReadOutputs, runPieces } from "../decoder/run-pieces.js";
 import type { RecurrentConfig } from "./config.js";
 import { layerStateShapes, type RecurrentWeights, recurrentHidden } from "./recurrent.js";
 
@@ -66,33 +68,23 @@ export function createRecurrentDecoder(
     throw new HeddleError("config", message, { numSlots, maxPiece });
   }
   const stores = makeStores(config, device, numSlots);
-  const run = compile((kept: typeof stores, inputs: PieceInputs) => pieceLogits(model, kept, inputs));
+  const run = compile((kept: typeof stores, inputs: PieceInputs) => pieceStates(model, kept, inputs));
   const state = { isStepping: false, isDisposed: false };
+  const limits = { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize };
+  const eachPiece = <Output>(batch: DecoderBatch, read: ReadOutputs<Output>): Promise<Output[]> =>
+    runPieces(state, { batch, limits, pieces: () => piecesOf(batch.slots, maxPiece) }, async (piece) => {
+      const { inputs, wanted } = pieceInputs(device, { piece, batch }, numSlots);
+      const found = run(stores, inputs);
+      const outputs = await read(found, wanted.length).finally(() => disposeTree([inputs, found]));
+      return { wanted, outputs };
+    });
   return {
-    numSlots,
-    maxSeqLen: config.maxSeqLen,
-    vocabSize: config.vocabSize,
+    ...limits,
     cacheBytes: stores
       .flatMap((layer) => Object.values(layer))
       .reduce((sum, { kept }) => sum + kept.byteLength, 0),
-    async step(batch) {
-      checkReady(state);
-      checkBatch(batch, { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize });
-      state.isStepping = true;
-      try {
-        const logits: Float32Array[] = new Array(batch.outputs.length);
-        for (const piece of piecesOf(batch.slots, maxPiece)) {
-          await runPiece(
-            { run: (inputs) => run(stores, inputs), device, numSlots },
-            { piece, batch },
-            logits,
-          );
-        }
-        return logits;
-      } finally {
-        state.isStepping = false;
-      }
-    },
+    step: (batch) => eachPiece(batch, ({ logits }, count) => readRows(logits, count)),
+    states: (batch) => eachPiece(batch, readStates),
     reorderSlots(sources) {
       scope(device, () => {
         const order = tensor(device, sources);
@@ -164,15 +156,12 @@ export function piecesOf(slots: ArrayLike<number>, maxPiece: number): readonly P
   return pieces;
 }
 
-async function runPiece(
-  {
-    run,
-    device,
-    numSlots,
-  }: { readonly run: (inputs: PieceInputs) => Tensor; readonly device: Device; readonly numSlots: number },
+/** Uploads a piece; `wanted` are the places of its outputs among those of the batch. */
+function pieceInputs(
+  device: Device,
   { piece, batch }: { readonly piece: Piece; readonly batch: DecoderBatch },
-  logits: Float32Array[],
-): Promise<void> {
+  noSlot: number,
+): { readonly inputs: PieceInputs; readonly wanted: readonly number[] } {
   const flat = piece.rows.flat();
   const length = piece.rows[0]?.length ?? 1;
   const numRows = powerOfTwo(piece.rows.length);
@@ -182,53 +171,37 @@ async function runPiece(
   const filled = (
     values: readonly number[],
     size: number,
-    filler: number,
-    shape: readonly number[] = [size],
+    { filler = 0, shape = [size] }: { readonly filler?: number; readonly shape?: readonly number[] } = {},
   ) =>
     tensor(
       device,
       Int32Array.from({ length: size }, (_, at) => values[at] ?? filler),
       { shape },
     );
+  const perToken = (values: Int32Array) =>
+    filled(
+      flat.map((row) => values[row] ?? 0),
+      numRows * length,
+      { shape: [numRows, length] },
+    );
   const inputs: PieceInputs = {
-    tokens: filled(
-      flat.map((row) => batch.tokens[row] ?? 0),
-      numRows * length,
-      0,
-      [numRows, length],
-    ),
-    positions: filled(
-      flat.map((row) => batch.positions[row] ?? 0),
-      numRows * length,
-      0,
-      [numRows, length],
-    ),
-    slots: filled(piece.slots, numRows, numSlots),
+    tokens: perToken(batch.tokens),
+    positions: perToken(batch.positions),
+    slots: filled(piece.slots, numRows, { filler: noSlot }),
     outputs: filled(
       wanted.map(([, row]) => place.get(row) ?? 0),
       powerOfTwo(wanted.length),
-      0,
     ),
   };
-  try {
-    using rows = run(inputs);
-    if (wanted.length === 0) return;
-    const data = await rows.data();
-    const values = data instanceof Float32Array ? data : Float32Array.from(data);
-    const width = rows.shape[1] ?? 0;
-    for (const [at, [output]] of wanted.entries())
-      logits[output] = values.subarray(at * width, (at + 1) * width);
-  } finally {
-    disposeTree(inputs);
-  }
+  return { inputs, wanted: wanted.map(([output]) => output) };
 }
 
-/** Takes the states of the rows' slots, moves them on, writes them back; logits [O, V] of the wanted tokens. */
-function pieceLogits(
+/** Takes the states of the rows' slots, moves them on, writes them back; hidden states and logits of the wanted tokens. */
+function pieceStates(
   { config, weights }: { readonly config: RecurrentConfig; readonly weights: RecurrentWeights },
   stores: readonly Readonly<Record<string, Store>>[],
   { tokens, positions, slots, outputs }: PieceInputs,
-): Tensor {
+): { readonly hidden: Tensor; readonly logits: Tensor } {
   const [numRows = 1] = tokens.shape;
   const shapes = layerStateShapes(config);
   const isFirst = positions.narrow(1, 0, 1).equal(0); // [R, 1]
@@ -245,8 +218,8 @@ function pieceLogits(
   const { last, state } = recurrentHidden(config, weights, { ids: tokens, positions, state: { layers } });
   const starts = slots.mul(0);
   for (const [at, layer] of stores.entries()) writeStores(layer, state.layers[at] ?? {}, { slots, starts });
-  const wanted = take(last.reshape([-1, config.modelDim]), outputs);
-  return linear(wanted, weights.unembedding ?? weights.embedding);
+  const hidden = take(last.reshape([-1, config.modelDim]), outputs);
+  return { hidden, logits: linear(hidden, weights.unembedding ?? weights.embedding) };
 }
 
 /** Writes each new state to its slot, two tensors at a time; the last of an odd number is written twice. */

@@ -21,7 +21,9 @@ import {
 import type { ModelParts } from "../architecture.js";
 import { type Attend, asHeads } from "../blocks/attend.js";
 import type { Decoder } from "../decoder/create-decoder.js";
-import { checkBatch, checkReady, type DecoderBatch, piecesOf, powerOfTwo } from "../decoder/decoder-batch.js";
+import { type DecoderBatch, piecesOf, powerOfTwo } from "../decoder/decoder-batch.js";
+import { readRows, readStates } from "../decoder/read-outputs.js";
+import { type ReadOutputs, runPieces } from "../decoder/run-pieces.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads } from "./cross-layer.js";
 import { type SourceInputs, seq2seqUnembed, sourceHidden, targetHidden } from "./seq2seq.js";
@@ -86,41 +88,36 @@ export function createSeq2SeqDecoder(
   } = options;
   checkSizes(config, { numSlots, numSources, maxSeqLen });
   const memory = makeMemory(model, options, { numSlots, maxSeqLen });
-  const step = compile((memory: Memory, inputs: StepInputs) =>
-    stepLogits(config, { weights, memory }, inputs),
-  );
+  const run = compile((memory: Memory, inputs: StepInputs) => {
+    const hidden = stepHidden(config, { weights, memory }, inputs);
+    return { hidden, logits: seq2seqUnembed(config, weights, hidden) };
+  });
   const state = { isStepping: false, isDisposed: false };
+  const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
+  const eachPiece = <Output>(batch: DecoderBatch, read: ReadOutputs<Output>): Promise<Output[]> =>
+    runPieces(
+      state,
+      { batch, limits, pieces: () => piecesOf(batch, maxRows) },
+      async ({ batch: part, wanted }) => {
+        const inputs = stepInputs(device, part, numSlots);
+        const found = run(memory, inputs);
+        const outputs = await read(found, wanted.length).finally(() => disposeTree([inputs, found]));
+        return { wanted, outputs };
+      },
+    );
   return {
-    numSlots,
-    maxSeqLen,
-    vocabSize: config.vocabSize,
+    ...limits,
     cacheBytes: [...memory.own.layers, ...memory.cross.layers].reduce(
       (sum, { key, value }) => sum + key.byteLength + value.byteLength,
       0,
     ),
-    async step(batch) {
-      checkReady(state);
-      checkBatch(batch, { numSlots, maxSeqLen, vocabSize: config.vocabSize });
-      state.isStepping = true;
-      try {
-        const logits: Float32Array[] = new Array(batch.outputs.length);
-        for (const piece of piecesOf(batch, maxRows)) {
-          const rows = await runPiece((inputs) => step(memory, inputs), device, {
-            batch: piece.batch,
-            numSlots,
-          });
-          for (const [at, place] of piece.wanted.entries()) logits[place] = rows[at] ?? new Float32Array(0);
-        }
-        return logits;
-      } finally {
-        state.isStepping = false;
-      }
-    },
+    step: (batch) => eachPiece(batch, ({ logits }, count) => readRows(logits, count)),
+    states: (batch) => eachPiece(batch, readStates),
     reorderSlots: (sources) => reorderSlots(memory.own, sources),
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
-      step.dispose();
+      run.dispose();
       disposeTree(memory);
     },
   };
@@ -181,8 +178,8 @@ function distanceBias(
   return scope(table.device, () => take(table, tensor(table.device, buckets)).transpose([1, 0]));
 }
 
-/** Each row is a sequence of one token, as in a decoder's step. */
-function stepLogits(
+/** Each row is a sequence of one token, as in a decoder's step. [O, E] */
+function stepHidden(
   config: Seq2SeqConfig,
   { weights, memory }: { readonly weights: Seq2SeqWeights; readonly memory: Memory },
   { tokens, positions, slots, outputs }: StepInputs,
@@ -212,37 +209,23 @@ function stepLogits(
     attend,
     crossAttend,
   });
-  return seq2seqUnembed(config, weights, take(last.reshape([-1, config.modelDim]), outputs));
+  return take(last.reshape([-1, config.modelDim]), outputs);
 }
 
-async function runPiece(
-  run: (inputs: StepInputs) => Tensor,
-  device: Device,
-  { batch, numSlots }: { readonly batch: DecoderBatch; readonly numSlots: number },
-): Promise<Float32Array[]> {
+/** Rows that fill up a plan name a slot outside of the cache: nothing is written for them. */
+function stepInputs(device: Device, batch: DecoderBatch, noSlot: number): StepInputs {
   const numRows = powerOfTwo(batch.tokens.length);
-  // Rows that fill up a plan name a slot outside of the cache: nothing is written for them.
   const filled = (values: Int32Array, length: number, filler: number) => {
     const whole = new Int32Array(length).fill(filler);
     whole.set(values);
     return tensor(device, whole);
   };
-  const inputs = {
+  return {
     tokens: filled(batch.tokens, numRows, 0),
     positions: filled(batch.positions, numRows, 0),
-    slots: filled(batch.slots, numRows, numSlots),
+    slots: filled(batch.slots, numRows, noSlot),
     outputs: filled(batch.outputs, powerOfTwo(batch.outputs.length), 0),
   };
-  try {
-    using logits = run(inputs);
-    if (batch.outputs.length === 0) return [];
-    const data = await logits.data();
-    const values = data instanceof Float32Array ? data : Float32Array.from(data);
-    const width = logits.shape[1] ?? 0;
-    return Array.from(batch.outputs, (_, row) => values.subarray(row * width, (row + 1) * width));
-  } finally {
-    disposeTree(inputs);
-  }
 }
 
 function checkSizes(

@@ -47,6 +47,10 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
     const message = `prepareModel: the model must have a tokenizer; got ${id} without one. Put its tokenizer.json or tokenizer.model beside the weights.`;
     throw new HeddleError("config", message, { id });
   }
+  if (loaded.config.isPrefixLm === true) {
+    const message = `prepareModel: the model must read prompts causally, in pieces; got ${id}, a prefix language model. Use generate.`;
+    throw new HeddleError("unsupported", message, { id });
+  }
   const servedTokenizer = createServedTokenizer(tokenizer);
   const decoder = createDecoder(loaded, { numSlots, maxSeqLen });
   const { eosTokenIds, sampling } = loaded.generationConfig;
