@@ -1,4 +1,5 @@
 import type { Expression } from "./expression.js";
+import type { TensorType } from "./shape.js";
 
 // What an op can say of itself besides an expression: data that every device can turn into a kernel.
 
@@ -28,4 +29,20 @@ export interface Reduction {
   readonly axes: readonly number[];
   /** Over input 0 = the reduced value. */
   readonly epilogue?: Expression;
+}
+
+/**
+ * Elementwise ops behind an op that run inside its kernel: a bias, an activation, a gate, a residual. An expression of one
+ * output over the results of one or more calls of the op, inputs 0.., and then over `inputs`.
+ */
+export interface Epilogue {
+  readonly expression: Expression;
+  /** Each has the result's extents, or its last extent alone and is the same for all rows. */
+  readonly inputs: readonly TensorType[];
+}
+
+/** A call that an epilogue stands behind. Inputs with the same number are one tensor. */
+export interface EpilogueCall {
+  readonly params: unknown;
+  readonly inputs: readonly { readonly type: TensorType; readonly memory: number }[];
 }

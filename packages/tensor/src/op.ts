@@ -2,7 +2,7 @@ import type { WasmKernelFactory } from "./cpu/kernel-factory.js";
 import type { Device, OpCall } from "./device.js";
 import { HeddleError, invariant } from "./error.js";
 import type { Expression } from "./expression.js";
-import type { Copies, Reduction } from "./op-forms.js";
+import type { Copies, Epilogue, EpilogueCall, Reduction } from "./op-forms.js";
 import type { HostArray } from "./reference/host-array.js";
 import { byteLengthOf } from "./reference/host-array.js";
 import { scope } from "./scope.js";
@@ -55,6 +55,14 @@ export interface OpSpec<Params = unknown> {
   readonly isShared?: boolean;
   /** Calls that do not depend on each other are launched one behind the other, so that a device can run them together. */
   readonly isGrouped?: boolean;
+  /**
+   * Calls of the op together with the elementwise ops behind them, as one call: its inputs are those of the calls, one call
+   * after another, and then those of the epilogue. Undefined where no kernel does that.
+   */
+  withEpilogue?(
+    epilogue: Epilogue,
+    calls: readonly EpilogueCall[],
+  ): { readonly spec: OpSpec; readonly params: unknown } | undefined;
   /** Inputs that the op changes in place. */
   readonly mutates?: readonly number[];
   readonly kernels?: { readonly wasm?: WasmKernelFactory<Params>; readonly wgsl?: WgslKernelFactory<Params> };

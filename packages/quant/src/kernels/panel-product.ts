@@ -9,6 +9,8 @@ import {
   type KernelStep,
   kernelStep,
   type Local,
+  laneMath,
+  splatConstants,
   v128,
 } from "@heddle/tensor/kernel";
 import {
@@ -24,6 +26,13 @@ import {
 import { formatKey, panelArguments } from "./panel-arguments.js";
 import { blockDots, type DotJob, PANEL_VECTORS } from "./panel-dots.js";
 import { entriesBytes, entryAddress, type GroupScales, scaleVectors } from "./panel-scales.js";
+import {
+  emitEpilogue,
+  epilogueArguments,
+  epilogueKey,
+  type ProductEpilogue,
+  type ResultPlace,
+} from "./product-epilogue.js";
 import { record, recordBytes } from "./quantize-activations.js";
 
 /** Rows of activations and panels that the inner loop takes together. */
@@ -33,6 +42,8 @@ interface Tile {
 }
 
 const MAX_TILE_ROWS = 4;
+/** Room of one call of `run`: 16 results of each row of a tile. */
+const ROOM_BYTES = 64 * MAX_TILE_ROWS;
 /** A thread of its own is worth it from about this many multiplications, which take a few microseconds. */
 const GRAIN_PRODUCTS = 100_000;
 
@@ -41,7 +52,10 @@ export function activationBits({ codeBits }: QuantLayout): 8 | 16 {
   return codeBits === 8 ? 16 : 8;
 }
 
-/** One row goes through two panels at once: two streams of memory, and each activation is loaded once for both. */
+/**
+ * One row goes through two panels at once, of one weight or one of each of two: two streams of memory, and each activation is
+ * loaded once for both.
+ */
 function tilesOf(rows: number): readonly Tile[] {
   if (rows === 1) return [{ rows: 1, panels: 2 }];
   const rest = rows % MAX_TILE_ROWS;
@@ -54,77 +68,70 @@ export interface ProductArguments {
   readonly records: KernelArgument;
   /** The weight's tensors in the order of `partNames`. */
   readonly parts: readonly KernelArgument[];
+  /** The tensors of a second weight of the same layout, whose results only the epilogue reads. */
+  readonly second?: readonly KernelArgument[] | undefined;
   readonly y: KernelArgument;
-  /** Scratch for `productRoom(layout)` bytes. */
+  /** Scratch for `productRoom` bytes. */
   readonly room: KernelArgument;
+  /** What becomes of the results before they are left in y. The layout must not be ragged. */
+  readonly epilogue?: ProductEpilogue | undefined;
 }
 
-/** Scratch bytes of a product: room for the last, partial panel. */
-export function productRoom(layout: QuantLayout): number {
-  return layout.outFeatures % PANEL_ROWS === 0 ? 0 : panelCounts(layout).numPanels * 64;
+/** Whether the last panel is filled only in part. */
+export function isRagged({ outFeatures }: QuantLayout): boolean {
+  return outFeatures % PANEL_ROWS !== 0;
+}
+
+/** Scratch bytes of a product: room for the last, partial panel, or for a tile of the second weight's results. */
+export function productRoom(layout: QuantLayout, hasSecond = false): number {
+  return isRagged(layout) || hasSecond ? panelCounts(layout).numPanels * ROOM_BYTES : 0;
 }
 
 /**
  * y [rows, out] = records W^T. A unit is as many panels as a tile; each panel is read once for all rows.
  *
  * Whole-number products are scaled once a group, and added up in f32 block after block: the same bits for any number of rows
- * and threads.
+ * and threads, and with an epilogue those of its ops one after another.
  */
 export function productStep(
   layout: QuantLayout,
   rows: number,
-  {
-    args: { records, parts, y, room },
-    features,
-  }: { readonly args: ProductArguments; readonly features: CpuFeatures },
+  { args, features }: { readonly args: ProductArguments; readonly features: CpuFeatures },
 ): KernelStep {
   const { numPanels, numBlocks } = panelCounts(layout);
-  const { outFeatures } = layout;
+  const { records, parts, second, y, room, epilogue } = args;
   const tiles = tilesOf(rows);
-  const panels = tiles[0]?.panels ?? 1;
-  const isRagged = outFeatures % PANEL_ROWS !== 0;
-  const numbers = [
-    ...panelArguments(layout),
-    argument.i32(numPanels),
-    argument.i32(rows),
-    argument.i32(outFeatures),
-  ];
+  const tilePanels = tiles[0]?.panels ?? 1;
+  const panels = second === undefined ? tilePanels : 1;
+  const numbers = [numPanels, rows, layout.outFeatures].map(argument.i32);
   const shapes = tiles.map((tile) => `${tile.rows}x${tile.panels}`);
+  const kinds = [isRagged(layout) && "ragged", second && "two", epilogue && epilogueKey(epilogue)];
   return kernelStep(
     {
-      key: `quant-product:${formatKey(layout)}:${shapes}${isRagged ? ":ragged" : ""}`,
+      key: ["quant-product", formatKey(layout), shapes, ...kinds.filter(Boolean)].join(":"),
       features,
-      args: [records, room, y, ...parts, ...numbers],
+      args: [
+        records,
+        room,
+        y,
+        ...parts,
+        ...(second ?? []),
+        ...panelArguments(layout),
+        ...numbers,
+        ...(epilogue === undefined ? [] : epilogueArguments(epilogue)),
+      ],
       units: Math.ceil(numPanels / panels),
-      grain: GRAIN_PRODUCTS / (rows * numBlocks * 512 * panels),
+      grain: GRAIN_PRODUCTS / (rows * numBlocks * 512 * (second === undefined ? panels : 2)),
     },
     (f, parameters, { begin, end }) => {
-      const p = parameters as readonly Local<"i32">[];
-      const at = (i: number) => p[i] ?? begin;
-      const names = partNames.filter((name) => partTypes(layout)[name]);
-      const last = 3 + names.length;
-      const job: ProductJob = {
-        f,
-        features,
-        layout,
-        records: at(0),
-        room: f.let(i32.add(at(1), i32.shl(begin, 6))),
-        y: at(2),
-        parts: Object.fromEntries(names.map((name, i) => [name, at(3 + i)])),
-        numBlocks: at(last),
-        numGroups: at(last + 1),
-        numSupers: at(last + 2),
-        blocksPerGroup: at(last + 3),
-        outFeatures: at(last + 6),
-        isRagged,
-      };
+      const job = openJob(f, parameters, { layout, args, features, begin });
       f.for(begin, end, 1, (unit) => {
         const panel = f.let(i32.mul(unit, panels));
-        if (panels === 1) return multiplyRows(job, panel, { tiles, numRows: at(last + 5) });
-        const hasBoth = i32.ltU(i32.add(panel, 1), at(last + 4));
+        if (tilePanels === 1) return multiplyRows(job, panel, tiles);
         const row = f.let(i32.const(0));
+        if (second !== undefined) return multiplyTile(job, panel, { row, rows: 1, panels: 1 });
         f.if(
-          hasBoth,
+          i32.ltU(i32.add(panel, 1), job.numPanels),
           () => multiplyTile(job, panel, { row, rows: 1, panels: 2 }),
           () => multiplyTile(job, panel, { row, rows: 1, panels: 1 }),
         );
@@ -133,21 +140,75 @@ export function productStep(
   );
 }
 
+type WeightParts = Partial<Record<PartName, Local<"i32">>>;
+
 interface ProductJob {
   readonly f: FunctionBuilder;
   readonly features: CpuFeatures;
   readonly layout: QuantLayout;
   readonly records: Local<"i32">;
-  /** 64 bytes of this call of `run`, for the last panel of a ragged weight. */
+  /** `ROOM_BYTES` of this call of `run`. */
   readonly room: Local<"i32">;
   readonly y: Local<"i32">;
-  readonly parts: Partial<Record<PartName, Local<"i32">>>;
+  /** One weight, or two. */
+  readonly weights: readonly WeightParts[];
   readonly numBlocks: Local<"i32">;
   readonly numGroups: Local<"i32">;
   readonly numSupers: Local<"i32">;
   readonly blocksPerGroup: Local<"i32">;
+  readonly numPanels: Local<"i32">;
+  readonly numRows: Local<"i32">;
   readonly outFeatures: Local<"i32">;
-  readonly isRagged: boolean;
+  /** Emits what becomes of 16 results of a row. */
+  readonly finish: ((place: ResultPlace) => void) | undefined;
+}
+
+/** Names the parameters of `run`, in the order of `productStep`'s arguments. */
+function openJob(
+  f: FunctionBuilder,
+  parameters: readonly Local[],
+  {
+    layout,
+    args: { second, epilogue },
+    features,
+    begin,
+  }: {
+    readonly layout: QuantLayout;
+    readonly args: ProductArguments;
+    readonly features: CpuFeatures;
+    readonly begin: Local<"i32">;
+  },
+): ProductJob {
+  const left = parameters.values();
+  const next = () => (left.next().value ?? begin) as Local<"i32">;
+  const [records, room, y] = [next(), next(), next()];
+  const names = partNames.filter((name) => partTypes(layout)[name]);
+  const weight = (): WeightParts => Object.fromEntries(names.map((name) => [name, next()]));
+  const weights = second === undefined ? [weight()] : [weight(), weight()];
+  const [numBlocks, numGroups, numSupers, blocksPerGroup] = [next(), next(), next(), next()];
+  const [numPanels, numRows, outFeatures] = [next(), next(), next()];
+  const common = {
+    f,
+    features,
+    layout,
+    records,
+    y,
+    weights,
+    numBlocks,
+    numGroups,
+    numSupers,
+    blocksPerGroup,
+  };
+  const sizes = { numPanels, numRows, outFeatures };
+  const addresses = epilogue?.inputs.map(next) ?? [];
+  const constants = splatConstants(f, [...left]);
+  const math = laneMath(f, features);
+  return {
+    ...common,
+    ...sizes,
+    room: f.let(i32.add(room, i32.mul(begin, ROOM_BYTES))),
+    finish: epilogue && ((place) => emitEpilogue(f, { epilogue, addresses, constants, math }, place)),
+  };
 }
 
 interface PlacedTile extends Tile {
@@ -156,12 +217,8 @@ interface PlacedTile extends Tile {
 }
 
 /** One panel against every row: whole tiles, then what is left. */
-function multiplyRows(
-  job: ProductJob,
-  panel: Local<"i32">,
-  { tiles, numRows }: { readonly tiles: readonly Tile[]; readonly numRows: Local<"i32"> },
-): void {
-  const { f } = job;
+function multiplyRows(job: ProductJob, panel: Local<"i32">, tiles: readonly Tile[]): void {
+  const { f, numRows } = job;
   const row = f.let(i32.const(0));
   for (const tile of tiles) {
     if (tile.rows === MAX_TILE_ROWS) {
@@ -179,7 +236,8 @@ interface PanelPointers {
 }
 
 function panelPointers(
-  { f, layout, parts, numBlocks, numGroups, numSupers }: ProductJob,
+  { f, layout, numBlocks, numGroups, numSupers }: ProductJob,
+  parts: WeightParts,
   panel: Local<"i32">,
 ): PanelPointers {
   const start = (name: PartName, count: Local<"i32">, bytes: number) => {
@@ -199,21 +257,64 @@ function panelPointers(
   };
 }
 
-/** Some panels against some rows: 16 x panels x rows results. */
+/** Some panels of one weight, or one of each of two, against some rows: leaves the results in y. */
 function multiplyTile(job: ProductJob, panel: Local<"i32">, tile: PlacedTile): void {
-  const { f, layout, features, numBlocks } = job;
+  const { f, weights, outFeatures, y, room, finish } = job;
+  const [first = {}, second] = weights;
+  const pointers = (parts: WeightParts, i = 0) =>
+    panelPointers(job, parts, i === 0 ? panel : f.let(i32.add(panel, i)));
+  const columns = Array.from({ length: tile.panels }, (_, i) => f.let(i32.shl(i32.add(panel, i), 4)));
+  const places: PanelPlace[] = columns.map((column) => ({
+    column,
+    target: f.let(i32.add(y, i32.shl(i32.add(i32.mul(tile.row, outFeatures), column), 2))),
+    rowBytes: f.let(i32.shl(outFeatures, 2)),
+  }));
+  const aside: PanelPlace = { column: panel, target: room, rowBytes: f.let(i32.const(64)) };
+  if (second === undefined) {
+    storeTotals(
+      job,
+      places,
+      totalsOf(
+        job,
+        tile,
+        columns.map((_, i) => pointers(first, i)),
+      ),
+    );
+  } else if (tile.rows === 1) {
+    storeTotals(job, [...places, aside], totalsOf(job, tile, [pointers(first), pointers(second)]));
+  } else {
+    storeTotals(job, places, totalsOf(job, tile, [pointers(first)]));
+    storeTotals(job, [aside], totalsOf(job, tile, [pointers(second)]));
+  }
+  if (finish === undefined) return;
+  for (const { column, target } of places) {
+    const at = { target: f.let(target), second: second && f.let(room) };
+    const offset = f.let(i32.sub(target, y));
+    const rowOffset = f.let(i32.shl(column, 2));
+    f.for(0, tile.rows, 1, () => {
+      finish({ ...at, offset, rowOffset });
+      for (const address of [at.target, offset]) f.increase(address, i32.shl(outFeatures, 2));
+      if (at.second) f.increase(at.second, 64);
+    });
+  }
+}
+
+/** Sums of some panels against some rows, [row][vector]: four vectors for each panel. */
+function totalsOf(
+  { f, layout, features, records, numBlocks, blocksPerGroup }: ProductJob,
+  tile: PlacedTile,
+  panels: readonly PanelPointers[],
+): readonly (readonly Local<"v128">[])[] {
   const bytes = recordBytes(activationBits(layout));
-  const panels = Array.from({ length: tile.panels }, (_, i) =>
-    panelPointers(job, i === 0 ? panel : f.let(i32.add(panel, i))),
-  );
   const rows = Array.from({ length: tile.rows }, (_, m) =>
-    f.let(i32.add(job.records, i32.mul(i32.mul(i32.add(tile.row, m), numBlocks), bytes))),
+    f.let(i32.add(records, i32.mul(i32.mul(i32.add(tile.row, m), numBlocks), bytes))),
   );
-  const totals = rows.map(() => Array.from({ length: PANEL_VECTORS * tile.panels }, () => f.local("v128")));
+  const totals = rows.map(() => Array.from({ length: PANEL_VECTORS * panels.length }, () => f.local("v128")));
   for (const total of totals.flat()) f.set(total, f32x4.splat(0));
   const codes = panels.map((pointers) => pointers.codes);
   const dots: DotJob = { f, hasRelaxed: features.relaxedSimd, format: layout, codes, rows };
   const inGroup = layout.groupSize > 32 ? f.let(i32.const(0)) : undefined;
+  const job = { f, layout };
   f.for(0, numBlocks, 1, (block) => {
     for (const half of layout.groupSize === 16 ? ([0, 1] as const) : (["both"] as const)) {
       addGroup(job, { dots, half, totals, panels });
@@ -224,22 +325,24 @@ function multiplyTile(job: ProductJob, panel: Local<"i32">, tile: PlacedTile): v
     if (layout.groupSize === 32) nextGroup(job, panels);
     if (inGroup !== undefined) {
       f.increase(inGroup, 1);
-      f.if(i32.eq(inGroup, job.blocksPerGroup), () => {
+      f.if(i32.eq(inGroup, blocksPerGroup), () => {
         f.set(inGroup, 0);
         nextGroup(job, panels);
       });
     }
     if (isNested(layout)) f.if(i32.eq(i32.and(block, 7), 7), () => nextSuper(job, panels));
   });
-  storeTile(job, panel, { tile, totals });
+  return totals;
 }
 
-function nextGroup({ f, layout }: ProductJob, panels: readonly PanelPointers[]): void {
+type FormatJob = Pick<ProductJob, "f" | "layout">;
+
+function nextGroup({ f, layout }: FormatJob, panels: readonly PanelPointers[]): void {
   for (const { scales, mins } of panels)
     for (const group of [scales, mins]) if (group) f.increase(group.own, entriesBytes(layout));
 }
 
-function nextSuper({ f }: ProductJob, panels: readonly PanelPointers[]): void {
+function nextSuper({ f }: FormatJob, panels: readonly PanelPointers[]): void {
   for (const { scales, mins } of panels)
     for (const group of [scales, mins]) if (group?.above) f.increase(group.above, 64);
 }
@@ -252,7 +355,7 @@ interface Group {
 }
 
 /** totals += (dots - offset sum(x)) scale(x) scale(w) + min(w) scale(x) sum(x), over one block or half of one. */
-function addGroup({ f, layout }: ProductJob, { dots, half, totals, panels }: Group): void {
+function addGroup({ f, layout }: FormatJob, { dots, half, totals, panels }: Group): void {
   // Not fused, so that every engine gives the same bits.
   const madd = (x: Local<"v128">, y: Local<"v128">, z: Local<"v128">) => f32x4.add(f32x4.mul(x, y), z);
   const sums = blockDots(dots, half);
@@ -276,25 +379,32 @@ function addGroup({ f, layout }: ProductJob, { dots, half, totals, panels }: Gro
   }
 }
 
-function storeTile(
-  { f, y, outFeatures, isRagged, room }: ProductJob,
-  panel: Local<"i32">,
-  { tile, totals }: { readonly tile: PlacedTile; readonly totals: readonly (readonly Local<"v128">[])[] },
+/** Where the 16 results of a panel go. */
+interface PanelPlace {
+  /** First output of the panel. */
+  readonly column: Local<"i32">;
+  /** Address of the first row's, and bytes from row to row. */
+  readonly target: Local<"i32">;
+  readonly rowBytes: Local<"i32">;
+}
+
+function storeTotals(
+  { f, layout, outFeatures, room }: ProductJob,
+  places: readonly PanelPlace[],
+  totals: readonly (readonly Local<"v128">[])[],
 ): void {
   for (const [m, line] of totals.entries()) {
-    for (let i = 0; i < tile.panels; i++) {
-      const column = f.let(i32.shl(i32.add(panel, i), 4));
-      const index = i32.add(i32.mul(i32.add(tile.row, m), outFeatures), column);
-      const target = f.let(i32.add(y, i32.shl(index, 2)));
+    for (const [i, place] of places.entries()) {
+      const target = f.let(i32.add(place.target, i32.mul(place.rowBytes, m)));
       const vectors = line.slice(i * PANEL_VECTORS, (i + 1) * PANEL_VECTORS);
       const store = (to: Local<"i32">) => {
         for (const [v, total] of vectors.entries()) f.store("v128", to, total, 16 * v);
       };
-      if (!isRagged) {
+      if (!isRagged(layout)) {
         store(target);
         continue;
       }
-      const left = f.let(i32.sub(outFeatures, column));
+      const left = f.let(i32.sub(outFeatures, place.column));
       const storePart = () => {
         store(room);
         f.copyMemory(target, room, i32.shl(left, 2));

@@ -1,6 +1,8 @@
-import { defineOp, type Op } from "@heddle/tensor";
-import { argument } from "@heddle/tensor/kernel";
-import { productRoom, productStep } from "../kernels/panel-product.js";
+import { defineOp, type Op, type OpSpec } from "@heddle/tensor";
+import { argument, type Epilogue } from "@heddle/tensor/kernel";
+import { formatKey } from "../kernels/panel-arguments.js";
+import { isRagged, productRoom, productStep } from "../kernels/panel-product.js";
+import { hasEpilogueKernel } from "../kernels/product-epilogue.js";
 import { activationBytes, quantizeStep, recordBytes } from "../kernels/quantize-activations.js";
 import { BLOCK_SIZE, panelCounts, partTypes, type QuantLayout } from "../quant-format.js";
 
@@ -29,27 +31,70 @@ export const roundActivationsOp: Op<{ readonly bits: 8 | 16 }> = defineOp({
   },
 });
 
-/** y = records W^T. Inputs: records, then the weight's tensors. Shapes: -> [rows, out] f32. */
-export const roundedProductOp: Op<QuantLayout> = defineOp({
+/** A product of rounded activations, with the elementwise ops behind it if it was compiled with some. */
+export interface RoundedProductParams extends QuantLayout {
+  /** Results of one weight or of two, and what is made of them. */
+  readonly epilogue?: Epilogue & { readonly numWeights: number };
+}
+
+/**
+ * y = records W^T. Inputs: records, then the weight's tensors. Shapes: -> [rows, out] f32.
+ *
+ * With an epilogue the inputs are those of its calls, one call after another, and then its own.
+ */
+export const roundedProductOp: Op<RoundedProductParams> = defineOp({
   name: "quantProduct",
   infer: ([records], { outFeatures }) => [{ shape: [records?.shape[0] ?? 0, outFeatures], dtype: "f32" }],
   isGrouped: true,
+  withEpilogue(epilogue, calls) {
+    const [first, ...others] = calls;
+    if (first === undefined || others.length > 1 || !hasEpilogueKernel(epilogue)) return undefined;
+    const layout = first.params as RoundedProductParams;
+    const isAlike = others.every(
+      ({ params, inputs }) => sameLayout(layout, params) && inputs[0]?.memory === first.inputs[0]?.memory,
+    );
+    if (!isAlike || layout.epilogue !== undefined || isRagged(layout)) return undefined;
+    const params = { ...layout, epilogue: { ...epilogue, numWeights: calls.length } };
+    return { spec: roundedProductOp.spec as OpSpec, params };
+  },
   kernels: {
-    wasm({ inputs: [records], params: layout }, features) {
-      const rows = records?.shape[0] ?? 0;
+    wasm({ inputs, params: { epilogue, ...layout } }, features) {
+      const rows = inputs[0]?.shape[0] ?? 0;
       const numParts = Object.keys(partTypes(layout)).length;
-      const room = productRoom(layout);
+      const { numWeights = 1 } = epilogue ?? {};
+      const buffers = (from: number, count: number) =>
+        Array.from({ length: count }, (_, i) => argument.buffer(from + i));
+      const ownFrom = numWeights * (numParts + 1);
+      const room = productRoom(layout, numWeights === 2);
       const args = {
         records: argument.buffer(0),
-        parts: Array.from({ length: numParts }, (_, i) => argument.buffer(i + 1)),
-        y: argument.buffer(numParts + 1),
+        parts: buffers(1, numParts),
+        second: numWeights === 2 ? buffers(numParts + 2, numParts) : undefined,
+        y: argument.buffer(inputs.length),
         // Scratch is shared with other kernels: a product that needs none can run beside others.
         room: room === 0 ? argument.i32(0) : argument.scratch(0),
+        epilogue: epilogue && {
+          expression: epilogue.expression,
+          inputs: epilogue.inputs.map(({ shape }, i) => ({
+            argument: argument.buffer(ownFrom + i),
+            isRow: shape.length === 1,
+          })),
+        },
       };
       return { steps: [productStep(layout, rows, { args, features })], scratchBytes: room };
     },
   },
 });
+
+function sameLayout(layout: QuantLayout, other: unknown): boolean {
+  const { inFeatures, outFeatures, ...format } = other as QuantLayout;
+  return (
+    inFeatures === layout.inFeatures &&
+    outFeatures === layout.outFeatures &&
+    formatKey(format) === formatKey(layout) &&
+    format.groupSize === layout.groupSize
+  );
+}
 
 /** Whether the two halves apply: they have kernels on the CPU only. */
 export function roundsActivations(kind: string, dtype: string, layout: QuantLayout): boolean {

@@ -4,6 +4,7 @@ import {
   compile,
   cpu,
   type Device,
+  matmul,
   reference,
   type Shape,
   scope,
@@ -28,6 +29,7 @@ interface Step {
     | "maximum"
     | "where"
     | "neg"
+    | "matmul"
     | "constant"
     | "captured"
     | "reduce"
@@ -62,6 +64,8 @@ const example: fc.Arbitrary<Example> = fc.record({
         "maximum",
         "where",
         "neg",
+        "matmul",
+        "matmul",
         "constant",
         "captured",
         "reduce",
@@ -117,7 +121,8 @@ function interpret(
   for (const { kind, a, b, c } of steps) {
     const [x, y] = [at(a), at(b)];
     const [isX, isY, isZ] = [follows(a), follows(b), follows(c)];
-    const isBinary = kind === "add" || kind === "sub" || kind === "mul" || kind === "maximum";
+    const isBinary =
+      kind === "matmul" || kind === "add" || kind === "sub" || kind === "mul" || kind === "maximum";
     const depends = kind === "where" ? isX || isY || isZ : isBinary ? isX || isY : isX;
     const fits = broadcasts(x.shape, y.shape);
     const isWhole = x.shape.length === y.shape.length && x.shape.every((n, i) => n === y.shape[i]);
@@ -136,6 +141,10 @@ function interpret(
         break;
       case "neg":
         values.push(x.neg());
+        break;
+      case "matmul":
+        if (dtype === "f32" && x.rank === 2 && y.rank === 2 && x.shape[1] === y.shape[0])
+          values.push(c % 2 === 0 ? matmul(x, y) : small(matmul(x, y)));
         break;
       case "constant":
         values.push(make(device, shapes[b % shapes.length] ?? [], c, dtype));

@@ -2,6 +2,7 @@ import { invariant } from "../error.js";
 import type { OpSpec } from "../op.js";
 import { writeIntoOp } from "../ops/indexing.js";
 import { broadcastShapes, type Shape, sameShape, type TensorType } from "../shape.js";
+import { fuseEpilogue } from "./fuse-epilogue.js";
 import { ExpressionBuilder, fusedReduceSpec, fusedSpec } from "./fused-ops.js";
 import type { Graph, GraphNode } from "./graph.js";
 
@@ -232,7 +233,7 @@ class Fuser {
     this.#open.delete(group);
     const values = [...new Set([...this.#liveOut(group), ...group.writeBack.keys()])];
     if (values.length === 0) return;
-    this.#emit({
+    const chain: Step = {
       spec: fusedSpec as OpSpec,
       params: {
         expression: group.builder.build(values.map((value) => group.builder.nodeOf.get(value) ?? 0)),
@@ -244,7 +245,21 @@ class Fuser {
         memory: group.writeBack.get(value) ?? this.#memory(value),
       })),
       ops: group.ops,
+    };
+    const fused = values.length === 1 && group.writeBack.size === 0 ? this.#behindProducts(chain) : undefined;
+    this.#emit(fused ?? chain);
+  }
+
+  /** The chain inside the kernel of the products that it reads, which then are no steps any more. */
+  #behindProducts(chain: Step): Step | undefined {
+    const fused = fuseEpilogue(chain, {
+      device: this.#graph.device,
+      steps: this.#steps,
+      isNeeded: (memory) =>
+        (this.#reads.get(memory) ?? 0) > 0 || [...this.#open].some((group) => this.#touches(group, memory)),
     });
+    for (const product of fused?.products ?? []) this.#steps.splice(this.#steps.indexOf(product), 1);
+    return fused?.step;
   }
 
   #emit(step: Step): void {

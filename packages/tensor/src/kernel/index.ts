@@ -9,8 +9,16 @@ export type {
   LoweredKernel,
 } from "../cpu/kernel.js";
 export type { WasmKernelFactory } from "../cpu/kernel-factory.js";
+export {
+  canEvaluateLanes,
+  constantArguments,
+  expressionKey,
+  expressionLanes,
+  splatConstants,
+} from "../cpu/kernels/expression-lanes.js";
 export { argument, kernelStep, type UnitRange } from "../cpu/kernels/kernel-step.js";
 export { type LaneDType, loadLanes, storeLanes } from "../cpu/kernels/lanes.js";
+export type { Epilogue, EpilogueCall } from "../op-forms.js";
 export { assemble, FunctionBuilder, type Label, type StoreKind } from "../wasm/assembler.js";
 export { atomic } from "../wasm/atomic.js";
 export { f32, f64, i32, i64 } from "../wasm/scalar.js";

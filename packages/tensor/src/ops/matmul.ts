@@ -1,7 +1,8 @@
 import { gemm, matrixDType } from "../cpu/kernels/gemm.js";
 import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
-import { defineOp, type Op } from "../op.js";
+import type { Expression } from "../expression.js";
+import { defineOp, type Op, type OpSpec } from "../op.js";
 import { scope } from "../scope.js";
 import {
   broadcastShapes,
@@ -131,6 +132,11 @@ export const matmulOp: Op<MatmulParams> = defineOp({
     };
     return [product(joined(a), joined(b), params).reshape([...batch, M, N])];
   },
+  withEpilogue({ expression }, [call, ...others]) {
+    if (call?.inputs[0]?.type.dtype !== "f32" || others.length > 0) return undefined;
+    const { transposeA, transposeB } = call.params as MatmulParams;
+    return { spec: matmulWithEpilogue as OpSpec, params: { transposeA, transposeB, expression } };
+  },
   kernels: {
     wasm({ inputs: [a, b], params }, features) {
       const output = a && matrixDType(a);
@@ -143,6 +149,28 @@ export const matmulOp: Op<MatmulParams> = defineOp({
     },
   },
 });
+
+interface MatmulEpilogueParams extends MatmulParams {
+  /** Over the product and then over inputs 2.. */
+  readonly expression: Expression;
+}
+
+/** A product of f32 and the elementwise ops behind it. Compiled functions alone call it; twin: the ops one after another. */
+const matmulWithEpilogue: OpSpec<MatmulEpilogueParams> = {
+  name: "matmulEpilogue",
+  infer: () => [],
+  kernels: {
+    wasm({ inputs: [a, b, ...others], params: { expression, ...params } }, features) {
+      if (a === undefined || b === undefined) return undefined;
+      const { batch, M, N } = matmulExtents(a, b, params);
+      const inputs = others.flatMap(({ dtype, shape }) =>
+        dtype === "f64" ? [] : [{ dtype, shape: shape.length === 1 ? shape : [...batch, M, N] }],
+      );
+      if (inputs.length < others.length) return undefined;
+      return gemm({ a, b, ...params, epilogue: { expression, inputs } }, features);
+    },
+  },
+};
 
 const product = (a: Tensor, b: Tensor, params: MatmulParams): Tensor => matmulOp.call([a, b], params);
 
