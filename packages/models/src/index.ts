@@ -153,6 +153,13 @@ export {
 } from "./seq2seq/seq2seq.js";
 export { seq2seq, seq2seqInputs } from "./seq2seq/seq2seq-architecture.js";
 export { createSeq2SeqDecoder, type Seq2SeqDecoderOptions } from "./seq2seq/seq2seq-decoder.js";
+export {
+  type AudioWindow,
+  audioWindows,
+  type TranscribeOptions,
+  type Transcript,
+  transcribe,
+} from "./seq2seq/transcribe.js";
 export type { Seq2SeqWeights } from "./seq2seq/weights.js";
 export type {
   AttentionWeights,
