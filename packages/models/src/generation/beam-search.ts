@@ -26,6 +26,11 @@ export interface BeamSearchOptions {
   readonly eosTokenIds?: readonly number[];
   /** Steps done on the log-probabilities of each beam, such as `noRepeatNgram(2)`. Default none. */
   readonly processors?: readonly LogitsProcessor[];
+  /**
+   * A decoder to use, with at least `numBeams` slots that hear the same source: one over audio, or one whose plans are kept. Its first
+   * slots are overwritten; the prompt is what it is fed first. Default: a new one.
+   */
+  readonly decoder?: Decoder;
   readonly signal?: AbortSignal;
 }
 
@@ -60,8 +65,14 @@ export async function beamSearch(
 ): Promise<Beam[]> {
   const settings = settingsOf(model, options);
   const promptIds = promptIdsOf(model, prompt);
-  const maxTokens = roomFor(model, promptIds.length, options.maxTokens);
-  const { decoder, ids } = await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams });
+  const { decoder: given } = options;
+  const room = roomFor(model, promptIds.length, options.maxTokens);
+  const maxTokens = given === undefined ? room : Math.min(room, given.maxSeqLen - promptIds.length);
+  checkSlots(given, settings.numBeams);
+  const { decoder, ids } =
+    given === undefined
+      ? await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams })
+      : { decoder: given, ids: promptIds };
   try {
     const waits = minLength(ids.length + settings.minTokens, settings.eosTokenIds);
     const process = chain(...(options.processors ?? []), waits);
@@ -69,11 +80,17 @@ export async function beamSearch(
     const ended = await runSearch(search, options.signal);
     return ended.slice(0, settings.numReturned).map((beam) => withText(model, beam));
   } finally {
-    decoder.dispose();
+    if (given === undefined) decoder.dispose();
   }
 }
 
-interface Search extends Required<Omit<BeamSearchOptions, "signal" | "processors">> {
+function checkSlots(decoder: Decoder | undefined, numBeams: number): void {
+  if (decoder === undefined || decoder.numSlots >= numBeams) return;
+  const message = `beamSearch: the decoder must have a slot for each of ${numBeams} beams; got ${decoder.numSlots}. Make it with numSlots ${numBeams}.`;
+  throw new HeddleError("config", message, { numBeams, numSlots: decoder.numSlots });
+}
+
+interface Search extends Required<Omit<BeamSearchOptions, "signal" | "processors" | "decoder">> {
   readonly process: LogitsProcessor;
   readonly decoder: Decoder;
   /** What the decoder is fed before the first new token. */
@@ -189,7 +206,8 @@ function reorder(decoder: Decoder, sources: Int32Array): void {
       "beamSearch: the model's decoder must be able to copy a sequence; got one that is not. Use generate.";
     throw new HeddleError("unsupported", message, {});
   }
-  decoder.reorderSlots(sources);
+  // Slots that no beam has stay as they are.
+  decoder.reorderSlots(Int32Array.from({ length: decoder.numSlots }, (_, slot) => sources[slot] ?? slot));
 }
 
 function settingsOf(
