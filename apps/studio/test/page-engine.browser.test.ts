@@ -24,6 +24,11 @@ it("switches from the server to an engine inside the page, and back", async () =
   await page.getByRole("button", { name: "Continue the text" }).click();
   await page.getByText("3 tokens").waitFor({ timeout: 240_000 });
   expect(await page.getByRole("option").count()).toBeGreaterThanOrEqual(3);
+  await page.getByRole("link", { name: "Layers" }).click();
+  await page.locator(".lens-table tbody tr").first().waitFor({ timeout: 240_000 });
+  expect(await page.locator(".lens-table tbody tr").count()).toBe(7); // the embedding and six layers
+  await page.getByRole("link", { name: "Attention" }).click();
+  await page.getByRole("img", { name: /^Attention weights of layer 0/ }).waitFor({ timeout: 240_000 });
   // All of it happened in the page: the server was asked for nothing.
   expect(asked).toEqual([]);
   expect(pages.studio().engine.stats().totals.finished).toBe(0);

@@ -12,9 +12,9 @@ import {
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../test/relative-error.js";
 import { causalConv } from "./causal-conv.js";
-import { type ScanResult, selectiveScan, selectiveScanOp } from "./selective-scan.js";
+import { composedScanGrad, type ScanResult, selectiveScan, selectiveScanOp } from "./selective-scan.js";
 import { softplus } from "./softplus.js";
-import { wkvScan, wkvScanOp } from "./wkv-scan.js";
+import { composedWkvGrad, emptyWkvState, wkvScan, wkvScanOp } from "./wkv-scan.js";
 
 /** A scan over random inputs: `run` takes the inputs of tokens from..to-1 and a state. */
 interface ScanCase {
@@ -117,6 +117,25 @@ describe.each(cases)("$name", (scan) => {
     using wanted = expected.out.narrow(1, 2, T);
     expect(relativeError((await out?.data()) ?? [], await wanted.data())).toBeLessThan(1e-12);
     expect(relativeError((await state?.data()) ?? [], await expected.state.data())).toBeLessThan(1e-12);
+  });
+
+  test("the gradient of the composition is that of the loops", async () => {
+    const device = reference();
+    const inputs = await inputsOf(device, scan);
+    const { grad } = valueAndGrad((given: typeof inputs) => {
+      const { out } = scan.run(given);
+      return out.mul(out).sum();
+    })(inputs);
+    const { out, state } = scan.run(inputs);
+    const ordered = Object.values(inputs);
+    const composed = scan.name.startsWith("selective")
+      ? composedScanGrad([...ordered, state.mul(0), out.mul(2), state.mul(0)])
+      : composedWkvGrad([...ordered, emptyWkvState(out), out, out.mul(2)]);
+    for (const [at, name] of Object.keys(inputs).entries())
+      expect(
+        relativeError((await composed[at]?.data()) ?? [], (await grad[name]?.data()) ?? []),
+        name,
+      ).toBeLessThan(1e-10);
   });
 
   test("pieces of a text give the numbers of the whole, token by token too", async () => {

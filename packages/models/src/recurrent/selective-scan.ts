@@ -3,12 +3,15 @@ import {
   defineOp,
   fillLike,
   HeddleError,
+  invariant,
   type Op,
   scope,
   type Tensor,
   type TensorType,
+  valueAndGrad,
 } from "@heddle/tensor";
 import { selectiveScanWasm } from "./kernels/selective-scan.wasm.js";
+import { selectiveScanWgsl } from "./kernels/selective-scan.wgsl.js";
 
 /** What a selective scan reads. Letters: I channels, N numbers of state a channel, G groups of channels. */
 export interface SelectiveScanInputs {
@@ -88,9 +91,10 @@ export const selectiveScanOp: Op<NoParams> = defineOp({
   vjp({ inputs, grads: [gOut, gState] }) {
     const [x, , , , , state] = inputs;
     if (!x || !state) return [];
-    return selectiveScanGradOp.apply([...inputs, gOut ?? fillLike(x, 0), gState ?? fillLike(state, 0)], {});
+    const given = [...inputs, gOut ?? fillLike(x, 0), gState ?? fillLike(state, 0)];
+    return x.device.readSync === undefined ? composedScanGrad(given) : selectiveScanGradOp.apply(given, {});
   },
-  kernels: { wasm: selectiveScanWasm },
+  kernels: { wasm: selectiveScanWasm, wgsl: selectiveScanWgsl },
 });
 
 /** The scan as a composition, one token after another: for devices without a kernel of their own. */
@@ -160,6 +164,17 @@ const selectiveScanGradOp: Op<NoParams> = defineOp({
     }
   },
 });
+
+/** The gradient of the composition: for devices whose memory loops on the host cannot reach. */
+export function composedScanGrad(inputs: readonly Tensor[]): readonly Tensor[] {
+  const [gOut, gState] = inputs.slice(6);
+  if (!gOut || !gState) return [];
+  return valueAndGrad((scanned: readonly Tensor[]) => {
+    const [out, last] = composedScan(scanned);
+    invariant(out && last, "a scan gives its output and its state");
+    return out.mul(gOut).sum().add(last.mul(gState).sum());
+  })(inputs.slice(0, 6)).grad;
+}
 
 interface ScanSizes {
   readonly B: number;

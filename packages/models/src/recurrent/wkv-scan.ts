@@ -3,12 +3,15 @@ import {
   defineOp,
   fillLike,
   HeddleError,
+  invariant,
   type Op,
   scope,
   type Tensor,
   type TensorType,
+  valueAndGrad,
 } from "@heddle/tensor";
 import { wkvScanWasm } from "./kernels/wkv-scan.wasm.js";
+import { wkvScanWgsl } from "./kernels/wkv-scan.wgsl.js";
 import type { ScanResult } from "./selective-scan.js";
 
 /** What a WKV scan reads. Letter: I channels. */
@@ -47,7 +50,7 @@ export function wkvScan({ key, value, decay, bonus, state }: WkvScanInputs): Sca
 }
 
 /** The state before the first token, [B, 3, I], like a key [B, T, I]. */
-function emptyWkvState(like: Tensor): Tensor {
+export function emptyWkvState(like: Tensor): Tensor {
   const [B = 0, , I = 0] = like.shape;
   const key = like.detach();
   const zeros = fillLike(key, 0, { shape: [B, 2, I] });
@@ -94,9 +97,10 @@ export const wkvScanOp: Op<NoParams> = defineOp({
       throw new HeddleError("unsupported", message, {});
     }
     if (!key || !value || !decay || !bonus || !state || !out || !g) return [];
-    return wkvScanGradOp.apply([key, value, decay, bonus, state, out, g], {});
+    const given = [key, value, decay, bonus, state, out, g];
+    return key.device.readSync === undefined ? composedWkvGrad(given) : wkvScanGradOp.apply(given, {});
   },
-  kernels: { wasm: wkvScanWasm },
+  kernels: { wasm: wkvScanWasm, wgsl: wkvScanWgsl },
 });
 
 /** The scan as a composition, one token after another: for devices without a kernel of their own. */
@@ -188,6 +192,17 @@ const wkvScanGradOp: Op<NoParams> = defineOp({
     }
   },
 });
+
+/** The gradient of the composition: for devices whose memory loops on the host cannot reach. */
+export function composedWkvGrad(inputs: readonly Tensor[]): readonly Tensor[] {
+  const [state, , g] = inputs.slice(4);
+  if (!state || !g) return [];
+  return valueAndGrad((scanned: readonly Tensor[]) => {
+    const [out] = composedScan([...scanned, state]);
+    invariant(out, "a scan gives its output");
+    return out.mul(g).sum();
+  })(inputs.slice(0, 4)).grad;
+}
 
 function checkWkv(inputs: readonly TensorType[]): { key: TensorType; state: TensorType } {
   const [key, value, decay, bonus, state] = inputs;
