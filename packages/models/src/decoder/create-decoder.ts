@@ -1,21 +1,10 @@
 import type { LatentWeights } from "@heddle/attention";
-import {
-  compile,
-  type Device,
-  disposeTree,
-  type EmbeddingTable,
-  type FloatDType,
-  HeddleError,
-  invariant,
-  isFloat,
-  type Tensor,
-  take,
-  tensor,
-} from "@heddle/tensor";
+import { compile, type Device, disposeTree, HeddleError, type Tensor, take, tensor } from "@heddle/tensor";
 import { cacheAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import type { SampledToken } from "../generation/sampling/sampler.js";
 import type { DecoderWeights } from "../weights.js";
+import { activationDType } from "./activation-dtype.js";
 import {
   checkChoices,
   chooseTokens,
@@ -137,7 +126,7 @@ export function createDecoder(
   const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 128 } = options;
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
   const latentWeights = latentWeightsOf(config, weights);
-  const dtype = floatDType(weights.embedding);
+  const dtype = activationDType(weights);
   const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
   const { logitsOf, statesOf, chosenOf, aheadStep } = compilePlans(config, {
     weights,
@@ -342,12 +331,6 @@ function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: nu
     starts_B: filled(positions.subarray(0, numStarts), numStarts, 0),
     outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
   };
-}
-
-/** Keys and values have the dtype of the activations, which is that of the embedding. */
-function floatDType({ dtype }: EmbeddingTable): FloatDType {
-  invariant(isFloat(dtype), "an embedding table holds floats");
-  return dtype;
 }
 
 function checkSizes(

@@ -18,6 +18,7 @@ import { layerRotations } from "../blocks/rotation.js";
 import type { DecoderConfig } from "../config.js";
 import { type Activations, type Inspection, type Inspector, inspectorOf } from "../inspection/inspect.js";
 import type { DecoderWeights, LayerWeights } from "../weights.js";
+import { activationDType } from "./activation-dtype.js";
 
 export interface DecoderInputs {
   /** Token ids, [B, T] i32. */
@@ -158,7 +159,9 @@ function embed(
   { ids, positions }: { readonly ids: Tensor; readonly positions: Tensor },
 ): Tensor {
   const { embedding: table, embeddingNorm, embeddingProjection, positionEmbedding } = weights;
-  const tokens_BTE = embedding(ids, table);
+  const rows_BTE = embedding(ids, table);
+  const dtype = activationDType(weights);
+  const tokens_BTE = rows_BTE.dtype === dtype ? rows_BTE : rows_BTE.cast(dtype);
   const wide_BTE = embeddingProjection === undefined ? tokens_BTE : project(embeddingProjection, tokens_BTE);
   const scaled_BTE = scale === undefined ? wide_BTE : mul(wide_BTE, scale);
   const normed_BTE = embeddingNorm === undefined ? scaled_BTE : normalize(norm, embeddingNorm, scaled_BTE);

@@ -4,14 +4,8 @@ import type { DecoderConfig } from "../config.js";
 import { parseConfig } from "../loading/parse-config.js";
 import type { GgufFamily } from "./gguf-family.js";
 import type { GgufFields } from "./gguf-fields.js";
+import { factorTensors } from "./gguf-rope.js";
 import { endOfTextIds } from "./gguf-tokenizer.js";
-
-/** Tensors that belong to the configuration: what rotation frequencies are divided by. */
-export const factorTensors: ReadonlySet<string> = new Set([
-  "rope_freqs.weight",
-  "rope_factors_short.weight",
-  "rope_factors_long.weight",
-]);
 
 /**
  * The configuration that a GGUF file describes: its fields become a config.json, which is read like any other.

@@ -6,8 +6,8 @@ import { findFamily } from "../families/registry.js";
 import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { locateWeights } from "../loading/weight-map.js";
 import type { DecoderWeights } from "../weights.js";
-import { factorTensors } from "./gguf-config.js";
 import type { GgufFamily } from "./gguf-family.js";
+import { factorTensors } from "./gguf-rope.js";
 import { receivePart, type WeightReceiver } from "./receive-weight.js";
 import { ruleOf } from "./weight-rules.js";
 

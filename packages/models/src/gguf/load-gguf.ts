@@ -14,7 +14,8 @@ import { ggufFamilyOf } from "./registry.js";
  *
  * @param file  name in the source
  * @param options.device  where the weights go; stays the caller's
- * @param options.dtype   of tensors stored as floats; default `device.defaultFloat`, "stored" keeps that of the file
+ * @param options.dtype   of tensors stored as floats; default `device.defaultFloat`, but on the CPU matrices in half precision
+ *   stay so; "stored" keeps all as in the file
  * @throws HeddleError "format" naming the field, tensor or byte that is wrong; "unsupported" for an architecture that Heddle
  *   lacks; nothing stays loaded then. The tokenizer is built when it is first asked for, and throws the same.
  */

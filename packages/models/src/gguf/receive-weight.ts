@@ -41,8 +41,9 @@ export function receivePart(job: PartsJob, part: StoredPart, start: number): Wei
   const end = start + rowsOf(part.shape) * rowBytes;
   const range = { path: part.path, name, start, end };
   if (canQuantize(job, part)) return { ...range, ...packing(job, part, rowBytes) };
-  const straight = isStored(job) ? straightInto(job, part) : undefined;
-  return { ...range, ...(straight ?? atOnce(job, part, { rowBytes, sizeBytes: end - start })) };
+  const { dtype = defaultDType(job, part) } = job;
+  const straight = isStored(job, dtype) ? straightInto(job, part) : undefined;
+  return { ...range, ...(straight ?? atOnce({ ...job, dtype }, part, { rowBytes, sizeBytes: end - start })) };
 }
 
 type Receiving = Omit<WeightReceiver, "path" | "name" | "start" | "end">;
@@ -53,9 +54,13 @@ function rowsOf(shape: readonly number[]): number {
   return outer.reduce((product, size) => product * size, 1);
 }
 
-function canQuantize({ listed, rule }: PartsJob, { path, shape }: StoredPart): boolean {
-  const isMatrix = shape.length === 2 && path !== "positionEmbedding";
-  return isMatrix && rule.offset === undefined && quantBlockTypes.includes(listed.type);
+/** Whether the tree takes the part as a weight that is applied, or as a table that is one, too. */
+function isMatrix({ path, shape }: StoredPart): boolean {
+  return shape.length === 2 && path !== "positionEmbedding";
+}
+
+function canQuantize({ listed, rule }: PartsJob, part: StoredPart): boolean {
+  return isMatrix(part) && rule.offset === undefined && quantBlockTypes.includes(listed.type);
 }
 
 /** Packs a matrix while it is read; where the rows of heads are stored in another order, whole heads at a time. */
@@ -87,8 +92,15 @@ function leastCommonMultiple(a: number, b: number): number {
 /** Types whose bytes are elements as devices hold them. */
 const plain: Partial<Record<GgufTensor["type"], FloatDType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
+/** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */
+function defaultDType({ listed, device }: PartsJob, part: StoredPart): FloatDType {
+  const own = plain[listed.type];
+  const isKept = own !== undefined && device.kind === "cpu" && isMatrix(part);
+  return isKept ? own : device.defaultFloat;
+}
+
 /** Whether the bytes of the file are those of the tensor. */
-function isStored({ listed, rule, device, dtype = device.defaultFloat }: PartsJob): boolean {
+function isStored({ listed, rule }: PartsJob, dtype: FloatDType | "stored"): boolean {
   const own = plain[listed.type];
   const isWanted = own !== undefined && (dtype === "stored" || dtype === own);
   return isWanted && rule.offset === undefined && rule.interleaved === undefined;

@@ -1,10 +1,11 @@
 import { memorySink, memorySource, openGguf } from "@heddle/checkpoints";
 import { QuantTensor } from "@heddle/quant";
-import { cpu, type Device, reference } from "@heddle/tensor";
+import { cpu, type Device, reference, Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
 import { batchInputs } from "../decoder/batch-inputs.js";
+import { generate } from "../generation/generate.js";
 import { initWeights } from "../loading/init-weights.js";
 import { createModel, loadModel } from "../loading/load-model.js";
 import { configToJson, parseConfig } from "../loading/parse-config.js";
@@ -20,7 +21,8 @@ async function throughGguf(name: string, device: Device, options: SaveGgufOption
   return { model: await loadGguf(memorySource(sink.files), "model.gguf", { device }), files: sink.files };
 }
 
-const goldens = ["llama", "llama_rope_linear", "llama_rope_yarn", "qwen2", "qwen3", "gemma", "phi3", "gpt2"];
+const ropes = ["linear", "yarn", "llama3", "longrope"].map((name) => `llama_rope_${name}`);
+const goldens = ["llama", ...ropes, "qwen2", "qwen3", "gemma", "phi3", "gpt2"];
 
 describe.each(goldens)("%s, written as F32 and loaded again,", (name) => {
   test("gives Hugging Face's logits", async () => {
@@ -71,6 +73,47 @@ describe("quantised files", () => {
     device.dispose();
   });
 
+  test("half-precision matrices stay so on the CPU, and give the logits of widened ones", async () => {
+    const device = cpu({ threads: 2 });
+    const model = createModel({ config, device, weights: initWeights(config, device, { seed: 3 }) });
+    const sink = memorySink();
+    await saveGguf(sink, "m.gguf", model, { type: "F16" });
+    model.dispose();
+    const load = async (options: { readonly dtype?: "f32" }) => {
+      const before = device.memory().bytes;
+      const loaded = await loadGguf(memorySource(sink.files), "m.gguf", { device, ...options });
+      return { loaded, bytes: device.memory().bytes - before };
+    };
+    const [kept, widened] = [await load({}), await load({ dtype: "f32" })];
+    const dtypes = ({ loaded: { weights } }: typeof kept) => [
+      ...[weights.embedding, weights.layers[0]?.attention.query.weight].map((weight) =>
+        weight instanceof Tensor ? weight.dtype : "none",
+      ),
+      weights.norm?.weight?.dtype,
+    ];
+    expect(dtypes(kept)).toEqual(["f16", "f16", "f32"]);
+    expect(dtypes(widened)).toEqual(["f32", "f32", "f32"]);
+    expect(kept.bytes).toBeLessThan(0.51 * widened.bytes);
+    // One row and many run different kernels; each must give what it gives for f32.
+    for (const ids of [[5], [1, 5, 9, 63, 0, 7, 8, 2, 3, 4, 6]]) {
+      const [got, wanted] = [kept, widened].map(({ loaded }) => loaded.logits({ ids: [ids] }));
+      expect(relativeError((await got?.data()) ?? [], (await wanted?.data()) ?? [])).toBeLessThan(1e-6);
+      got?.dispose();
+      wanted?.dispose();
+    }
+    const choose = async ({ loaded }: typeof kept) => {
+      const chosen: number[] = [];
+      for await (const { id } of generate(loaded, [1, 2, 3], { maxTokens: 8, temperature: 0 }))
+        chosen.push(id);
+      return chosen;
+    };
+    expect(await choose(kept)).toEqual(await choose(widened));
+    kept.loaded.dispose();
+    widened.loaded.dispose();
+    expect(device.memory().buffers).toBe(0);
+    device.dispose();
+  });
+
   test("four bits leave the embedding six, and odd rows fall back", async () => {
     const device = cpu({ threads: 1 });
     const odd = parseConfig({ ...configToJson(config), intermediate_size: 96 });
@@ -89,11 +132,45 @@ describe("quantised files", () => {
 });
 
 test("a rotary scaling that the file would lose is refused", async () => {
-  const model = await loadModel(goldenSource("llama_rope_llama3"), { device: reference() });
+  const model = await loadModel(goldenSource("llama_rope_dynamic"), { device: reference() });
   await expect(saveGguf(memorySink(), "m.gguf", model)).rejects.toThrow(
-    "saveGguf: rotary scaling must be default, linear or yarn, because others need tensors of factors, which are not written yet; got llama3. Save it with saveModel instead.",
+    "saveGguf: rotary scaling must be default, linear, yarn, llama3 or longrope, which GGUF has fields or tensors for; got dynamic. Save it with saveModel instead.",
+  );
+  const { positions } = model.config;
+  if (positions.kind !== "rope") throw new Error("a llama rotates");
+  const scaling = { kind: "yarn", factor: 2, originalMaxSeqLen: 16, mscale: 0.7, mscaleAllDim: 1 } as const;
+  const config = { ...model.config, positions: { ...positions, scaling } };
+  await expect(saveGguf(memorySink(), "m.gguf", { ...model, config })).rejects.toThrow(
+    "saveGguf: yarn in GGUF has no field for mscale; got mscale 0.7. Save it with saveModel instead.",
   );
   model.dispose();
+});
+
+test("the factors of a scaling are tensors, and betas of yarn are fields", async () => {
+  const device = reference();
+  const { model, files } = await throughGguf("llama_rope_llama3", device);
+  const { tensors } = await openGguf(memorySource(files), "model.gguf");
+  expect(tensors.get("rope_freqs.weight")).toMatchObject({ type: "F32", shape: [model.config.headDim / 2] });
+  // What was read as lists is written as lists.
+  const sink = memorySink();
+  await saveGguf(sink, "again.gguf", model);
+  const again = await openGguf(memorySource(sink.files), "again.gguf");
+  expect([...again.tensors.keys()].filter((name) => name.startsWith("rope"))).toEqual([
+    "rope_factors_long.weight",
+    "rope_factors_short.weight",
+  ]);
+  const { positions } = model.config;
+  if (positions.kind !== "rope") throw new Error("a llama rotates");
+  const scaling = { kind: "yarn", factor: 4, originalMaxSeqLen: 16, betaFast: 16, betaSlow: 2.5 } as const;
+  await saveGguf(sink, "yarn.gguf", {
+    ...model,
+    config: { ...model.config, positions: { ...positions, scaling } },
+  });
+  const yarn = await loadGguf(memorySource(sink.files), "yarn.gguf", { device });
+  expect(yarn.config.positions).toMatchObject({ scaling });
+  yarn.dispose();
+  model.dispose();
+  expect(device.memory().buffers).toBe(0);
 });
 
 test("a family that GGUF cannot hold is refused by name", async () => {

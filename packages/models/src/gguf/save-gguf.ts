@@ -16,6 +16,7 @@ import { type StoredWeight, storedWeights } from "../loading/weight-map.js";
 import type { DecoderWeights } from "../weights.js";
 import { floatBytes } from "./float-bytes.js";
 import type { GgufFamily, GgufWeightRule } from "./gguf-family.js";
+import { ropeFactors } from "./gguf-rope.js";
 import { interleaveHalves } from "./head-rows.js";
 import { ggufFamilyFor } from "./registry.js";
 import { ruleOf } from "./weight-rules.js";
@@ -74,7 +75,15 @@ export async function saveGguf(
     },
   ]);
   const metadata = metadataOf(family, config, options);
-  await writeGguf(sink, file, { metadata, tensors: new Map(tensors) });
+  await writeGguf(sink, file, { metadata, tensors: new Map([...factorData(config), ...tensors]) });
+}
+
+/** What rotation frequencies are divided by, where the configuration needs such tensors. */
+function factorData(config: DecoderConfig): [string, GgufTensorData][] {
+  return [...ropeFactors(config)].map(([name, factors]) => {
+    const bytes = floatBytes("F32", Float32Array.from(factors));
+    return [name, { type: "F32", shape: [factors.length], bytes }];
+  });
 }
 
 type Writable = Tensor | QuantTensor;

@@ -1,6 +1,6 @@
 import type { GgufValue } from "@heddle/checkpoints";
 import type { GgufFamily } from "../gguf-family.js";
-import { numberAt, shortest } from "../gguf-json.js";
+import { numberAt, shortest } from "../json-numbers.js";
 import { both, decoderRules } from "./decoder-rules.js";
 
 const sizes = [

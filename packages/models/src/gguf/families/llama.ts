@@ -1,6 +1,7 @@
 import { HeddleError } from "@heddle/tensor";
 import type { GgufFamily } from "../gguf-family.js";
-import { numberAt, sharedFields, sharedJson } from "../gguf-json.js";
+import { sharedFields, sharedJson } from "../gguf-json.js";
+import { numberAt } from "../json-numbers.js";
 import { decoderRules } from "./decoder-rules.js";
 
 /**

@@ -1,5 +1,6 @@
 import type { GgufFamily } from "../gguf-family.js";
-import { numberAt, sharedFields, sharedJson } from "../gguf-json.js";
+import { sharedFields, sharedJson } from "../gguf-json.js";
+import { numberAt } from "../json-numbers.js";
 import { both, decoderRules } from "./decoder-rules.js";
 
 /** Phi-3 and Phi-4: query, key and value in one matrix, gate and up in another. */
