@@ -48,6 +48,15 @@ export { type EmbedTextsOptions, embedTexts } from "./encoder/embed-texts.js";
 export { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder/encoder.js";
 export { encoder, encoderInputs } from "./encoder/encoder-architecture.js";
 export { type Pooling, pool, unitLength } from "./encoder/pooling.js";
+export {
+  classifyTexts,
+  classifyTokens,
+  fillMask,
+  type LabelledToken,
+  type LabelScore,
+  type MaskFill,
+  type PredictTextsOptions,
+} from "./encoder/predict-texts.js";
 export type { SentenceModules } from "./encoder/sentence-modules.js";
 export type { EncoderWeights } from "./encoder/weights.js";
 export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";

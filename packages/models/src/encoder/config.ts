@@ -19,6 +19,13 @@ export interface TokenPredictions {
 export interface ClassPredictions {
   readonly kind: "classes";
   readonly numClasses: number;
+  /** Names of the classes. Default: LABEL_0 and so on. */
+  readonly labels?: readonly string[];
+  /**
+   * What becomes of the logits: probabilities of classes that exclude each other ("softmax") or do not ("sigmoid"), or nothing, for
+   * regression. Default: "softmax", for one class "sigmoid".
+   */
+  readonly scores?: "softmax" | "sigmoid" | "none";
   /** What represents the text: its first token, the mean of its tokens, or each token by itself. */
   readonly of: "first" | "mean" | "tokens";
   /** A transform before the classes; absent: none. */

@@ -3,43 +3,10 @@ import { cpu, reference, tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { toyTokenizerJson } from "../../test/toy-tokenizer.js";
 import { loadAnyModel } from "../loading/load-model.js";
 import { embedTexts } from "./embed-texts.js";
 import { pool, unitLength } from "./pooling.js";
-
-/** A tokenizer of 72 ids: letters and a few signs, with BERT's frame around each text. */
-const tokenizerJson = JSON.stringify({
-  version: "1.0",
-  truncation: null,
-  padding: null,
-  added_tokens: [],
-  normalizer: null,
-  pre_tokenizer: { type: "Split", pattern: { Regex: "" }, behavior: "Isolated", invert: false },
-  post_processor: {
-    type: "TemplateProcessing",
-    single: [
-      { SpecialToken: { id: "[CLS]", type_id: 0 } },
-      { Sequence: { id: "A", type_id: 0 } },
-      { SpecialToken: { id: "[SEP]", type_id: 0 } },
-    ],
-    pair: [],
-    special_tokens: {
-      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
-      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
-    },
-  },
-  decoder: null,
-  model: {
-    type: "WordLevel",
-    vocab: Object.fromEntries(
-      ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ..."abcdefghijklmnopqrstuvwxyz .,!"].map((token, id) => [
-        token,
-        id,
-      ]),
-    ),
-    unk_token: "[UNK]",
-  },
-});
 
 async function withTokenizer(name: string, others: Readonly<Record<string, unknown>> = {}) {
   const source = packedSource(name);
@@ -48,7 +15,7 @@ async function withTokenizer(name: string, others: Readonly<Record<string, unkno
   );
   return memorySource({
     ...Object.fromEntries(files),
-    "tokenizer.json": new TextEncoder().encode(tokenizerJson),
+    "tokenizer.json": new TextEncoder().encode(toyTokenizerJson),
     ...Object.fromEntries(
       Object.entries(others).map(([file, json]) => [file, new TextEncoder().encode(JSON.stringify(json))]),
     ),

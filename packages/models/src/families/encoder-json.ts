@@ -10,6 +10,7 @@ export const predictionKeys = {
   architectures: z.array(z.string()).nullish(),
   id2label: z.record(z.string(), z.string()).nullish(),
   num_labels: count.nullish(),
+  problem_type: z.enum(["regression", "single_label_classification", "multi_label_classification"]).nullish(),
   initializer_range: positive.default(0.02),
   tie_word_embeddings: z.boolean().default(true),
   ...tokenKeys,
@@ -103,16 +104,42 @@ export function predictionsToJson(config: EncoderConfig, prefix: string): Record
   const { predictions } = config;
   return {
     architectures: [prefix + classSuffix(predictions)],
-    ...(predictions.kind === "classes"
-      ? {
-          id2label: Object.fromEntries(
-            Array.from({ length: predictions.numClasses }, (_, at) => [String(at), `LABEL_${at}`]),
-          ),
-        }
-      : {}),
+    ...(predictions.kind === "classes" ? classesToJson(predictions) : {}),
     initializer_range: config.initializerRange,
     tie_word_embeddings: config.tieEmbeddings,
     ...tokensToJson(config.tokens),
+  };
+}
+
+/** What becomes of logits, by the problem that a model was trained for. */
+const scoresOfProblem = {
+  regression: "none",
+  single_label_classification: "softmax",
+  multi_label_classification: "sigmoid",
+} as const;
+
+function classesToJson({ labels, numClasses, scores }: ClassPredictions): Record<string, unknown> {
+  const names = Array.from({ length: numClasses }, (_, at) => labels?.[at] ?? `LABEL_${at}`);
+  const problem = Object.entries(scoresOfProblem).find(([, own]) => own === scores)?.[0];
+  return {
+    id2label: Object.fromEntries(names.map((name, at) => [String(at), name])),
+    label2id: Object.fromEntries(names.map((name, at) => [name, at])),
+    ...(problem === undefined ? {} : { problem_type: problem }),
+  };
+}
+
+/** Number and names of classes, and what becomes of their logits. */
+function classesFromJson({
+  num_labels,
+  id2label,
+  problem_type,
+}: PredictionJson): Pick<ClassPredictions, "numClasses" | "labels" | "scores"> {
+  const numClasses = num_labels ?? (id2label ? Object.keys(id2label).length : 2);
+  const labels = Array.from({ length: numClasses }, (_, at) => id2label?.[at] ?? `LABEL_${at}`);
+  return {
+    numClasses,
+    ...(labels.every((label, at) => label === `LABEL_${at}`) ? {} : { labels }),
+    ...(problem_type ? { scores: scoresOfProblem[problem_type] } : {}),
   };
 }
 
@@ -151,13 +178,13 @@ export function predictionsFromJson(
   },
 ): Predictions {
   const name = json.architectures?.[0] ?? "ForMaskedLM";
-  const numClasses = json.num_labels ?? (json.id2label ? Object.keys(json.id2label).length : 2);
+  const classes = classesFromJson(json);
   const { tokens, transform, forTokens, of = "first" } = options;
   if (name.endsWith("ForSequenceClassification"))
-    return { kind: "classes", numClasses, of, transform, hasBias: true };
+    return { kind: "classes", ...classes, of, transform, hasBias: true };
   if (name.endsWith("ForTokenClassification")) {
     const own = forTokens === undefined ? {} : { transform: forTokens };
-    return { kind: "classes", numClasses, of: "tokens", ...own, hasBias: true };
+    return { kind: "classes", ...classes, of: "tokens", ...own, hasBias: true };
   }
   if (!/For(?:MaskedLM|PreTraining)$/.test(name)) return { kind: "none" };
   return { kind: "tokens", hasBias: true, hasTokenBias: true, ...tokens };

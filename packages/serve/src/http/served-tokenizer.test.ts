@@ -38,6 +38,10 @@ function smallTokenizer() {
 }
 
 describe("createServedTokenizer", () => {
+  it("has no text for rows of a vocabulary that stand for no token", () => {
+    expect(smallTokenizer().tokenText(999)).toBe("");
+  });
+
   it("encodes, and decodes behind a prompt without special tokens", () => {
     const tokenizer = smallTokenizer();
     expect(tokenizer.encode("ab a")).toEqual([0, 1, 5]);

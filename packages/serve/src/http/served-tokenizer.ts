@@ -13,6 +13,7 @@ export function createServedTokenizer(tokenizer: Tokenizer): ServedTokenizer {
       return { ids: [...ids], tokens, offsets };
     },
     tokenText(id) {
+      if (tokenizer.idToToken(id) === undefined) return ""; // a row of the vocabulary that stands for no token
       const decoder = tokenizer.streamDecoder({ after: middle });
       return decoder.push(id) + decoder.flush();
     },
