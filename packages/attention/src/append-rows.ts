@@ -2,7 +2,7 @@ import { defineOp, HeddleError, isFloat, type Op, scope, type Tensor, type Tenso
 import { type AppendParams, splitInputs } from "./append-params.js";
 import { cellOf, hasRoom, type Placement, placementExtents } from "./cache-placement.js";
 import { appendRowsWasm } from "./kernels/append-rows.wasm.js";
-import { appendRowsWgsl } from "./kernels/append-rows.wgsl.js";
+import { appendPiece, appendRowsWgsl } from "./kernels/append-rows.wgsl.js";
 
 /** Where the rows of a batch live in a cache. Both are tensors, so that one compiled step serves every batch. */
 export interface CacheRows {
@@ -77,7 +77,7 @@ function appendOp(count: 1 | 2): Op<AppendParams> {
         }
       }
     },
-    kernels: { wasm: appendRowsWasm, wgsl: appendRowsWgsl },
+    kernels: { wasm: appendRowsWasm, wgsl: appendRowsWgsl, pieces: { placement: appendPiece } },
   });
 }
 

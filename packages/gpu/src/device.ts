@@ -68,6 +68,7 @@ export function createDevice(parts: WebGpuParts): WebGpuDevice {
 class DawnDevice implements WebGpuDevice {
   readonly kind = "webgpu";
   readonly defaultFloat = "f32";
+  readonly joinsProducts = true;
   readonly native: NativeDevice;
   readonly features: WgslFeatures;
   readonly adapter: NativeAdapterInfo;

@@ -63,6 +63,18 @@ export function planProgram(host: PlanHost, program: Program): Plan {
       for (const step of steps) runStep(host, step, given);
       recorder.flush();
     },
+    bind(slots: readonly DeviceBuffer[]) {
+      const runs = steps.map((step) => bindStep(host, step, slots as readonly GpuBuffer[]));
+      return () => {
+        invariant(!isDisposed, "a disposed plan was run");
+        host.check();
+        for (const run of runs) {
+          if (typeof run === "function") run();
+          else recorder.dispatch(run.pipeline, run.group, run.grid);
+        }
+        recorder.flush();
+      };
+    },
     dispose() {
       if (isDisposed) return;
       isDisposed = true;
@@ -108,6 +120,27 @@ function runStep({ binder, recorder }: PlanHost, plan: PlanStep, given: readonly
     groups.set(key, group);
   }
   recorder.dispatch(step.pipeline, group, step.grid);
+}
+
+/** A dispatch with everything in place, or what makes it where a buffer is read and written. */
+type BoundStep =
+  | {
+      readonly pipeline: object;
+      readonly group: object;
+      readonly grid: readonly [number, number, number];
+    }
+  | (() => void);
+
+function bindStep(
+  { binder }: PlanHost,
+  { step, bound, slots, mayClash }: PlanStep,
+  given: readonly GpuBuffer[],
+): BoundStep {
+  const buffers = bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
+  // A caller's buffers may overlap.
+  if (mayClash || slots.some((slot) => given[slot]?.pooled === undefined))
+    return () => binder.dispatchBound(step, buffers);
+  return { pipeline: step.pipeline, group: binder.createGroup(step, buffers), grid: step.grid };
 }
 
 interface Layout {

@@ -33,7 +33,9 @@ export class Recorder {
       this.#pipeline = pipeline;
     }
     this.#pass.setBindGroup(0, group);
-    this.#pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
+    // Arguments that may be left out cost time to convert.
+    if (grid[1] === 1 && grid[2] === 1) this.#pass.dispatchWorkgroups(grid[0]);
+    else this.#pass.dispatchWorkgroups(grid[0], grid[1], grid[2]);
     this.#recorded++;
   }
 

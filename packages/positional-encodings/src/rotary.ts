@@ -5,14 +5,13 @@ import {
   HeddleError,
   isFloat,
   type Op,
-  scope,
   stack,
   type Tensor,
   type TensorType,
   tensor,
 } from "@heddle/tensor";
 import { rotaryWasm } from "./kernels/rotary.wasm.js";
-import { rotaryWgsl } from "./kernels/rotary.wgsl.js";
+import { rotaryPiece, rotaryWgsl } from "./kernels/rotary.wgsl.js";
 import { type RopeFrequencies, ropeFrequencies } from "./rope-frequencies.js";
 import type { RotaryLayout, RotaryParams } from "./rotary-params.js";
 
@@ -49,8 +48,7 @@ export function rotary(x: Tensor, options: RotaryOptions = {}): Tensor {
     isInverse: false,
   };
   const rest = positions === undefined ? [] : [positions];
-  if (x.dtype !== "f16" && x.dtype !== "bf16") return rotaryOp.call([x, ...rest], params);
-  return scope(x.device, () => rotaryOp.call([x.cast("f32"), ...rest], params).cast(x.dtype));
+  return rotaryOp.call([x, ...rest], params);
 }
 
 const rotaryOp: Op<RotaryParams> = defineOp({
@@ -61,7 +59,7 @@ const rotaryOp: Op<RotaryParams> = defineOp({
     grad === undefined
       ? [undefined]
       : [rotaryOp.call([grad, ...positions], { ...params, isInverse: !params.isInverse }), undefined],
-  kernels: { wasm: rotaryWasm, wgsl: rotaryWgsl },
+  kernels: { wasm: rotaryWasm, wgsl: rotaryWgsl, pieces: { rotation: rotaryPiece } },
 });
 
 function checkInput(x: TensorType): void {
@@ -111,9 +109,13 @@ function inferRotary([x, positions]: readonly TensorType[], params: RotaryParams
   return [{ shape: x.shape, dtype: x.dtype }];
 }
 
-/** The op as a composition: cos and sin of every angle, then one rotation per pair. */
+/** The op as a composition: cos and sin of every angle, then one rotation per pair. Half floats are widened for it. */
 function rotaryReference([x, given]: readonly Tensor[], params: RotaryParams): readonly Tensor[] {
   if (x === undefined) return [];
+  if (x.dtype === "f16" || x.dtype === "bf16") {
+    const rest = given === undefined ? [] : [given];
+    return [rotaryOp.call([x.cast("f32"), ...rest], params).cast(x.dtype)];
+  }
   const { inverseFrequencies, attentionScale, layout, isInverse } = params;
   const [, , seqLen = 0, headDim = 0] = x.shape;
   const rotaryDim = 2 * inverseFrequencies.length;

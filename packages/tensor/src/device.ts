@@ -68,6 +68,11 @@ export interface Program {
 export interface Plan {
   /** Runs every launch in order; `buffers[i]` stands for slot i. Borrows the buffers. */
   run(buffers: readonly DeviceBuffer[]): void;
+  /**
+   * As `run` with the same buffers again and again: what depends on them is prepared once. The buffers stay alive as long as
+   * the result is used. Devices that gain nothing by it lack it.
+   */
+  bind?(buffers: readonly DeviceBuffer[]): () => void;
   /** As `run`, launch by launch; the milliseconds that each took, its start included. For finding out where time goes. */
   profile?(buffers: readonly DeviceBuffer[]): readonly number[];
   /** Bytes of the arena where the device laid it out anew. */
@@ -109,6 +114,8 @@ export interface Device {
    * where JavaScript does not share the device's memory, or where the memory moves when it grows.
    */
   view?(buffer: DeviceBuffer): Uint8Array | undefined;
+  /** Whether it has kernels for products together with their neighbours, so that `compile` should look for such groups. */
+  readonly joinsProducts?: boolean;
   /** The kernel for an op call, or undefined where the op's reference composition must run instead. */
   lower(call: OpCall): Kernel | undefined;
   launch(kernel: Kernel, buffers: readonly DeviceBuffer[]): void;

@@ -1,4 +1,10 @@
-export { type Compiled, compile, type LaunchTime, type PlanReport } from "./compile/compile.js";
+export {
+  type BoundRun,
+  type Compiled,
+  compile,
+  type LaunchTime,
+  type PlanReport,
+} from "./compile/compile.js";
 export { type CpuDevice, type CpuOptions, cpu } from "./cpu/device.js";
 export {
   arange,

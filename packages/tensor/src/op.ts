@@ -10,6 +10,7 @@ import { formatType, type TensorType } from "./shape.js";
 import { Storage } from "./storage.js";
 import type { Tensor } from "./tensor.js";
 import type { WgslKernelFactory } from "./wgsl/kernel-factory.js";
+import type { WgslPieces } from "./wgsl/product/piece.js";
 
 /** What a gradient rule is given. */
 export interface VjpContext<Params> {
@@ -65,7 +66,12 @@ export interface OpSpec<Params = unknown> {
   ): { readonly spec: OpSpec; readonly params: unknown } | undefined;
   /** Inputs that the op changes in place. */
   readonly mutates?: readonly number[];
-  readonly kernels?: { readonly wasm?: WasmKernelFactory<Params>; readonly wgsl?: WgslKernelFactory<Params> };
+  readonly kernels?: {
+    readonly wasm?: WasmKernelFactory<Params>;
+    readonly wgsl?: WgslKernelFactory<Params>;
+    /** What the op can contribute to a launch of several ops. */
+    readonly pieces?: WgslPieces<Params>;
+  };
 }
 
 /** A defined op: call `apply` with tensors and parameters. */

@@ -6,6 +6,7 @@ import { partTypes, type QuantLayout, type QuantTensor, quantFromParts } from "@
 import {
   compile,
   type DType,
+  defineOp,
   disposeTree,
   fromBytes,
   type HostData,
@@ -17,6 +18,9 @@ import {
   zeros,
 } from "@heddle/tensor";
 
+import { productWgsl } from "@heddle/tensor/kernel";
+import { type QuantTuning, quantProduct } from "../../../packages/quant/src/kernels/quant-product.wgsl.ts";
+
 /** Bytes and operations that a launch must at least do. */
 interface Work {
   readonly name: string;
@@ -24,8 +28,8 @@ interface Work {
   readonly flops: number;
   /** Bytes that a launch reads and that could stay in the card's cache. */
   readonly weightBytes: number;
-  /** Makes the tensors and returns one launch. */
-  prepare(device: WebGpuDevice): Launch;
+  /** Makes the tensors and returns one launch; weights that take turns are numbered. */
+  prepare(device: WebGpuDevice, turn: number): Launch;
 }
 
 interface Launch {
@@ -143,7 +147,12 @@ function matvecWork([out, inner]: readonly [number, number], dtype: DType, rows 
 }
 
 /** Codes of random bits with scales of 0.01, in groups of 32 as in Q4_0 and Q8_0 files. */
-function quantWork([out, inner]: readonly [number, number], bits: 4 | 8, rows = 1): Work {
+function quantWork(
+  [out, inner]: readonly [number, number],
+  bits: 4 | 8,
+  { rows = 1, tuning }: { readonly rows?: number; readonly tuning?: QuantTuning } = {},
+): Work {
+  const variant = tuning === undefined ? "" : ` ${JSON.stringify(tuning).replaceAll('"', "")}`;
   const layout: QuantLayout = {
     codeBits: bits,
     offset: bits === 4 ? 8 : 0,
@@ -154,31 +163,62 @@ function quantWork([out, inner]: readonly [number, number], bits: 4 | 8, rows = 
     outFeatures: out,
   };
   return {
-    name: `matvec ${out}x${inner} int${bits}${rows === 1 ? "" : ` ${rows} rows`}`,
+    name: `matvec ${out}x${inner} int${bits}${rows === 1 ? "" : ` ${rows} rows`}${variant}`,
     bytes: (out * inner * (bits + 0.5)) / 8,
     weightBytes: (out * inner * (bits + 0.5)) / 8,
     flops: 2 * out * inner * rows,
-    prepare(device) {
-      const { codes, scales } = partTypes(layout);
-      if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
-      const bytes = new Uint8Array(codes.shape.reduce((n, m) => n * m, 1));
-      for (let i = 0, bits = 1; i < bytes.length; i++) {
-        bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-        bytes[i] = bits >>> 24;
-      }
-      const ones = zeros(device, scales.shape).add(0.01).cast("f16");
-      const weight: QuantTensor = quantFromParts(layout, {
-        codes: fromBytes(device, codes, bytes),
-        scales: ones,
-      });
+    prepare(device, turn) {
+      const weight = quantWeight(device, layout, turn);
       const x = randn(device, [rows, inner], { seed: 2 });
       return {
         input: x,
-        run: (input) => linear(input, weight),
+        run: (input) => (tuning === undefined ? linear(input, weight) : tuned(input, weight, tuning)),
         operands: async () => ({ x: await x.data(), w: await weight.dequantize().data(), K: inner, N: out }),
       };
     },
   };
+}
+
+const keptWeights = new Map<string, QuantTensor>();
+
+/** Random codes with scales of 0.01, made once for each turn until another layout comes. */
+function quantWeight(device: WebGpuDevice, layout: QuantLayout, turn: number): QuantTensor {
+  const key = JSON.stringify(layout);
+  const known = keptWeights.get(`${key}${turn}`);
+  if (known !== undefined) return known;
+  for (const [name, weight] of keptWeights) {
+    if (name.startsWith(key)) continue;
+    weight.dispose();
+    keptWeights.delete(name);
+  }
+  const { codes, scales } = partTypes(layout);
+  if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
+  const bytes = new Uint8Array(codes.shape.reduce((n, m) => n * m, 1));
+  const some = Math.min(bytes.length, 2 ** 20);
+  for (let i = 0, bits = turn + 1; i < some; i++) {
+    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
+    bytes[i] = bits >>> 24;
+  }
+  for (let done = some; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
+  const weight = quantFromParts(layout, {
+    codes: fromBytes(device, codes, bytes),
+    scales: zeros(device, scales.shape).add(0.01).cast("f16"),
+  });
+  keptWeights.set(`${key}${turn}`, weight);
+  return weight;
+}
+
+/** The product by a weight with a kernel that shares its work in a given way. */
+function tuned(x: Tensor, { layout, parts }: QuantTensor, tuning: QuantTuning): Tensor {
+  const op = defineOp({
+    name: `tuned ${JSON.stringify(tuning)}`,
+    infer: () => [{ shape: [x.shape[0] ?? 1, layout.outFeatures], dtype: "f32" }],
+    kernels: {
+      wgsl: productWgsl,
+      pieces: { product: (call, features) => quantProduct(layout, call, features, tuning) },
+    },
+  });
+  return op.call([x, ...[parts.codes, parts.scales].filter((part) => part !== undefined)], {});
 }
 
 function matmulWork(n: number, dtype: DType): Work {
@@ -208,12 +248,41 @@ const works: readonly Work[] = [
   ]),
   ...[2, 8].flatMap((rows) => [
     matvecWork([14336, 4096], "f16", rows),
-    quantWork([14336, 4096], 8, rows),
-    quantWork([14336, 4096], 4, rows),
+    quantWork([14336, 4096], 8, { rows }),
+    quantWork([14336, 4096], 4, { rows }),
   ]),
   ...[1024, 4096, 8192].map((n) => matmulWork(n, "f16")),
   ...[1024, 4096].map((n) => matmulWork(n, "f32")),
 ];
+
+/** Ways to share the work of quantised products: `tunings` as an argument. */
+const tunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
+  (
+    [
+      [14336, 4096],
+      [4096, 4096],
+      [2048, 8192],
+      [2048, 2048],
+    ] as const
+  ).flatMap((shape) =>
+    [
+      { threads: 128, panels: 1, ahead: 4 },
+      { threads: 256, panels: 1, ahead: 2 },
+      { threads: 256, panels: 1, ahead: 4 },
+      { threads: 256, panels: 1, ahead: 8 },
+      { threads: 512, panels: 1, ahead: 2 },
+      { threads: 512, panels: 1, ahead: 4 },
+      { threads: 1024, panels: 1, ahead: 2 },
+      ...(shape[0] > 4096
+        ? [
+            { threads: 256, panels: 2, ahead: 2 },
+            { threads: 256, panels: 2, ahead: 4 },
+            { threads: 512, panels: 2, ahead: 4 },
+          ]
+        : []),
+    ].map((tuning) => quantWork(shape, bits, { tuning })),
+  ),
+);
 
 const words = process.argv.slice(2);
 const toggles = words.includes("fast")
@@ -221,13 +290,13 @@ const toggles = words.includes("fast")
   : words.includes("half")
     ? dawnToggles.half
     : undefined;
-const wanted = words.filter((word) => word !== "fast" && word !== "half");
+const wanted = words.filter((word) => !["fast", "half", "tunings"].includes(word));
 const device = await webgpu(toggles === undefined ? {} : { toggles });
 console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
-for (const work of works) {
+for (const work of words.includes("tunings") ? tunings : works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
   const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));
-  const launches = Array.from({ length: turns }, () => work.prepare(device));
+  const launches = Array.from({ length: turns }, (_, turn) => work.prepare(device, turn));
   const error = launches[0] === undefined ? 0 : await errorOf(launches[0]);
   const seconds = await secondsOf(device, launches);
   const gigabytes = work.bytes / seconds / 1e9;

@@ -35,7 +35,7 @@ done
 export LD_LIBRARY_PATH="$work:\${LD_LIBRARY_PATH:-}"
 program=$1; shift
 cd "$work"
-exec ./node "$program.mjs" "$@"
+exec ./node \${HEDDLE_NODE_FLAGS:-} "$program.mjs" "$@"
 `;
 
 const root = join(import.meta.dirname, "../../..");

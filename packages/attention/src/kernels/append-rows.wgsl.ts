@@ -2,6 +2,7 @@ import { sizeOf, type TensorType } from "@heddle/tensor";
 import {
   type BufferUse,
   bufferAt,
+  type PlacementPieceFactory,
   type WgslKernelFactory,
   type WgslStep,
   wgslStep,
@@ -22,6 +23,43 @@ export const appendRowsWgsl: WgslKernelFactory<AppendParams> = ({
     ),
   );
   return { steps };
+};
+
+/** Where the rows of one token go, for kernels that have just made them. Twin: the kernel above. */
+export const appendPiece: PlacementPieceFactory<AppendParams> = ({
+  inputs,
+  params: { placement, stores },
+}) => {
+  const { pairs, table } = splitInputs(inputs, stores);
+  const [first] = pairs;
+  const [, heads = 1, length] = first?.fresh.shape ?? [];
+  if (first === undefined || length !== 1) return undefined;
+  const { numSlots, maxSeqLen, blockRows } = placementExtents(placement, first.store, table);
+  const isPaged = placement === "paged";
+  const read = (name: string, input: number) => ({ name, input, dtype: "i32" }) as const;
+  return {
+    stores: pairs.map(({ store }, i) => ({
+      store: i,
+      fresh: stores + i,
+      dtype: store.dtype,
+      width: store.shape[3] ?? 1,
+    })),
+    inputs: [
+      read("slots", 2 * stores),
+      read("starts", 2 * stores + 1),
+      ...(isPaged ? [read("pages", 2 * stores + 2)] : []),
+    ],
+    params: { heads, numSlots, maxSeqLen, blockRows },
+    tables: {},
+    code: (p) => `fn ${p}_cell(m: u32, head: u32) -> i32 {
+  let slot = load_${p}_slots(m);
+  let start = load_${p}_starts(m);
+  if (slot < 0 || u32(slot) >= P.${p}_numSlots || start < 0 || u32(start) >= P.${p}_maxSeqLen) { return -1; }
+  let page = u32(start) / P.${p}_blockRows;
+  ${isPaged ? `let block = load_${p}_pages(u32(slot) * (P.${p}_maxSeqLen / P.${p}_blockRows) + page);\n  if (block < 0) { return -1; }` : "let block = slot;"}
+  return i32((u32(block) * P.${p}_heads + head) * P.${p}_blockRows + u32(start) % P.${p}_blockRows);
+}`,
+  };
 };
 
 interface Append {

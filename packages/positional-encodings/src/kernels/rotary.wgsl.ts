@@ -1,5 +1,11 @@
 import { sizeOf, type TensorType } from "@heddle/tensor";
-import { type BufferUse, bufferAt, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
+import {
+  type BufferUse,
+  bufferAt,
+  type RotationPieceFactory,
+  type WgslKernelFactory,
+  wgslStep,
+} from "@heddle/tensor/kernel";
 import type { RotaryParams } from "../rotary-params.js";
 
 /**
@@ -61,6 +67,33 @@ export const rotaryWgsl: WgslKernelFactory<RotaryParams> = ({ inputs: [x, positi
   store_y(base + ${second}, b * c + a * s);`,
   });
   return { steps: [step] };
+};
+
+/**
+ * The rotation of heads of one token a row, for kernels that have just made them. Twin: the kernel above.
+ */
+export const rotaryPiece: RotationPieceFactory<RotaryParams> = ({ inputs: [x, positions], params }) => {
+  const { inverseFrequencies, attentionScale, layout, isInverse } = params;
+  const [, , seqLen, width = 1] = x?.shape ?? [];
+  const pairs = inverseFrequencies.length;
+  if (x === undefined || seqLen !== 1 || positions?.dtype !== "i32" || pairs === 0 || isInverse)
+    return undefined;
+  const row = positions.shape.length === 2 ? "m" : "0u";
+  return {
+    layout,
+    pairs,
+    width,
+    inputs: [{ name: "positions", input: 1, dtype: "i32" }],
+    params: { scale: { f32: attentionScale } },
+    tables: { turns: turnWords(inverseFrequencies) },
+    code: (prefix) => `fn ${prefix}_turn(m: u32, pair: u32) -> vec2f {
+  let position = load_${prefix}_positions(${row});
+  let distance = u32(abs(position));
+  let turn = distance * table_${prefix}_turns(2u * pair) + h_mulHigh(distance, table_${prefix}_turns(2u * pair + 1u));
+  let angle = f32(bitcast<i32>(turn)) * 1.4629180792671596e-9;
+  return vec2f(h_cos(angle), h_sin(angle) * select(1.0, -1.0, position < 0)) * P.${prefix}_scale;
+}`,
+  };
 };
 
 /** Two words for each frequency: its turns per token, modulo 1, as a binary fraction of 64 bits. */

@@ -20,8 +20,9 @@ export function partVectors(layout: QuantLayout, first: number): BufferUse[] {
   });
 }
 
-/** `scaleOf` and `minOf`: the numbers of four neighbouring outputs of a panel for a group of inputs. */
-export function scaleFunctions(layout: QuantLayout): string {
+/** `scaleOf` and `minOf`: the numbers of four neighbouring outputs of a panel for a group of inputs, of a named weight. */
+export function scaleFunctions(layout: QuantLayout, weight?: string): string {
+  const prefix = weight === undefined ? "" : `${weight}_`;
   const four = {
     f32: "value",
     f16: "vec4f(unpack2x16float(value.x), unpack2x16float(value.y))",
@@ -30,14 +31,14 @@ export function scaleFunctions(layout: QuantLayout): string {
   }[layout.scaleDType];
   const above = (name: string) =>
     isNested(layout)
-      ? ` * ${name}[(panel * P.numSupers + block / ${SUPER_SIZE / BLOCK_SIZE}u) * 4u + rowQuad]`
+      ? ` * ${prefix}${name}[(panel * P.${prefix}numSupers + block / ${SUPER_SIZE / BLOCK_SIZE}u) * 4u + rowQuad]`
       : "";
   const make = (
     fn: string,
     name: string,
     superName: string,
-  ) => `fn ${fn}(panel: u32, g: u32, block: u32, rowQuad: u32) -> vec4f {
-  let value = ${name}[(panel * P.numGroups + g) * 4u + rowQuad];
+  ) => `fn ${prefix}${fn}(panel: u32, g: u32, block: u32, rowQuad: u32) -> vec4f {
+  let value = ${prefix}${name}[(panel * P.${prefix}numGroups + g) * 4u + rowQuad];
   return ${four}${above(superName)};
 }`;
   const scale = make("scaleOf", "scales", "superScales");

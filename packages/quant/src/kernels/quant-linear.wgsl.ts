@@ -1,12 +1,5 @@
 import type { OpCall } from "@heddle/tensor";
-import {
-  bufferAt,
-  scratchAt,
-  type WgslFeatures,
-  type WgslKernel,
-  type WgslStep,
-  wgslStep,
-} from "@heddle/tensor/kernel";
+import { bufferAt, scratchAt, type WgslKernel, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE, panelCounts, type QuantLayout } from "../quant-format.js";
 import { partVectors, scaleFunctions } from "./panel-buffers.wgsl.js";
 import { blockDots, codeLanes } from "./panel-dots.wgsl.js";
@@ -18,25 +11,17 @@ const threads = 256;
 
 /**
  * y = x W^T for few rows of x, over the codes as they lie: x is rounded to int8 in blocks of 32 as on the CPU, whole numbers
- * are multiplied four at a time, sums are f32. A workgroup makes one panel of 16 outputs.
- *
- * One row is rounded by each workgroup for itself, more rows by a step before. Undefined for more than 8 rows, or other
+ * are multiplied four at a time, sums are f32. A workgroup makes one panel of 16 outputs. For rows too long or too many for
+ * `quantProduct`: they are rounded by a step before. Undefined for more than 8 rows, or other
  * dtypes than f32. Twin: `accessPanels` on rounded x.
  */
-export function quantLinearWgsl(
-  layout: QuantLayout,
-  { inputs, outputs }: OpCall,
-  features: WgslFeatures,
-): WgslKernel | undefined {
+export function quantLinearWgsl(layout: QuantLayout, { inputs, outputs }: OpCall): WgslKernel | undefined {
   const [x, y] = [inputs[0], outputs[0]];
   if (x?.dtype !== "f32" || y?.dtype !== "f32") return undefined;
   const rows = x.shape.reduce((product, extent) => product * extent, 1) / layout.inFeatures;
   if (rows > maxRows || rows < 1 || layout.inFeatures % 4 !== 0) return undefined;
   const { numBlocks } = panelCounts(layout);
-  const ownBytes = numBlocks * (BLOCK_SIZE + 16) + threads * 16;
-  const isOwn = rows === 1 && ownBytes <= features.maxWorkgroupBytes && numBlocks <= 512;
-  const call = { layout, rows, isOwn, numInputs: inputs.length };
-  if (isOwn) return { steps: [productStep(call)] };
+  const call = { layout, rows, numInputs: inputs.length };
   return {
     steps: [roundingStep(call), productStep(call)],
     scratch: [rows * numBlocks * BLOCK_SIZE, rows * numBlocks * 16],
@@ -46,8 +31,6 @@ export function quantLinearWgsl(
 interface ProductCall {
   readonly layout: QuantLayout;
   readonly rows: number;
-  /** Whether a workgroup rounds x for itself. */
-  readonly isOwn: boolean;
   readonly numInputs: number;
 }
 
@@ -70,23 +53,15 @@ ${roundBlock("(block / P.numBlocks) * P.quads", "block % P.numBlocks", "block")}
   });
 }
 
-function productStep({ layout, rows, isOwn, numInputs }: ProductCall): WgslStep {
+function productStep({ layout, rows, numInputs }: ProductCall): WgslStep {
   const { inFeatures, outFeatures } = layout;
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
   const lanes = codeLanes(layout);
-  const rounded = isOwn
-    ? [{ name: "x", memory: bufferAt(0), dtype: "f32", access: "read", element: "vec4f" } as const]
-    : [
-        { name: "xCodes", memory: scratchAt(0), dtype: "u32", access: "read", element: "vec4u" } as const,
-        { name: "xScales", memory: scratchAt(1), dtype: "f32", access: "read", element: "vec4f" } as const,
-      ];
-  const own = `var<workgroup> xCodes: array<vec4u, ${numBlocks * 2}>;
-var<workgroup> xScales: array<vec4f, ${numBlocks}>;
-${quantizedRow}`;
   const numSums = rows * lanes.vectors;
   return wgslStep({
     buffers: [
-      ...rounded,
+      { name: "xCodes", memory: scratchAt(0), dtype: "u32", access: "read", element: "vec4u" },
+      { name: "xScales", memory: scratchAt(1), dtype: "f32", access: "read", element: "vec4f" },
       ...partVectors(layout, 1),
       { name: "y", memory: bufferAt(numInputs), dtype: "f32", access: "write" },
     ],
@@ -94,12 +69,10 @@ ${quantizedRow}`;
     threads,
     groups: numPanels,
     declarations: `var<workgroup> parts: array<vec4f, ${threads}>;
-${isOwn ? own : ""}
 ${scaleFunctions(layout)}`,
     body: `  let lane = thread % ${lanes.perBlock}u;
 ${lanes.place}
 ${lines(numSums, (i) => `  var sum${i} = vec4f();`)}
-${isOwn ? `  for (var block = thread; block < P.numBlocks; block += ${threads}u) {\n${roundBlock("0u", "block", "block")}\n  }\n  workgroupBarrier();` : ""}
   for (var block = thread / ${lanes.perBlock}u; block < P.numBlocks; block += ${threads / lanes.perBlock}u) {
 ${lanes.load}
 ${blockDots(layout, lanes, rows)}

@@ -1,7 +1,9 @@
-import { defineOp, HeddleError, matmul, type Op, type Tensor } from "@heddle/tensor";
+import { defineOp, HeddleError, matmul, type Op, type OpCall, type Tensor } from "@heddle/tensor";
+import { productWgsl } from "@heddle/tensor/kernel";
 import { activationBits } from "../kernels/panel-product.js";
 import { quantLinearWasm } from "../kernels/quant-linear.wasm.js";
 import { quantLinearWgsl } from "../kernels/quant-linear.wgsl.js";
+import { quantProduct } from "../kernels/quant-product.wgsl.js";
 import type { QuantLayout } from "../quant-format.js";
 import { dequantizeOp } from "./dequantize.js";
 import { roundActivationsOp, roundedProductOp, roundsActivations } from "./rounded-product.js";
@@ -38,7 +40,12 @@ export const quantLinearOp: Op<QuantLayout> = defineOp({
   },
   vjp: ({ inputs: [x, ...parts], grads: [grad], params }) =>
     x === undefined || grad === undefined ? [] : [matmul(grad, widened(params, parts, x))],
-  kernels: { wasm: quantLinearWasm, wgsl: (call, features) => quantLinearWgsl(call.params, call, features) },
+  kernels: {
+    wasm: quantLinearWasm,
+    wgsl: (call, features) =>
+      productWgsl(call as OpCall, features) ?? quantLinearWgsl(call.params, call as OpCall),
+    pieces: { product: (call, features) => quantProduct(call.params, call as OpCall, features) },
+  },
 });
 
 function widened(layout: QuantLayout, parts: readonly Tensor[], { dtype }: Tensor): Tensor {

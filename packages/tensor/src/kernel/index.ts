@@ -48,6 +48,22 @@ export type {
 export type { WgslKernelFactory } from "../wgsl/kernel-factory.js";
 export { groupJoin } from "../wgsl/kernels/group-join.js";
 export { lowerWgsl } from "../wgsl/lower.js";
+export type {
+  FunctionPiece,
+  NormPiece,
+  NormPieceFactory,
+  PieceBuffer,
+  PlacementPiece,
+  PlacementPieceFactory,
+  ProductPiece,
+  ProductPieceFactory,
+  ProductTask,
+  ProductText,
+  RotationPiece,
+  RotationPieceFactory,
+  WgslPieces,
+} from "../wgsl/product/piece.js";
+export { productWgsl } from "../wgsl/product/single-product.js";
 export {
   type BufferUse,
   bufferAt,

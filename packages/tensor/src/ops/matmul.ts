@@ -2,7 +2,7 @@ import { gemm, matrixDType } from "../cpu/kernels/gemm.js";
 import { type DType, isFloat } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import type { Expression } from "../expression.js";
-import { defineOp, type Op, type OpSpec } from "../op.js";
+import { defineOp, type Op, type OpCall, type OpSpec } from "../op.js";
 import { scope } from "../scope.js";
 import {
   broadcastShapes,
@@ -14,6 +14,8 @@ import {
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { matmulWgsl } from "../wgsl/kernels/matmul.js";
+import { denseProduct } from "../wgsl/product/dense.js";
+import { productWgsl } from "../wgsl/product/single-product.js";
 import { sumTo } from "./sum-to.js";
 
 export interface MatmulParams {
@@ -142,10 +144,20 @@ export const matmulOp: Op<MatmulParams> = defineOp({
       const output = a && matrixDType(a);
       return a && b && output && gemm({ a, b, output, ...params }, features);
     },
-    wgsl({ inputs: [a, b], params }, features) {
+    wgsl(call, features) {
+      const [a, b] = call.inputs;
       if (!a || !b) return undefined;
       const dtypes = { a: a.dtype, b: b.dtype, c: a.dtype };
-      return matmulWgsl({ ...matmulExtents(a, b, params), ...params, dtypes }, features);
+      const vector = productWgsl(call as OpCall, features);
+      return vector ?? matmulWgsl({ ...matmulExtents(a, b, call.params), ...call.params, dtypes }, features);
+    },
+    pieces: {
+      product({ inputs: [a, b], params }) {
+        if (!a || !b || params.transposeA || !params.transposeB) return undefined;
+        const { M, N, K, batch } = matmulExtents(a, b, params);
+        if (sizeOf(batch) !== 1) return undefined;
+        return denseProduct({ M, N, K, dtypes: { x: a.dtype, w: b.dtype, y: a.dtype } });
+      },
     },
   },
 });

@@ -53,6 +53,7 @@ export const rmsNormOp: Op<RmsNormParams> = defineOp({
       return rows && rmsNormKernel({ ...rows, ...params }, features);
     },
     wgsl: ({ inputs: [x], params }) => x && rmsNormWgsl(x, params),
+    pieces: { norm: ({ params }) => ({ kind: "rms", ...params, weight: 1, bias: undefined }) },
   },
 });
 
@@ -114,6 +115,15 @@ export const layerNormOp: Op<LayerNormParams> = defineOp({
       return rows && layerNormKernel({ ...rows, ...params }, features);
     },
     wgsl: ({ inputs: [x], params }) => x && layerNormWgsl(x, params),
+    pieces: {
+      norm: ({ params: { eps, hasWeight, hasBias } }) => ({
+        kind: "layer",
+        eps,
+        offset: 0,
+        weight: hasWeight ? 1 : undefined,
+        bias: hasBias ? (hasWeight ? 2 : 1) : undefined,
+      }),
+    },
   },
 });
 

@@ -5,20 +5,15 @@ import { offsetCode } from "../strides.js";
 import type { MatmulCall } from "./matmul-call.js";
 import { subgroupMatmulWgsl } from "./matmul-subgroups.js";
 import { tiledMatmulStep } from "./matmul-tiled.js";
-import { matvecWgsl } from "./matvec.js";
 
 /**
- * The fastest product that the adapter and the operands allow: half-precision weights times few rows, matrix units, tiles in
- * workgroup memory, or one workgroup of threads for each few outputs. Twin: matmul's loops.
+ * The fastest product that the adapter and the operands allow: matrix units, tiles in workgroup memory, or one workgroup of
+ * threads for each few outputs. Twin: matmul's loops.
  */
 export function matmulWgsl(call: MatmulCall, features: WgslFeatures): WgslKernel {
-  const { M, N, K, batch, transposeA, transposeB, dtypes } = call;
-  const isVector = sizeOf(batch) === 1 && transposeB && !transposeA;
-  const vector = isVector
-    ? matvecWgsl({ M, N, K, dtypes: { x: dtypes.a, w: dtypes.b, y: dtypes.c } }, features)
-    : undefined;
+  const { M, K } = call;
   const steps = [M <= 4 && K >= 32 ? rowsStep(call) : tiledMatmulStep(call)];
-  return vector ?? subgroupMatmulWgsl(call, features) ?? { steps };
+  return subgroupMatmulWgsl(call, features) ?? { steps };
 }
 
 function operands({ dtypes: { a, b, c } }: MatmulCall): BufferUse[] {

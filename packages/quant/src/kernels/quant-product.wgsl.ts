@@ -1,0 +1,225 @@
+import type { OpCall } from "@heddle/tensor";
+import type {
+  PieceBuffer,
+  ProductPiece,
+  ProductTask,
+  ProductText,
+  WgslFeatures,
+} from "@heddle/tensor/kernel";
+import {
+  BLOCK_SIZE,
+  PANEL_ROWS,
+  panelCounts,
+  partNames,
+  partTypes,
+  type QuantLayout,
+} from "../quant-format.js";
+import { chunkOf, constantCode, hasConstants, signShift } from "./chunk-dots.wgsl.js";
+import { scaleFunctions } from "./panel-buffers.wgsl.js";
+import { roundRows } from "./round-rows.wgsl.js";
+import { subgroupSize } from "./subgroup-size.js";
+
+/** Rows of x that a kernel keeps sums for at most. */
+const maxRows = 8;
+/** Workgroups that a GPU of today keeps busy; with more panels each takes several. */
+const enoughGroups = 396;
+/** Bytes of workgroup memory in which sums meet. */
+const meetingBytes = 8192;
+
+/** How a kernel shares its work; the defaults suit the shape. */
+export interface QuantTuning {
+  readonly threads?: number;
+  /** Panels that a workgroup makes one after another. */
+  readonly panels?: number;
+  /** Chunks of codes that a thread requests together. */
+  readonly ahead?: number;
+}
+
+/**
+ * y = x W^T over the codes as they lie, for few rows of x, as a piece of a kernel: x is rounded to int8 in blocks of 32 by each
+ * workgroup for itself, after the first codes are requested; whole numbers are multiplied four at a time, sums are f32. Every
+ * thread takes 16 bytes of a panel's block, so that neighbours read neighbouring bytes.
+ *
+ * Undefined for more than 8 rows, for x of another dtype than f32, and where x does not fit in workgroup memory. Twin:
+ * `accessPanels` on rounded x.
+ */
+export function quantProduct(
+  layout: QuantLayout,
+  { inputs, outputs }: OpCall,
+  features: WgslFeatures,
+  tuning: QuantTuning = {},
+): ProductPiece | undefined {
+  const [x, y] = [inputs[0], outputs[0]];
+  const { inFeatures, outFeatures } = layout;
+  if (x?.dtype !== "f32" || y?.dtype !== "f32" || inFeatures === 0 || outFeatures === 0) return undefined;
+  const rows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
+  if (rows > maxRows || rows < 1 || inFeatures % 4 !== 0) return undefined;
+  const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
+  const perBlock = chunkOf(layout).perBlock;
+  const isSmall = numPanels <= 264 && numBlocks * perBlock >= 1024 && features.maxThreads >= 512;
+  const threads = tuning.threads ?? (isSmall ? 512 : 256);
+  const bytes = rows * numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4)) + meetingBytes + 4096;
+  if (bytes > features.maxWorkgroupBytes) return undefined;
+  return {
+    rows,
+    inFeatures,
+    outFeatures,
+    unit: PANEL_ROWS,
+    unitsPerTile: 1,
+    threads,
+    format: JSON.stringify({ ...layout, outFeatures: 0 }),
+    xWidth: 4,
+    buffers: weightBuffers(layout),
+    params: { outFeatures, numPanels, numBlocks, numGroups, numSupers },
+    write: (task) => writeProduct(layout, { rows, tuning }, task),
+  };
+}
+
+/** 16 bytes of codes, and the scales of four outputs, at once. */
+function weightBuffers(layout: QuantLayout): PieceBuffer[] {
+  const types = partTypes(layout);
+  return partNames
+    .filter((name) => types[name] !== undefined)
+    .map((name, i) => {
+      const dtype = types[name]?.dtype ?? "u8";
+      const four = dtype === "f32" ? "vec4f" : dtype === "f16" ? "vec2u" : "u32";
+      return { name, input: i + 1, dtype, element: name === "codes" ? "vec4u" : four };
+    });
+}
+
+const lines = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join("\n");
+
+function writeProduct(
+  layout: QuantLayout,
+  { rows, tuning }: { readonly rows: number; readonly tuning: QuantTuning },
+  task: ProductTask,
+): ProductText | undefined {
+  const { slots, threads, features, norm } = task;
+  const { numBlocks, numPanels } = panelCounts(layout);
+  const chunk = chunkOf(layout);
+  const step = threads / chunk.perBlock;
+  const ahead = tuning.ahead ?? Math.max(1, Math.min(slots.length > 1 ? 2 : 4, Math.ceil(numBlocks / step)));
+  const panels = tuning.panels ?? Math.max(1, Math.min(16, Math.floor(numPanels / enoughGroups)));
+  const tiles = slots.length > 1 ? 1 : panels;
+  const first = slots[0]?.weight ?? "";
+  const numSums = slots.length * rows * chunk.vectors;
+  const prefetch = (condition: string) => `    if (${condition}) {
+${lines(ahead, (u) => lines(slots.length, (s) => chunk.load({ u, s, weight: slots[s]?.weight ?? "", step })))}
+    }`;
+  const variables = lines(ahead, (u) => lines(slots.length, (s) => chunk.variables({ u, s })));
+  const rounding = roundRows({
+    rows,
+    threads,
+    norm,
+    features,
+    numBlocks,
+    weight: first,
+    hasSums: hasConstants(layout),
+  });
+  const body = `  let lane = thread % ${chunk.perBlock}u;
+  let blockLane = thread / ${chunk.perBlock}u;
+${chunk.place}
+${variables}
+${rounding.variables}
+  for (var ownTile = 0u; ownTile < ${tiles}u; ownTile++) {
+    let tile = firstTile + ownTile;
+${lines(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}
+    var block = blockLane;
+${prefetch(`block < P.${first}_numBlocks`)}
+    if (ownTile == 0u) {
+${rounding.body}
+    }
+    workgroupBarrier();
+${lines(numSums, (i) => `    var sum${i} = vec4f();`)}
+    loop {
+      if (block >= P.${first}_numBlocks) { break; }
+${lines(ahead, (u) => blockCode(layout, { u, step, rows, task }))}
+      block += ${ahead * step}u;
+  ${prefetch(`block < P.${first}_numBlocks`)}
+    }
+${meet(layout, { rows, task })}
+  }
+${task.epilogue(tiles)}`;
+  return {
+    enable: rounding.enable,
+    declarations: [
+      ...rounding.declarations,
+      ...slots.map(({ weight }) => scaleFunctions(layout, weight)),
+      `var<workgroup> meeting: array<vec4f, ${meetingBytes / 16}>;`,
+    ],
+    tiles,
+    body,
+  };
+}
+
+/** Adds the products of one block to the sums of all slots and rows. */
+function blockCode(
+  layout: QuantLayout,
+  {
+    u,
+    step,
+    rows,
+    task: { slots },
+  }: { readonly u: number; readonly step: number; readonly rows: number; readonly task: ProductTask },
+): string {
+  const chunk = chunkOf(layout);
+  const weight = slots[0]?.weight ?? "";
+  const constants = hasConstants(layout);
+  const divisor = 2 ** signShift(layout);
+  return `      { let at = block + ${u * step}u;
+      if (at < P.${weight}_numBlocks) {
+${lines(slots.length, (s) => chunk.codes({ u, s }))}
+${lines(rows, (m) => {
+  const place = rows === 1 ? "at" : `(${m}u * P.${weight}_numBlocks + at)`;
+  const scale = `xScales[${place}]${divisor === 1 ? "" : ` * ${1 / divisor}`}`;
+  return `        {
+          let t = ${scale};
+${chunk.operands(place)}
+${lines(slots.length, (s) => chunk.sums({ u, s, first: (s * rows + m) * chunk.vectors }))}
+${constants ? lines(slots.length, (s) => constantCode(layout, { u, s, place, first: (s * rows + m) * chunk.vectors })) : ""}
+        }`;
+})}
+      } }`;
+}
+
+/** Adds up the sums of threads with the same outputs, some at a time, and leaves them among the results. */
+function meet(
+  layout: QuantLayout,
+  { rows, task }: { readonly rows: number; readonly task: ProductTask },
+): string {
+  const { slots, threads, features, norm } = task;
+  const { period, vectors } = chunkOf(layout);
+  const size = subgroupSize(features);
+  const numSums = slots.length * rows * vectors;
+  const strides: number[] = [];
+  for (let stride = period; stride < size; stride *= 2) strides.push(stride);
+  const meeting = Math.max(size, period);
+  const teams = threads / meeting;
+  const atOnce = Math.max(1, Math.floor(meetingBytes / (teams * period * 16)));
+  const rounds = Math.ceil(numSums / atOnce);
+  const shuffled = lines(numSums, (i) =>
+    strides.map((stride) => `    sum${i} += subgroupShuffleXor(sum${i}, ${stride}u);`).join("\n"),
+  );
+  const scale = norm === "rms" ? " * inverseSqrt(rowSquares[m] / P.columns + P.eps)" : "";
+  const meetings = lines(rounds, (round) => {
+    const from = round * atOnce;
+    const count = Math.min(atOnce, numSums - from);
+    return `    if (thread % ${meeting}u < ${period}u) {
+${lines(count, (i) => `      meeting[(${i * teams}u + thread / ${meeting}u) * ${period}u + thread % ${period}u] = sum${from + i};`)}
+    }
+    workgroupBarrier();
+    for (var e = thread; e < ${count * period * 4}u; e += ${threads}u) {
+      let i = e / ${period * 4}u;
+      let l = (e / 4u) % ${period}u;
+      var total = 0.0;
+      for (var t = 0u; t < ${teams}u; t++) { total += meeting[(i * ${teams}u + t) * ${period}u + l][e % 4u]; }
+      let sum = i + ${from}u;
+      let m = (sum / ${vectors}u) % ${rows}u;
+      let place = (ownTile * ${slots.length}u + sum / ${vectors * rows}u) * ${rows}u + m;
+      results[place * ${PANEL_ROWS}u + l * ${vectors * 4}u + (sum % ${vectors}u) * 4u + e % 4u] = total${scale};
+    }
+    workgroupBarrier();`;
+  });
+  return `${shuffled}\n${meetings}`;
+}

@@ -1,0 +1,130 @@
+import type { ProductTask, WgslFeatures } from "@heddle/tensor/kernel";
+import { BLOCK_SIZE } from "../quant-format.js";
+import { subgroupSize } from "./subgroup-size.js";
+
+/** How a workgroup rounds all rows of x for itself. */
+interface Rounding {
+  readonly rows: number;
+  readonly threads: number;
+  readonly numBlocks: number;
+  readonly norm: ProductTask["norm"];
+  readonly features: WgslFeatures;
+  /** Name of the weight whose extents are those of x. */
+  readonly weight: string;
+  /** Whether sums of the codes are kept, too. */
+  readonly hasSums: boolean;
+}
+
+interface RoundingText {
+  readonly enable: string;
+  readonly declarations: readonly string[];
+  readonly variables: string;
+  readonly body: string;
+}
+
+/**
+ * Statements that round rows of x to int8 codes in blocks of 32, as the CPU does: `xCodes`, four to a word, and `xScales`, and
+ * where they are needed `xSums`: the sums of the codes of both halves times the scale. With "rms" x is multiplied by the norm's weights and
+ * `rowSquares` has the sums of squares; the row's own scale changes no code. Twin: quantize-activations.ts.
+ */
+export function roundRows(of: Rounding): RoundingText {
+  const { rows, threads, numBlocks, norm, features, hasSums } = of;
+  const size = subgroupSize(features);
+  const isTogether = size >= 8;
+  const sharesSquares = norm === "rms";
+  const teams = threads / Math.max(size, 1);
+  const body = `      for (var m = 0u; m < ${rows}u; m++) {
+        var squares = 0.0;
+${isTogether ? together(of) : alone(of)}
+${sharesSquares ? shareSquares(size) : ""}
+      }
+${
+  sharesSquares
+    ? `      workgroupBarrier();\n      if (thread < ${rows}u) {
+        var total = 0.0;
+        for (var t = 0u; t < ${teams}u; t++) { total += squareParts[thread * ${teams}u + t]; }
+        rowSquares[thread] = total;
+      }`
+    : ""
+}`;
+  return {
+    enable: size > 1 ? "enable subgroups;\ndiagnostic(off, subgroup_uniformity);" : "",
+    declarations: [
+      `var<workgroup> xCodes: array<u32, ${rows * numBlocks * 8}>;`,
+      `var<workgroup> xScales: array<f32, ${rows * numBlocks}>;`,
+      ...(hasSums ? [`var<workgroup> xSums: array<vec2f, ${rows * numBlocks}>;`] : []),
+      ...(sharesSquares
+        ? [
+            `var<workgroup> rowSquares: array<f32, ${rows}>;`,
+            `var<workgroup> squareParts: array<f32, ${rows * teams}>;`,
+          ]
+        : []),
+    ],
+    variables: "",
+    body: body.replaceAll("TEAMS", `${teams}u`),
+  };
+}
+
+function shareSquares(size: number): string {
+  if (size === 1) return "        squareParts[m * TEAMS + thread] = squares;";
+  return `        squares = subgroupAdd(squares);
+        if (thread % ${size}u == 0u) { squareParts[m * TEAMS + thread / ${size}u] = squares; }`;
+}
+
+/** Reads vector `quad` of row m as v; zeros behind its end. */
+function readQuad({ norm }: Rounding, quad: string): string {
+  const inside = `(${quad}) < u32(P.columns) / 4u`;
+  const read = `var v = select(vec4f(), x_at(m, min(${quad}, u32(P.columns) / 4u - 1u)), ${inside});`;
+  if (norm !== "rms") return read;
+  return `${read} squares += dot(v, v); v *= gain_at(min(${quad}, u32(P.columns) / 4u - 1u));`;
+}
+
+const scaleOf = `let scale = select(0.0, largest / 127.0, largest > 7.888609e-31);
+          let inverse = select(0.0, 127.0 / largest, largest > 7.888609e-31);`;
+
+/** Eight neighbouring threads round a block. */
+function together(of: Rounding): string {
+  const { threads, numBlocks, hasSums } = of;
+  const sums = `          var sum = dot4I8Packed(word, 0x01010101u);
+          sum += subgroupShuffleXor(sum, 1u);
+          sum += subgroupShuffleXor(sum, 2u);
+          let other = subgroupShuffleXor(sum, 4u);
+          if ((quad & 7u) == 0u) { xSums[m * ${numBlocks}u + quad / 8u] = vec2f(scale * f32(sum), scale * f32(other)); }`;
+  return `        for (var quad = thread; quad < ${numBlocks * 8}u; quad += ${threads}u) {
+          ${readQuad(of, "quad")}
+          let sizes = abs(v);
+          var largest = max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
+          largest = max(largest, subgroupShuffleXor(largest, 1u));
+          largest = max(largest, subgroupShuffleXor(largest, 2u));
+          largest = max(largest, subgroupShuffleXor(largest, 4u));
+          ${scaleOf}
+          let word = pack4xI8(vec4i(round(v * inverse)));
+          xCodes[m * ${numBlocks * 8}u + quad] = word;
+          if ((quad & 7u) == 0u) { xScales[m * ${numBlocks}u + quad / 8u] = scale; }
+${hasSums ? sums : ""}
+        }`;
+}
+
+/** A thread rounds a block. */
+function alone(of: Rounding): string {
+  const { threads, numBlocks, hasSums } = of;
+  const eight = (line: (i: number) => string) =>
+    Array.from({ length: BLOCK_SIZE / 4 }, (_, i) => line(i)).join("\n");
+  const total = (from: number) =>
+    [0, 1, 2, 3].map((i) => `dot4I8Packed(w${from + i}, 0x01010101u)`).join(" + ");
+  const sums = `xSums[m * ${numBlocks}u + own] = vec2f(scale * f32(${total(0)}), scale * f32(${total(4)}));`;
+  return `        for (var own = thread; own < ${numBlocks}u; own += ${threads}u) {
+          var top = vec4f();
+          var words: array<vec4f, 8>;
+          for (var i = 0u; i < 8u; i++) {
+            ${readQuad(of, "own * 8u + i")}
+            words[i] = v;
+            top = max(top, abs(v));
+          }
+          let largest = max(max(top.x, top.y), max(top.z, top.w));
+          ${scaleOf}
+${eight((i) => `          let w${i} = pack4xI8(vec4i(round(words[${i}] * inverse)));\n          xCodes[m * ${numBlocks * 8}u + own * 8u + ${i}u] = w${i};`)}
+          xScales[m * ${numBlocks}u + own] = scale;
+          ${hasSums ? sums : ""}
+        }`;
+}

@@ -1,0 +1,207 @@
+import type { DType } from "../../dtype.js";
+import type { WgslFeatures } from "../kernel.js";
+import { each, numbered, teamOf } from "../kernels/team.js";
+import type { ProductPiece, ProductTask, ProductText } from "./piece.js";
+
+/** y[m, n] = sum_k x[m, k] w[n, k] for few rows m: the weight is read once and bounds the time. */
+export interface DenseCall {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly dtypes: { readonly x: DType; readonly w: DType; readonly y: DType };
+}
+
+const threads = 256;
+const unit = 2;
+/** Rows of x that a kernel keeps sums for at most. */
+export const maxProductRows = 8;
+/** With fewer outputs the threads of a workgroup work on the same ones. */
+const manyOutputs = 32_768;
+
+const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+
+/** How threads share the work. */
+interface Shape {
+  /** Threads that add up the same outputs. */
+  readonly lanes: number;
+  /** Loads of a thread for each output that are under way together. */
+  readonly ahead: number;
+}
+
+/**
+ * Each team of threads makes a few outputs: a subgroup where there are many, a whole workgroup where there are few; 16 bytes
+ * of weights a thread at a time, several loads ahead. Arithmetic is f32.
+ *
+ * For weights whose rows are whole loads (inner extent a multiple of 8, of 4 in f32), an even number of outputs and at most 8
+ * rows of x; undefined else. Twin: matmul's loops.
+ */
+export function denseProduct({ M, N, K, dtypes }: DenseCall): ProductPiece | undefined {
+  const perLoad = isHalf(dtypes.w) ? 8 : 4;
+  const areFloats = [dtypes.w, dtypes.x, dtypes.y].every((dtype) => dtype === "f32" || isHalf(dtype));
+  if (!areFloats || K % perLoad !== 0 || N % unit !== 0 || M > maxProductRows || M < 1 || K === 0)
+    return undefined;
+  if (!isHalf(dtypes.w) && dtypes.x !== "f32") return undefined;
+  const isLong = K >= (perLoad * threads) / 2;
+  const isShared = isLong && N <= manyOutputs;
+  return {
+    rows: M,
+    inFeatures: K,
+    outFeatures: N,
+    unit,
+    unitsPerTile: 1,
+    threads,
+    format: `${dtypes.w} ${dtypes.x}`,
+    xWidth: perLoad,
+    buffers: [{ name: "w", input: 1, dtype: dtypes.w, element: "vec4u" }],
+    params: { N, chunks: K / perLoad },
+    write: (task) => writeDense({ M, dtype: dtypes.w, isShared }, task),
+  };
+}
+
+function writeDense(
+  { M, dtype, isShared }: { readonly M: number; readonly dtype: DType; readonly isShared: boolean },
+  task: ProductTask,
+): ProductText | undefined {
+  const { slots, norm, features } = task;
+  if (slots.length > maxSlots) return undefined;
+  const team = teamOf(features, threads);
+  const numRows = unit * slots.length;
+  const shape: Shape = isShared
+    ? { lanes: threads, ahead: slots.length === 1 ? 2 : 1 }
+    : { lanes: team.size, ahead: slots.length === 1 ? 4 : 2 };
+  const { lanes, ahead } = shape;
+  const sums = [...numbered("sum", M * numRows), ...(norm === "rms" ? numbered("square", M) : [])];
+  const weight = (row: number) => slots[Math.floor(row / unit)]?.weight ?? "";
+  const first = slots[0]?.weight ?? "";
+  const loop = { M, numRows, norm, dtype, weight };
+  return {
+    enable: team.enable,
+    declarations: [team.declarations, dotFunction(dtype), totalsOf(features)],
+    tiles: threads / lanes,
+    body: `  let lane = thread % ${lanes}u;
+  let tile = firstTile + thread / ${lanes}u;
+${each(slots.length, (s) => `  let unit${s} = ${slots[s]?.unit};`)}
+${each(numRows, (r) => `  let row${r} = min(unit${Math.floor(r / unit)} * ${unit}u + ${r % unit}u, P.${weight(r)}_N - 1u) * P.${weight(r)}_chunks;`)}
+${each(sums.length, (i) => `  var ${sums[i]} = 0.0;`)}
+  var c = lane;
+  for (; c + ${(ahead - 1) * lanes}u < P.${first}_chunks; c += ${ahead * lanes}u) {
+${loadsAndSums(loop, shape)}
+  }
+${ahead === 1 ? "" : `  for (; c < P.${first}_chunks; c += ${lanes}u) {\n${loadsAndSums(loop, { lanes, ahead: 1 })}\n  }`}
+${team.sum(sums)}
+${lanes > team.size ? acrossTeams({ M, numRows, sums, norm }, team.size) : ownResults({ M, numRows, norm }, lanes)}
+${task.epilogue(threads / lanes)}`,
+  };
+}
+
+interface Loop {
+  readonly M: number;
+  readonly numRows: number;
+  readonly norm: ProductTask["norm"];
+  readonly dtype: DType;
+  weight(row: number): string;
+}
+
+function loadsAndSums({ M, numRows, norm, dtype, weight }: Loop, { lanes, ahead }: Shape): string {
+  const at = (u: number) => `c + ${u * lanes}u`;
+  const isWide = isHalf(dtype);
+  const gained = isWide ? "Eight(x.low * g.low, x.high * g.high)" : "x * g";
+  const square = isWide ? "dot(x.low, x.low) + dot(x.high, x.high)" : "dot(x, x)";
+  return [
+    each(ahead, (u) => each(numRows, (r) => `    let w${u}_${r} = ${weight(r)}_w[row${r} + ${at(u)}];`)),
+    each(ahead, (u) =>
+      [
+        norm === "rms" ? `    { let g = gain_at(${at(u)});` : "    {",
+        each(
+          M,
+          (m) => `      { let x = x_at(${m}u, ${at(u)});
+${norm === "rms" ? `        square${m} += ${square};\n        let v = ${gained};` : "        let v = x;"}
+${each(numRows, (r) => `        sum${m * numRows + r} += dot_${dtype}(v, w${u}_${r});`)} }`,
+        ),
+        "    }",
+      ].join("\n"),
+    ),
+  ].join("\n");
+}
+
+/** The norm's scale of a row from the sum of its squares. */
+const rowScale = (squares: string) => `inverseSqrt(${squares} / P.columns + P.eps)`;
+
+/** Where the sum of row m of x and row r of the weights belongs among the results of a tile. */
+const placeOf = (m: string, r: string, M: number) =>
+  `((${r} / ${unit}u) * ${M}u + ${m}) * ${unit}u + ${r} % ${unit}u`;
+
+/** Adds up the sums of all teams of the workgroup, a thread each. */
+function acrossTeams(
+  {
+    M,
+    numRows,
+    sums,
+    norm,
+  }: {
+    readonly M: number;
+    readonly numRows: number;
+    readonly sums: readonly string[];
+    readonly norm: string;
+  },
+  teamSize: number,
+): string {
+  const teams = threads / teamSize;
+  const numSums = M * numRows;
+  return `  if (thread % ${teamSize}u == 0u) {
+${each(sums.length, (i) => `    totals[${i * teams}u + thread / ${teamSize}u] = ${sums[i]};`)}
+  }
+  workgroupBarrier();
+  if (thread < ${numSums}u) {
+    let m = thread / ${numRows}u;
+    let r = thread % ${numRows}u;
+    var total = 0.0;
+    for (var t = 0u; t < ${teams}u; t++) { total += totals[thread * ${teams}u + t]; }
+${
+  norm === "rms"
+    ? `    var squares = 0.0;
+    for (var t = 0u; t < ${teams}u; t++) { squares += totals[(${numSums}u + m) * ${teams}u + t]; }
+    total *= ${rowScale("squares")};`
+    : ""
+}
+    results[${placeOf("m", "r", M)}] = total;
+  }`;
+}
+
+/** Each team has the sums of its own tile. */
+function ownResults(
+  { M, numRows, norm }: { readonly M: number; readonly numRows: number; readonly norm: string },
+  lanes: number,
+): string {
+  const store = (i: number) => {
+    const [m, r] = [Math.floor(i / numRows), i % numRows];
+    const place = (Math.floor(r / unit) * M + m) * unit + (r % unit);
+    const scale = norm === "rms" ? ` * ${rowScale(`square${m}`)}` : "";
+    return `    results[(thread / ${lanes}u) * ${M * numRows}u + ${place}u] = sum${i}${scale};`;
+  };
+  return `  if (lane == 0u) {\n${each(M * numRows, store)}\n  }`;
+}
+
+/** Sums of teams on their way to the workgroup's: as many as the largest task needs. */
+function totalsOf(features: WgslFeatures): string {
+  return `var<workgroup> totals: array<f32, ${(threads / teamOf(features, threads).size) * maxTotals}>;`;
+}
+
+/** Units of a tile at most. */
+const maxSlots = 2;
+/** Sums of all rows of x and of a tile, and the squares of the rows. */
+const maxTotals = maxProductRows * maxSlots * unit + maxProductRows;
+
+function dotFunction(dtype: DType): string {
+  if (dtype === "f32") return "fn dot_f32(v: vec4f, q: vec4u) -> f32 { return dot(v, bitcast<vec4f>(q)); }";
+  return `fn dot_${dtype}(v: Eight, q: vec4u) -> f32 {
+  return dot(v.low, ${widened(dtype, "q", ["x", "y"])}) + dot(v.high, ${widened(dtype, "q", ["z", "w"])});
+}`;
+}
+
+/** Four half floats of two words as vec4f. */
+export function widened(dtype: DType, name: string, [first, second]: readonly [string, string]): string {
+  const [a, b] = [`${name}.${first}`, `${name}.${second}`];
+  if (dtype === "f16") return `vec4f(unpack2x16float(${a}), unpack2x16float(${b}))`;
+  return `bitcast<vec4f>(vec4u(${a} << 16u, ${a} & 0xffff0000u, ${b} << 16u, ${b} & 0xffff0000u))`;
+}
