@@ -1,4 +1,5 @@
-import { concat, cumsum, HeddleError, logsumexp, type Tensor, tensor, where } from "@heddle/tensor";
+import { HeddleError, invariant, type Tensor, tensor } from "@heddle/tensor";
+import { chooseTokensOp } from "./choose-tokens-op.js";
 
 /** How a device chooses the token after an output. */
 export interface TokenChoice {
@@ -26,37 +27,16 @@ export function chooseTokens(
   logits_OV: Tensor,
   drawing: TokenDraws | undefined,
 ): { readonly tokens: Tensor; readonly results: Tensor } {
-  const scores = logits_OV.dtype === "f32" ? logits_OV : logits_OV.cast("f32");
-  const tokens = drawing === undefined ? scores.argmax({ axis: 1 }) : drawTokens(scores, drawing);
-  const logprobs = scores.gather(tokens.expandDims(1), { axis: 1 }).reshape([-1]);
-  const results = [tokens.cast("f32"), logprobs.sub(logsumexp(scores, { axes: 1 }))];
-  return {
-    tokens,
-    results: concat(
-      results.map((x) => x.expandDims(1)),
-      { axis: 1 },
-    ),
-  };
-}
-
-function drawTokens(scores_OV: Tensor, { temperature, draws }: TokenDraws): Tensor {
-  const draws_O1 = draws.expandDims(1);
-  if (typeof temperature === "number") return drawnTokens(scores_OV.div(temperature).softmax(), draws_O1);
-  const isDrawn = temperature.greater(0);
-  const heat_O1 = where(isDrawn, temperature, 1).expandDims(1);
-  return where(
-    isDrawn,
-    drawnTokens(scores_OV.div(heat_O1).softmax(), draws_O1),
-    scores_OV.argmax({ axis: 1 }),
+  const { draws, temperature = 0 } = drawing ?? {};
+  const inputs = [logits_OV, draws, typeof temperature === "number" ? undefined : temperature];
+  const [tokens, results] = chooseTokensOp.apply(
+    inputs.filter((input) => input !== undefined),
+    typeof temperature === "number"
+      ? { kind: draws === undefined ? "likeliest" : "drawn", temperature }
+      : { kind: "rows", temperature: 1 },
   );
-}
-
-/** The first token at which the running sum reaches the draw; the last possible one where rounding keeps it below. */
-function drawnTokens(probabilities_OV: Tensor, draws_O1: Tensor): Tensor {
-  const sums = cumsum(probabilities_OV, { axis: 1 });
-  const reached = sums.greaterEqual(draws_O1.minimum(sums.max({ axes: 1, keepDims: true })));
-  // A token of probability 0 does not raise the sum, so the first that reaches it is a possible one, unless the draw is 0.
-  return reached.logicalAnd(probabilities_OV.greater(0)).cast("f32").argmax({ axis: 1 });
+  invariant(tokens && results, "chosen tokens have results");
+  return { tokens, results };
 }
 
 /** The choices of outputs as tensors on the device of the outputs [O], which may be more; undefined where nothing is drawn. */

@@ -5,6 +5,7 @@ import type { DecoderConfig } from "../config.js";
 import type { SampledToken } from "../generation/sampling/sampler.js";
 import type { DecoderWeights } from "../weights.js";
 import { activationDType } from "./activation-dtype.js";
+import { advanceState } from "./advance-state.js";
 import {
   checkChoices,
   chooseTokens,
@@ -12,7 +13,7 @@ import {
   type TokenDraws,
   tokenDraws,
 } from "./choose-tokens.js";
-import { type AheadState, type AheadStep, type DecodeAheadOptions, decodeAhead } from "./decode-ahead.js";
+import { type AheadInputs, type DecodeAheadOptions, decodeAhead } from "./decode-ahead.js";
 import { decoderHidden, unembed } from "./decoder.js";
 import {
   type BatchPiece,
@@ -178,8 +179,9 @@ export function createDecoder(
       checkAhead(options, limits);
       state.isStepping = true;
       try {
-        yield* runAhead(device, { ...options, maxSeqLen }, (inputs, temperature) =>
-          aheadStep(cache, inputs, temperature),
+        const steps = Math.min(options.steps, maxSeqLen - options.position);
+        yield* decodeAhead(device, { ...options, steps }, (inputs) =>
+          aheadStep.bind(cache, inputs, options.temperature),
         );
       } finally {
         state.isStepping = false;
@@ -208,7 +210,7 @@ function compilePlans(config: DecoderConfig, fixed: Omit<StepPlace, "cache">) {
       stepLogits(config, { ...fixed, cache }, inputs),
     ),
     statesOf: compile((cache: DecoderCache, inputs: StepInputs) => {
-      const hidden = stepHidden(config, { ...fixed, cache }, inputs);
+      const hidden = wantedHidden(config, { ...fixed, cache }, inputs);
       return { hidden, logits: unembed(config, fixed.weights, hidden) };
     }),
     // A plan of its own, which serves steps of every size.
@@ -236,14 +238,19 @@ interface StepPlace {
 }
 
 function stepLogits(config: DecoderConfig, place: StepPlace, inputs: StepInputs): Tensor {
-  return unembed(config, place.weights, stepHidden(config, place, inputs));
+  return unembed(config, place.weights, wantedHidden(config, place, inputs));
 }
 
-/** Rows of one prompt find each other's keys in the cache, written just before. [O, E] */
+/** What the outputs are unembedded from, [O, E]. */
+function wantedHidden(config: DecoderConfig, place: StepPlace, inputs: StepInputs): Tensor {
+  return take(stepHidden(config, place, inputs), inputs.outputs_O);
+}
+
+/** Rows of one prompt find each other's keys in the cache, written just before. [B T, E] */
 function stepHidden(
   config: DecoderConfig,
   { weights, latentWeights, cache, maxSeqLen }: StepPlace,
-  { rowLength, tokens, positions, slots_B, starts_B, outputs_O }: StepInputs,
+  { rowLength, tokens, positions, slots_B, starts_B }: Omit<StepInputs, "outputs_O">,
 ): Tensor {
   const { last } = decoderHidden(config, weights, {
     ids: tokens.reshape([-1, rowLength]),
@@ -251,7 +258,7 @@ function stepHidden(
     attend: cacheAttend(cache, { slots_B, starts_B, latentWeights }),
     seqLen: maxSeqLen,
   });
-  return take(last.reshape([-1, config.modelDim]), outputs_O);
+  return last.reshape([-1, config.modelDim]);
 }
 
 function checkAhead(
@@ -262,51 +269,22 @@ function checkAhead(
   checkBatch({ tokens: one(token), positions: one(position), slots: one(slot), outputs: one(0) }, limits);
 }
 
-/** Uploads where the sequence stands, and feeds each step what the one before it made. */
-async function* runAhead(
-  device: Device,
-  options: DecodeAheadOptions & { readonly maxSeqLen: number },
-  run: (inputs: AheadInputs, temperature: number) => AheadStep,
-): AsyncGenerator<SampledToken, void, undefined> {
-  const { slot, token, position, temperature, draw, maxSeqLen } = options;
-  const one = (value: number) => tensor(device, Int32Array.of(value));
-  const [slots, outputs] = [one(slot), one(0)];
-  const steps = Math.min(options.steps, maxSeqLen - position);
-  try {
-    yield* decodeAhead({ token: one(token), position: one(position) }, steps, (at, step) => {
-      const draws = temperature > 0 && draw ? tensor(device, Float32Array.of(draw(step))) : undefined;
-      const next = run({ ...at, slots, outputs, ...(draws && { draw: draws }) }, temperature);
-      draws?.dispose();
-      return next;
-    });
-  } finally {
-    disposeTree([slots, outputs]);
-  }
-}
-
-interface AheadInputs extends AheadState {
-  readonly slots: Tensor;
-  readonly outputs: Tensor;
-  readonly draw?: Tensor;
-}
-
-/** One row, whose next token is chosen on the device. */
+/** One row, whose next token is chosen on the device and takes the place of the last one. */
 function stepToken(
   config: DecoderConfig,
   place: StepPlace,
-  { token, position, slots, outputs, draw, temperature }: AheadInputs & { readonly temperature: number },
-): AheadStep {
-  const inputs = {
+  { state, slots, draws, temperature }: AheadInputs & { readonly temperature: number },
+): void {
+  const { token, position, row } = state;
+  const hidden = stepHidden(config, place, {
     rowLength: 1,
     tokens: token,
     positions: position,
     slots_B: slots,
     starts_B: position,
-    outputs_O: outputs,
-  };
-  const drawing = draw && { temperature, draws: draw };
-  const { tokens, results } = chooseTokens(stepLogits(config, place, inputs), drawing);
-  return { token: tokens, result: results, position: position.add(1) };
+  });
+  const drawing = draws && { temperature, draws: take(draws, row) };
+  advanceState(state, chooseTokens(unembed(config, place.weights, hidden), drawing));
 }
 
 /**
