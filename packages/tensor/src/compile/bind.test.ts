@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { cpu, HeddleError, reference, type Tensor, tensor, writeInto } from "../index.js";
+import { compile } from "./compile.js";
+
+test.each([
+  ["cpu", () => cpu({ threads: 1 })],
+  ["reference", () => reference()],
+] as const)("a bound run works on the same tensors again and again: %s", async (_name, make) => {
+  const device = make();
+  const before = device.memory();
+  const x = tensor(device, [1, 2]);
+  const step = compile((x: Tensor) => {
+    const next = x.mul(2);
+    writeInto(x, next);
+    return { next: next.add(1) };
+  });
+  const bound = step.bind(x);
+  const allocations = device.memory().allocations;
+  bound.run();
+  expect([...(await bound.result.next.data())]).toEqual([3, 5]);
+  bound.run();
+  bound.run();
+  expect([...(await bound.result.next.data())]).toEqual([9, 17]);
+  expect([...(await x.data())]).toEqual([8, 16]);
+  expect(device.memory().allocations).toBe(allocations);
+  // The arguments stay alive as long as the bound run does.
+  x.dispose();
+  bound.run();
+  expect([...(await bound.result.next.data())]).toEqual([17, 33]);
+  bound.dispose();
+  bound.dispose();
+  expect(() => bound.run()).toThrow(HeddleError);
+  expect(() => bound.run()).toThrow("a bound run must be alive; got one after its dispose(). Bind it again.");
+  step.dispose();
+  expect(device.memory()).toMatchObject({ buffers: before.buffers, bytes: before.bytes });
+  device.dispose();
+});
