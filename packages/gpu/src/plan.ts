@@ -18,6 +18,9 @@ export interface PlanHost {
 /** Bind groups that a step keeps for the buffers it was lately run with. */
 const maxGroupsPerStep = 16;
 
+/** Dispatches of bound runs that are submitted together: a submission costs as much as some of them. */
+const maxUnsubmitted = 256;
+
 /** A step whose bindings are the plan's own memory or slots. */
 interface PlanStep {
   readonly step: PreparedStep;
@@ -64,20 +67,26 @@ export function planProgram(host: PlanHost, program: Program): Plan {
       recorder.flush();
     },
     bind(slots: readonly DeviceBuffer[]) {
-      const runs = steps.map((step) => bindStep(host, step, slots as readonly GpuBuffer[]));
+      const given = slots as readonly GpuBuffer[];
+      const runs = steps.map((step) => bindStep(host, step, given));
+      const used = [...given, ...buffers];
       return () => {
         invariant(!isDisposed, "a disposed plan was run");
         host.check();
+        // What is written from the host meanwhile has to wait for what is recorded here.
+        const { batch } = recorder;
+        for (const { touched } of used) touched.batch = batch;
         for (const run of runs) {
           if (typeof run === "function") run();
           else recorder.dispatch(run.pipeline, run.group, run.grid);
         }
-        recorder.flush();
+        recorder.flushIfFull(maxUnsubmitted);
       };
     },
     dispose() {
       if (isDisposed) return;
       isDisposed = true;
+      recorder.flush();
       for (const buffer of buffers) host.free(buffer);
     },
   };

@@ -57,8 +57,8 @@ export class Recorder {
   }
 
   /** Submits once enough has been recorded. */
-  flushIfFull(): void {
-    if (this.#recorded >= maxRecorded) this.flush();
+  flushIfFull(limit = maxRecorded): void {
+    if (this.#recorded >= limit) this.flush();
   }
 
   /** Hands what was recorded to the queue. */

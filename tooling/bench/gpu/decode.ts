@@ -84,8 +84,35 @@ async function measure(format: Format): Promise<void> {
     `${format}: decode ${rate.toFixed(0)} tokens/s of at most ${limit.toFixed(0)} (${(bytes / 1e9).toFixed(2)} GB), ${dispatches.toFixed(0)} dispatches and ${busyMs.toFixed(2)} ms of this process a token`,
   );
   decoder.dispose();
+  if (words.includes("batch")) await measureBatch(format, weights);
   for (const leaf of flattenTree(weights).leaves) (leaf as Partial<Tensor>).dispose?.();
   device.trim();
+}
+
+/** Tokens a second of 32 sequences that go on together; each step is waited for. */
+async function measureBatch(format: Format, weights: DecoderWeights): Promise<void> {
+  const rows = 32;
+  const decoder = createDecoder({ config, weights, device }, { numSlots: rows, maxSeqLen: 512 });
+  const numbers = (value: number) => new Int32Array(rows).fill(value);
+  const each = Int32Array.from({ length: rows }, (_, i) => i);
+  const choices = Array.from({ length: rows }, () => ({ temperature: 0 }));
+  const times: number[] = [];
+  let dispatches = 0;
+  for (let step = 0; step < 48; step++) {
+    const before = counter.count;
+    const start = performance.now();
+    await decoder.choose?.(
+      { tokens: each, positions: numbers(256 + step), slots: each, outputs: each },
+      choices,
+    );
+    times.push(performance.now() - start);
+    dispatches = counter.count - before;
+  }
+  const ms = times.slice(16).sort((a, b) => a - b)[16] ?? Number.NaN;
+  console.log(
+    `${format}: ${rows} sequences ${((rows * 1000) / ms).toFixed(0)} tokens/s in all, ${ms.toFixed(2)} ms and ${dispatches} dispatches a step`,
+  );
+  decoder.dispose();
 }
 
 /** Weights of small random numbers, matrices in the wanted format. */

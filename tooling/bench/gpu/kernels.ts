@@ -20,6 +20,7 @@ import {
 
 import { productWgsl } from "@heddle/tensor/kernel";
 import { type QuantTuning, quantProduct } from "../../../packages/quant/src/kernels/quant-product.wgsl.ts";
+import { type DenseTuning, denseProduct } from "../../../packages/tensor/src/wgsl/product/dense.ts";
 
 /** Bytes and operations that a launch must at least do. */
 interface Work {
@@ -255,29 +256,56 @@ const works: readonly Work[] = [
   ...[1024, 4096].map((n) => matmulWork(n, "f32")),
 ];
 
+/** A product of half floats with a kernel that shares its work in a given way. */
+function denseTuned([out, inner]: readonly [number, number], tuning: DenseTuning): Work {
+  const plain = matvecWork([out, inner], "f16");
+  return {
+    ...plain,
+    name: `${plain.name} ${JSON.stringify(tuning).replaceAll('"', "")}`,
+    prepare(device) {
+      const w = random(device, [out, inner], "f16", 2);
+      const op = defineOp({
+        name: `tuned ${JSON.stringify(tuning)}`,
+        infer: () => [{ shape: [1, out], dtype: "f16" }],
+        kernels: {
+          wgsl: productWgsl,
+          pieces: {
+            product: () =>
+              denseProduct({ M: 1, N: out, K: inner, dtypes: { x: "f16", w: "f16", y: "f16" } }, tuning),
+          },
+        },
+      });
+      const launch = product(random(device, [1, inner], "f16", 1), w);
+      return { ...launch, run: (input) => op.call([input, w], {}) };
+    },
+  };
+}
+
+/** Ways to share the work of dense products: `tunings` as an argument. */
+const denseTunings: readonly Work[] = weights.slice(1, 4).flatMap((shape) =>
+  [
+    { threads: 256, unitsPerTile: 1 },
+    { threads: 256, unitsPerTile: 2 },
+    { threads: 128, unitsPerTile: 1 },
+    { threads: 128, unitsPerTile: 2 },
+    { threads: 512, unitsPerTile: 1 },
+  ].map((tuning) => denseTuned(shape, tuning)),
+);
+
 /** Ways to share the work of quantised products: `tunings` as an argument. */
-const tunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
-  (
+const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
+  weights.flatMap((shape) =>
     [
-      [14336, 4096],
-      [4096, 4096],
-      [2048, 8192],
-      [2048, 2048],
-    ] as const
-  ).flatMap((shape) =>
-    [
-      { threads: 128, panels: 1, ahead: 4 },
+      { threads: 256, panels: 1, ahead: 1 },
       { threads: 256, panels: 1, ahead: 2 },
-      { threads: 256, panels: 1, ahead: 4 },
-      { threads: 256, panels: 1, ahead: 8 },
+      { threads: 512, panels: 1, ahead: 1 },
       { threads: 512, panels: 1, ahead: 2 },
-      { threads: 512, panels: 1, ahead: 4 },
-      { threads: 1024, panels: 1, ahead: 2 },
+      { threads: 128, panels: 1, ahead: 2 },
       ...(shape[0] > 4096
         ? [
             { threads: 256, panels: 2, ahead: 2 },
-            { threads: 256, panels: 2, ahead: 4 },
-            { threads: 512, panels: 2, ahead: 4 },
+            { threads: 512, panels: 2, ahead: 2 },
+            { threads: 256, panels: shape[0] > 100_000 ? 20 : 3, ahead: 2 },
           ]
         : []),
     ].map((tuning) => quantWork(shape, bits, { tuning })),
@@ -293,7 +321,7 @@ const toggles = words.includes("fast")
 const wanted = words.filter((word) => !["fast", "half", "tunings"].includes(word));
 const device = await webgpu(toggles === undefined ? {} : { toggles });
 console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
-for (const work of words.includes("tunings") ? tunings : works) {
+for (const work of words.includes("tunings") ? [...denseTunings, ...quantTunings] : works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
   const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));
   const launches = Array.from({ length: turns }, (_, turn) => work.prepare(device, turn));

@@ -21,7 +21,7 @@ const advanceStateOp: Op<object> = defineOp({
     if (!token || !position || !row || !ring || !next || !result) return [];
     const numRows = ring.shape[0] ?? 1;
     const rows = arange(ring.device, numRows, { dtype: "i32" }).expandDims(1);
-    writeInto(ring, where(rows.equal(row), result.cast(ring.dtype as "f32"), ring));
+    writeInto(ring, where(rows.equal(row), result, ring));
     writeInto(token, next);
     writeInto(position, position.add(1));
     writeInto(row, where(row.equal(numRows - 1), 0, row.add(1)));

@@ -6,7 +6,6 @@ import {
   logsumexp,
   type Op,
   type Tensor,
-  type TensorType,
   where,
 } from "@heddle/tensor";
 import { chooseTokensWgsl } from "./kernels/choose-tokens.wgsl.js";
@@ -35,13 +34,12 @@ export const chooseTokensOp: Op<ChooseTokensParams> = defineOp({
     }
     return [
       { shape: [rows], dtype: "i32" },
-      { shape: [rows, 2], dtype: floatOf(logits) },
+      { shape: [rows, 2], dtype: "f32" },
     ];
   },
   reference([logits, draws, temperatures], { temperature }) {
     if (logits === undefined) return [];
-    const float = floatOf(logits);
-    const scores = logits.dtype === float ? logits : logits.cast(float);
+    const scores = logits.dtype === "f32" ? logits : logits.cast("f32");
     const tokens =
       draws === undefined
         ? scores.argmax({ axis: 1 })
@@ -50,8 +48,6 @@ export const chooseTokensOp: Op<ChooseTokensParams> = defineOp({
   },
   kernels: { wgsl: ({ inputs, params }) => chooseTokensWgsl(inputs, params) },
 });
-
-const floatOf = (logits: TensorType | undefined) => (logits?.dtype === "f64" ? "f64" : "f32");
 
 function drawTokens(
   scores_OV: Tensor,
@@ -79,7 +75,7 @@ function drawnTokens(probabilities_OV: Tensor, draws_O1: Tensor): Tensor {
 /** Tokens beside their log-probabilities. Shapes: scores [O, V], tokens i32 [O] -> [O, 2]. */
 function withLogprobs(scores_OV: Tensor, tokens_O: Tensor): Tensor {
   const chosen = scores_OV.gather(tokens_O.expandDims(1), { axis: 1 }).reshape([-1]);
-  const results = [tokens_O.cast(scores_OV.dtype as "f32"), chosen.sub(logsumexp(scores_OV, { axes: 1 }))];
+  const results = [tokens_O.cast("f32"), chosen.sub(logsumexp(scores_OV, { axes: 1 }))];
   return concat(
     results.map((x) => x.expandDims(1)),
     { axis: 1 },

@@ -100,16 +100,15 @@ function startingInputs(
   { slot, token, position, temperature }: DecodeAheadOptions,
 ): AheadInputs {
   const one = (value: number) => tensor(device, Int32Array.of(value));
-  const float = device.defaultFloat;
   return {
     state: {
       token: one(token),
       position: one(position),
       row: one(0),
-      ring: zeros(device, [ringRows, 2], { dtype: float }),
+      ring: zeros(device, [ringRows, 2], { dtype: "f32" }),
     },
     slots: one(slot),
-    ...(temperature > 0 ? { draws: zeros(device, [ringRows], { dtype: float }) } : {}),
+    ...(temperature > 0 ? { draws: zeros(device, [ringRows], { dtype: "f32" }) } : {}),
   };
 }
 
@@ -119,9 +118,9 @@ function uploadDraws(
   { first, count }: { readonly first: number; readonly count: number },
   draw: (step: number) => number,
 ): void {
-  const numbers = new Float64Array(ringRows);
+  const numbers = new Float32Array(ringRows);
   for (let i = 0; i < count; i++) numbers[(first + i) % ringRows] = draw(first + i);
-  using fresh = tensor(draws.device, numbers, { dtype: draws.dtype as "f32" });
+  using fresh = tensor(draws.device, numbers);
   writeInto(draws, fresh);
 }
 

@@ -1,12 +1,12 @@
 import { BLOCK_SIZE, type QuantLayout } from "../quant-format.js";
 
-/** Which request of a thread (u) for which weight of its tile (s). */
+/** Which block of a thread's turn (u) of which weight of its tile (s). */
 interface Request {
   readonly u: number;
   readonly s: number;
 }
 
-/** How a thread works on 16 bytes of a panel's block (24 of six-bit codes). */
+/** How a thread works on its share of a panel's block: four times 16 bytes of codes (and 32 more of six-bit codes). */
 export interface Chunk {
   /** Threads that share a block of 32 inputs. */
   readonly perBlock: number;
@@ -16,12 +16,10 @@ export interface Chunk {
   readonly period: number;
   /** Statements that name the thread's outputs (`rowQuad`) and inputs; `lane` is known. */
   readonly place: string;
-  /** Declares what a request brings. */
+  /** Declares the variables that a request fills. */
   variables(of: Request): string;
   /** Requests codes and scales of block `block + u step`. */
   load(of: Request & { readonly weight: string; readonly step: number }): string;
-  /** Makes codes ready to be multiplied. */
-  codes(of: Request): string;
   /** Reads the rounded x of block `place` of its row. */
   operands(place: string): string;
   /** Adds scaled products to sum `first` and up; `t` is the scale of x. */
@@ -42,7 +40,7 @@ const four = [0, 1, 2, 3] as const;
 const axis = (i: number) => "xyzw"[i] ?? "x";
 const isSplit = ({ groupSize }: QuantLayout) => groupSize < BLOCK_SIZE;
 
-/** What multiplies and is added for the vectors of four outputs of a thread. */
+/** What multiplies the vectors of four outputs of a thread: for each group of the block, for each vector. */
 function scaleNames({ u, s }: Request, layout: QuantLayout, vectors: number): string[] {
   const groups = isSplit(layout) ? 2 : 1;
   return Array.from({ length: groups * vectors }, (_, i) => `s${u}_${s}_${i}`);
@@ -87,19 +85,27 @@ export function chunkOf(layout: QuantLayout): Chunk {
   return layout.codeBits === 8 ? byteChunk(layout) : nibbleChunk(layout, layout.codeBits);
 }
 
-/** Chunk (q, g): outputs 4g.. of inputs 4q.. (low halves of bytes) and 16 + 4q.. (high halves). */
+/** The rounded x of a block as two vectors. */
+function eightWords(place: string): string {
+  const words = (half: number) => four.map((i) => `xCodes[xAt + ${half * 4 + i}u]`).join(", ");
+  return `let xAt = ${place} * 8u;
+          let xWords0 = vec4u(${words(0)});
+          let xWords1 = vec4u(${words(1)});`;
+}
+
+/** Four threads a block, each with outputs 4g..: codes q hold inputs 4q.. (low halves of bytes) and 16 + 4q.. (high halves). */
 function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
-  const shift = signShift(layout);
   const vectors = codeBits * 4;
-  const isSigned = shift > 0;
-  const code = (half: 0 | 1, { u, s }: Request) => {
-    const c = `c${u}_${s}`;
+  const isSigned = signShift(layout) > 0;
+  const code = (q: number, half: 0 | 1, { u, s }: Request) => {
+    const c = `c${u}_${s}_${q}`;
     if (codeBits === 4) {
-      if (isSigned) return half === 0 ? `((${c} ^ SIGNS) << four4) & HIGH` : `(${c} ^ SIGNS) & HIGH`;
-      return half === 0 ? `${c} & LOW` : `(${c} >> four4) & LOW`;
+      if (isSigned) return half === 0 ? `(((${c} ^ SIGNS) << BITS) & HIGH)` : `((${c} ^ SIGNS) & HIGH)`;
+      return half === 0 ? `(${c} & LOW)` : `((${c} >> BITS) & LOW)`;
     }
-    const low = half === 0 ? `(${c} & LOW)` : `((${c} >> four4) & LOW)`;
-    const whole = `(${low} | (((h${u}_${s} >> vec4u(highShift + ${half * 4}u)) & vec4u(0x03030303u)) << four4))`;
+    const low = half === 0 ? `(${c} & LOW)` : `((${c} >> BITS) & LOW)`;
+    const upper = `((h${u}_${s}_${q & 1} >> vec4u(${(q >> 1) * 2 + half * 4}u)) & vec4u(0x03030303u))`;
+    const whole = `(${low} | (${upper} << BITS))`;
     return isSigned ? `((${whole} ^ vec4u(0x20202020u)) << vec4u(2u))` : whole;
   };
   const named = (text: string) =>
@@ -107,72 +113,86 @@ function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
       .replaceAll("SIGNS", "vec4u(0x88888888u)")
       .replaceAll("HIGH", "vec4u(0xf0f0f0f0u)")
       .replaceAll("LOW", "vec4u(0x0f0f0f0fu)")
-      .replaceAll("four4", "vec4u(4u)");
+      .replaceAll("BITS", "vec4u(4u)");
+  const hasUpper = codeBits === 6;
   return {
-    perBlock: 16,
+    perBlock: 4,
     vectors: 1,
     period: 4,
-    place: `  let rowQuad = lane % 4u;
-  let q = lane / 4u;
-  let isFirst = q == 0u;${codeBits === 6 ? "\n  let highShift = (q >> 1u) * 2u;" : ""}`,
-    variables: (of) => `  var c${of.u}_${of.s}: vec4u;${codeBits === 6 ? ` var h${of.u}_${of.s}: vec4u;` : ""}
-${scaleVariables(of, layout, 1)}`,
+    place: "  let rowQuad = lane;\n  let isFirst = true;",
+    variables: ({ u, s }) =>
+      `${four.map((q) => `  var c${u}_${s}_${q}: vec4u;`).join(" ")}${hasUpper ? ` var h${u}_${s}_0: vec4u; var h${u}_${s}_1: vec4u;` : ""}
+${scaleVariables({ u, s }, layout, 1)}`,
     load: (of) => {
       const { u, s, weight, step } = of;
-      const start = `(panel${s} * P.${weight}_numBlocks + at) * ${vectors}u`;
+      const codes = four.map((q) => `        c${u}_${s}_${q} = ${weight}_codes[start + ${q * 4}u];`);
+      const upper = [0, 1].map((i) => `        h${u}_${s}_${i} = ${weight}_codes[start + ${16 + i * 4}u];`);
       return `      { let at = min(block + ${u * step}u, P.${weight}_numBlocks - 1u);
-        c${u}_${s} = ${weight}_codes[${start} + lane];
-${codeBits === 6 ? `        h${u}_${s} = ${weight}_codes[${start} + 16u + (q & 1u) * 4u + rowQuad];` : ""}
+        let start = (panel${s} * P.${weight}_numBlocks + at) * ${vectors}u + lane;
+${[...codes, ...(hasUpper ? upper : [])].join("\n")}
 ${scaleLoads(of, layout, 1)} }`;
     },
-    codes: (of) =>
-      named(`        let low${of.s} = ${code(0, of)};
-        let high${of.s} = ${code(1, of)};`),
-    operands: (place) => `          let xLow = xCodes[${place} * 8u + q];
-          let xHigh = xCodes[${place} * 8u + 4u + q];`,
-    sums({ u, s, first }) {
-      const dot = (part: "low" | "high", j: number) =>
-        `dot4I8Packed(${part}${s}.${axis(j)}, ${part === "low" ? "xLow" : "xHigh"})`;
-      const vector = (parts: readonly ("low" | "high")[]) =>
-        `vec4f(vec4i(${four.map((j) => parts.map((part) => dot(part, j)).join(" + ")).join(", ")}))`;
+    operands: (place) => `          ${eightWords(place)}
+          let xLow = xWords0;
+          let xHigh = xWords1;`,
+    sums(of) {
+      const { u, s, first } = of;
       const [scale, scaleHigh] = scaleNames({ u, s }, layout, 1);
-      if (!isSplit(layout)) return `          sum${first} += ${scale} * (${vector(["low", "high"])} * t);`;
-      return `          sum${first} += (${scale} * ${vector(["low"])} + ${scaleHigh} * ${vector(["high"])}) * t;`;
+      const dots = (half: 0 | 1, into: string) =>
+        four.map((q) => {
+          const x = `${half === 0 ? "xLow" : "xHigh"}.${axis(q)}`;
+          const products = four.map((j) => `dot4I8Packed(v.${axis(j)}, ${x})`).join(", ");
+          return `            { let v = ${named(code(q, half, of))}; ${into} += vec4i(${products}); }`;
+        });
+      if (!isSplit(layout)) {
+        return `          { var d = vec4i();
+${[...dots(0, "d"), ...dots(1, "d")].join("\n")}
+            sum${first} += (${scale} * t) * vec4f(d); }`;
+      }
+      return `          { var d = vec4i(); var e = vec4i();
+${[...dots(0, "d"), ...dots(1, "e")].join("\n")}
+            sum${first} += (${scale} * vec4f(d) + ${scaleHigh} * vec4f(e)) * t; }`;
     },
   };
 }
 
-/** Chunk (p, g): outputs 8g.. of inputs 2p and 2p + 1. */
+/** Eight threads a block, each with outputs 8g..: codes i hold inputs 2p and 2p + 1 of p = eighth + 4 i. */
 function byteChunk(layout: QuantLayout): Chunk {
   return {
-    perBlock: 32,
+    perBlock: 8,
     vectors: 2,
     period: 2,
     place: `  let rowQuad = (lane % 2u) * 2u;
-  let p = lane / 2u;
-  let isFirst = p == 0u;`,
-    variables: (of) => `  var c${of.u}_${of.s}: vec4u;\n${scaleVariables(of, layout, 2)}`,
+  let eighth = lane / 2u;
+  let isFirst = eighth == 0u;
+  let xShift = (eighth % 2u) * 16u;`,
+    variables: ({ u, s }) => `${four.map((i) => `  var c${u}_${s}_${i}: vec4u;`).join(" ")}
+${scaleVariables({ u, s }, layout, 2)}`,
     load: (of) => {
       const { u, s, weight, step } = of;
       return `      { let at = min(block + ${u * step}u, P.${weight}_numBlocks - 1u);
-        c${u}_${s} = ${weight}_codes[(panel${s} * P.${weight}_numBlocks + at) * 32u + lane];
+        let start = (panel${s} * P.${weight}_numBlocks + at) * 32u + lane;
+${four.map((i) => `        c${u}_${s}_${i} = ${weight}_codes[start + ${i * 8}u];`).join("\n")}
 ${scaleLoads(of, layout, 2)} }`;
     },
-    codes: () => "",
-    operands: (
-      place,
-    ) => `          let xPair = (xCodes[${place} * 8u + p / 2u] >> ((p % 2u) * 16u)) & 0xffffu;
-          let xUpper = xPair << 16u;`,
+    operands: (place) => `          let xAt = ${place} * 8u + eighth / 2u;
+          let xPairs = (vec4u(xCodes[xAt], xCodes[xAt + 2u], xCodes[xAt + 4u], xCodes[xAt + 6u]) >> vec4u(xShift)) & vec4u(0xffffu);
+          let xUppers = xPairs << vec4u(16u);`,
     sums({ u, s, first }) {
       const names = scaleNames({ u, s }, layout, 2);
+      const product = (v: number, i: number) => {
+        const dots = four.map((j) => {
+          const x = `${(j & 1) === 0 ? "xPairs" : "xUppers"}.${axis(i)}`;
+          return `dot4I8Packed(c${u}_${s}_${i}.${axis(v * 2 + (j >> 1))}, ${x})`;
+        });
+        return `vec4i(${dots.join(", ")})`;
+      };
       return [0, 1]
         .map((v) => {
-          const dots = four.map(
-            (j) =>
-              `dot4I8Packed(c${u}_${s}.${axis(v * 2 + (j >> 1))}, ${(j & 1) === 0 ? "xPair" : "xUpper"})`,
-          );
-          const scale = isSplit(layout) ? `select(${names[2 + v]}, ${names[v]}, p < 8u)` : names[v];
-          return `          sum${first + v} += ${scale} * (vec4f(vec4i(${dots.join(", ")})) * t);`;
+          const [low, high] = [`${product(v, 0)} + ${product(v, 1)}`, `${product(v, 2)} + ${product(v, 3)}`];
+          if (!isSplit(layout))
+            return `          sum${first + v} += (${names[v]} * t) * vec4f(${low} + ${high});`;
+          return `          sum${first + v} += (${names[v]} * vec4f(${low}) + ${names[2 + v]} * vec4f(${high})) * t;`;
         })
         .join("\n");
     },

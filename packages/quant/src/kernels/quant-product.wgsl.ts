@@ -31,7 +31,7 @@ export interface QuantTuning {
   readonly threads?: number;
   /** Panels that a workgroup makes one after another. */
   readonly panels?: number;
-  /** Chunks of codes that a thread requests together. */
+  /** Blocks that a thread requests together. */
   readonly ahead?: number;
 }
 
@@ -55,9 +55,8 @@ export function quantProduct(
   const rows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
   if (rows > maxRows || rows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
-  const perBlock = chunkOf(layout).perBlock;
-  const isSmall = numPanels <= 264 && numBlocks * perBlock >= 1024 && features.maxThreads >= 512;
-  const threads = tuning.threads ?? (isSmall ? 512 : 256);
+  const isSmall = numPanels < enoughGroups && numBlocks * chunkOf(layout).perBlock >= 512;
+  const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : 256);
   const bytes = rows * numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4)) + meetingBytes + 4096;
   if (bytes > features.maxWorkgroupBytes) return undefined;
   return {
@@ -99,7 +98,7 @@ function writeProduct(
   const { numBlocks, numPanels } = panelCounts(layout);
   const chunk = chunkOf(layout);
   const step = threads / chunk.perBlock;
-  const ahead = tuning.ahead ?? Math.max(1, Math.min(slots.length > 1 ? 2 : 4, Math.ceil(numBlocks / step)));
+  const ahead = tuning.ahead ?? Math.max(1, Math.min(slots.length > 1 ? 1 : 2, Math.ceil(numBlocks / step)));
   const panels = tuning.panels ?? Math.max(1, Math.min(16, Math.floor(numPanels / enoughGroups)));
   const tiles = slots.length > 1 ? 1 : panels;
   const first = slots[0]?.weight ?? "";
@@ -114,7 +113,7 @@ ${lines(ahead, (u) => lines(slots.length, (s) => chunk.load({ u, s, weight: slot
     norm,
     features,
     numBlocks,
-    weight: first,
+    isWhole: layout.inFeatures % BLOCK_SIZE === 0,
     hasSums: hasConstants(layout),
   });
   const body = `  let lane = thread % ${chunk.perBlock}u;
@@ -169,7 +168,6 @@ function blockCode(
   const divisor = 2 ** signShift(layout);
   return `      { let at = block + ${u * step}u;
       if (at < P.${weight}_numBlocks) {
-${lines(slots.length, (s) => chunk.codes({ u, s }))}
 ${lines(rows, (m) => {
   const place = rows === 1 ? "at" : `(${m}u * P.${weight}_numBlocks + at)`;
   const scale = `xScales[${place}]${divisor === 1 ? "" : ` * ${1 / divisor}`}`;
@@ -202,23 +200,39 @@ function meet(
     strides.map((stride) => `    sum${i} += subgroupShuffleXor(sum${i}, ${stride}u);`).join("\n"),
   );
   const scale = norm === "rms" ? " * inverseSqrt(rowSquares[m] / P.columns + P.eps)" : "";
+  const isShuffled = size >= teams;
   const meetings = lines(rounds, (round) => {
     const from = round * atOnce;
     const count = Math.min(atOnce, numSums - from);
-    return `    if (thread % ${meeting}u < ${period}u) {
-${lines(count, (i) => `      meeting[(${i * teams}u + thread / ${meeting}u) * ${period}u + thread % ${period}u] = sum${from + i};`)}
-    }
-    workgroupBarrier();
-    for (var e = thread; e < ${count * period * 4}u; e += ${threads}u) {
-      let i = e / ${period * 4}u;
-      let l = (e / 4u) % ${period}u;
-      var total = 0.0;
-      for (var t = 0u; t < ${teams}u; t++) { total += meeting[(i * ${teams}u + t) * ${period}u + l][e % 4u]; }
-      let sum = i + ${from}u;
+    const outputs = count * period * 4;
+    const put = `      let sum = i + ${from}u;
       let m = (sum / ${vectors}u) % ${rows}u;
       let place = (ownTile * ${slots.length}u + sum / ${vectors * rows}u) * ${rows}u + m;
-      results[place * ${PANEL_ROWS}u + l * ${vectors * 4}u + (sum % ${vectors}u) * 4u + e % 4u] = total${scale};
+      results[place * ${PANEL_ROWS}u + l * ${vectors * 4}u + (sum % ${vectors}u) * 4u + o % 4u] = total${scale};`;
+    // The teams' sums of an output are added up by neighbours, or by one thread.
+    const add = isShuffled
+      ? `    for (var e = thread; e < ${outputs * teams}u; e += ${threads}u) {
+      let o = e / ${teams}u;
+      let i = o / ${period * 4}u;
+      let l = (o / 4u) % ${period}u;
+      var total = meeting[(i * ${period}u + l) * ${teams}u + e % ${teams}u][o % 4u];
+${lines(Math.log2(teams), (bit) => `      total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
+      if (e % ${teams}u == 0u) {
+${put}
+      }
+    }`
+      : `    for (var o = thread; o < ${outputs}u; o += ${threads}u) {
+      let i = o / ${period * 4}u;
+      let l = (o / 4u) % ${period}u;
+      var total = 0.0;
+      for (var t = 0u; t < ${teams}u; t++) { total += meeting[(i * ${period}u + l) * ${teams}u + t][o % 4u]; }
+${put}
+    }`;
+    return `    if (thread % ${meeting}u < ${period}u) {
+${lines(count, (i) => `      meeting[(${i * period}u + thread % ${period}u) * ${teams}u + thread / ${meeting}u] = sum${from + i};`)}
     }
+    workgroupBarrier();
+${add}
     workgroupBarrier();`;
   });
   return `${shuffled}\n${meetings}`;

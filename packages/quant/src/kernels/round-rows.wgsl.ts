@@ -9,8 +9,8 @@ interface Rounding {
   readonly numBlocks: number;
   readonly norm: ProductTask["norm"];
   readonly features: WgslFeatures;
-  /** Name of the weight whose extents are those of x. */
-  readonly weight: string;
+  /** Whether x fills its last block. */
+  readonly isWhole: boolean;
   /** Whether sums of the codes are kept, too. */
   readonly hasSums: boolean;
 }
@@ -72,7 +72,11 @@ function shareSquares(size: number): string {
 }
 
 /** Reads vector `quad` of row m as v; zeros behind its end. */
-function readQuad({ norm }: Rounding, quad: string): string {
+function readQuad({ norm, isWhole }: Rounding, quad: string): string {
+  if (isWhole) {
+    const squares = norm === "rms" ? ` squares += dot(v, v); v *= gain_at(${quad});` : "";
+    return `var v = x_at(m, ${quad});${squares}`;
+  }
   const inside = `(${quad}) < u32(P.columns) / 4u`;
   const read = `var v = select(vec4f(), x_at(m, min(${quad}, u32(P.columns) / 4u - 1u)), ${inside});`;
   if (norm !== "rms") return read;

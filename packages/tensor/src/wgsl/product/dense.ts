@@ -1,5 +1,4 @@
 import type { DType } from "../../dtype.js";
-import type { WgslFeatures } from "../kernel.js";
 import { each, numbered, teamOf } from "../kernels/team.js";
 import type { ProductPiece, ProductTask, ProductText } from "./piece.js";
 
@@ -11,7 +10,6 @@ export interface DenseCall {
   readonly dtypes: { readonly x: DType; readonly w: DType; readonly y: DType };
 }
 
-const threads = 256;
 const unit = 2;
 /** Rows of x that a kernel keeps sums for at most. */
 export const maxProductRows = 8;
@@ -19,6 +17,13 @@ export const maxProductRows = 8;
 const manyOutputs = 32_768;
 
 const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+
+/** How a kernel shares its work; the defaults suit the shape. */
+export interface DenseTuning {
+  readonly threads?: number;
+  /** Pairs of outputs that threads make together. */
+  readonly unitsPerTile?: number;
+}
 
 /** How threads share the work. */
 interface Shape {
@@ -35,7 +40,10 @@ interface Shape {
  * For weights whose rows are whole loads (inner extent a multiple of 8, of 4 in f32), an even number of outputs and at most 8
  * rows of x; undefined else. Twin: matmul's loops.
  */
-export function denseProduct({ M, N, K, dtypes }: DenseCall): ProductPiece | undefined {
+export function denseProduct(
+  { M, N, K, dtypes }: DenseCall,
+  { threads = 256, unitsPerTile = 1 }: DenseTuning = {},
+): ProductPiece | undefined {
   const perLoad = isHalf(dtypes.w) ? 8 : 4;
   const areFloats = [dtypes.w, dtypes.x, dtypes.y].every((dtype) => dtype === "f32" || isHalf(dtype));
   if (!areFloats || K % perLoad !== 0 || N % unit !== 0 || M > maxProductRows || M < 1 || K === 0)
@@ -48,7 +56,7 @@ export function denseProduct({ M, N, K, dtypes }: DenseCall): ProductPiece | und
     inFeatures: K,
     outFeatures: N,
     unit,
-    unitsPerTile: 1,
+    unitsPerTile,
     threads,
     format: `${dtypes.w} ${dtypes.x}`,
     xWidth: perLoad,
@@ -62,7 +70,7 @@ function writeDense(
   { M, dtype, isShared }: { readonly M: number; readonly dtype: DType; readonly isShared: boolean },
   task: ProductTask,
 ): ProductText | undefined {
-  const { slots, norm, features } = task;
+  const { slots, norm, features, threads } = task;
   if (slots.length > maxSlots) return undefined;
   const team = teamOf(features, threads);
   const numRows = unit * slots.length;
@@ -76,7 +84,11 @@ function writeDense(
   const loop = { M, numRows, norm, dtype, weight };
   return {
     enable: team.enable,
-    declarations: [team.declarations, dotFunction(dtype), totalsOf(features)],
+    declarations: [
+      team.declarations,
+      dotFunction(dtype),
+      `var<workgroup> totals: array<f32, ${(threads / team.size) * maxTotals}>;`,
+    ],
     tiles: threads / lanes,
     body: `  let lane = thread % ${lanes}u;
   let tile = firstTile + thread / ${lanes}u;
@@ -89,7 +101,7 @@ ${loadsAndSums(loop, shape)}
   }
 ${ahead === 1 ? "" : `  for (; c < P.${first}_chunks; c += ${lanes}u) {\n${loadsAndSums(loop, { lanes, ahead: 1 })}\n  }`}
 ${team.sum(sums)}
-${lanes > team.size ? acrossTeams({ M, numRows, sums, norm }, team.size) : ownResults({ M, numRows, norm }, lanes)}
+${lanes > team.size ? acrossTeams({ M, numRows, sums, norm }, { size: team.size, threads }) : ownResults({ M, numRows, norm }, lanes)}
 ${task.epilogue(threads / lanes)}`,
   };
 }
@@ -144,7 +156,7 @@ function acrossTeams(
     readonly sums: readonly string[];
     readonly norm: string;
   },
-  teamSize: number,
+  { size: teamSize, threads }: { readonly size: number; readonly threads: number },
 ): string {
   const teams = threads / teamSize;
   const numSums = M * numRows;
@@ -180,11 +192,6 @@ function ownResults(
     return `    results[(thread / ${lanes}u) * ${M * numRows}u + ${place}u] = sum${i}${scale};`;
   };
   return `  if (lane == 0u) {\n${each(M * numRows, store)}\n  }`;
-}
-
-/** Sums of teams on their way to the workgroup's: as many as the largest task needs. */
-function totalsOf(features: WgslFeatures): string {
-  return `var<workgroup> totals: array<f32, ${(threads / teamOf(features, threads).size) * maxTotals}>;`;
 }
 
 /** Units of a tile at most. */
