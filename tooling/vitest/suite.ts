@@ -7,8 +7,8 @@ const special = ["**/*.data.test.ts", "**/*.browser.test.ts", "**/*.gpu.test.ts"
 
 /**
  * The four suites: `unit` needs only this repository; `data` reads real models and texts from the folder
- * HEDDLE_DATA (default `../shared/data`); `browser` drives Chromium; `gpu` needs an adapter. The last three run one file
- * at a time.
+ * HEDDLE_DATA (default `../shared/data`) and golden models from HEDDLE_GOLDENS (default `../shared/goldens`); `browser`
+ * drives Chromium; `gpu` needs an adapter. The last three run one file at a time.
  */
 export function suite(name: "unit" | "data" | "browser" | "gpu"): ViteUserConfig {
   const isUnit = name === "unit";
@@ -20,7 +20,10 @@ export function suite(name: "unit" | "data" | "browser" | "gpu"): ViteUserConfig
     test: {
       include: [`{packages,apps,tooling}/**/*.${isUnit ? "test.{ts,tsx}" : `${name}.test.ts`}`],
       exclude: ["**/node_modules/**", "**/dist/**", ...(isUnit ? special : [])],
-      env: { HEDDLE_DATA: resolve(root, process.env.HEDDLE_DATA ?? "../shared/data") },
+      env: {
+        HEDDLE_DATA: resolve(root, process.env.HEDDLE_DATA ?? "../shared/data"),
+        HEDDLE_GOLDENS: resolve(root, process.env.HEDDLE_GOLDENS ?? "../shared/goldens"),
+      },
       fileParallelism: isUnit,
       testTimeout: timeoutMs,
       hookTimeout: timeoutMs,

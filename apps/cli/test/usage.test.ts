@@ -52,7 +52,6 @@ describe("bad usage ends with 2, says what is wrong, and prints no results", () 
     [["tokenize", "--tokenizer", "x", "--offsets", "bytes"], "Allowed choices are utf16, codepoints"],
     [["logits", "--model", "x", "--ids", "[[1, 2"], "It must be JSON"],
     [["logits", "--model", "x", "--ids", '[["a"]]'], "rows of whole numbers"],
-    [["generate", "--model", "x"], "required option '--prompt <text>' not specified"],
     [["generate", "--model", "x", "--prompt", "y", "--max-tokens", "-1"], "whole number >= 0"],
     [["generate", "--model", "x", "--prompt", "y", "--temperature", "warm"], "It must be a number"],
     [
@@ -86,6 +85,13 @@ describe("what cannot be done ends with 1 and one line", () => {
       ["generate", "--model", "missing", "--prompt", "x"],
       'FileSource: the file must exist; got "missing/config.json"',
     ],
+    [
+      ["generate"],
+      "generate: one thing to continue must be named; got none. Pass --prompt TEXT, or --ids or --inputs.",
+    ],
+    [["generate", "--prompt", "x", "--ids", "[[1]]"], "got a prompt and ids"],
+    [["generate", "--ids", "[[99999]]"], "generate: ids must be in 0.."],
+    [["generate", "--inputs", "x.json"], 'inputs: --inputs must name a safetensors file; got "x.json"'],
     [
       ["serve", "--model", "missing", "--port", "0"],
       'FileSource: the file must exist; got "missing/config.json"',

@@ -12,9 +12,18 @@ export interface ModelParts<Config extends ModelConfig = ModelConfig, Weights = 
   readonly device: Device;
 }
 
+/** Numbers on the host, row by row. */
+export interface HostArray {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
 /** Token ids on the host, rows of one length each; what every architecture can be asked for logits with. */
 export interface TokenRows {
+  /** No rows for a model that listens. */
   readonly ids: readonly ArrayLike<number>[];
+  /** What a model that listens hears, [B, numBins, T], such as `logMel` makes. */
+  readonly frames?: HostArray;
   /** 1 for tokens, 0 for padding. Default: no padding. */
   readonly attentionMask?: readonly ArrayLike<number>[];
   /** Which part of the input a token belongs to, for encoders that tell parts apart. */
@@ -22,6 +31,9 @@ export interface TokenRows {
   /** What the decoder of an encoder-decoder has seen so far, and its mask. */
   readonly decoderIds?: readonly ArrayLike<number>[];
   readonly decoderAttentionMask?: readonly ArrayLike<number>[];
+  /** Not 0 where token i may not see token j, [B, T, T], and 1 at the place of each prediction, [B, M, T]: permutation models. */
+  readonly hidden?: HostArray;
+  readonly targets?: HostArray;
 }
 
 /** A decoder under way: what `generate` feeds first and where it goes on. */
@@ -66,6 +78,8 @@ export interface Architecture<Config extends ModelConfig = ModelConfig, Weights 
       readonly maxTokens: number;
       /** Sequences that continue the prompt at once, for beam search. Default 1. */
       readonly numSlots?: number;
+      /** What a model that listens hears, [1, numBins, T]; the prompt is then what its decoder begins with. */
+      readonly frames?: HostArray;
     },
   ): Promise<StartedDecoder>;
   /** What a token costs, from the configuration and the shape of every weight by its path. */

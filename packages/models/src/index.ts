@@ -1,5 +1,6 @@
 export type {
   Architecture,
+  HostArray,
   MakeWeight,
   ModelCosts,
   ModelParts,
@@ -64,6 +65,7 @@ export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam
 export { type ChatMessage, type RenderChatOptions, renderChat } from "./generation/chat.js";
 export { type ContrastiveSearchOptions, contrastiveSearch } from "./generation/contrastive-search.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generation/generate.js";
+export type { Prompt, SoundPrompt } from "./generation/prompt.js";
 export { forceToken, minLength, suppressTokens } from "./generation/sampling/forcing.js";
 export {
   badWords,

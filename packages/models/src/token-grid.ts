@@ -24,8 +24,13 @@ export function tokenGrid(
   return tensor(device, data, { shape: [like.length, width], dtype });
 }
 
-/** @throws HeddleError "config" for an id that is not a whole number below `limit` */
+/** @throws HeddleError "config" for no rows, and for an id that is not a whole number below `limit` */
 export function checkIds(rows: Rows, limit: number): void {
+  if (rows.length === 0) {
+    const message =
+      "batchInputs: there must be at least one row of ids; got none. Pass [[1, 2, 3]], for example.";
+    throw new HeddleError("config", message, {});
+  }
   for (const [row, ids] of rows.entries()) {
     const at = Array.from(ids).findIndex((id) => !Number.isInteger(id) || id < 0 || id >= limit);
     if (at >= 0) {

@@ -1,10 +1,11 @@
 import { embedTexts, type Pooling } from "@heddle/models";
 import { openAnyModel } from "@heddle/models/node";
 import { type Command, Option } from "commander";
-import { addDeviceOptions, collect, createDevice, type DeviceOptions } from "../options.js";
+import { type InputOptions, tokensIn } from "../model-inputs.js";
+import { addDeviceOptions, collect, createDevice, type DeviceOptions, parseRows } from "../options.js";
 import { linesOf, type Terminal } from "../terminal.js";
 
-interface EmbedOptions extends DeviceOptions {
+interface EmbedOptions extends DeviceOptions, Pick<InputOptions, "ids" | "attentionMask"> {
   readonly model: string;
   readonly text?: string[];
   readonly pooling?: Pooling;
@@ -18,6 +19,8 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     .description('Turn texts into vectors, a JSON line {"embedding":[..]} each.')
     .requiredOption("--model <directory>", "a Hugging Face model directory, of an encoder as a rule")
     .option("--text <text>", "a text; may be repeated (default: every line of stdin is one)", collect)
+    .option("--ids <json>", "token ids in the place of texts, rows of one length: [[1, 2, 3]]", parseRows)
+    .option("--attention-mask <json>", "1 for tokens, 0 for padding, in the form of the ids", parseRows)
     .addOption(
       new Option(
         "--pooling <kind>",
@@ -31,7 +34,7 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     const device = await createDevice(options);
     try {
       const model = await openAnyModel(options.model, { device });
-      const texts = options.text ?? (await allOf(linesOf(terminal.input)));
+      const texts = await textsOf(options, terminal);
       const settings = {
         ...(options.pooling === undefined ? {} : { pooling: options.pooling }),
         ...(options.prompt === undefined ? {} : { prompt: options.prompt }),
@@ -43,6 +46,15 @@ export function addEmbed(program: Command, terminal: Terminal): void {
       device.dispose();
     }
   });
+}
+
+/** Rows of ids without their padding, or texts. */
+async function textsOf(
+  options: EmbedOptions,
+  terminal: Terminal,
+): Promise<readonly (string | readonly number[])[]> {
+  if (options.ids !== undefined) return tokensIn(options.ids, options.attentionMask);
+  return options.text ?? allOf(linesOf(terminal.input));
 }
 
 async function allOf(lines: AsyncIterable<string>): Promise<string[]> {

@@ -4,10 +4,12 @@ import {
   type GenerateOptions,
   generate,
   noRepeatNgram,
+  type Prompt,
   renderChat,
 } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import type { Command } from "commander";
+import { addInputOptions, checkIds, type InputOptions, readInputs, tokensIn } from "../model-inputs.js";
 import { openAnyNamedModel } from "../named-model.js";
 import {
   addDeviceOptions,
@@ -19,9 +21,9 @@ import {
 } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-interface GenerateCommandOptions extends DeviceOptions {
+interface GenerateCommandOptions extends DeviceOptions, InputOptions {
   readonly model?: string;
-  readonly prompt: string;
+  readonly prompt?: string;
   readonly maxTokens?: number;
   readonly temperature?: number;
   readonly topK?: number;
@@ -45,9 +47,9 @@ interface GenerateCommandOptions extends DeviceOptions {
 export function addGenerate(program: Command, terminal: Terminal): void {
   const command = program
     .command("generate")
-    .description("Continue a prompt; the text streams to stdout.")
+    .description("Continue a prompt; the text streams to stdout, or ids where the model has no tokenizer.")
     .option("--model <path>", "a Hugging Face model directory or a GGUF file (default: the embedded model)")
-    .requiredOption("--prompt <text>", "text to continue")
+    .option("--prompt <text>", "text to continue")
     .option("--max-tokens <n>", "most tokens to generate (default: as many as fit)", parseWhole)
     .option("--temperature <t>", "0 takes the likeliest token each time", parseNumber)
     .option("--top-k <k>", "choose among the k likeliest tokens; 0: all", parseWhole)
@@ -65,44 +67,71 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option("--stop <text>", "end before this text; may be repeated", collect)
     .option("--chat", "put the prompt as the user's message into the model's chat template")
     .option("--ignore-eos", "go on after end-of-text tokens")
-    .option("--json", 'print one JSON object {"text","ids","finishReason",..} at the end');
-  addDeviceOptions(command).action(async (options: GenerateCommandOptions) => {
+    .option("--json", 'print one JSON object {"text","ids","finishReason",..} for each prompt');
+  addDeviceOptions(addInputOptions(command)).action(async (options: GenerateCommandOptions) => {
+    checkPrompt(options);
     const device = await createDevice(options);
     try {
       const model = await openAnyNamedModel(options.model, { device, terminal });
-      if (options.beams === undefined) await stream(model, options, terminal);
-      else await search(model, options, terminal);
+      for (const prompt of await promptsOf(model, options))
+        await (options.beams === undefined ? stream : search)(model, prompt, { options, terminal });
     } finally {
       device.dispose();
     }
   });
 }
 
-async function stream(model: AnyModel, options: GenerateCommandOptions, terminal: Terminal): Promise<void> {
+/** Where an answer goes, and how it is made. */
+interface Answering {
+  readonly options: GenerateCommandOptions;
+  readonly terminal: Terminal;
+}
+
+/** @throws HeddleError "config" unless there is one thing to continue */
+function checkPrompt({ prompt, ids, inputs }: GenerateCommandOptions): void {
+  if ((prompt === undefined) === (ids === undefined && inputs === undefined)) {
+    const message = `generate: one thing to continue must be named; got ${prompt === undefined ? "none" : "a prompt and ids"}. Pass --prompt TEXT, or --ids or --inputs.`;
+    throw new HeddleError("config", message, {});
+  }
+}
+
+/** What to continue: a text, each row of ids without its padding, or each of the sounds. */
+async function promptsOf(model: AnyModel, options: GenerateCommandOptions): Promise<Prompt[]> {
+  const { prompt, chat } = options;
+  if (prompt !== undefined) return [chat ? chatPrompt(model, prompt) : prompt];
+  const { ids: rows, attentionMask, decoderIds, frames } = await readInputs(options);
+  checkIds("generate", [...rows, ...(decoderIds ?? [])], model.config.vocabSize);
+  if (frames === undefined) return tokensIn(rows, attentionMask);
+  const [count = 0, ...shape] = frames.shape;
+  const size = frames.data.length / count;
+  return Array.from({ length: count }, (_, row) => ({
+    frames: { data: frames.data.subarray(row * size, (row + 1) * size), shape: [1, ...shape] },
+    ids: decoderIds?.[row] ?? [],
+  }));
+}
+
+async function stream(model: AnyModel, prompt: Prompt, { options, terminal }: Answering): Promise<void> {
   const startedAt = performance.now();
   const ids: number[] = [];
   let text = "";
   let finishReason: string | null = null;
-  const prompt = options.chat ? chatPrompt(model, options.prompt) : options.prompt;
+  const hasText = model.tokenizer !== undefined;
   for await (const token of generate(model, prompt, { ...samplingOf(options), signal: terminal.signal })) {
     ids.push(token.id);
     text += token.text;
     finishReason = token.finishReason ?? null;
-    await terminal.print(options.json ? "" : token.text);
+    if (!options.json)
+      await terminal.print(hasText ? token.text : `${ids.length === 1 ? "" : " "}${token.id}`);
   }
   const seconds = (performance.now() - startedAt) / 1000;
-  const result = { text, ids, finishReason, tokensPerSecond: ids.length / seconds };
+  const result = { ...(hasText ? { text } : {}), ids, finishReason, tokensPerSecond: ids.length / seconds };
   await terminal.print(options.json ? `${JSON.stringify(result)}\n` : "\n");
 }
 
 /** The likeliest text that a search over beams finds. */
-async function search(
-  model: AnyModel,
-  { beams, prompt, chat, maxTokens, minTokens, distinctNgrams: size, json }: GenerateCommandOptions,
-  terminal: Terminal,
-): Promise<void> {
-  const text = chat ? chatPrompt(model, prompt) : prompt;
-  const [best] = await beamSearch(model, text, {
+async function search(model: AnyModel, prompt: Prompt, { options, terminal }: Answering): Promise<void> {
+  const { beams, maxTokens, minTokens, distinctNgrams: size, json } = options;
+  const [best] = await beamSearch(model, prompt, {
     ...(beams === undefined ? {} : { numBeams: beams }),
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(minTokens === undefined ? {} : { minTokens }),
@@ -128,7 +157,8 @@ function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int
 }
 
 function samplingOf(options: GenerateCommandOptions): GenerateOptions {
-  const { model, prompt, chat, json, beams, distinctNgrams: size, device, threads, ...rest } = options;
+  const { model, prompt, chat, json, beams, distinctNgrams: size, device, threads, ...others } = options;
+  const { ids, attentionMask, decoderIds, inputs, dawnToggles, ...rest } = others;
   const given = { ...rest, noRepeatNgramSize: size };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }

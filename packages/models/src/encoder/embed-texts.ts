@@ -24,6 +24,7 @@ export interface EmbedTextsOptions {
 /**
  * Makes a vector of each text: close in direction where texts mean the same, if the model was trained for that.
  *
+ * A text is encoded with the tokenizer's special tokens, or given as ids, which no prompt goes before.
  * Works with encoders, with the encoder of an encoder-decoder, and with decoders (usually pooled by "last"). A text's vector does not
  * depend on the texts beside it. A directory of sentence-transformers (modules.json) says how its model was trained; options go before
  * what it says.
@@ -34,12 +35,14 @@ export interface EmbedTextsOptions {
  */
 export async function embedTexts(
   model: AnyModel,
-  texts: readonly string[],
+  texts: readonly (string | ArrayLike<number>)[],
   options: EmbedTextsOptions = {},
 ): Promise<Float32Array[]> {
   const { batchSize = 16 } = options;
   const settings = settingsOf(model, options);
-  const rows = texts.map((text) => tokensOf(model, settings.prepare(text), settings.maxTokens));
+  const rows = texts.map((text) =>
+    tokensOf(model, typeof text === "string" ? settings.prepare(text) : text, settings.maxTokens),
+  );
   const vectors: Float32Array[] = [];
   for (let from = 0; from < rows.length; from += batchSize) {
     using pooled = embedRows(model, rows.slice(from, from + batchSize), settings);
@@ -121,12 +124,16 @@ function embedRows(
   });
 }
 
-function tokensOf({ tokenizer, family }: AnyModel, text: string, maxTokens: number): Int32Array {
-  if (tokenizer === undefined) {
-    const message = `embedTexts: the model needs a tokenizer; got a ${family} model without one. Put tokenizer.json into its directory.`;
+function tokensOf(
+  { tokenizer, family }: AnyModel,
+  text: string | ArrayLike<number>,
+  maxTokens: number,
+): Int32Array {
+  const ids = typeof text === "string" ? tokenizer?.encodeIds(text) : Int32Array.from(text);
+  if (ids === undefined) {
+    const message = `embedTexts: the model needs a tokenizer; got a ${family} model without one. Put tokenizer.json into its directory, or pass ids.`;
     throw new HeddleError("config", message, { family });
   }
-  const ids = tokenizer.encodeIds(text);
   if (ids.length === 0) {
     const message = `embedTexts: a text must have at least one token; got ${JSON.stringify(text)}. Leave it out.`;
     throw new HeddleError("config", message, { text });

@@ -1,7 +1,8 @@
 import { HeddleError } from "@heddle/tensor";
 import type { Decoder } from "../decoder/create-decoder.js";
 import type { AnyModel } from "../loading/load-model.js";
-import { feedPrompt, promptIdsOf, roomFor, startDecoder } from "./generate.js";
+import { feedPrompt, roomFor, startDecoder } from "./generate.js";
+import { type Prompt, promptOf } from "./prompt.js";
 import { minLength } from "./sampling/forcing.js";
 import { chain, type LogitsProcessor } from "./sampling/processors.js";
 import { logSumExp, topIds } from "./sampling/scores.js";
@@ -53,25 +54,25 @@ interface OpenBeam {
 /**
  * Continues a prompt by the sequences of the greatest probability that a search over `numBeams` at once finds.
  *
- * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
+ * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @returns the best sequences, best first
  * @throws HeddleError "unsupported" where the model's sequences cannot be copied, "capacity" for a prompt that does not fit
  * @see Lowerre 1976; Wu et al. 2016, arXiv:1609.08144, section 7 (length penalty). Same rules as transformers' `generate`
  */
 export async function beamSearch(
   model: AnyModel,
-  prompt: string | ArrayLike<number>,
+  prompt: Prompt,
   options: BeamSearchOptions = {},
 ): Promise<Beam[]> {
   const settings = settingsOf(model, options);
-  const promptIds = promptIdsOf(model, prompt);
+  const { ids: promptIds, ...heard } = promptOf(model, prompt);
   const { decoder: given } = options;
   const room = roomFor(model, promptIds.length, options.maxTokens);
   const maxTokens = given === undefined ? room : Math.min(room, given.maxSeqLen - promptIds.length);
   checkSlots(given, settings.numBeams);
   const { decoder, ids } =
     given === undefined
-      ? await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams })
+      ? await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams, ...heard })
       : { decoder: given, ids: promptIds };
   try {
     const waits = minLength(ids.length + settings.minTokens, settings.eosTokenIds);

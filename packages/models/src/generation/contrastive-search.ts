@@ -1,7 +1,8 @@
 import { HeddleError } from "@heddle/tensor";
 import type { Decoder, TokenState } from "../decoder/create-decoder.js";
 import type { AnyModel } from "../loading/load-model.js";
-import { promptIdsOf, roomFor, startDecoder } from "./generate.js";
+import { roomFor, startDecoder } from "./generate.js";
+import { promptIdsOf } from "./prompt.js";
 import { softmaxOf, topIds } from "./sampling/scores.js";
 
 export interface ContrastiveSearchOptions {

@@ -1,8 +1,9 @@
 import { HeddleError } from "@heddle/tensor";
-import type { StartedDecoder } from "../architecture.js";
+import type { HostArray, StartedDecoder } from "../architecture.js";
 import type { Decoder } from "../decoder/create-decoder.js";
 import { findFamily } from "../families/registry.js";
 import type { AnyModel } from "../loading/load-model.js";
+import { type Prompt, promptOf } from "./prompt.js";
 import { minLength } from "./sampling/forcing.js";
 import { createSampler, type SampledToken, type Sampler, type TokenLogprob } from "./sampling/sampler.js";
 import type { SamplingOptions } from "./sampling/sampling-options.js";
@@ -37,12 +38,12 @@ export interface GeneratedToken {
  *
  * Sampling options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
  * the same in every run and equal to what the server gives.
- * @param prompt  text, encoded with the tokenizer's special tokens, or ids as they are
+ * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @throws HeddleError "capacity" for a prompt that does not fit; the signal's reason when aborted
  */
 export async function* generate(
   model: AnyModel,
-  prompt: string | ArrayLike<number>,
+  prompt: Prompt,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const {
@@ -54,14 +55,14 @@ export async function* generate(
     decoder: given,
     ...sampling
   } = options;
-  const promptIds = promptIdsOf(model, prompt);
+  const { ids: promptIds, ...heard } = promptOf(model, prompt);
   const limit = numTokensLeft(model, promptIds.length, { maxTokens, maxSeqLen: given?.maxSeqLen });
   const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
   const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
   if (limit === 0) return;
   const { decoder, ids } =
     given === undefined
-      ? await startDecoder(model, promptIds, { maxTokens: limit })
+      ? await startDecoder(model, promptIds, { maxTokens: limit, ...heard })
       : { decoder: given, ids: promptIds };
   try {
     const sampler = createSampler({
@@ -120,7 +121,7 @@ function keepGoing(
 export async function startDecoder(
   { family, config, weights, device }: AnyModel,
   promptIds: Int32Array,
-  options: { readonly maxTokens: number; readonly numSlots?: number },
+  options: { readonly maxTokens: number; readonly numSlots?: number; readonly frames?: HostArray },
 ): Promise<StartedDecoder> {
   const { architecture } = findFamily(family);
   if (architecture.start !== undefined)
@@ -151,22 +152,6 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
     outputs: Int32Array.of(ids.length - 1),
   });
   return logits;
-}
-
-/** The ids of a prompt. @throws HeddleError "config" for a text without a tokenizer, and for nothing */
-export function promptIdsOf({ tokenizer }: AnyModel, prompt: string | ArrayLike<number>): Int32Array {
-  const ids = typeof prompt === "string" ? tokenizer?.encodeIds(prompt) : Int32Array.from(prompt);
-  if (ids === undefined) {
-    const message =
-      "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.";
-    throw new HeddleError("config", message, {});
-  }
-  if (ids.length === 0) {
-    const message =
-      "generate: a prompt must have at least one token; got none. Begin with the model's first token.";
-    throw new HeddleError("config", message, {});
-  }
-  return ids;
 }
 
 /** How many tokens may follow a prompt. @throws HeddleError "capacity" where none can */

@@ -1,5 +1,5 @@
-import { disposeTree } from "@heddle/tensor";
-import type { Architecture } from "../architecture.js";
+import { disposeTree, tensor } from "@heddle/tensor";
+import type { Architecture, HostArray } from "../architecture.js";
 import { checkIds, tokenGrid } from "../token-grid.js";
 import type { PermutationConfig } from "./config.js";
 import { type PermutationInputs, permutationLogits } from "./permutation.js";
@@ -10,15 +10,19 @@ export const permutation: Architecture<PermutationConfig, PermutationWeights, Pe
   name: "permutation",
   buildWeights: buildPermutationWeights,
   forward: ({ config, weights }, inputs) => permutationLogits(config, weights, inputs),
-  logits({ config, weights, device }, { ids, attentionMask, tokenTypeIds }) {
+  logits({ config, weights, device }, { ids, attentionMask, tokenTypeIds, hidden, targets }) {
     checkIds(ids, config.vocabSize);
     const like = { like: ids };
+    const upload = ({ data, shape }: HostArray) =>
+      tensor(device, data, { shape, dtype: device.defaultFloat });
     const inputs = {
       ids: tokenGrid(device, ids),
       ...(attentionMask === undefined
         ? {}
         : { mask: tokenGrid(device, attentionMask, { ...like, dtype: "bool" }) }),
       ...(tokenTypeIds === undefined ? {} : { typeIds: tokenGrid(device, tokenTypeIds, like) }),
+      ...(hidden === undefined ? {} : { hidden: upload(hidden) }),
+      ...(targets === undefined ? {} : { targets: upload(targets) }),
     };
     try {
       return permutationLogits(config, weights, inputs);

@@ -1,5 +1,5 @@
-import { disposeTree, HeddleError, tensor } from "@heddle/tensor";
-import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
+import { disposeTree, HeddleError, type Tensor, tensor } from "@heddle/tensor";
+import type { Architecture, HostArray, ModelParts, TokenRows } from "../architecture.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type Seq2SeqInputs, seq2seqLogits, sourceHidden } from "./seq2seq.js";
@@ -10,6 +10,7 @@ import { buildSeq2SeqWeights, type Seq2SeqWeights } from "./weights.js";
 interface StartOptions {
   readonly maxTokens: number;
   readonly numSlots?: number;
+  readonly frames?: HostArray;
 }
 
 /** Encoder-decoders: the decoder writes while it listens to what the encoder has read. */
@@ -25,8 +26,8 @@ export const seq2seq: Architecture<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs>
       inputs.dispose();
     }
   },
-  hidden(model, { ids, attentionMask }) {
-    const inputs = seq2seqInputs(model, { ids, ...(attentionMask === undefined ? {} : { attentionMask }) });
+  hidden(model, { decoderIds, decoderAttentionMask, ...heard }) {
+    const inputs = seq2seqInputs(model, heard);
     try {
       return sourceHidden(model.config, model.weights, { ...inputs, inspect: undefined, keepLayers: false })
         .last;
@@ -34,32 +35,40 @@ export const seq2seq: Architecture<Seq2SeqConfig, Seq2SeqWeights, Seq2SeqInputs>
       inputs.dispose();
     }
   },
-  async start(model, promptIds, { maxTokens, numSlots = 1 }: StartOptions) {
-    const { config, device } = model;
-    checkSource(config, [promptIds]);
-    using source = tensor(device, promptIds, { shape: [1, promptIds.length] });
-    const decoder = createSeq2SeqDecoder(model, { source: { source }, numSlots, maxSeqLen: maxTokens + 1 });
-    return { decoder, ids: Int32Array.of(config.startId) };
+  async start(model, promptIds, { maxTokens, numSlots = 1, frames }: StartOptions) {
+    const isHeard = model.config.source.kind === "frames";
+    const ids = isHeard && promptIds.length > 0 ? promptIds : Int32Array.of(model.config.startId);
+    checkIds([ids], model.config.vocabSize);
+    using source = sourceTensor(model, {
+      ids: isHeard ? [] : [promptIds],
+      ...(frames === undefined ? {} : { frames }),
+    });
+    const maxSeqLen = maxTokens + ids.length;
+    const decoder = createSeq2SeqDecoder(model, { source: { source }, numSlots, maxSeqLen });
+    return { decoder, ids };
   },
-  roomAfter: ({ decoder }) => decoder.maxSeqLen - 1,
+  roomAfter: ({ decoder, source }, promptLength) =>
+    decoder.maxSeqLen - (source.kind === "frames" ? Math.max(1, promptLength) : 1),
 };
 
 /**
  * Uploads token rows for an encoder-decoder; without `decoderIds` the decoder has seen the start token alone.
  *
  * @returns inputs whose tensors `dispose` frees
- * @throws HeddleError "shape", "config" or "capacity" for rows that the model cannot take; "unsupported" for a model that reads frames
+ * @throws HeddleError "shape", "config" or "capacity" for rows or frames that the model cannot take
  */
 export function seq2seqInputs(
-  { config, device }: Pick<ModelParts<Seq2SeqConfig>, "config" | "device">,
-  { ids, attentionMask, decoderIds, decoderAttentionMask }: TokenRows,
+  model: Pick<ModelParts<Seq2SeqConfig>, "config" | "device">,
+  { ids, frames, attentionMask, decoderIds, decoderAttentionMask }: TokenRows,
 ): Seq2SeqInputs & { dispose(): void } {
-  checkSource(config, ids);
-  const targets = decoderIds ?? ids.map(() => [config.startId]);
+  const { config, device } = model;
+  const numRows = frames?.shape[0] ?? ids.length;
+  const targets = decoderIds ?? Array.from({ length: numRows }, () => [config.startId]);
   checkIds(targets, config.vocabSize);
   if (config.positions.kind === "learned") checkLength(targets, config.decoder.maxSeqLen);
+  const source = sourceTensor(model, { ids, ...(frames === undefined ? {} : { frames }) });
   const inputs = {
-    source: tokenGrid(device, ids),
+    source,
     ids: tokenGrid(device, targets),
     ...(attentionMask === undefined
       ? {}
@@ -71,14 +80,36 @@ export function seq2seqInputs(
   return { ...inputs, dispose: () => disposeTree(inputs) };
 }
 
-function checkSource(
-  { source, vocabSize, positions, encoder, family }: Seq2SeqConfig,
-  ids: TokenRows["ids"],
-): void {
-  if (source.kind === "frames") {
-    const message = `logits: the source of a ${family} model must be frames of audio; got token ids. Use logMel and seq2seqLogits, or createSeq2SeqDecoder.`;
-    throw new HeddleError("unsupported", message, { family });
+/** What the encoder reads, on the device: ids [B, S] or frames [B, numBins, T]. */
+function sourceTensor(
+  { config, device }: Pick<ModelParts<Seq2SeqConfig>, "config" | "device">,
+  { ids, frames }: Pick<TokenRows, "ids" | "frames">,
+): Tensor {
+  const { source, vocabSize, positions, encoder, family } = config;
+  if (source.kind === "frames") return framesTensor({ config, device }, source.numBins, { ids, frames });
+  if (frames !== undefined) {
+    const message = `logits: the source of a ${family} model must be token ids; got frames of sound. Use a model that listens, such as Whisper.`;
+    throw new HeddleError("config", message, { family });
   }
   checkIds(ids, vocabSize);
   if (positions.kind === "learned") checkLength(ids, encoder.maxSeqLen);
+  return tokenGrid(device, ids);
+}
+
+function framesTensor(
+  { config: { family, encoder }, device }: Pick<ModelParts<Seq2SeqConfig>, "config" | "device">,
+  numBins: number,
+  { ids, frames }: { readonly ids: TokenRows["ids"]; readonly frames: HostArray | undefined },
+): Tensor {
+  const { shape = [] } = frames ?? {};
+  // The second of two convolutions halves the frames.
+  const numFrames = 2 * encoder.maxSeqLen;
+  const fits = shape.length === 3 && shape[1] === numBins && shape[2] === numFrames && ids.length === 0;
+  if (frames === undefined || !fits) {
+    const got = frames === undefined ? "no frames" : `[${shape}]`;
+    const rows = ids.length === 0 ? "" : ` and ${ids.length} rows of ids`;
+    const message = `logits: a ${family} model hears frames of sound, [B, ${numBins}, ${numFrames}], and reads no ids; got ${got}${rows}. Make them with logMel, and give ids to the decoder.`;
+    throw new HeddleError("shape", message, { family, numBins, numFrames, shape });
+  }
+  return tensor(device, frames.data, { shape, dtype: device.defaultFloat });
 }
