@@ -28,6 +28,11 @@ export const packedNames = [
 
 /** The directory of a golden model as Hugging Face wrote it; its tensors lie gzipped here. */
 export function packedSource(name: string): FileSource {
+  return memorySource(packedFiles(name));
+}
+
+/** The files of such a directory. */
+export function packedFiles(name: string): Record<string, Uint8Array> {
   const files = readdirSync(folder(name)).filter((file) => !file.startsWith("expected."));
   const entries = files.map((file): [string, Uint8Array] => {
     const bytes = readFileSync(new URL(file, folder(name)));
@@ -35,7 +40,7 @@ export function packedSource(name: string): FileSource {
       ? [file.slice(0, -3), new Uint8Array(gunzipSync(bytes))]
       : [file, new Uint8Array(bytes)];
   });
-  return memorySource(Object.fromEntries(entries));
+  return Object.fromEntries(entries);
 }
 
 /** What Hugging Face computed with it, in float64. */

@@ -7,13 +7,13 @@ import { bertConfig, bertKeys, bertToJson, inertBertKeys, predictionsFromJson } 
 import { ignoredByEncoders, inputRules, predictionRules } from "./encoder-names.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count } from "./size-json.js";
+import { count, partCount } from "./size-json.js";
 
 const schema = z.object({
   ...bertKeys,
   embedding_size: count.default(128),
   hidden_act: z.enum(activationNames).default("gelu_new"),
-  num_hidden_groups: count.default(1),
+  num_hidden_groups: partCount.default(1),
   inner_group_num: z.literal(1).default(1),
 });
 

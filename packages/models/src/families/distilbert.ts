@@ -7,14 +7,14 @@ import { bertConfig, predictionKeys, predictionsFromJson, predictionsToJson } fr
 import { ignoredByEncoders, inputRules, predictionRules } from "./encoder-names.js";
 import type { Family } from "./family.js";
 import { linears, norms } from "./names.js";
-import { count } from "./size-json.js";
+import { count, partCount } from "./size-json.js";
 
 const schema = z.object({
   vocab_size: count,
   dim: count,
   hidden_dim: count,
-  n_layers: count,
-  n_heads: count,
+  n_layers: partCount,
+  n_heads: partCount,
   max_position_embeddings: count.default(512),
   activation: z.enum(activationNames).default("gelu"),
   ...predictionKeys,

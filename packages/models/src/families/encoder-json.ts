@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Activation } from "../config.js";
 import type { ClassPredictions, EncoderConfig, Predictions } from "../encoder/config.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 /** Keys from which follows what is predicted, and the special tokens. */
@@ -23,8 +23,8 @@ export const bertKeys = {
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
+  num_hidden_layers: partCount,
+  num_attention_heads: partCount,
   max_position_embeddings: count,
   type_vocab_size: z.number().int().min(0).default(2),
   hidden_act: z.enum(activationNames).default("gelu"),

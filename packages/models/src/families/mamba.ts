@@ -4,15 +4,13 @@ import type { RecurrentWeights } from "../recurrent/recurrent.js";
 import { recurrent } from "../recurrent/recurrent-architecture.js";
 import type { Family } from "./family.js";
 import { linears, one } from "./names.js";
-import { unboundedSeqLen } from "./recurrent-json.js";
-import { count, positive } from "./size-json.js";
-import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
+import { recurrentFromJson, recurrentKeys, recurrentToJson } from "./recurrent-json.js";
+import { count, partCount, positive } from "./size-json.js";
 
 const schema = z.object({
-  vocab_size: count,
-  hidden_size: count,
-  num_hidden_layers: count.optional(),
-  n_layer: count.optional(),
+  ...recurrentKeys,
+  num_hidden_layers: partCount.optional(),
+  n_layer: partCount.optional(),
   state_size: count.default(16),
   conv_kernel: count.default(4),
   expand: positive.default(2),
@@ -20,12 +18,9 @@ const schema = z.object({
   d_inner: count.nullish(),
   time_step_rank: z.union([count, z.literal("auto")]).default("auto"),
   hidden_act: z.literal("silu").default("silu"),
-  layer_norm_epsilon: positive.default(1e-5),
   use_bias: z.boolean().default(false),
   use_conv_bias: z.boolean().default(true),
-  initializer_range: positive.default(0.1),
   tie_word_embeddings: z.boolean().default(true),
-  ...tokenKeys,
 });
 
 /**
@@ -55,11 +50,10 @@ export const mamba: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWei
     "use_mambapy",
   ],
   toConfig: (json) => ({
+    ...recurrentFromJson(json),
     family: "mamba",
-    vocabSize: json.vocab_size,
     modelDim: json.hidden_size,
     numLayers: json.num_hidden_layers ?? json.n_layer ?? 32,
-    maxSeqLen: unboundedSeqLen,
     norm: { kind: "rms", eps: json.layer_norm_epsilon },
     mixer: {
       kind: "selective",
@@ -70,15 +64,9 @@ export const mamba: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWei
       hasBias: json.use_bias,
       hasConvBias: json.use_conv_bias,
     },
-    tieEmbeddings: json.tie_word_embeddings,
-    initializerRange: json.initializer_range,
-    tokens: tokensFromJson(json),
   }),
   toJson: (config) => ({
-    vocab_size: config.vocabSize,
-    hidden_size: config.modelDim,
-    num_hidden_layers: config.numLayers,
-    layer_norm_epsilon: config.norm.eps,
+    ...recurrentToJson(config),
     ...(config.mixer.kind === "selective"
       ? {
           intermediate_size: config.mixer.innerDim,
@@ -90,9 +78,6 @@ export const mamba: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWei
           use_conv_bias: config.mixer.hasConvBias,
         }
       : {}),
-    initializer_range: config.initializerRange,
-    tie_word_embeddings: config.tieEmbeddings,
-    ...tokensToJson(config.tokens),
   }),
   weights: () => ({
     rules: [

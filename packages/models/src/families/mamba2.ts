@@ -4,15 +4,19 @@ import type { RecurrentWeights } from "../recurrent/recurrent.js";
 import { recurrent } from "../recurrent/recurrent-architecture.js";
 import type { Family } from "./family.js";
 import { linears, one } from "./names.js";
-import { limitFromJson, limitJson, limitToJson, unboundedSeqLen } from "./recurrent-json.js";
-import { count, positive } from "./size-json.js";
-import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
+import {
+  limitFromJson,
+  limitJson,
+  limitToJson,
+  recurrentFromJson,
+  recurrentKeys,
+  recurrentToJson,
+} from "./recurrent-json.js";
+import { count, partCount, positive } from "./size-json.js";
 
 const schema = z.object({
-  vocab_size: count,
-  hidden_size: count,
-  num_hidden_layers: count,
-  num_heads: count,
+  ...recurrentKeys,
+  num_heads: partCount,
   head_dim: count,
   n_groups: count.default(8),
   state_size: count.default(128),
@@ -20,12 +24,8 @@ const schema = z.object({
   expand: positive.default(2),
   time_step_limit: z.tuple([limitJson, limitJson]).nullish(),
   hidden_act: z.literal("silu").default("silu"),
-  layer_norm_epsilon: positive.default(1e-5),
   use_bias: z.boolean().default(false),
   use_conv_bias: z.boolean().default(true),
-  initializer_range: positive.default(0.1),
-  tie_word_embeddings: z.boolean().default(false),
-  ...tokenKeys,
 });
 
 /**
@@ -50,11 +50,10 @@ export const mamba2: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWe
     "time_step_rank",
   ],
   toConfig: (json) => ({
+    ...recurrentFromJson(json),
     family: "mamba2",
-    vocabSize: json.vocab_size,
     modelDim: json.hidden_size,
     numLayers: json.num_hidden_layers,
-    maxSeqLen: unboundedSeqLen,
     norm: { kind: "rms", eps: json.layer_norm_epsilon },
     mixer: {
       kind: "grouped-selective",
@@ -70,15 +69,9 @@ export const mamba2: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWe
       hasBias: json.use_bias,
       hasConvBias: json.use_conv_bias,
     },
-    tieEmbeddings: json.tie_word_embeddings,
-    initializerRange: json.initializer_range,
-    tokens: tokensFromJson(json),
   }),
   toJson: (config) => ({
-    vocab_size: config.vocabSize,
-    hidden_size: config.modelDim,
-    num_hidden_layers: config.numLayers,
-    layer_norm_epsilon: config.norm.eps,
+    ...recurrentToJson(config),
     ...(config.mixer.kind === "grouped-selective"
       ? {
           num_heads: config.mixer.numHeads,
@@ -92,9 +85,6 @@ export const mamba2: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWe
           use_conv_bias: config.mixer.hasConvBias,
         }
       : {}),
-    initializer_range: config.initializerRange,
-    tie_word_embeddings: config.tieEmbeddings,
-    ...tokensToJson(config.tokens),
   }),
   weights: () => ({
     rules: [

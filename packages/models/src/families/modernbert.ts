@@ -8,7 +8,7 @@ import { predictionKeys, predictionsFromJson, predictionsToJson } from "./encode
 import { ignoredByEncoders, predictionRules } from "./encoder-names.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokensFromJson } from "./token-json.js";
 
 const rope = z.object({ rope_theta: positive, rope_type: z.literal("default").default("default") }).nullish();
@@ -17,8 +17,8 @@ const schema = z.object({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
+  num_hidden_layers: partCount,
+  num_attention_heads: partCount,
   max_position_embeddings: count.default(8192),
   hidden_activation: z.enum(activationNames).default("gelu"),
   norm_eps: positive.default(1e-5),

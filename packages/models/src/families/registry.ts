@@ -42,6 +42,7 @@ import { qwen2 } from "./qwen2.js";
 import { qwen2Moe } from "./qwen2-moe.js";
 import { qwen3 } from "./qwen3.js";
 import { qwen3Moe } from "./qwen3-moe.js";
+import { retnet } from "./retnet.js";
 import { roberta } from "./roberta.js";
 import { rwkv } from "./rwkv.js";
 import { stablelm } from "./stablelm.js";
@@ -87,7 +88,7 @@ const decoders = [
   starcoder2,
 ];
 
-const recurrent = [mamba, mamba2, rwkv];
+const recurrent = [mamba, mamba2, retnet, rwkv];
 
 const encoders = [albert, bert, deberta, debertaV2, distilbert, electra, modernbert, roberta, xlnet];
 

@@ -4,20 +4,14 @@ import type { RecurrentWeights } from "../recurrent/recurrent.js";
 import { recurrent } from "../recurrent/recurrent-architecture.js";
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { unboundedSeqLen } from "./recurrent-json.js";
+import { recurrentFromJson, recurrentKeys, recurrentToJson } from "./recurrent-json.js";
 import { count, positive } from "./size-json.js";
-import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
-  vocab_size: count,
-  hidden_size: count,
+  ...recurrentKeys,
   attention_hidden_size: count.nullish(),
   intermediate_size: count.nullish(),
-  num_hidden_layers: count,
-  layer_norm_epsilon: positive.default(1e-5),
   initializer_range: positive.default(0.02),
-  tie_word_embeddings: z.boolean().default(false),
-  ...tokenKeys,
 });
 
 /**
@@ -32,32 +26,23 @@ export const rwkv: Family<z.infer<typeof schema>, RecurrentConfig, RecurrentWeig
   schema,
   inertKeys: ["context_length", "rescale_every"],
   toConfig: (json) => ({
+    ...recurrentFromJson(json),
     family: "rwkv",
-    vocabSize: json.vocab_size,
     modelDim: json.hidden_size,
     numLayers: json.num_hidden_layers,
-    maxSeqLen: unboundedSeqLen,
     norm: { kind: "layer", eps: json.layer_norm_epsilon },
+    embedding: { hasNorm: true },
     mixer: {
       kind: "wkv",
       innerDim: json.attention_hidden_size ?? json.hidden_size,
       ffnDim: json.intermediate_size ?? 4 * json.hidden_size,
     },
-    tieEmbeddings: json.tie_word_embeddings,
-    initializerRange: json.initializer_range,
-    tokens: tokensFromJson(json),
   }),
   toJson: (config) => ({
-    vocab_size: config.vocabSize,
-    hidden_size: config.modelDim,
-    num_hidden_layers: config.numLayers,
-    layer_norm_epsilon: config.norm.eps,
+    ...recurrentToJson(config),
     ...(config.mixer.kind === "wkv"
       ? { attention_hidden_size: config.mixer.innerDim, intermediate_size: config.mixer.ffnDim }
       : {}),
-    initializer_range: config.initializerRange,
-    tie_word_embeddings: config.tieEmbeddings,
-    ...tokensToJson(config.tokens),
   }),
   weights: () => ({
     rules: [

@@ -2,18 +2,18 @@ import { z } from "zod";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import type { WeightRule } from "./family.js";
 import { linears, norms, one } from "./names.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys } from "./token-json.js";
 
 /** Keys of BART and the encoder-decoders made after it. */
 export const bartKeys = {
   vocab_size: count,
   d_model: count,
-  encoder_layers: count,
-  encoder_attention_heads: count,
+  encoder_layers: partCount,
+  encoder_attention_heads: partCount,
   encoder_ffn_dim: count,
-  decoder_layers: count,
-  decoder_attention_heads: count,
+  decoder_layers: partCount,
+  decoder_attention_heads: partCount,
   decoder_ffn_dim: count,
   scale_embedding: z.boolean().default(false),
   init_std: positive.default(0.02),

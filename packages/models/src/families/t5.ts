@@ -7,7 +7,7 @@ import type { Family, WeightRule } from "./family.js";
 import { linears, one } from "./names.js";
 import { unboundedSeqLen } from "./recurrent-json.js";
 import { inertSeq2SeqKeys, stackConfig } from "./seq2seq-json.js";
-import { count, positive } from "./size-json.js";
+import { count, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
@@ -15,9 +15,9 @@ const schema = z.object({
   d_model: count,
   d_kv: count,
   d_ff: count,
-  num_layers: count,
-  num_decoder_layers: count.nullish(),
-  num_heads: count,
+  num_layers: partCount,
+  num_decoder_layers: partCount.nullish(),
+  num_heads: partCount,
   relative_attention_num_buckets: count.default(32),
   relative_attention_max_distance: count.default(128),
   layer_norm_epsilon: positive.default(1e-6),

@@ -6,7 +6,7 @@ import { activationNames, activationOf, nameOfActivation } from "./activation-na
 import type { Family } from "./family.js";
 import { linears, norms, one } from "./names.js";
 import { unboundedSeqLen } from "./recurrent-json.js";
-import { count, headDimOf, positive } from "./size-json.js";
+import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
@@ -14,8 +14,8 @@ const schema = z.object({
   d_model: count,
   d_inner: count,
   d_head: count.nullish(),
-  n_layer: count,
-  n_head: count,
+  n_layer: partCount,
+  n_head: partCount,
   ff_activation: z.enum(activationNames).default("gelu"),
   layer_norm_eps: positive.default(1e-12),
   mem_len: z.number().int().min(0).nullish(),

@@ -1,9 +1,10 @@
 import { memorySource } from "@heddle/checkpoints";
-import { disposeTree, HeddleError, reference } from "@heddle/tensor";
+import { HeddleError, reference } from "@heddle/tensor";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { goldenConfig, goldenFiles, goldenNames } from "../../test/golden-model.js";
-import { loadModel } from "./load-model.js";
+import { caseRows, everyConfig, everyExpected, everyFiles, everyName } from "../../test/every-golden.js";
+import { goldenConfig, goldenFiles } from "../../test/golden-model.js";
+import { loadAnyModel, loadModel } from "./load-model.js";
 import { parseConfig } from "./parse-config.js";
 
 const value = fc.oneof(
@@ -39,18 +40,19 @@ function mutated(json: Readonly<Record<string, unknown>>) {
     .map((changes) => ({ ...json, ...Object.fromEntries(changes) }));
 }
 
-test.each(goldenNames)("%s: a changed config.json is read, or refused with its reason", async (name) => {
+test.each(everyName)("%s: a changed config.json is read, or refused with its reason", async (name) => {
   const device = reference();
-  const { "config.json": _, ...files } = goldenFiles(name);
+  const { "config.json": _, ...files } = everyFiles(name);
+  const { frames, decoderIds } = caseRows(await everyExpected(name), "basic");
+  const row = frames === undefined ? { ids: [[1, 2, 3]] } : { ids: [], frames, decoderIds: decoderIds ?? [] };
   await fc.assert(
-    fc.asyncProperty(mutated(goldenConfig(name) as Record<string, unknown>), async (json) => {
+    fc.asyncProperty(mutated(everyConfig(name)), async (json) => {
       const config = new TextEncoder().encode(JSON.stringify(json));
       try {
-        const model = await loadModel(memorySource({ ...files, "config.json": config }), { device });
+        const model = await loadAnyModel(memorySource({ ...files, "config.json": config }), { device });
         try {
-          const logits = model.logits({ ids: [[1, 2, 3]] });
-          expect(logits.shape).toEqual([1, 3, model.config.vocabSize]);
-          disposeTree(logits);
+          using logits = model.logits(row);
+          expect(logits.shape[0]).toBe(frames?.shape[0] ?? 1);
         } finally {
           model.dispose();
         }
@@ -62,6 +64,30 @@ test.each(goldenNames)("%s: a changed config.json is read, or refused with its r
     { numRuns: 12, seed: 7 },
   );
 });
+
+test.each(everyName)(
+  "%s: a config.json that asks for a billion of anything is refused, not waited for",
+  async (name) => {
+    const json = everyConfig(name);
+    const files = everyFiles(name);
+    const sizes = Object.keys(json).filter(
+      (key) => Number.isInteger(json[key]) && !key.endsWith("_token_id"),
+    );
+    expect(sizes.length).toBeGreaterThan(3);
+    const device = reference();
+    for (const key of sizes) {
+      for (const value of [1e9, 2 ** 53]) {
+        const config = new TextEncoder().encode(JSON.stringify({ ...json, [key]: value }));
+        try {
+          (await loadAnyModel(memorySource({ ...files, "config.json": config }), { device })).dispose();
+        } catch (error) {
+          if (!HeddleError.is(error)) throw error;
+        }
+      }
+    }
+    expect(device.memory().buffers).toBe(0);
+  },
+);
 
 test("numbers that would ask for a billion parts are refused at once", () => {
   const json = goldenConfig("llama") as object;

@@ -1,4 +1,4 @@
-import type { ModelConfig, NormConfig } from "../config.js";
+import type { Activation, ModelConfig, NormConfig } from "../config.js";
 
 /** How a layer carries the past along in a state of fixed size. A closed union on `kind`. */
 export type Mixer = SelectiveMixer | GroupedSelectiveMixer | WkvMixer | RetentionMixer;
@@ -46,6 +46,7 @@ export interface RetentionMixer {
   /** Features of a value of one head. */
   readonly valueDim: number;
   readonly ffnDim: number;
+  readonly activation: Activation;
 }
 
 /** What a recurrent language model computes, apart from its weights. Memory of a text does not grow with its length. */
@@ -53,5 +54,7 @@ export interface RecurrentConfig extends ModelConfig {
   readonly modelDim: number;
   readonly numLayers: number;
   readonly norm: NormConfig;
+  /** Embeddings are multiplied by `scale` (default 1), then normed where `hasNorm`. */
+  readonly embedding?: { readonly scale?: number; readonly hasNorm: boolean };
   readonly mixer: Mixer;
 }

@@ -83,10 +83,10 @@ export interface RecurrentHidden {
 
 /** Builds the tree that a configuration calls for. */
 export function buildRecurrentWeights(config: RecurrentConfig, make: MakeWeight): RecurrentWeights {
-  const { vocabSize, modelDim, norm, mixer } = config;
+  const { vocabSize, modelDim, norm, embedding } = config;
   return {
     embedding: make("embedding", [vocabSize, modelDim]),
-    ...(mixer.kind === "wkv" ? { embeddingNorm: buildNorm(norm, make, "embeddingNorm", modelDim) } : {}),
+    ...(embedding?.hasNorm ? { embeddingNorm: buildNorm(norm, make, "embeddingNorm", modelDim) } : {}),
     layers: Array.from({ length: config.numLayers }, (_, layer) =>
       buildLayer(config, make, `layers.${layer}`),
     ),
@@ -177,7 +177,8 @@ export function recurrentHidden(
     const positions = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
     const layers: Tensor[] = [];
     const states: LayerState[] = [];
-    const embedded = embedding(ids, weights.embedding);
+    const table = embedding(ids, weights.embedding);
+    const embedded = config.embedding?.scale === undefined ? table : table.mul(config.embedding.scale);
     const inspector = inspectorOf(inspect);
     const visit = (layer: number, stream: Tensor) => inspector?.visit("residual", layer, stream) ?? stream;
     let x = visit(
