@@ -5,14 +5,10 @@ import { build } from "vite";
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const cache = fileURLToPath(new URL("../node_modules/.cache/tokenizers", import.meta.url));
 
-/** Bundles names of @heddle/tokenizers into one module and returns its code. */
-async function bundle(names) {
+/** Writes @heddle/tokenizers as the one module that is measured and returns its address. */
+export async function writeHeddle() {
   mkdirSync(cache, { recursive: true });
-  const entry = `${cache}/entry-${names.join("-").slice(0, 40)}.js`;
-  writeFileSync(
-    entry,
-    `export { ${names.join(", ")} } from ${JSON.stringify(`${root}packages/tokenizers/src/index.ts`)};\n`,
-  );
+  const entry = `${root}packages/tokenizers/src/index.ts`;
   const output = await build({
     configFile: false,
     root,
@@ -24,10 +20,7 @@ async function bundle(names) {
       lib: { entry, formats: ["es"], fileName: "out" },
     },
   });
-  return [output].flat()[0].output[0].code;
-}
-
-/** Writes the bundle that is measured. */
-export async function writeHeddle() {
-  writeFileSync(`${cache}/heddle.js`, await bundle(["fromTiktoken", "fromTokenizerJson"]));
+  const file = `${cache}/heddle.js`;
+  writeFileSync(file, [output].flat()[0].output[0].code);
+  return file;
 }

@@ -16,7 +16,8 @@ export const libraries = {
     const { fromTiktoken, fromTokenizerJson } = await import(
       new URL("../node_modules/.cache/tokenizers/heddle.js", import.meta.url)
     );
-    const plain = { addSpecialTokens: false, parseSpecialTokens: false };
+    // As the others do: those for rank files read special tokens as text, those for tokenizer.json find them.
+    const plain = { addSpecialTokens: false, parseSpecialTokens: !isRanks(source) };
     return () => {
       const tokenizer = isRanks(source)
         ? fromTiktoken(source.ranks, { pattern: source.pattern, specialTokens: source.specialTokens })
