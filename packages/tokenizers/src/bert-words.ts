@@ -36,7 +36,17 @@ export function createBertWords(
   if (!isBert || normalizer === null || findsInClean) return null;
   const words: AlignedText[] = [];
   const scratch = new TokenBuffer();
+  const lowers = config.normalizer.lowercase;
   const tokenize = (stretch: string, out: TokenBuffer): void => {
+    const start = plainWordStart(stretch);
+    if (start >= 0) {
+      if (start === stretch.length) return;
+      const word = start === 0 ? stretch : stretch.slice(start);
+      scratch.clear();
+      model.tokenize(lowers ? word.toLowerCase() : word, scratch);
+      appendMoved(scratch, { text: word, base: start, starts: null, ends: null }, out);
+      return;
+    }
     words.length = 0;
     preTokenizer.split(normalizer.align(alignOriginal(stretch)), words);
     for (const word of words) {
@@ -72,6 +82,18 @@ export function compileBertParts(
   };
   const quick = createBertWords(config, { normalizer, preTokenizer, model });
   return quick === null ? { normalizer, preTokenizer, model } : { ...quick, normalizer: null };
+}
+
+/** Where the word of a stretch of plain ASCII, which needs no clean-up but lower case, begins; -1 for other stretches. */
+function plainWordStart(stretch: string): number {
+  let start = 0;
+  for (let at = 0; at < stretch.length; at++) {
+    const unit = stretch.charCodeAt(at);
+    const isSpace = unit === 0x20 || unit === 0x0a || unit === 0x0d || unit === 0x09;
+    if (isSpace && start === at) start++;
+    else if (isSpace || unit < 0x20 || unit > 0x7e) return -1;
+  }
+  return start;
 }
 
 /** Appends the tokens of a word with their ranges in the stretch that it came from. */

@@ -1,5 +1,5 @@
 /** Spreads two 32-bit integers over 32 bits (multiply-xorshift). */
-function mix(left: number, right: number): number {
+export function mixPair(left: number, right: number): number {
   let hash = Math.imul(left, 0x9e3779b1) ^ Math.imul(right + 0x7f4a7c15, 0x85ebca6b);
   hash ^= hash >>> 15;
   hash = Math.imul(hash, 0x2c1b3c6d);
@@ -33,7 +33,7 @@ export class PairTable {
   /** Returns the value stored for (left, right), or -1. */
   get(left: number, right: number): number {
     const { slots, mask } = this;
-    let slot = mix(left, right) & mask;
+    let slot = mixPair(left, right) & mask;
     for (;;) {
       const at = slot * 3;
       const value = slots[at + 2] as number;
@@ -47,7 +47,7 @@ export class PairTable {
   set(left: number, right: number, value: number): void {
     if ((this.count + 1) * 3 > (this.mask + 1) * 2) this.grow();
     const { slots, mask } = this;
-    let slot = mix(left, right) & mask;
+    let slot = mixPair(left, right) & mask;
     for (;;) {
       const at = slot * 3;
       const isEmpty = slots[at + 2] === 0;

@@ -8,8 +8,13 @@ export const TRIE_ROOT = 0;
  * Several roots may be made with `addRoot`, so that one table holds several tries.
  */
 export class PieceTrie {
-  private readonly edges = new PairTable(1024);
+  private readonly edges: PairTable;
   private readonly values: number[] = [-1];
+
+  /** @param expected  how many nodes there will be, about */
+  constructor(expected = 1024) {
+    this.edges = new PairTable(expected);
+  }
 
   addRoot(): number {
     this.values.push(-1);

@@ -1,11 +1,11 @@
-/** Spreads the bits of a running hash; zero is kept for "no entry" by the tables. */
+/** Spreads the bits of a running hash. */
 function finish(hash: number): number {
   let spread = hash ^ (hash >>> 15);
   spread = Math.imul(spread, 0x2c1b3c6d);
-  return (spread ^ (spread >>> 13)) | 1;
+  return spread ^ (spread >>> 13);
 }
 
-/** Hashes units [start, end); never zero. Equal units give equal hashes, also through `hashText`. */
+/** Hashes units [start, end). Equal units give equal hashes, also through `hashText`. */
 export function hashUnits(units: Uint16Array, start: number, end: number): number {
   let hash = end - start;
   for (let at = start; at < end; at++) hash = Math.imul(hash ^ (units[at] as number), 0x9e3779b1);

@@ -10,6 +10,8 @@ export interface Vocabulary {
   idOf(token: string): number | undefined;
   /** Id of the token made of units [start, end), or -1. */
   idOfUnits(units: Uint16Array, start: number, end: number): number;
+  /** Id of the token that the tokens of two ids make when they are joined, or -1. */
+  idOfPair(left: number, right: number): number;
   /** True if the token with this id is made of the first `length` units. */
   isMadeOf(id: number, units: Uint16Array, length: number): boolean;
   tokenOf(id: number): string | undefined;
@@ -117,31 +119,47 @@ function requireId(token: string, id: number): void {
   );
 }
 
+/** Slots for a number of tokens. */
+export function numTokenSlots(size: number): number {
+  let capacity = 16;
+  while (capacity < size * 2) capacity *= 2;
+  return capacity;
+}
+
+/** Two tokens end to end; longer pairs are looked up as strings. */
+const joined = new Uint16Array(256);
+
 /** Open addressing over the packed units: a lookup by units makes no string. */
 class HashedVocabulary implements Vocabulary {
   readonly size: number;
   readonly idLimit: number;
   hasEqualTokens = false;
-  /** (hash, entry) for each slot, at most half full; hash 0: empty. */
-  private readonly slots: Int32Array;
+  /** At most half full: an entry and one, with bits of the hash above it; 0: empty. */
+  readonly slots: Int32Array;
   private readonly mask: number;
+  private readonly entryBits: number;
   /** Entry of each id, or -1; null while ids are the numbers of the entries. */
   private readonly entryOfId: Map<number, number> | Int32Array | null;
 
-  /** @param strings  token strings that are known already, by id; the others are made when asked for */
+  /**
+   * @param strings  token strings that are known already, by id; the others are made when asked for
+   * @param slots  as another vocabulary of these tokens has them; null: they are made
+   */
   constructor(
     readonly packed: PackedTokens,
     private readonly strings: (string | undefined)[],
+    slots: Int32Array | null = null,
   ) {
     const { ids, starts, units } = packed;
     this.size = ids.length;
-    let capacity = 16;
-    while (capacity < this.size * 2) capacity *= 2;
-    this.mask = capacity - 1;
-    this.slots = new Int32Array(capacity * 2);
+    this.slots = slots ?? new Int32Array(numTokenSlots(this.size));
+    this.mask = this.slots.length - 1;
+    this.entryBits = -1 >>> Math.clz32(this.size);
     let limit = 0;
     for (let entry = 0; entry < ids.length; entry++) {
-      limit = Math.max(limit, (ids[entry] as number) + 1);
+      const id = ids[entry] as number;
+      if (id >= limit) limit = id + 1;
+      if (slots !== null) continue;
       this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
     }
     this.idLimit = Math.max(limit, strings.length);
@@ -149,12 +167,13 @@ class HashedVocabulary implements Vocabulary {
   }
 
   idOf(token: string): number | undefined {
-    const { slots, mask } = this;
+    const { slots, mask, entryBits } = this;
     const { ids, starts, units } = this.packed;
     const hash = hashText(token);
-    for (let slot = hash & mask; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
-      if (slots[slot * 2] !== hash) continue;
-      const entry = slots[slot * 2 + 1] as number;
+    for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const found = slots[slot] as number;
+      if (((found ^ hash) & ~entryBits) !== 0) continue;
+      const entry = (found & entryBits) - 1;
       const from = starts[entry] as number;
       if ((starts[entry + 1] as number) - from !== token.length) continue;
       let i = 0;
@@ -165,13 +184,14 @@ class HashedVocabulary implements Vocabulary {
   }
 
   idOfUnits(sought: Uint16Array, start: number, end: number): number {
-    const { slots, mask } = this;
+    const { slots, mask, entryBits } = this;
     const { ids, starts, units } = this.packed;
     const hash = hashUnits(sought, start, end);
     const length = end - start;
-    for (let slot = hash & mask; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
-      if (slots[slot * 2] !== hash) continue;
-      const entry = slots[slot * 2 + 1] as number;
+    for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const found = slots[slot] as number;
+      if (((found ^ hash) & ~entryBits) !== 0) continue;
+      const entry = (found & entryBits) - 1;
       const from = starts[entry] as number;
       if ((starts[entry + 1] as number) - from !== length) continue;
       let i = 0;
@@ -179,6 +199,21 @@ class HashedVocabulary implements Vocabulary {
       if (i === length) return ids[entry] as number;
     }
     return -1;
+  }
+
+  idOfPair(left: number, right: number): number {
+    const { units, starts } = this.packed;
+    const [first, second] = [this.entryOf(left), this.entryOf(right)];
+    if (first < 0 || second < 0) return -1;
+    const firstStart = starts[first] as number;
+    const secondStart = starts[second] as number;
+    const middle = (starts[first + 1] as number) - firstStart;
+    const length = middle + (starts[second + 1] as number) - secondStart;
+    if (length > joined.length)
+      return this.idOf((this.tokenOf(left) ?? "") + (this.tokenOf(right) ?? "")) ?? -1;
+    for (let i = 0; i < middle; i++) joined[i] = units[firstStart + i] as number;
+    for (let i = middle; i < length; i++) joined[i] = units[secondStart + i - middle] as number;
+    return this.idOfUnits(joined, 0, length);
   }
 
   isMadeOf(id: number, sought: Uint16Array, length: number): boolean {
@@ -230,13 +265,13 @@ class HashedVocabulary implements Vocabulary {
   }
 
   private place(hash: number, entry: number): void {
-    const { slots, mask } = this;
+    const { slots, mask, entryBits } = this;
     let slot = hash & mask;
-    for (; slots[slot * 2] !== 0; slot = (slot + 1) & mask) {
-      if (slots[slot * 2] === hash) this.compare(entry, slots[slot * 2 + 1] as number);
+    for (; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const other = slots[slot] as number;
+      if (((other ^ hash) & ~entryBits) === 0) this.compare(entry, (other & entryBits) - 1);
     }
-    slots[slot * 2] = hash;
-    slots[slot * 2 + 1] = entry;
+    slots[slot] = (hash & ~entryBits) | (entry + 1);
   }
 }
 

@@ -62,7 +62,7 @@ export class WordCache {
 
 /**
  * Open addressing over typed arrays: a slot is (hash, first unit of the key, length of the key and number of tokens,
- * first token); hash 0: empty. The one token of a word that is a token is the slot's last number itself.
+ * first token); length 0: empty. The one token of a word that is a token is the slot's last number itself.
  */
 class Generation {
   private slots = new Int32Array(4);
@@ -90,9 +90,9 @@ class Generation {
     let slot = hash & mask;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const at = slot * 4;
-      const found = slots[at] as number;
-      if (found === 0) return -1;
-      if (found === hash && (slots[at + 2] as number) >>> 16 === length) {
+      const sizes = slots[at + 2] as number;
+      if (sizes === 0) return -1;
+      if (slots[at] === hash && sizes >>> 16 === length) {
         const key = slots[at + 1] as number;
         let i = 0;
         while (i < length && keys[key + i] === units[start + i]) i++;
@@ -172,7 +172,7 @@ class Generation {
     if (this.count * 2 >= this.mask) this.growSlots((this.mask + 1) * 2);
     const { slots, mask } = this;
     let slot = word.hash & mask;
-    for (let probe = 0; slots[slot * 4] !== 0; probe++) {
+    for (let probe = 0; slots[slot * 4 + 2] !== 0; probe++) {
       if (probe === MAX_PROBES - 1) return false;
       slot = (slot + 1) & mask;
     }
@@ -207,9 +207,9 @@ class Generation {
     this.slots = new Int32Array(capacity * 4);
     this.mask = capacity - 1;
     for (let from = 0; from < old.length; from += 4) {
-      if (old[from] === 0) continue;
+      if (old[from + 2] === 0) continue;
       let slot = (old[from] as number) & this.mask;
-      while (this.slots[slot * 4] !== 0) slot = (slot + 1) & this.mask;
+      while (this.slots[slot * 4 + 2] !== 0) slot = (slot + 1) & this.mask;
       for (let i = 0; i < 4; i++) this.slots[slot * 4 + i] = old[from + i] as number;
     }
   }

@@ -12,20 +12,24 @@ export interface WordCuts {
   next(units: Uint16Array, from: number, limit: number): number;
 }
 
-/** Prepares the search for tokens made of characters; `packed` holds all that may come out of merging. */
-export function createWordCuts(packed: PackedTokens): WordCuts {
-  const isKnown = new Uint8Array(0x10000);
+/**
+ * Prepares the search for tokens made of characters.
+ *
+ * @param packed  holds all that may come out of merging
+ * @param cutsUnknown  a character that is in no token becomes its bytes, whatever stands around it: words are cut there too
+ */
+export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): WordCuts {
+  /** 0: the unit is in no token; 1: it is; 2: it is half a surrogate pair, which stays with its neighbours. */
+  const kinds = new Uint8Array(0x10000).fill(2, 0xd800, 0xe000);
   /** Neighbours in ASCII by (left, right), others in the table. */
   const ascii = new Uint8Array(0x80 * 0x80);
   const others = new PairTable(1 << 12);
   const { units: all, starts } = packed;
-  // A known half of a surrogate pair does not make the character known: pairs stay with their neighbours.
-  const isWhole = (unit: number): boolean => (unit & 0xf800) !== 0xd800;
   for (let token = 0; token + 1 < starts.length; token++) {
     const end = starts[token + 1] as number;
     for (let at = starts[token] as number; at < end; at++) {
       const left = all[at] as number;
-      if (isWhole(left)) isKnown[left] = 1;
+      if (kinds[left] === 0) kinds[left] = 1;
       if (at + 1 === end) continue;
       const right = all[at + 1] as number;
       if ((left | right) < 0x80) ascii[(left << 7) | right] = 1;
@@ -39,7 +43,9 @@ export function createWordCuts(packed: PackedTokens): WordCuts {
       let left = units[from] as number;
       for (let at = from + 1; at < limit; at++) {
         const right = units[at] as number;
-        if (isKnown[left] === 1 && isKnown[right] === 1 && !areNeighbours(left, right)) return at;
+        const least = Math.min(kinds[left] as number, kinds[right] as number);
+        const most = Math.max(kinds[left] as number, kinds[right] as number);
+        if (most < 2 && (least === 1 ? !areNeighbours(left, right) : cutsUnknown)) return at;
         left = right;
       }
       return limit;
@@ -118,16 +124,20 @@ function longest(starts: Int32Array): number {
 /** Reads a token of the byte alphabet; 0 for one of ASCII only, or with another character, which no merge can make. */
 function readBytes({ units, starts }: PackedTokens, token: number, bytes: Uint8Array): number {
   const start = starts[token] as number;
-  const length = (starts[token + 1] as number) - start;
-  let all = 0;
-  for (let i = 0; i < length; i++) {
-    const byte = byteOfUnit(units[start + i] as number);
+  const end = starts[token + 1] as number;
+  let at = start;
+  while (at < end && isAsciiByte(units[at] as number)) at++;
+  if (at === end) return 0;
+  for (let i = start; i < end; i++) {
+    const byte = byteOfUnit(units[i] as number);
     if (byte < 0) return 0;
-    bytes[i] = byte;
-    all |= byte;
+    bytes[i - start] = byte;
   }
-  return all < 0x80 ? 0 : length;
+  return end - start;
 }
+
+/** True if a unit of the byte alphabet stands for a byte below 0x80: itself, or one of the 34 from U+0100 on. */
+const isAsciiByte = (unit: number): boolean => unit < 0x80 || (unit >= 0x100 && unit <= 0x121);
 
 const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
 

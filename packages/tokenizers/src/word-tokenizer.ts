@@ -6,10 +6,11 @@ import { hashUnits } from "./unit-hash.js";
 import { MAX_CACHED_UNITS, type Word, WordCache } from "./word-cache.js";
 import type { WordCuts } from "./word-cuts.js";
 
-/** From this unit on scripts are written without spaces, more or less (Thai, Lao, ... Han, kana): words are cut. */
-const FIRST_CUT_UNIT = 0x0e00;
-/** So many words of these scripts come before the table of cuts is worth making. */
-const MIN_SPACELESS = 256;
+/** So many units of words that would be cut come before the table of cuts is worth making. */
+const MIN_CUT_UNITS = 2048;
+
+/** True for units of scripts that are written without spaces, more or less: Thai to Khmer, and Han, kana, Hangul. */
+const isSpaceless = (unit: number): boolean => unit >= 0x2e80 || (unit >= 0x0e00 && unit < 0x1800);
 
 /**
  * Tokenizes the words of a text through a bounded cache. Words that are long, or of a script without spaces, are first
@@ -22,7 +23,7 @@ export class WordTokenizer {
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
   private cuts: WordCuts | undefined;
-  private numSpaceless = 0;
+  private numCutUnits = 0;
   private text = new TextUnits();
   private out = new TokenBuffer();
   private base = 0;
@@ -68,13 +69,16 @@ export class WordTokenizer {
     }
   }
 
-  /** True for long words, and for those of a script without spaces once there were some. */
+  /** True for long words and for those of a script without spaces, once there were some. */
   private isCut(start: number, end: number): boolean {
-    if (end - start > MAX_CACHED_UNITS) return true;
     const { units } = this.text;
     const second = start + 1 < end ? start + 1 : start;
-    if ((units[start] as number) < FIRST_CUT_UNIT && (units[second] as number) < FIRST_CUT_UNIT) return false;
-    return ++this.numSpaceless > MIN_SPACELESS;
+    const isLong = end - start > MAX_CACHED_UNITS;
+    if (!isLong && !isSpaceless(units[start] as number) && !isSpaceless(units[second] as number))
+      return false;
+    if (this.numCutUnits > MIN_CUT_UNITS) return true;
+    this.numCutUnits += end - start;
+    return this.cuts !== undefined;
   }
 
   private appendPart(start: number, end: number): void {

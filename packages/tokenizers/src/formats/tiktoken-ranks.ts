@@ -1,14 +1,12 @@
-import { decodeBase64 } from "../base64.js";
-import { BYTE_CHARACTERS } from "../byte-level.js";
 import { ByteLevelDecoder, createByteLevelStage } from "../decoders/byte-level.js";
-import { HeddleError } from "../error.js";
-import { compileTiktoken } from "../models/tiktoken.js";
+import { compileTiktoken, type TiktokenModel, tiktokenOfVocabulary } from "../models/tiktoken.js";
 import { assembleTokenizer } from "../pipeline.js";
 import { scannedBytes } from "../pre-tokenizers/scanned.js";
 import type { Scanner } from "../pre-tokenizers/scanners/scanner.js";
 import { plainSpecialToken } from "../special-token.js";
 import type { TextPattern } from "../text-pattern.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
+import { parseRanks, scanRanks } from "./rank-lines.js";
 
 export interface TiktokenOptions {
   /** The pattern that cuts text into words; see TIKTOKEN_PATTERNS. */
@@ -49,7 +47,9 @@ export function tokenizerOfRanks(
   const bytes = { addPrefixSpace: false, trimOffsets: false, useRegex: false };
   const pattern = { type: "Regex", source: options.pattern, dialect: options.dialect ?? "rust" } as const;
   const scanner = scannerOf(pattern);
-  const model = { type: "Tiktoken", vocab: parseRanks(ranks) } as const;
+  const vocabulary = scanRanks(ranks);
+  const model: TiktokenModel =
+    vocabulary === null ? { type: "Tiktoken", vocab: parseRanks(ranks) } : tiktokenOfVocabulary(vocabulary);
   const config = {
     normalizer: null,
     preTokenizer: {
@@ -72,42 +72,4 @@ export function tokenizerOfRanks(
     createDecodeStages: () => [createByteLevelStage()],
     quickDecoder: new ByteLevelDecoder(),
   });
-}
-
-function parseRanks(text: string): (readonly [string, number])[] {
-  const vocab: (readonly [string, number])[] = [];
-  const seen = new Set<string>();
-  const tokenOf = new Map<number, string>();
-  for (const [i, line] of text.split("\n").entries()) {
-    if (line.trim() === "") continue;
-    const [encoded = "", rank = ""] = line.trim().split(" ");
-    if (!/^\d+$/.test(rank)) {
-      throw new HeddleError(
-        "format",
-        `fromTiktoken: a line must be "base64 rank"; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}. Check the rank file.`,
-        { line: i + 1 },
-      );
-    }
-    let token = "";
-    for (const byte of decodeBase64(encoded)) token += BYTE_CHARACTERS[byte];
-    if (seen.has(token) || tokenOf.has(Number(rank))) {
-      throw new HeddleError(
-        "format",
-        `fromTiktoken: a token and a rank must stand in one line only; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}, which says one of them again. Check the rank file.`,
-        { line: i + 1 },
-      );
-    }
-    vocab.push([token, Number(rank)]);
-    seen.add(token);
-    tokenOf.set(Number(rank), token);
-  }
-  const missing = BYTE_CHARACTERS.findIndex((char) => !seen.has(char));
-  if (missing >= 0) {
-    throw new HeddleError(
-      "format",
-      `fromTiktoken: each of the 256 bytes must have a rank; got none for byte ${missing}. Check the rank file for truncation.`,
-      { byte: missing },
-    );
-  }
-  return vocab.sort((a, b) => a[1] - b[1]);
 }

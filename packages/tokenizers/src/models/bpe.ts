@@ -2,6 +2,7 @@ import { codePointLength } from "../aligned-text.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import type { TokenBuffer } from "../token-buffer.js";
+import { encodeCodePoint } from "../utf8-units.js";
 import { idOfBytes, type PackedTokens, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts, type WordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
@@ -41,10 +42,10 @@ export interface BpeModel {
 export function compileBpe(
   model: BpeModel,
   sampling: Sampling | null = null,
-  cutText: ((packed: PackedTokens) => WordCuts) | null = null,
+  cutText: ((packed: PackedTokens, cutsUnknown: boolean) => WordCuts) | null = null,
 ): CompiledModel {
-  const { vocabulary, merges } = packBpe(model);
-  const merger = new Merger(createMergeTable(merges), sampling);
+  const { vocabulary, merges, slots } = packBpe(model);
+  const merger = new Merger(new MergeTable(merges, null, slots), sampling);
   const takesWhole = model.ignoreMerges && sampling === null;
   const symbols = new SymbolReader(model, vocabulary);
   const tokenizeBytes =
@@ -63,7 +64,8 @@ export function compileBpe(
   return {
     vocabulary,
     tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
-    createCuts: canCut && cutText !== null ? () => cutText(vocabulary.packed) : null,
+    createCuts:
+      canCut && cutText !== null ? () => cutText(vocabulary.packed, symbols.bytesStandAlone(merges)) : null,
     createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
     tokenize(word, out) {
       const whole = takesWhole ? vocabulary.idOf(word) : undefined;
@@ -76,17 +78,6 @@ export function compileBpe(
       merger.merge(out);
     },
   };
-}
-
-function createMergeTable(merges: Int32Array): MergeTable {
-  const count = merges.length / 3;
-  const results = new Int32Array(count);
-  const table = new MergeTable(count, results, null);
-  for (let rank = 0; rank < count; rank++) {
-    table.set(merges[3 * rank] as number, merges[3 * rank + 1] as number, rank);
-    results[rank] = merges[3 * rank + 2] as number;
-  }
-  return table;
 }
 
 /** Finds the first symbols of a word: characters, their bytes, or the unknown token. */
@@ -155,14 +146,22 @@ class SymbolReader {
     merger: Merger,
   ): boolean {
     if (this.byteIds === null) return false;
-    for (const byte of encoder.encode(word.slice(range.start, range.end))) {
-      merger.add(this.byteIds[byte] as number, range.start, range.end);
+    const length = encodeCodePoint(word.codePointAt(range.start) as number, scratch);
+    for (let i = 0; i < length; i++) {
+      merger.add(this.byteIds[scratch[i] as number] as number, range.start, range.end);
     }
     return true;
   }
+
+  /** True if a character that is in no token becomes bytes that never merge. */
+  bytesStandAlone(merges: Int32Array): boolean {
+    if (this.byteIds === null) return false;
+    const bytes = new Set(this.byteIds);
+    return !merges.some((id, i) => i % 3 < 2 && bytes.has(id));
+  }
 }
 
-const encoder = new TextEncoder();
+const scratch = new Uint8Array(4);
 
 /** Looks up the unknown token; null where the model has none. */
 export function requireUnknown(unkToken: string | null, vocabulary: Vocabulary): number | null {

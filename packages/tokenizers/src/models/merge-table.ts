@@ -1,31 +1,60 @@
-import { PairTable } from "../pair-table.js";
+import { mixPair } from "../pair-table.js";
 
 /** Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result. */
-export class MergeTable {
-  private readonly pairs: PairTable;
-  /** Merges of symbols below LOW, which the first symbols of a word mostly are: a plain table. */
+export interface Merges {
+  /** Number of the merge of two symbols, or -1. */
+  find(left: number, right: number): number;
+  rankOf(merge: number): number;
+  /** The symbol that a merge makes. */
+  resultOf(merge: number): number;
+}
+
+/** Byte symbols are the first in most vocabularies, behind a few special tokens in others. */
+const LOW = 512;
+
+/**
+ * Merges that are listed. Open addressing: a slot is the number of a merge and one, with bits of the hash above it, so
+ * that the list is seldom looked at in vain; 0: empty. Merges of symbols below LOW, which the first symbols of a word
+ * mostly are, lie in a plain table too.
+ */
+export class MergeTable implements Merges {
   private readonly low = new Int32Array(LOW * LOW).fill(-1);
+  private readonly mask: number;
+  private readonly numberBits: number;
 
   /**
-   * @param results  the symbol that the merge with a given number makes; null: the number itself
-   * @param ranks  rank of the merge with a given number; null: the number is the rank
+   * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
+   * @param ranks  rank of each merge; null: its number
+   * @param slots  as another table of these merges has them; left out: they are made
    */
   constructor(
-    expected: number,
-    private readonly results: ArrayLike<number> | null,
-    private readonly ranks: ArrayLike<number> | null,
+    private readonly merges: Int32Array,
+    private readonly ranks: ArrayLike<number> | null = null,
+    readonly slots: Int32Array = emptySlots(merges.length / 3),
   ) {
-    this.pairs = new PairTable(expected);
+    const count = merges.length / 3;
+    this.mask = slots.length - 1;
+    this.numberBits = -1 >>> Math.clz32(count);
+    const isFilled = slots.some((slot) => slot !== 0);
+    for (let merge = 0; merge < count; merge++) {
+      const left = merges[3 * merge] as number;
+      const right = merges[3 * merge + 1] as number;
+      if ((left | right) < LOW) this.low[left * LOW + right] = merge;
+      else if (!isFilled) this.place(left, right, merge);
+    }
   }
 
-  set(left: number, right: number, merge: number): void {
-    if ((left | right) < LOW) this.low[left * LOW + right] = merge;
-    else this.pairs.set(left, right, merge);
-  }
-
-  /** Number of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
-    return (left | right) < LOW ? (this.low[left * LOW + right] as number) : this.pairs.get(left, right);
+    if ((left | right) < LOW) return this.low[left * LOW + right] as number;
+    const { slots, mask, merges, numberBits } = this;
+    const hash = mixPair(left, right);
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const found = slots[slot] as number;
+      if (found === 0) return -1;
+      if (((found ^ hash) & ~numberBits) !== 0) continue;
+      const merge = (found & numberBits) - 1;
+      if (merges[3 * merge] === left && merges[3 * merge + 1] === right) return merge;
+    }
   }
 
   rankOf(merge: number): number {
@@ -33,9 +62,26 @@ export class MergeTable {
   }
 
   resultOf(merge: number): number {
-    return this.results === null ? merge : (this.results[merge] as number);
+    return this.merges[3 * merge + 2] as number;
+  }
+
+  private place(left: number, right: number, merge: number): void {
+    const { slots, mask, merges, numberBits } = this;
+    const hash = mixPair(left, right);
+    let slot = hash & mask;
+    for (; slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const other = ((slots[slot] as number) & numberBits) - 1;
+      if (merges[3 * other] === left && merges[3 * other + 1] === right) break;
+    }
+    slots[slot] = (hash & ~numberBits) | (merge + 1);
   }
 }
 
-/** Byte symbols are the first in most vocabularies, behind a few special tokens in others. */
-const LOW = 512;
+/** Slots for a number of merges, at most two thirds full. */
+export function numMergeSlots(count: number): number {
+  let capacity = 16;
+  while (capacity * 2 < count * 3) capacity *= 2;
+  return capacity;
+}
+
+const emptySlots = (count: number): Int32Array => new Int32Array(numMergeSlots(count));

@@ -7,6 +7,8 @@ export interface PackedBpe {
   readonly vocabulary: Vocabulary;
   /** Ids of the left part, the right part and the result of each merge, by rank: [3 * merges]. */
   readonly merges: Int32Array;
+  /** The slots of the MergeTable, if they are known. */
+  readonly slots?: Int32Array;
 }
 
 /** What loaders found in numbers, by the model that they made of it. */

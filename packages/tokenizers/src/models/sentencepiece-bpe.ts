@@ -47,7 +47,9 @@ export function compileSentencePieceBpe(
     return path;
   };
   const createCuts =
-    sampling === null ? () => createWordCuts(createVocabulary(mergedPieces(model.pieces)).packed) : null;
+    sampling === null
+      ? () => createWordCuts(createVocabulary(mergedPieces(model.pieces)).packed, model.byteFallback)
+      : null;
   return { segment, createCuts };
 }
 
@@ -100,23 +102,21 @@ class SymbolTable {
   mergeTable(): MergeTable {
     const byScore = [...new Set(this.pieces.map(({ score }) => score))].sort((a, b) => b - a);
     const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
-    const results: number[] = [];
+    const merges: number[] = [];
     const ranks: number[] = [];
-    const table = new MergeTable(this.pieces.length * 2, results, ranks);
     for (const [id, { piece, kind, score }] of this.pieces.entries()) {
       if (kind !== "normal" && kind !== "unused" && kind !== "userDefined") continue;
       for (let cut = codePointLength(piece, 0); cut < piece.length; cut += codePointLength(piece, cut)) {
         const left = this.ids.get(piece.slice(0, cut));
         const right = left === undefined ? undefined : this.ids.get(piece.slice(cut));
         if (left === undefined || right === undefined) continue;
-        table.set(left, right, results.length);
-        results.push(id);
+        merges.push(left, right, id);
         ranks.push(rankOfScore.get(score) as number);
         if (kind === "unused" && !this.parts.has(id))
           this.parts.set(id, [piece.slice(0, cut), piece.slice(cut)]);
       }
     }
-    return table;
+    return new MergeTable(Int32Array.from(merges), ranks);
   }
 
   /** Appends a symbol to the path, taking unused pieces apart again. */

@@ -1,9 +1,9 @@
 import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
-import { createVocabulary, idOfBytes } from "../vocabulary.js";
+import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts } from "../word-cuts.js";
 import { Merger } from "./merge.js";
-import { MergeTable } from "./merge-table.js";
 import type { CompiledModel } from "./model.js";
+import { RankTable } from "./rank-table.js";
 import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding by ranks: any two neighbours merge whose joined bytes are a token; its rank is its id. */
@@ -13,25 +13,31 @@ export interface TiktokenModel {
   readonly vocab: readonly (readonly [string, number])[];
 }
 
+/** Vocabularies of models that were made of them. */
+const packedModels = new WeakMap<TiktokenModel, Vocabulary>();
+
+/** Makes a model whose `vocab` is written out when somebody asks for it. */
+export function tiktokenOfVocabulary(vocabulary: Vocabulary): TiktokenModel {
+  let vocab: TiktokenModel["vocab"] | undefined;
+  const model: TiktokenModel = {
+    type: "Tiktoken",
+    get vocab() {
+      vocab ??= [...vocabulary.entries()];
+      return vocab;
+    },
+  };
+  packedModels.set(model, vocabulary);
+  return model;
+}
+
 /**
- * Prepares rank-based byte-pair encoding. Every way to cut a token into two tokens becomes a merge of its rank.
+ * Prepares rank-based byte-pair encoding.
  *
  * @see tiktoken, src/lib.rs `byte_pair_merge`
  */
 export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
-  const vocabulary = createVocabulary(model.vocab);
-  const table = new MergeTable(model.vocab.length * 2, null, null);
-  const { units, starts, ids } = vocabulary.packed;
-  for (let entry = 0; entry < ids.length; entry++) {
-    const start = starts[entry] as number;
-    const end = starts[entry + 1] as number;
-    for (let cut = start + 1; cut < end; cut++) {
-      const left = vocabulary.idOfUnits(units, start, cut);
-      const right = left < 0 ? -1 : vocabulary.idOfUnits(units, cut, end);
-      if (right >= 0) table.set(left, right, ids[entry] as number);
-    }
-  }
-  const merger = new Merger(table, sampling);
+  const vocabulary = packedModels.get(model) ?? createVocabulary(model.vocab);
+  const merger = new Merger(new RankTable(vocabulary), sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {
     vocabulary,

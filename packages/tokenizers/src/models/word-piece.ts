@@ -21,7 +21,7 @@ export interface WordPieceModel {
 export function compileWordPiece(model: WordPieceModel): CompiledModel {
   const vocabulary = createVocabulary(model.vocab);
   const unkId = requireUnknown(model.unkToken, vocabulary) as number;
-  const trie = new PieceTrie();
+  const trie = new PieceTrie(model.vocab.length * 4);
   const inside = trie.addRoot();
   const prefix = model.continuingSubwordPrefix;
   for (const [token, id] of model.vocab) {
@@ -39,15 +39,19 @@ export function compileWordPiece(model: WordPieceModel): CompiledModel {
         word.length > model.maxInputCharsPerWord && countCharacters(word) > model.maxInputCharsPerWord;
       let at = isLong ? -1 : 0;
       while (at >= 0 && at < word.length) {
-        const root = at === 0 ? TRIE_ROOT : inside;
-        const length = trie.longestPrefix(word, at, root);
-        if (length === 0) {
-          at = -1;
-          break;
+        let node = at === 0 ? TRIE_ROOT : inside;
+        let id = -1;
+        let end = at;
+        for (let next = at; next < word.length; next++) {
+          node = trie.child(node, word.charCodeAt(next));
+          if (node < 0) break;
+          const found = trie.valueAt(node);
+          if (found < 0) continue;
+          id = found;
+          end = next + 1;
         }
-        const piece = word.slice(at, at + length);
-        out.push(vocabulary.idOf(at === 0 ? piece : prefix + piece) as number, at, at + length);
-        at += length;
+        if (id >= 0) out.push(id, at, end);
+        at = id < 0 ? -1 : end;
       }
       if (at >= 0) return;
       out.length = before;

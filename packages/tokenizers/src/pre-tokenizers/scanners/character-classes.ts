@@ -23,6 +23,9 @@ const PATTERNS: readonly (readonly [RegExp, number])[] = [
   [/[\p{P}\p{S}]+/gu, SYMBOL],
 ];
 
+/** Letters without case only, as most blocks of Han and Hangul are. */
+const ONE_CASE = /^\p{Lo}+$/u;
+
 /** Code points that are classified at once. */
 const BLOCK = 256;
 
@@ -70,6 +73,10 @@ export class CharacterClasses {
   private classify(first: number, block: Uint16Array): void {
     let text = "";
     for (let i = 0; i < BLOCK; i++) text += String.fromCodePoint(first + i);
+    if (ONE_CASE.test(text)) {
+      block.fill(KNOWN | LETTER | UPPER | LOWER);
+      return;
+    }
     const width = first < 0x10000 ? 1 : 2;
     block.fill(KNOWN);
     for (const [pattern, bit] of PATTERNS) {

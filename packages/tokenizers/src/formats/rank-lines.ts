@@ -1,0 +1,98 @@
+import { decodeBase64 } from "../base64.js";
+import { BYTE_CHARACTERS, BYTE_UNITS } from "../byte-level.js";
+import { HeddleError } from "../error.js";
+import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
+
+/** Values of the 64 digits by unit; -1: no digit. */
+const DIGITS = new Int8Array(0x80).fill(-1);
+for (const [value, digit] of [
+  ..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+].entries()) {
+  DIGITS[digit.charCodeAt(0)] = value;
+}
+
+const [LINE_FEED, SPACE, EQUALS] = [0x0a, 0x20, 0x3d];
+
+/**
+ * Reads the lines of a rank file straight into typed arrays.
+ *
+ * @returns null if a line is not exactly `base64 rank`, or something stands there twice: then parseRanks says what
+ * Twin: parseRanks
+ */
+export function scanRanks(text: string): Vocabulary | null {
+  const tokens = new PackedTokensBuilder();
+  const units = new Uint16Array(1024);
+  for (let at = 0; at < text.length; at++) {
+    let length = 0;
+    let bits = 0;
+    let numBits = 0;
+    for (; at < text.length && length < units.length; at++) {
+      const digit = DIGITS[text.charCodeAt(at)] ?? -1;
+      if (digit < 0) break;
+      bits = ((bits << 6) | digit) & 0xffff;
+      numBits += 6;
+      if (numBits < 8) continue;
+      numBits -= 8;
+      units[length++] = BYTE_UNITS[(bits >> numBits) & 0xff] as number;
+    }
+    while (text.charCodeAt(at) === EQUALS) at++;
+    if (length === 0 || text.charCodeAt(at) !== SPACE) return null;
+    let rank = 0;
+    const first = ++at;
+    for (; at < text.length; at++) {
+      const digit = text.charCodeAt(at) - 0x30;
+      if (digit < 0 || digit > 9) break;
+      rank = rank * 10 + digit;
+    }
+    if (at === first || rank > 0x7fffffff || (at < text.length && text.charCodeAt(at) !== LINE_FEED))
+      return null;
+    tokens.add(units, length, rank);
+  }
+  const vocabulary = tokens.finish();
+  const hasAllBytes = BYTE_CHARACTERS.every((char) => vocabulary?.idOf(char) !== undefined);
+  return hasAllBytes ? vocabulary : null;
+}
+
+/**
+ * Reads the lines of a rank file one by one.
+ *
+ * @returns (token in the byte alphabet, rank) in ascending order of rank
+ * @throws HeddleError "format" naming a malformed or repeated line or a byte without a rank
+ */
+export function parseRanks(text: string): (readonly [string, number])[] {
+  const vocab: (readonly [string, number])[] = [];
+  const seen = new Set<string>();
+  const tokenOf = new Map<number, string>();
+  for (const [i, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const [encoded = "", rank = ""] = line.trim().split(" ");
+    if (!/^\d+$/.test(rank)) {
+      throw new HeddleError(
+        "format",
+        `fromTiktoken: a line must be "base64 rank"; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}. Check the rank file.`,
+        { line: i + 1 },
+      );
+    }
+    let token = "";
+    for (const byte of decodeBase64(encoded)) token += BYTE_CHARACTERS[byte];
+    if (seen.has(token) || tokenOf.has(Number(rank))) {
+      throw new HeddleError(
+        "format",
+        `fromTiktoken: a token and a rank must stand in one line only; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}, which says one of them again. Check the rank file.`,
+        { line: i + 1 },
+      );
+    }
+    vocab.push([token, Number(rank)]);
+    seen.add(token);
+    tokenOf.set(Number(rank), token);
+  }
+  const missing = BYTE_CHARACTERS.findIndex((char) => !seen.has(char));
+  if (missing >= 0) {
+    throw new HeddleError(
+      "format",
+      `fromTiktoken: each of the 256 bytes must have a rank; got none for byte ${missing}. Check the rank file for truncation.`,
+      { byte: missing },
+    );
+  }
+  return vocab.sort((a, b) => a[1] - b[1]);
+}
