@@ -4,7 +4,7 @@ import {
   createAddedTokenFinder,
   type Segment,
 } from "./added-tokens.js";
-import type { AlignedText } from "./aligned-text.js";
+import { type AlignedText, codePointLength } from "./aligned-text.js";
 import type { CompiledModel } from "./models/model.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
@@ -43,7 +43,7 @@ export class TextTokenizer {
   get endsWordsAtSpaces(): boolean {
     const { normalizer, preTokenizer, names } = this.parts;
     const { scanner, prepare } = preTokenizer;
-    const isInPlace = prepare === null && (normalizer === null || normalizer.keepsPlaces);
+    const isInPlace = prepare === null && (normalizer === null || normalizer.prefixUnits === 0);
     const staysApart = names.addedTokens.every(
       ({ content, rstrip }) => !rstrip && !/\p{White_Space}/u.test(content),
     );
@@ -75,25 +75,34 @@ export class TextTokenizer {
 
   /**
    * The quick way where every word of the normalised text stands where it stood in the original one: all of it is read
-   * at once, however many added tokens lie in between. False if the parts are not of that kind.
+   * at once, however many added tokens lie in between. Where something is put before a text, each stretch between added
+   * tokens is read by itself. False if the parts are not of that kind.
    */
   private fillInPlace(buffer: TokenBuffer, text: string, parseSpecial: boolean): boolean {
     const { normalizer, preTokenizer, names } = this.parts;
     const { scanner, prepare } = preTokenizer;
     const { scan } = this.finder;
-    const isInPlace = scanner !== null && prepare === null && scanner.isBounded !== false && scan !== null;
-    if (!isInPlace || (normalizer !== null && !normalizer.keepsPlaces)) return false;
+    const prefixUnits = normalizer === null ? 0 : normalizer.prefixUnits;
+    const isInPlace = scanner !== null && prepare === null && scan !== null && prefixUnits !== null;
+    if (!isInPlace || (scanner.isBounded === false && prefixUnits === 0)) return false;
     const { units, words } = this;
-    const normalized = normalizer?.apply(text) ?? text;
-    units.load(normalized);
-    words.begin(units, buffer, 0);
+    if (prefixUnits === 0) {
+      units.load(normalizer?.apply(text) ?? text);
+      words.begin(units, buffer, 0);
+    }
     scan(text, parseSpecial, (start, end, token) => {
-      if (token === null) {
-        this.addWords(scanner, start, end);
-      } else {
+      if (token !== null) {
         const surface = end - start === token.content.length ? token.content : text.slice(start, end);
         if (surface !== names.tokenOf(token.id)) buffer.pushSurface(token.id, [start, end], surface);
         else buffer.push(token.id, start, end);
+      } else if (prefixUnits === 0) {
+        this.addWords(scanner, start, end);
+      } else {
+        const before = buffer.length;
+        units.load(normalizer?.apply(text.slice(start, end)) ?? "");
+        words.begin(units, buffer, start - prefixUnits);
+        this.addWords(scanner, 0, units.length);
+        coverPrefix(buffer, before, { start, end: start + codePointLength(text, start) });
       }
     });
     units.clear();
@@ -139,6 +148,20 @@ export class TextTokenizer {
       words.append(0, units.length);
       moveToOriginal(buffer, before, word);
     }
+  }
+}
+
+/** What was put before a text counts as part of its first character: moves the ranges that begin before it. */
+function coverPrefix(
+  buffer: TokenBuffer,
+  from: number,
+  first: { readonly start: number; readonly end: number },
+): void {
+  if (!buffer.keepsRanges) return;
+  const { starts, ends, length } = buffer;
+  for (let i = from; i < length && (starts[i] as number) < first.start; i++) {
+    starts[i] = first.start;
+    if ((ends[i] as number) <= first.start) ends[i] = first.end;
   }
 }
 

@@ -19,6 +19,8 @@ export interface Vocabulary {
   entries(): IterableIterator<[token: string, id: number]>;
   /** The entries without strings: units of all tokens end to end, and where each begins and what its id is. */
   readonly packed: PackedTokens;
+  /** The hash table over `packed`; see vocabularyOf. */
+  readonly slots: Int32Array;
 }
 
 /** Tokens end to end: token k is units [starts[k], starts[k + 1]) and has id ids[k]. */
@@ -65,11 +67,20 @@ export function vocabularyOf(packed: PackedTokens): Vocabulary | null {
   return vocabulary.hasEqualTokens || hasEqualIds(packed.ids, vocabulary.idLimit) ? null : vocabulary;
 }
 
+/** Builds a vocabulary from packed tokens and the hash table that was made of them before, whoever vouches for both. */
+export function vocabularyOfTable(packed: PackedTokens, slots: Int32Array): Vocabulary {
+  return new HashedVocabulary(packed, [], slots);
+}
+
 function hasEqualIds(ids: Int32Array, idLimit: number): boolean {
   if (idLimit > ids.length * 4 + 1024) return new Set(ids).size < ids.length;
   const isTaken = new Uint8Array(idLimit);
-  for (const id of ids) isTaken[id] = 1;
-  return isTaken.reduce((sum, taken) => sum + taken, 0) < ids.length;
+  for (let entry = 0; entry < ids.length; entry++) {
+    const id = ids[entry] as number;
+    if (isTaken[id] === 1) return true;
+    isTaken[id] = 1;
+  }
+  return false;
 }
 
 /** Collects tokens as units. */

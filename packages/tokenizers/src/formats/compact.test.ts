@@ -29,30 +29,27 @@ describe.each(names)("the compact form of %s", (name) => {
   });
 
   it("is refused when it is cut off", () => {
-    for (const length of [0, 3, 24, 100, bytes.length - 2]) {
+    for (const length of [0, 3, 28, 100, bytes.length - 2, bytes.length - 4]) {
       expect(() => fromCompact(bytes.slice(0, length))).toThrowError(HeddleError);
     }
   });
 });
 
-it("damage ends in an error of the library or in a tokenizer, never elsewhere", () => {
+it("damage is found", () => {
   const bytes = toCompact(fromTokenizerJson(goldenJson<object>("hf/bpe_bytelevel/tokenizer.json.gz")));
   fc.assert(
     fc.property(fc.nat(bytes.length - 1), fc.nat(255), (at, value) => {
       const damaged = bytes.slice();
       damaged[at] = value;
-      try {
-        fromCompact(damaged).encodeIds("the cat sat");
-      } catch (error) {
-        if (!HeddleError.is(error)) throw error;
-      }
+      if (damaged[at] === bytes[at]) return;
+      expect(() => fromCompact(damaged)).toThrowError(HeddleError);
     }),
     { numRuns: 300 },
   );
 });
 
 it("says what is wrong", () => {
-  expect(() => fromCompact(new Uint8Array(30))).toThrowErrorMatchingInlineSnapshot(
-    `[HeddleError: fromCompact: the file must have "HDTK" and version 1 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
+  expect(() => fromCompact(new Uint8Array(32))).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: fromCompact: the file must have "HDTK" and version 2 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
   );
 });

@@ -1,22 +1,24 @@
 import { HeddleError } from "../error.js";
+import { MergeTable, numMergeSlots } from "../models/merge-table.js";
 import { type PackedBpe, packBpe } from "../models/packed-bpe.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
-import { vocabularyOf } from "../vocabulary.js";
+import { numTokenSlots, vocabularyOfTable } from "../vocabulary.js";
 import { requireObject } from "./component-fields.js";
 import { readTokenizerFile, toTokenizerJson } from "./tokenizer-json.js";
 
 /** "HDTK" and the version of the layout. */
 const MAGIC = 0x4b544448;
-const VERSION = 1;
-/** magic, version, bytes of JSON, tokens, units of all tokens, merges */
-const HEADER_WORDS = 6;
+const VERSION = 2;
+/** magic, version, check, bytes of JSON, tokens, units of all tokens, merges */
+const HEADER_WORDS = 7;
 
 /**
  * Writes a tokenizer in a compact form that loads many times faster than tokenizer.json and holds the same.
  *
- * Layout, all numbers little-endian: six 32-bit words (magic "HDTK", version 1, bytes of JSON, tokens, units, merges);
- * the JSON of the file without vocabulary and merges, padded to 4 bytes; first unit of each token and one more, id of
- * each token, (left, right, result) of each merge, 32 bits each; the UTF-16 units of all tokens. Models other than
+ * Layout, all numbers little-endian: seven 32-bit words (magic "HDTK", version 2, the check of all words behind these
+ * three, bytes of JSON, tokens, units, merges); the JSON of the file without vocabulary and merges, padded to 4 bytes;
+ * in 32-bit words the first unit of each token and one more, the id of each token, (left, right, result) of each merge
+ * and the hash tables over tokens and merges; the UTF-16 units of all tokens, padded to 4 bytes. Models other than
  * byte-pair encoding are written whole in the JSON.
  *
  * @throws HeddleError "unsupported" for parts that tokenizer.json cannot hold
@@ -27,28 +29,47 @@ export function toCompact(tokenizer: Tokenizer): Uint8Array {
   const packed = model.type === "BPE" && !model.continuingSubwordPrefix ? packBpe(model) : null;
   const written = packed === null ? file : withoutTables(file);
   const json = new TextEncoder().encode(JSON.stringify({ file: written, roles: roles ?? {} }));
-  const { units, starts, ids } = packed?.vocabulary.packed ?? NO_TOKENS;
-  const merges = packed?.merges ?? new Int32Array(0);
+  const tables = packed === null ? [] : tablesOf(packed);
+  const units = packed?.vocabulary.packed.units ?? new Uint16Array(0);
+  const numWords = tables.reduce((sum, table) => sum + table.length, 0);
   const tablesAt = HEADER_WORDS * 4 + roundUp(json.length);
-  const numWords = starts.length + ids.length + merges.length;
-  const bytes = new Uint8Array(tablesAt + numWords * 4 + units.length * 2);
-  const header = [
-    MAGIC,
-    VERSION,
-    json.length,
-    packed === null ? 0 : ids.length,
-    units.length,
-    merges.length / 3,
-  ];
-  new Uint32Array(bytes.buffer, 0, HEADER_WORDS).set(header);
+  const bytes = new Uint8Array(tablesAt + numWords * 4 + roundUp(units.length * 2));
   bytes.set(json, HEADER_WORDS * 4);
   let at = tablesAt;
-  for (const table of [starts, ids, merges]) {
+  for (const table of tables) {
     new Int32Array(bytes.buffer, at, table.length).set(table);
     at += table.length * 4;
   }
-  new Uint16Array(bytes.buffer, at).set(units);
+  new Uint16Array(bytes.buffer, at, units.length).set(units);
+  const words = new Uint32Array(bytes.buffer);
+  const sizes = [packed?.vocabulary.size ?? 0, units.length, (packed?.merges.length ?? 0) / 3];
+  words.set([MAGIC, VERSION, 0, json.length, ...sizes]);
+  words[2] = checkOf(words);
   return bytes;
+}
+
+function tablesOf({ vocabulary, merges, slots }: PackedBpe): Int32Array[] {
+  const { starts, ids } = vocabulary.packed;
+  return [starts, ids, merges, vocabulary.slots, slots ?? new MergeTable(merges).slots];
+}
+
+/** Mixes all words behind the check: four sums of (sum ^ word) * factor, so that none waits for another. */
+function checkOf(words: Uint32Array): number {
+  let [first, second, third, fourth] = [words.length, 1, 2, 3];
+  let at = 3;
+  for (; at + 3 < words.length; at += 4) {
+    first = mixed(first, words[at] as number);
+    second = mixed(second, words[at + 1] as number);
+    third = mixed(third, words[at + 2] as number);
+    fourth = mixed(fourth, words[at + 3] as number);
+  }
+  for (; at < words.length; at++) first = mixed(first, words[at] as number);
+  return mixed(mixed(mixed(first, second), third), fourth) >>> 0;
+}
+
+function mixed(sum: number, word: number): number {
+  const product = Math.imul(sum ^ word, 0x9e3779b1);
+  return product ^ (product >>> 15);
 }
 
 /**
@@ -61,28 +82,32 @@ export function fromCompact(bytes: Uint8Array, options: { readonly roles?: Token
   // Views of 32-bit words need their place in memory to be a multiple of four.
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   const { buffer, byteOffset, length } = aligned;
-  if (length < HEADER_WORDS * 4) throw damaged("a header of 24 bytes", `${length} bytes`);
-  const [magic, version, numJson = 0, numTokens = 0, numUnits = 0, numMerges = 0] = new Uint32Array(
-    buffer,
-    byteOffset,
-    HEADER_WORDS,
-  );
-  if (magic !== MAGIC || version !== VERSION) {
-    throw damaged('"HDTK" and version 1 at the start', `0x${magic?.toString(16)} and ${version}`);
+  if (length < HEADER_WORDS * 4 || length % 4 !== 0) {
+    throw damaged("a header of 28 bytes and whole words", `${length} bytes`);
   }
+  const words = new Uint32Array(buffer, byteOffset, length / 4);
+  const [magic, version, check, numJson = 0, numTokens = 0, numUnits = 0, numMerges = 0] = words;
+  if (magic !== MAGIC || version !== VERSION) {
+    throw damaged('"HDTK" and version 2 at the start', `0x${magic?.toString(16)} and ${version}`);
+  }
+  const lengths = tableLengths(numTokens, numMerges);
+  const numTableWords = lengths.reduce((sum, each) => sum + each, 0);
   const tablesAt = HEADER_WORDS * 4 + roundUp(numJson);
-  const numWords = numTokens === 0 ? 1 : 2 * numTokens + 1 + 3 * numMerges;
-  const expected = tablesAt + numWords * 4 + numUnits * 2;
+  const expected = tablesAt + numTableWords * 4 + roundUp(numUnits * 2);
   if (expected !== length) throw damaged(`${expected} bytes as its header says`, `${length}`);
+  if (checkOf(words) !== check) throw damaged("the words that its check was made of", "others");
   const { file, roles } = readJson(aligned.slice(HEADER_WORDS * 4, HEADER_WORDS * 4 + numJson));
-  const words = new Int32Array(buffer, byteOffset + tablesAt, numWords);
-  const packed =
-    numTokens === 0 ? null : readTables(words, numTokens, aligned.subarray(tablesAt + numWords * 4));
-  const config = readTokenizerFile(file, packed, options.roles ?? roles);
-  return createTokenizer(config);
+  const tables = new Int32Array(buffer, byteOffset + tablesAt, numTableWords);
+  const units = new Uint16Array(buffer, byteOffset + tablesAt + numTableWords * 4, numUnits);
+  const packed = numTokens === 0 ? null : readTables(tables, lengths, units);
+  return createTokenizer(readTokenizerFile(file, packed, options.roles ?? roles));
 }
 
-const NO_TOKENS = { units: new Uint16Array(0), starts: new Int32Array(1), ids: new Int32Array(0) };
+/** Words of the five tables. */
+function tableLengths(numTokens: number, numMerges: number): number[] {
+  if (numTokens === 0) return [];
+  return [numTokens + 1, numTokens, numMerges * 3, numTokenSlots(numTokens), numMergeSlots(numMerges)];
+}
 
 const roundUp = (bytes: number): number => (bytes + 3) & ~3;
 
@@ -102,27 +127,16 @@ function readJson(bytes: Uint8Array): { file: Readonly<Record<string, unknown>>;
   }
 }
 
-function readTables(words: Int32Array, numTokens: number, unitBytes: Uint8Array): PackedBpe {
-  const starts = words.subarray(0, numTokens + 1);
-  const ids = words.subarray(numTokens + 1, 2 * numTokens + 1);
-  const merges = words.subarray(2 * numTokens + 1);
-  const units = new Uint16Array(unitBytes.buffer, unitBytes.byteOffset, unitBytes.length / 2);
-  for (let token = 0; token < numTokens; token++) {
-    const isGood = (starts[token] as number) <= (starts[token + 1] as number) && (ids[token] as number) >= 0;
-    if (!isGood)
-      throw damaged("tokens in order with ids of at least 0", `token ${token} with id ${ids[token]}`);
-  }
-  if (starts[0] !== 0 || starts[numTokens] !== units.length) {
-    throw damaged(`tokens of ${units.length} units`, `${starts[0]} to ${starts[numTokens]}`);
-  }
-  const vocabulary = vocabularyOf({ units, starts, ids });
-  if (vocabulary === null) throw damaged("tokens and ids that are all different", "some twice");
-  for (let i = 0; i < merges.length; i++) {
-    const id = merges[i] as number;
-    if (id < 0 || id >= vocabulary.idLimit)
-      throw damaged("merges of known ids", `id ${id} in merge ${Math.floor(i / 3)}`);
-  }
-  return { vocabulary, merges };
+function readTables(tables: Int32Array, lengths: readonly number[], units: Uint16Array): PackedBpe {
+  let end = 0;
+  const [starts, ids, merges, tokenSlots, slots] = lengths.map((length) => {
+    end += length;
+    return tables.subarray(end - length, end);
+  }) as [Int32Array, Int32Array, Int32Array, Int32Array, Int32Array];
+  // The check vouches for the rest; a table without an empty slot would be searched for ever.
+  if (!tokenSlots.includes(0) || !slots.includes(0))
+    throw damaged("hash tables with empty slots", "full ones");
+  return { vocabulary: vocabularyOfTable({ units, starts, ids }, tokenSlots), merges, slots };
 }
 
 function damaged(expected: string, got: string): HeddleError {

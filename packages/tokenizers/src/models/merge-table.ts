@@ -19,28 +19,29 @@ const LOW = 512;
  */
 export class MergeTable implements Merges {
   private readonly low = new Int32Array(LOW * LOW).fill(-1);
+  readonly slots: Int32Array;
   private readonly mask: number;
   private readonly numberBits: number;
 
   /**
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
    * @param ranks  rank of each merge; null: its number
-   * @param slots  as another table of these merges has them; left out: they are made
+   * @param slots  as another table of these merges has them; null: they are made
    */
   constructor(
     private readonly merges: Int32Array,
     private readonly ranks: ArrayLike<number> | null = null,
-    readonly slots: Int32Array = emptySlots(merges.length / 3),
+    slots: Int32Array | null = null,
   ) {
     const count = merges.length / 3;
-    this.mask = slots.length - 1;
+    this.slots = slots ?? new Int32Array(numMergeSlots(count));
+    this.mask = this.slots.length - 1;
     this.numberBits = -1 >>> Math.clz32(count);
-    const isFilled = slots.some((slot) => slot !== 0);
     for (let merge = 0; merge < count; merge++) {
       const left = merges[3 * merge] as number;
       const right = merges[3 * merge + 1] as number;
       if ((left | right) < LOW) this.low[left * LOW + right] = merge;
-      else if (!isFilled) this.place(left, right, merge);
+      else if (slots === null) this.place(left, right, merge);
     }
   }
 
@@ -83,5 +84,3 @@ export function numMergeSlots(count: number): number {
   while (capacity * 2 < count * 3) capacity *= 2;
   return capacity;
 }
-
-const emptySlots = (count: number): Int32Array => new Int32Array(numMergeSlots(count));

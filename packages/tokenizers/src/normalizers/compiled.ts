@@ -4,8 +4,11 @@ import { type AlignedText, applyRewrite, type Rewrite } from "../aligned-text.js
 export interface CompiledNormalizer {
   apply(text: string): string;
   align(aligned: AlignedText): AlignedText;
-  /** True if every unit keeps its place, whatever stands around it: a text may be normalised whole and cut later. */
-  readonly keepsPlaces: boolean;
+  /**
+   * How many units are put before a text whose own units all keep their order and number; 0: every unit keeps its
+   * place, so a text may be normalised whole and cut later; null: units move.
+   */
+  readonly prefixUnits: number | null;
 }
 
 /**
@@ -17,10 +20,11 @@ export interface CompiledNormalizer {
 export function compileTraced(
   trace: (text: string) => Rewrite | null,
   apply: ((text: string) => string) | null = null,
+  prefixUnits: number | null = null,
 ): CompiledNormalizer {
   return {
     apply: apply ?? ((text) => trace(text)?.text ?? text),
     align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
-    keepsPlaces: false,
+    prefixUnits,
   };
 }

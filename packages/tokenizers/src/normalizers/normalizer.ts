@@ -38,15 +38,19 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     return {
       apply: (text) => steps.reduce((result, step) => step.apply(result), text),
       align: (aligned) => steps.reduce((result, step) => step.align(result), aligned),
-      keepsPlaces: steps.every((step) => step.keepsPlaces),
+      prefixUnits: steps.reduce<number | null>(
+        (sum, step) => (sum === null || step.prefixUnits === null ? null : sum + step.prefixUnits),
+        0,
+      ),
     };
   }
   if (normalizer.type === "SentencePiece") return compileSentencePieceNormalizer(normalizer);
   if (normalizer.type === "Replace" && replacesUnits(normalizer)) {
     const apply = compileApply(normalizer) as (text: string) => string;
-    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), keepsPlaces: true };
+    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), prefixUnits: 0 };
   }
-  return compileTraced(compileTrace(normalizer), compileApply(normalizer));
+  const prefixUnits = normalizer.type === "Prepend" ? normalizer.prepend.length : null;
+  return compileTraced(compileTrace(normalizer), compileApply(normalizer), prefixUnits);
 }
 
 type SingleNormalizer = Exclude<Normalizer, { type: "Sequence" } | SentencePieceNormalizer>;
