@@ -17,6 +17,8 @@ function pkg(name: string, layer: number, sources: Record<string, string>, depen
     layer,
     dependencies,
     devDependencies: [],
+    optionalPeers: [],
+    doors: [],
     files,
   } satisfies WorkspacePackage;
 }

@@ -11,11 +11,13 @@ export function checkDependencies(packages: readonly WorkspacePackage[]): Proble
   return packages.flatMap((pkg) => [...undeclared(pkg), ...unused(pkg)]);
 }
 
-function undeclared({ name, files, dependencies, devDependencies }: WorkspacePackage): Problem[] {
+function undeclared(pkg: WorkspacePackage): Problem[] {
+  const { name, folder, files, dependencies, devDependencies, optionalPeers, doors } = pkg;
   const forSource = new Set([...dependencies, name]);
   const forTests = new Set([...forSource, ...devDependencies, ...provided]);
   return files.flatMap(({ path, imports, isShipped }) => {
-    const declared = isShipped ? forSource : forTests;
+    const isDoor = doors.some((door) => path.startsWith(`${folder}/src/${door}/`));
+    const declared = new Set([...(isShipped ? forSource : forTests), ...(isDoor ? optionalPeers : [])]);
     const missing = imports.filter(({ specifier }) => {
       const target = packageName(specifier);
       return target !== undefined && !declared.has(target);

@@ -1,3 +1,4 @@
+export { type ChatMessage, type RenderChatOptions, renderChat } from "@heddle/tokenizers/chat";
 export type {
   Architecture,
   HostArray,
@@ -62,7 +63,6 @@ export type { SentenceModules } from "./encoder/sentence-modules.js";
 export type { EncoderWeights } from "./encoder/weights.js";
 export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";
 export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam-search.js";
-export { type ChatMessage, type RenderChatOptions, renderChat } from "./generation/chat.js";
 export { type ContrastiveSearchOptions, contrastiveSearch } from "./generation/contrastive-search.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generation/generate.js";
 export type { Prompt, SoundPrompt } from "./generation/prompt.js";

@@ -1,6 +1,7 @@
 import { MessageChannel } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import { goldenJson, goldenStrings } from "../test/golden.js";
+import { startWorker } from "../test/real-worker.js";
 import { createEncodingPool, serveEncoding } from "./encoding-pool.js";
 import { fromTokenizerJson } from "./index.js";
 
@@ -47,4 +48,18 @@ it("errors of a worker come back, and a pool needs workers", async () => {
   expect(() => createEncodingPool(tokenizer, [])).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: createEncodingPool: there must be at least one worker; got 0. Use tokenizer.encodeIds on this thread.]`,
   );
+});
+
+it("spreads texts over real threads, which share the vocabulary", async () => {
+  const tokenizer = fromTokenizerJson(goldenJson<object>("hf/bpe_bytelevel/tokenizer.json.gz"));
+  const texts = Array.from({ length: 1200 }, (_, i) => `${goldenStrings[i % goldenStrings.length]} ${i}`);
+  const workers = await Promise.all([startWorker("encoding"), startWorker("encoding")]);
+  try {
+    const pool = createEncodingPool(tokenizer, workers);
+    const batch = await pool.encodeIdsBatch(texts);
+    expect(batch.map((ids) => [...ids])).toEqual(texts.map((text) => [...tokenizer.encodeIds(text)]));
+    pool.close();
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
 });

@@ -1,9 +1,9 @@
 import { type FileSource, memorySource, readFile } from "@heddle/checkpoints";
 import { reference } from "@heddle/tensor";
+import { renderChat } from "@heddle/tokenizers/chat";
 import { expect, test } from "vitest";
 import { goldenSource } from "../../test/golden-model.js";
 import { loadModel } from "../loading/load-model.js";
-import { renderChat } from "./chat.js";
 import { type GenerateOptions, generate } from "./generate.js";
 
 /** 69 printable characters, one token each, after <pad>, <s> and </s>. */
