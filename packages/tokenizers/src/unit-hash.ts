@@ -1,20 +1,23 @@
-/** Spreads the bits of a running hash. */
-function finish(hash: number): number {
-  let spread = hash ^ (hash >>> 15);
-  spread = Math.imul(spread, 0x2c1b3c6d);
+/** Takes one more unit into a running hash, which begins at 0. */
+export const addUnit = (hash: number, unit: number): number => Math.imul(hash ^ unit, 0x9e3779b1);
+
+/** Spreads the bits of the running hash of `length` units. */
+export function finishHash(hash: number, length: number): number {
+  let spread = hash ^ length;
+  spread = Math.imul(spread ^ (spread >>> 15), 0x2c1b3c6d);
   return spread ^ (spread >>> 13);
 }
 
 /** Hashes units [start, end). Equal units give equal hashes, also through `hashText`. */
 export function hashUnits(units: Uint16Array, start: number, end: number): number {
-  let hash = end - start;
-  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (units[at] as number), 0x9e3779b1);
-  return finish(hash);
+  let hash = 0;
+  for (let at = start; at < end; at++) hash = addUnit(hash, units[at] as number);
+  return finishHash(hash, end - start);
 }
 
 /** Hashes the UTF-16 units of a text. */
 export function hashText(text: string): number {
-  let hash = text.length;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x9e3779b1);
-  return finish(hash);
+  let hash = 0;
+  for (let at = 0; at < text.length; at++) hash = addUnit(hash, text.charCodeAt(at));
+  return finishHash(hash, text.length);
 }

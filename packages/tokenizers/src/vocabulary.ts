@@ -1,6 +1,6 @@
 import { BYTE_UNITS, byteLevelText } from "./byte-level.js";
 import { HeddleError } from "./error.js";
-import { hashText, hashUnits } from "./unit-hash.js";
+import { addUnit, finishHash, hashText, hashUnits } from "./unit-hash.js";
 
 /** Token strings by id and ids by token string; ids may have gaps. */
 export interface Vocabulary {
@@ -10,8 +10,8 @@ export interface Vocabulary {
   idOf(token: string): number | undefined;
   /** Id of the token made of units [start, end), or -1. */
   idOfUnits(units: Uint16Array, start: number, end: number): number;
-  /** Id of the token that the tokens of two ids make when they are joined, or -1. */
-  idOfPair(left: number, right: number): number;
+  /** Visits every way to cut a token into two tokens, in the order of the entries. */
+  eachSplit(visit: (left: number, right: number, id: number) => void): void;
   /** True if the token with this id is made of the first `length` units. */
   isMadeOf(id: number, units: Uint16Array, length: number): boolean;
   tokenOf(id: number): string | undefined;
@@ -137,9 +137,6 @@ export function numTokenSlots(size: number): number {
   return capacity;
 }
 
-/** Two tokens end to end; longer pairs are looked up as strings. */
-const joined = new Uint16Array(256);
-
 /** Open addressing over the packed units: a lookup by units makes no string. */
 class HashedVocabulary implements Vocabulary {
   readonly size: number;
@@ -195,9 +192,12 @@ class HashedVocabulary implements Vocabulary {
   }
 
   idOfUnits(sought: Uint16Array, start: number, end: number): number {
+    return this.find(hashUnits(sought, start, end), sought, start, end);
+  }
+
+  private find(hash: number, sought: Uint16Array, start: number, end: number): number {
     const { slots, mask, entryBits } = this;
     const { ids, starts, units } = this.packed;
-    const hash = hashUnits(sought, start, end);
     const length = end - start;
     for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
       const found = slots[slot] as number;
@@ -212,19 +212,19 @@ class HashedVocabulary implements Vocabulary {
     return -1;
   }
 
-  idOfPair(left: number, right: number): number {
-    const { units, starts } = this.packed;
-    const [first, second] = [this.entryOf(left), this.entryOf(right)];
-    if (first < 0 || second < 0) return -1;
-    const firstStart = starts[first] as number;
-    const secondStart = starts[second] as number;
-    const middle = (starts[first + 1] as number) - firstStart;
-    const length = middle + (starts[second + 1] as number) - secondStart;
-    if (length > joined.length)
-      return this.idOf((this.tokenOf(left) ?? "") + (this.tokenOf(right) ?? "")) ?? -1;
-    for (let i = 0; i < middle; i++) joined[i] = units[firstStart + i] as number;
-    for (let i = middle; i < length; i++) joined[i] = units[secondStart + i - middle] as number;
-    return this.idOfUnits(joined, 0, length);
+  eachSplit(visit: (left: number, right: number, id: number) => void): void {
+    const { ids, starts, units } = this.packed;
+    for (let entry = 0; entry < ids.length; entry++) {
+      const start = starts[entry] as number;
+      const end = starts[entry + 1] as number;
+      let hash = 0;
+      for (let cut = start + 1; cut < end; cut++) {
+        hash = addUnit(hash, units[cut - 1] as number);
+        const left = this.find(finishHash(hash, cut - start), units, start, cut);
+        const right = left < 0 ? -1 : this.idOfUnits(units, cut, end);
+        if (right >= 0) visit(left, right, ids[entry] as number);
+      }
+    }
   }
 
   isMadeOf(id: number, sought: Uint16Array, length: number): boolean {

@@ -6,6 +6,8 @@ import {
   TIKTOKEN_PATTERNS,
   type Tokenizer,
 } from "../src/index.js";
+import { MergeTable } from "../src/models/merge-table.js";
+import { PieceTrie } from "../src/piece-trie.js";
 import { goldenBytes, goldenJson } from "./golden.js";
 
 const LENGTH = 400_000;
@@ -38,5 +40,57 @@ describe.each(tokenizers)("%s stays fast", (_name, tokenizer) => {
     const { ids } = tokenizer.encode(text);
     expect(tokenizer.countTokens(text)).toBe(ids.length);
     expect(performance.now() - start).toBeLessThan(20_000);
+  });
+});
+
+/** Counts the calls of a method while `work` runs. */
+function countCalls<Method extends string>(
+  owner: Record<Method, (...values: never[]) => unknown>,
+  method: Method,
+  work: () => void,
+): number {
+  const original = owner[method];
+  let calls = 0;
+  owner[method] = function counted(this: unknown, ...values: never[]) {
+    calls++;
+    return original.apply(this, values);
+  };
+  try {
+    work();
+  } finally {
+    owner[method] = original;
+  }
+  return calls;
+}
+
+const letters = (n: number) =>
+  Array.from({ length: n }, (_, i) => String.fromCharCode(97 + ((i * i * 7 + i * 3) % 26))).join("");
+const hard: [string, (n: number) => string][] = [
+  ["one word of letters", letters],
+  ["one letter", (n) => "a".repeat(n)],
+  ["one pair", (n) => "wa".repeat(n / 2)],
+];
+
+/** Steps are counted, so that a busy machine changes nothing: linear ones, as the heap adds the log n of a merge. */
+describe("the steps of an algorithm grow with the length of a word, no faster", () => {
+  const longest = 64;
+  const cases: [string, Tokenizer, (work: () => void) => number, number][] = [
+    ["bpe_bytelevel", load("bpe_bytelevel"), (work) => countCalls(MergeTable.prototype, "find", work), 4],
+    [
+      "bpe_byte_fallback",
+      load("bpe_byte_fallback"),
+      (work) => countCalls(MergeTable.prototype, "find", work),
+      4,
+    ],
+    ["unigram", load("unigram"), (work) => countCalls(PieceTrie.prototype, "child", work), longest],
+    ["wordpiece", load("wordpiece"), (work) => countCalls(PieceTrie.prototype, "child", work), longest],
+  ];
+  it.each(cases)("%s", (_name, tokenizer, count, perUnit) => {
+    for (const [title, make] of hard) {
+      for (const n of [4000, 8000, 16_000]) {
+        const steps = count(() => tokenizer.encodeIds(make(n)));
+        expect([title, n, steps <= perUnit * n + 1000]).toEqual([title, n, true]);
+      }
+    }
   });
 });

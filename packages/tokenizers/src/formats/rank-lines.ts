@@ -23,6 +23,7 @@ export function scanRanks(text: string): Vocabulary | null {
   const tokens = new PackedTokensBuilder();
   const units = new Uint16Array(1024);
   for (let at = 0; at < text.length; at++) {
+    const start = at;
     let length = 0;
     let bits = 0;
     let numBits = 0;
@@ -35,8 +36,11 @@ export function scanRanks(text: string): Vocabulary | null {
       numBits -= 8;
       units[length++] = BYTE_UNITS[(bits >> numBits) & 0xff] as number;
     }
+    const numDigits = at - start;
     while (text.charCodeAt(at) === EQUALS) at++;
-    if (length === 0 || text.charCodeAt(at) !== SPACE) return null;
+    const numPads = at - start - numDigits;
+    const isBase64 = numPads === 0 ? numDigits % 4 !== 1 : numPads < 3 && (numDigits + numPads) % 4 === 0;
+    if (!isBase64 || length === 0 || text.charCodeAt(at) !== SPACE) return null;
     let rank = 0;
     const first = ++at;
     for (; at < text.length; at++) {

@@ -1,23 +1,16 @@
 import { mixPair } from "../pair-table.js";
 
-/** Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result. */
-export interface Merges {
-  /** Number of the merge of two symbols, or -1. */
-  find(left: number, right: number): number;
-  rankOf(merge: number): number;
-  /** The symbol that a merge makes. */
-  resultOf(merge: number): number;
-}
-
 /** Byte symbols are the first in most vocabularies, behind a few special tokens in others. */
 const LOW = 512;
 
 /**
- * Merges that are listed. Open addressing: a slot is the number of a merge and one, with bits of the hash above it, so
- * that the list is seldom looked at in vain; 0: empty. Merges of symbols below LOW, which the first symbols of a word
- * mostly are, lie in a plain table too.
+ * Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result.
+ *
+ * Open addressing: a slot is the number of a merge and one, with bits of the hash above it, so that the list is seldom
+ * looked at in vain; 0: empty. Merges of symbols below LOW, which the first symbols of a word mostly are, lie in a plain
+ * table too.
  */
-export class MergeTable implements Merges {
+export class MergeTable {
   private readonly low = new Int32Array(LOW * LOW).fill(-1);
   readonly slots: Int32Array;
   private readonly mask: number;
@@ -45,6 +38,7 @@ export class MergeTable implements Merges {
     }
   }
 
+  /** Number of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
     if ((left | right) < LOW) return this.low[left * LOW + right] as number;
     const { slots, mask, merges, numberBits } = this;

@@ -1,5 +1,5 @@
 import type { TokenBuffer } from "../token-buffer.js";
-import type { Merges } from "./merge-table.js";
+import type { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
 
 /** Up to this many symbols a scan for the best pair beats a queue. */
@@ -32,7 +32,7 @@ export class Merger {
 
   /** @param sampling  passes over possible merges by chance; null: never */
   constructor(
-    private readonly table: Merges,
+    private readonly table: MergeTable,
     private readonly sampling: Pick<Sampling, "dropout" | "random"> | null = null,
   ) {}
 

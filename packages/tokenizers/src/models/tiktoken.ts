@@ -2,8 +2,8 @@ import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
 import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts } from "../word-cuts.js";
 import { Merger } from "./merge.js";
+import { MergeTable } from "./merge-table.js";
 import type { CompiledModel } from "./model.js";
-import { RankTable } from "./rank-table.js";
 import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding by ranks: any two neighbours merge whose joined bytes are a token; its rank is its id. */
@@ -30,6 +30,26 @@ export function tiktokenOfVocabulary(vocabulary: Vocabulary): TiktokenModel {
   return model;
 }
 
+/** Every way to cut a token into two tokens is a merge, whose rank is the token's. */
+function createRankTable(vocabulary: Vocabulary): MergeTable {
+  let merges = new Int32Array(vocabulary.size * 9);
+  let end = 0;
+  vocabulary.eachSplit((left, right, id) => {
+    if (end === merges.length) {
+      const grown = new Int32Array(end * 2);
+      grown.set(merges);
+      merges = grown;
+    }
+    merges[end++] = left;
+    merges[end++] = right;
+    merges[end++] = id;
+  });
+  const used = merges.slice(0, end);
+  const ranks = new Int32Array(end / 3);
+  for (let merge = 0; merge < ranks.length; merge++) ranks[merge] = used[3 * merge + 2] as number;
+  return new MergeTable(used, ranks);
+}
+
 /**
  * Prepares rank-based byte-pair encoding.
  *
@@ -37,7 +57,7 @@ export function tiktokenOfVocabulary(vocabulary: Vocabulary): TiktokenModel {
  */
 export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
   const vocabulary = packedModels.get(model) ?? createVocabulary(model.vocab);
-  const merger = new Merger(new RankTable(vocabulary), sampling);
+  const merger = new Merger(createRankTable(vocabulary), sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {
     vocabulary,
