@@ -150,6 +150,21 @@ else {
       disposeTree([x, gain, shift, bias, gate, up, down]);
     });
 
+    test("rows beyond those of a workgroup", async () => {
+      const x = values([19, 1, 64], 1, dtype);
+      const [gain, shift] = [values([64], 2, dtype), values([64], 3, dtype)];
+      const [up, down] = [values([32, 64], 6, dtype), values([64, 32], 7, dtype)];
+      for (const norm of ["rms", "layer"] as const) {
+        const block = (x: Tensor) => {
+          const normed = norm === "rms" ? rmsNorm(x, gain) : layerNorm(x, { weight: gain, bias: shift });
+          return add(x, linear(gelu(linear(normed, up)), down));
+        };
+        const launches = [`${norm}Norm+matmul+fused`, "matmul+fused"];
+        await compare(block, x, { launches, tolerance });
+      }
+      disposeTree([x, gain, shift, up, down]);
+    });
+
     test("what others read stays", async () => {
       const x = values([1, 1, 64], 1, dtype);
       const [gain, w] = [values([64], 2, dtype), values([64, 64], 3, dtype)];

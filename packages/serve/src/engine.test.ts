@@ -1,4 +1,4 @@
-import { createSampler } from "@heddle/models";
+import { createSampler, type Decoder } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import { describe, expect, it } from "vitest";
 import { answerAlone } from "../reference/engine.js";
@@ -15,6 +15,17 @@ import type { EngineEvent } from "./metrics.js";
 
 const greedy = { temperature: 0 };
 const model = { tokenizer: byteTokenizer, endOfTextIds: [endId] };
+
+/** A decoder that chooses the most likely token itself. */
+function choosing(decoder: Decoder): Decoder & Required<Pick<Decoder, "choose">> {
+  return {
+    ...decoder,
+    async choose(batch) {
+      const rows = await decoder.step(batch);
+      return rows.map((row) => createSampler(greedy).sample(row, []));
+    },
+  };
+}
 
 /** What a fresh or finished engine must look like. */
 function expectIdle(engine: Engine): void {
@@ -81,6 +92,73 @@ describe("createEngine", () => {
       expect(answers[at]?.events.map(({ id }) => id)).toEqual(alone.ids);
     }
     expect(numChosen).toEqual(new Array(12).fill(1));
+    expectIdle(engine);
+  });
+
+  it("lets a request that is alone go on by itself, until another one comes", async () => {
+    const decoder = createFakeDecoder({ numSlots: 2 });
+    const stretches: number[] = [];
+    const going: Decoder = {
+      ...choosing(decoder),
+      async *ahead({ slot, token, position, steps, temperature }) {
+        expect(temperature).toBe(0);
+        const at = stretches.push(0) - 1;
+        for (let last = token, step = 0; step < steps; step++) {
+          const [row] = await decoder.step({
+            tokens: Int32Array.of(last),
+            positions: Int32Array.of(position + step),
+            slots: Int32Array.of(slot),
+            outputs: Int32Array.of(0),
+          });
+          const sampled = createSampler(greedy).sample(row ?? new Float32Array(0), []);
+          last = sampled.id;
+          stretches[at] = step + 1;
+          yield sampled;
+        }
+      },
+    };
+    const engine = createEngine({ decoder: going, ...model });
+    const requests = [
+      { prompt: "one", maxTokens: 30, ...greedy },
+      { prompt: "two", maxTokens: 5, ...greedy },
+    ];
+    const first = engine.add(requests[0] ?? { prompt: "" });
+    let second: Promise<Awaited<ReturnType<typeof collect>>> | undefined;
+    const ids: number[] = [];
+    for await (const { id } of first) {
+      ids.push(id);
+      if (ids.length === 10) second = collect(engine.add(requests[1] ?? { prompt: "" }));
+    }
+    const answers = [ids, (await second)?.events.map(({ id }) => id)];
+    for (const [at, request] of requests.entries()) {
+      const alone = await answerAlone({ decoder: createFakeDecoder(), ...model }, request);
+      expect(answers[at]).toEqual(alone.ids);
+    }
+    // Alone, together with the second, and alone again.
+    expect(stretches.length).toBe(2);
+    expect(stretches[0]).toBeLessThan(15);
+    expectIdle(engine);
+  });
+
+  it("ends a request that goes on by itself when its reader leaves or the device fails", async () => {
+    const decoder = createFakeDecoder({ numSlots: 1 });
+    let fails = false;
+    const going: Decoder = {
+      ...choosing(decoder),
+      async *ahead({ steps }) {
+        for (let step = 0; step < steps; step++) {
+          if (fails && step === 2) throw new Error("the device is gone");
+          yield { id: 97, logprob: 0 };
+        }
+      },
+    };
+    const engine = createEngine({ decoder: going, ...model });
+    let count = 0;
+    for await (const _token of engine.add({ prompt: "leaves", maxTokens: 30, ...greedy }))
+      if (++count === 4) break;
+    fails = true;
+    const failing = engine.add({ prompt: "fails", maxTokens: 30, ...greedy });
+    expect(await messageOf(() => collect(failing))).toContain("the device is gone");
     expectIdle(engine);
   });
 

@@ -161,13 +161,49 @@ class BatchingEngine implements Engine {
   /** One iteration: schedule -> run -> sample -> finish. */
   async #step(): Promise<void> {
     const parts = this.#scheduler.schedule();
-    const outputs = await this.#run(parts);
+    const going = this.#live.size === 1 ? this.#aheadOf(parts) : undefined;
+    const outputs = going === undefined ? await this.#run(parts) : await this.#goOn(parts, going);
     for (const request of this.#cancelled) this.#finish(request, "cancelled");
     this.#cancelled.clear();
     if (outputs === undefined) return;
     for (const part of parts) part.request.numStored = part.start + part.count;
     for (const [i, part] of parts.filter(({ needsLogits }) => needsLogits).entries())
       this.#advance(part, outputs[i]);
+  }
+
+  /** The tokens of a request that can go on by itself where the decoder runs; undefined for any other step. */
+  #aheadOf(parts: readonly StepPart[]): AsyncGenerator<SampledToken> | undefined {
+    const [part, ...others] = parts;
+    if (part === undefined || others.length > 0 || part.request.phase.state !== "decoding") return undefined;
+    const { request, slot, start } = part;
+    const { temperature, draw } = request.onDevice ?? {};
+    const [done, token] = [numGenerated(request), request.tokens.at(-1)];
+    if (temperature === undefined || draw === undefined || token === undefined) return undefined;
+    const steps = request.maxTokens - done;
+    const place = { slot, token, position: start, steps, temperature };
+    return this.#options.decoder.ahead?.({ ...place, draw: (step) => draw(done + step) });
+  }
+
+  /** Takes tokens of a request that is alone, until it ends, is cancelled, or another one comes. */
+  async #goOn(parts: readonly StepPart[], tokens: AsyncGenerator<SampledToken>): Promise<undefined> {
+    const [part] = parts;
+    if (part === undefined) return undefined;
+    let startedAt = this.#now();
+    this.#isStepping = true;
+    try {
+      for await (const token of tokens) {
+        part.request.numStored++;
+        this.#emit({ kind: "step", numPromptTokens: 0, numOutputs: 1, durationMs: this.#now() - startedAt });
+        startedAt = this.#now();
+        this.#advance(part, token);
+        if (part.request.phase.state === "finished" || this.#cancelled.size > 0 || this.#live.size > 1) break;
+      }
+    } catch (cause) {
+      this.#fail(part.request, decoderError(cause, 1));
+    } finally {
+      this.#isStepping = false;
+    }
+    return undefined;
   }
 
   /** Runs the decoder; when it fails, fails the requests of the step and resolves to undefined. */

@@ -298,14 +298,12 @@ const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
     [
       { threads: 256, panels: 1, ahead: 1 },
       { threads: 256, panels: 1, ahead: 2 },
-      { threads: 512, panels: 1, ahead: 1 },
       { threads: 512, panels: 1, ahead: 2 },
-      { threads: 128, panels: 1, ahead: 2 },
       ...(shape[0] > 4096
         ? [
             { threads: 256, panels: 2, ahead: 2 },
             { threads: 512, panels: 2, ahead: 2 },
-            { threads: 256, panels: shape[0] > 100_000 ? 20 : 3, ahead: 2 },
+            ...(shape[0] > 100_000 ? [{ threads: 256, panels: 20, ahead: 2 }] : []),
           ]
         : []),
     ].map((tuning) => quantWork(shape, bits, { tuning })),

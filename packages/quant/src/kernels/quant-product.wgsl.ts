@@ -19,8 +19,10 @@ import { scaleFunctions } from "./panel-buffers.wgsl.js";
 import { roundRows } from "./round-rows.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
 
-/** Rows of x that a kernel keeps sums for at most. */
-const maxRows = 8;
+/** Rows of x that a workgroup keeps sums for at most. */
+const maxOwnRows = 8;
+/** More rows of x than this are worth a product by the widened weight. */
+const maxRows = 32;
 /** Workgroups that a GPU of today keeps busy; with more panels each takes several. */
 const enoughGroups = 396;
 /** Bytes of workgroup memory in which sums meet. */
@@ -40,7 +42,7 @@ export interface QuantTuning {
  * workgroup for itself, after the first codes are requested; whole numbers are multiplied four at a time, sums are f32. Every
  * thread takes 16 bytes of a panel's block, so that neighbours read neighbouring bytes.
  *
- * Undefined for more than 8 rows, for x of another dtype than f32, and where x does not fit in workgroup memory. Twin:
+ * Undefined for more than 32 rows, for x of another dtype than f32, and where x does not fit in workgroup memory. Twin:
  * `accessPanels` on rounded x.
  */
 export function quantProduct(
@@ -52,15 +54,19 @@ export function quantProduct(
   const [x, y] = [inputs[0], outputs[0]];
   const { inFeatures, outFeatures } = layout;
   if (x?.dtype !== "f32" || y?.dtype !== "f32" || inFeatures === 0 || outFeatures === 0) return undefined;
-  const rows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
-  if (rows > maxRows || rows < 1 || inFeatures % 4 !== 0) return undefined;
+  const allRows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
+  if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
   const isSmall = numPanels < enoughGroups && numBlocks * chunkOf(layout).perBlock >= 512;
   const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : 256);
-  const bytes = rows * numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4)) + meetingBytes + 4096;
-  if (bytes > features.maxWorkgroupBytes) return undefined;
+  const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));
+  const room = Math.floor((features.maxWorkgroupBytes - meetingBytes - 4096) / rowBytes);
+  if (room < Math.min(allRows, 2)) return undefined;
+  const rowBlocks = Math.ceil(allRows / Math.min(room, maxOwnRows));
+  const rows = Math.ceil(allRows / rowBlocks);
   return {
     rows,
+    rowBlocks,
     inFeatures,
     outFeatures,
     unit: PANEL_ROWS,

@@ -11,8 +11,10 @@ export interface DenseCall {
 }
 
 const unit = 2;
-/** Rows of x that a kernel keeps sums for at most. */
-export const maxProductRows = 8;
+/** Rows of x that a workgroup keeps sums for at most. */
+const maxProductRows = 8;
+/** More rows of x than this are worth the tiles of a matrix product. */
+const maxRows = 32;
 /** With fewer outputs the threads of a workgroup work on the same ones. */
 const manyOutputs = 32_768;
 
@@ -37,22 +39,23 @@ interface Shape {
  * Each team of threads makes a few outputs: a subgroup where there are many, a whole workgroup where there are few; 16 bytes
  * of weights a thread at a time, several loads ahead. Arithmetic is f32.
  *
- * For weights whose rows are whole loads (inner extent a multiple of 8, of 4 in f32), an even number of outputs and at most 8
+ * For weights whose rows are whole loads (inner extent a multiple of 8, of 4 in f32), an even number of outputs and at most 32
  * rows of x; undefined else. Twin: matmul's loops.
  */
 export function denseProduct(
   { M, N, K, dtypes }: DenseCall,
-  { threads = 256, unitsPerTile = 1 }: DenseTuning = {},
+  { threads = 256, unitsPerTile = M >= 4 ? 2 : 1 }: DenseTuning = {},
 ): ProductPiece | undefined {
   const perLoad = isHalf(dtypes.w) ? 8 : 4;
   const areFloats = [dtypes.w, dtypes.x, dtypes.y].every((dtype) => dtype === "f32" || isHalf(dtype));
-  if (!areFloats || K % perLoad !== 0 || N % unit !== 0 || M > maxProductRows || M < 1 || K === 0)
-    return undefined;
+  if (!areFloats || K % perLoad !== 0 || N % unit !== 0 || M > maxRows || M < 1 || K === 0) return undefined;
   if (!isHalf(dtypes.w) && dtypes.x !== "f32") return undefined;
+  const rows = Math.ceil(M / Math.ceil(M / maxProductRows));
   const isLong = K >= (perLoad * threads) / 2;
   const isShared = isLong && N <= manyOutputs;
   return {
-    rows: M,
+    rows,
+    rowBlocks: Math.ceil(M / rows),
     inFeatures: K,
     outFeatures: N,
     unit,
@@ -62,7 +65,7 @@ export function denseProduct(
     xWidth: perLoad,
     buffers: [{ name: "w", input: 1, dtype: dtypes.w, element: "vec4u" }],
     params: { N, chunks: K / perLoad },
-    write: (task) => writeDense({ M, dtype: dtypes.w, isShared }, task),
+    write: (task) => writeDense({ M: rows, dtype: dtypes.w, isShared }, task),
   };
 }
 

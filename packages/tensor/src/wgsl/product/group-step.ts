@@ -92,6 +92,9 @@ class GroupWriter {
       prologue,
     }: { readonly norm: ProductTask["norm"]; readonly threads: number; readonly prologue: string },
   ): WgslKernel | undefined {
+    const { rows = 1, rowBlocks: blocks = 1 } = plans[0]?.pieces[0] ?? {};
+    // Every part begins at a multiple of the workgroups that share rows.
+    const rowStart = blocks === 1 ? "" : `  rowBase = (group % ${blocks}u) * ${rows}u;\n`;
     const branches: string[] = [];
     let groups = 0;
     let results = 0;
@@ -101,6 +104,7 @@ class GroupWriter {
       const epilogue = this.#epilogue(plan, { threads, part: i });
       if (epilogue === undefined) return undefined;
       const { slots } = plan;
+      const { rowBlocks } = piece;
       const text = piece.write({ slots, threads, norm, features: this.#features, epilogue });
       if (text === undefined) return undefined;
       if (text.enable !== "") this.#enable.add(text.enable);
@@ -108,8 +112,9 @@ class GroupWriter {
       results = Math.max(results, text.tiles * slots.length * piece.rows * piece.unit);
       this.#params[`groups${i}`] = groups;
       this.#params[`tiles${i}`] = plan.numTiles;
-      groups += Math.ceil(plan.numTiles / text.tiles);
-      const start = `  let firstTile = (group - P.groups${i}) * ${text.tiles}u;`;
+      groups += Math.ceil(plan.numTiles / text.tiles) * rowBlocks;
+      const own = `(group - P.groups${i})`;
+      const start = `  let firstTile = (${own} / ${rowBlocks}u) * ${text.tiles}u;`;
       branches.push(`${start}\n${text.body}`);
     }
     const chain = branches.map((body, i) => {
@@ -127,10 +132,11 @@ class GroupWriter {
       enable: [...this.#enable].join("\n"),
       declarations: [
         `var<workgroup> results: array<f32, ${results}>;`,
+        "var<private> rowBase: u32;",
         ...this.#functions.values(),
         ...this.#declarations,
       ].join("\n"),
-      body: `${prologue}\n${chain.join("")}`,
+      body: `${rowStart}${prologue}\n${chain.join("")}`,
     });
     return { steps: [step] };
   }
@@ -143,9 +149,8 @@ class GroupWriter {
     const isAlike = (other: ProductPiece | undefined) =>
       other !== undefined &&
       other.format === piece.format &&
-      other.inFeatures === piece.inFeatures &&
       other.outFeatures === piece.outFeatures &&
-      other.rows === piece.rows;
+      sharesX(other, piece);
     if (!pieces.every(isAlike)) return undefined;
     const weights = pieces.map((_, i) => `p${at}w${i}`);
     const known = pieces as ProductPiece[];
@@ -188,6 +193,7 @@ class GroupWriter {
       x: { index, dtype },
       width: piece.xWidth,
       rows: piece.rows,
+      allRows: rowsOf(group),
       columns: piece.inFeatures,
       threads,
       norm: norm && { ...norm, weight: operand(norm.weight), bias: operand(norm.bias) },
@@ -242,7 +248,8 @@ class GroupWriter {
   ): ((tiles: number) => string) | undefined {
     const [piece] = plan.pieces;
     if (piece === undefined) return undefined;
-    const { rows: M, unit, outFeatures: N } = piece;
+    const { rows, unit, outFeatures: N } = piece;
+    const M = rowsOf(this.#call.group);
     const { slots } = plan;
     const targets = plan.part.targets.map((target, i) => this.#target(target, { part, i, N, M }));
     if (targets.includes(undefined)) return undefined;
@@ -251,15 +258,16 @@ class GroupWriter {
     const placed = placeValues(plan, { values, targets: targets as string[] });
     const half = unit / 2;
     return (tiles) => `  workgroupBarrier();
-  for (var e = thread; e < ${tiles * M * half}u; e += ${threads}u) {
+  for (var e = thread; e < ${tiles * rows * half}u; e += ${threads}u) {
     let pair = e % ${half}u;
-    let m = (e / ${half}u) % ${M}u;
-    let own = e / ${half * M}u;
+    let ownRow = (e / ${half}u) % ${rows}u;
+    let own = e / ${half * rows}u;
     let tile = firstTile + own;
-    if (tile < P.tiles${part}) {
+    let m = rowBase + ownRow;
+    if (tile < P.tiles${part} && m < ${M}u) {
 ${slots
   .map(({ unit: index }, s) => {
-    const at = `((own * ${slots.length}u + ${s}u) * ${M}u + m) * ${unit}u + pair * 2u`;
+    const at = `((own * ${slots.length}u + ${s}u) * ${rows}u + ownRow) * ${unit}u + pair * 2u`;
     return `      let n${s} = (${index}) * ${unit}u + pair * 2u;\n      let r${s} = vec2f(results[${at}], results[${at} + 1u]);`;
   })
   .join("\n")}
@@ -422,7 +430,14 @@ function tilesOf(
 }
 
 function sharesX(a: ProductPiece, b: ProductPiece): boolean {
-  return a.xWidth === b.xWidth && a.inFeatures === b.inFeatures && a.rows === b.rows;
+  const isSame = a.rows === b.rows && a.rowBlocks === b.rowBlocks;
+  return isSame && a.xWidth === b.xWidth && a.inFeatures === b.inFeatures;
+}
+
+/** Rows of x: as many as the first product has results of all its outputs. */
+function rowsOf({ parts }: ProductGroup): number {
+  const { output } = parts[0]?.products[0] ?? {};
+  return output === undefined ? 0 : sizeOf(output.shape) / (output.shape.at(-1) ?? 1);
 }
 
 export type { Value };

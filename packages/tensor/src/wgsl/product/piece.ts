@@ -8,8 +8,10 @@ import type { StepParam } from "../step.js";
  * the norm before it and what happens to its result can be part of the same launch.
  */
 export interface ProductPiece {
-  /** Rows M of x. */
+  /** Rows of x that a workgroup takes: M, or fewer where several workgroups share them. */
   readonly rows: number;
+  /** Workgroups that share the rows, neighbours, so that the weight comes from the cache for all but the first. */
+  readonly rowBlocks: number;
   /** Inputs K and outputs N of the weight. */
   readonly inFeatures: number;
   readonly outFeatures: number;
@@ -44,7 +46,7 @@ export type ProductNorm = "none" | "rms" | "layer";
 
 /**
  * What a writer finds in WGSL: `thread`; `firstTile`, the first tile of this workgroup; the workgroup array `results`; for
- * vectors of x (`vec4f`, or `Eight` with .low and .high) `x_at(m, c)`: vector c of row m, of which "layer" is already part;
+ * vectors of x (`vec4f`, or `Eight` with .low and .high) `x_at(m, c)`: vector c of the workgroup's row m, of which "layer" is already part;
  * with "rms" `gain_at(c)`: the vector that multiplies it, and P.eps, the row's scale being up to the writer.
  */
 export interface ProductTask {

@@ -12,7 +12,9 @@ interface Operand {
 export interface XCall {
   readonly x: Operand;
   readonly width: 4 | 8;
+  /** Rows of a workgroup, from `rowBase` on, and of all. */
   readonly rows: number;
+  readonly allRows: number;
   readonly columns: number;
   readonly threads: number;
   readonly norm:
@@ -31,11 +33,12 @@ export interface XText {
 }
 
 /** Writes `x_at` and, for "rms", `gain_at`; the statistics of "layer" are gathered in a prologue by the whole workgroup. */
-export function xFunctions({ x, width, rows, columns, threads, norm }: XCall): XText | undefined {
+export function xFunctions({ x, width, rows, allRows, columns, threads, norm }: XCall): XText | undefined {
   const vector = width === 8 ? "Eight" : "vec4f";
   const perRow = columns / width;
   if (!Number.isInteger(perRow)) return undefined;
-  const raw = reader("raw", x, { width, at: `m * ${perRow}u + c`, head: "m: u32, c: u32" });
+  const row = rows === allRows ? "m" : `min(rowBase + m, ${allRows - 1}u)`;
+  const raw = reader("raw", x, { width, at: `${row} * ${perRow}u + c`, head: "m: u32, c: u32" });
   if (raw === undefined) return undefined;
   const buffers = [raw.buffer];
   const texts = [width === 8 ? "struct Eight { low: vec4f, high: vec4f };" : "", raw.text];

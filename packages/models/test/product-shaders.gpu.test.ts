@@ -1,0 +1,142 @@
+import { partTypes, type QuantFormat } from "@heddle/quant";
+import type { TensorType } from "@heddle/tensor";
+import type { WgslFeatures } from "@heddle/tensor/kernel";
+import { describe, expect, test } from "vitest";
+import { quantLinearOp } from "../../quant/src/ops/quant-linear.js";
+import type { GroupMember, ProductGroup } from "../../tensor/src/compile/product-group.js";
+import type { OpSpec } from "../../tensor/src/op.js";
+import { matmulOp } from "../../tensor/src/ops/matmul.js";
+import { layerNormOp, rmsNormOp } from "../../tensor/src/ops/norm.js";
+import { groupWgsl } from "../../tensor/src/wgsl/product/group-step.js";
+
+/** What an H100 offers through Dawn. */
+const features: WgslFeatures = {
+  f16: true,
+  subgroups: { min: 32, max: 32 },
+  subgroupMatrices: [],
+  maxThreads: 1024,
+  maxWorkgroupBytes: 49_152,
+  maxBuffers: 16,
+};
+
+interface Compiler {
+  createShaderModule(of: { code: string }): {
+    getCompilationInfo(): Promise<{ messages: readonly { type: string; message: string }[] }>;
+  };
+}
+
+/** Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
+async function findCompiler(): Promise<{ compiler?: Compiler; keep?: object; reason?: string }> {
+  try {
+    const dawn = (await import(["web", "gpu"].join(""))) as {
+      create(options: string[]): {
+        requestAdapter(): Promise<{ requestDevice(of: object): Promise<Compiler> } | null>;
+      };
+    };
+    const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+    const adapter = await keep.requestAdapter();
+    if (adapter === null) return { reason: "Dawn has no null backend here" };
+    return { compiler: await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups"] }), keep };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+const { compiler, keep, reason } = await findCompiler();
+
+const formats: Readonly<Record<string, QuantFormat>> = {
+  "4 bits around 8": { codeBits: 4, offset: 8, groupSize: 32, scaleDType: "f16", hasMin: false },
+  "4 bits, nested scales and minima": {
+    codeBits: 4,
+    offset: 0,
+    groupSize: 32,
+    scaleDType: "u8",
+    hasMin: true,
+  },
+  "6 bits, nested scales": { codeBits: 6, offset: 32, groupSize: 16, scaleDType: "i8", hasMin: false },
+  "8 bits": { codeBits: 8, offset: 0, groupSize: 32, scaleDType: "f16", hasMin: false },
+};
+
+/** Two products of one x whose results are multiplied, behind a norm. */
+function gatedGroup(kind: string, norm: "none" | "rms" | "layer", rows: number) {
+  const [K, N] = [2048, 8192];
+  const dtype = kind === "f16" ? "f16" : "f32";
+  const x: TensorType = { shape: [rows, K], dtype };
+  const out: TensorType = { shape: [rows, N], dtype };
+  const vector: TensorType = { shape: [K], dtype };
+  const format = formats[kind];
+  const layout = format && { ...format, inFeatures: K, outFeatures: N };
+  const parts: TensorType[] = layout ? Object.values(partTypes(layout)) : [{ shape: [N, K], dtype }];
+  const inputs: TensorType[] = [x, vector, vector];
+  const product = (): GroupMember => {
+    const at = inputs.length;
+    inputs.push(...parts);
+    return {
+      spec: (layout ? quantLinearOp.spec : matmulOp.spec) as OpSpec,
+      params: layout ?? { transposeA: false, transposeB: true },
+      types: [x, ...parts],
+      output: out,
+      inputs: [0, ...parts.map((_, i) => at + i)],
+    };
+  };
+  const norms: Readonly<Record<string, GroupMember | undefined>> = {
+    rms: {
+      spec: rmsNormOp.spec as OpSpec,
+      params: { eps: 1e-5, offset: 0 },
+      types: [x, vector],
+      output: x,
+      inputs: [0, 1],
+    },
+    layer: {
+      spec: layerNormOp.spec as OpSpec,
+      params: { eps: 1e-5, hasWeight: true, hasBias: true },
+      types: [x, vector, vector],
+      output: x,
+      inputs: [0, 1, 2],
+    },
+  };
+  const before = norms[norm];
+  const group: ProductGroup = {
+    ...(before && { norm: before }),
+    parts: [
+      {
+        products: [product(), product()],
+        expression: {
+          expression: {
+            nodes: [
+              { op: "input", index: 0, dtype },
+              { op: "input", index: 1, dtype },
+              { op: "mul", args: [0, 1], dtype },
+            ],
+            outputs: [2],
+          },
+          inputs: [
+            { kind: "product", index: 0 },
+            { kind: "product", index: 1 },
+          ],
+        },
+        targets: [{ kind: "output", index: 0, type: out }],
+      },
+    ],
+  };
+  return groupWgsl({ group, inputs, outputs: [out] }, features);
+}
+
+if (compiler === undefined) test.skip(`joined products for other adapters: ${reason}`);
+else {
+  describe.each(["f16", "f32", ...Object.keys(formats)])("joined products of %s compile", (kind) => {
+    test.each(["none", "rms", "layer"] as const)("behind norm %s", async (norm) => {
+      for (const rows of [1, 4]) {
+        const kernel = gatedGroup(kind, norm, rows);
+        expect(kernel?.steps.length).toBe(1);
+        for (const { code } of kernel?.steps ?? []) {
+          const { messages } = await compiler.createShaderModule({ code }).getCompilationInfo();
+          expect([...messages].filter(({ type }) => type === "error").map(({ message }) => message)).toEqual(
+            [],
+          );
+        }
+      }
+      expect(keep).toBeDefined();
+    });
+  });
+}
