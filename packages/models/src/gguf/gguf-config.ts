@@ -1,7 +1,7 @@
 import type { GgufFiles } from "@heddle/checkpoints";
 import { dequantize } from "@heddle/checkpoints";
 import type { DecoderConfig } from "../config.js";
-import { parseConfig } from "../loading/parse-config.js";
+import { parseModelConfig } from "../loading/parse-config.js";
 import type { GgufFamily } from "./gguf-family.js";
 import type { GgufFields } from "./gguf-fields.js";
 import { factorTensors } from "./gguf-rope.js";
@@ -27,11 +27,13 @@ export async function ggufConfig(
   const json = family.toJson({ fields, factors, shapeOf: (name) => files.tensors.get(name)?.shape });
   const bos = fields.optionalNumber("tokenizer.ggml.bos_token_id");
   const pad = fields.optionalNumber("tokenizer.ggml.padding_token_id");
-  return parseConfig({
+  const config = parseModelConfig({
     model_type: family.modelType,
     ...json,
     eos_token_id: endOfTextIds(fields),
     ...(bos === undefined ? {} : { bos_token_id: bos }),
     ...(pad === undefined ? {} : { pad_token_id: pad }),
   });
+  // All that GGUF holds are decoders, or encoders, whose configuration is one of a decoder and more.
+  return config as DecoderConfig;
 }

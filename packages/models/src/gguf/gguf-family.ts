@@ -14,6 +14,8 @@ export interface GgufFamily {
   readonly modelType: string;
   /** Further families that are written in this form. */
   readonly writes?: readonly string[];
+  /** What such a file cannot hold of a model with this config.json, if anything. */
+  losses?(json: Readonly<Record<string, unknown>>): string | undefined;
   /** Makes the config.json; special tokens are added by the caller. */
   toJson(model: GgufDescription): Record<string, unknown>;
   /** The fields that describe a model with this config.json; a key that begins with "." stands behind the architecture. */
@@ -37,6 +39,8 @@ export interface GgufWeightRule extends Pick<WeightRule, "paths" | "name"> {
    * by half. Names the count of heads.
    */
   readonly interleaved?: "numHeads" | "numKvHeads";
+  /** A table that is only looked up: loaded as floats of the device, whatever the file holds. */
+  readonly isTable?: boolean;
   /** Added to the weights in the file: 1 where our tree holds weight - 1. */
   readonly offset?: number;
 }

@@ -5,7 +5,6 @@ import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { locateWeights } from "../loading/weight-map.js";
-import type { DecoderWeights } from "../weights.js";
 import type { GgufFamily } from "./gguf-family.js";
 import { factorTensors } from "./gguf-rope.js";
 import { receivePart, type WeightReceiver } from "./receive-weight.js";
@@ -16,14 +15,14 @@ import { ruleOf } from "./weight-rules.js";
  *
  * Names and shapes of all tensors are checked before the first is read. The file is read in the order of its bytes, into two
  * windows of the device's memory in turns: one is filled while the other is packed.
- * @returns a tree that the caller disposes
+ * @returns a tree that the caller disposes, of the kind that the family's architecture builds
  * @throws HeddleError "format" listing every tensor that is missing, unexpected or of another shape
  */
 export async function loadGgufWeights(
   config: DecoderConfig,
   files: GgufFiles,
   { family, onProgress, signal, ...options }: LoadWeightsOptions & { readonly family: GgufFamily },
-): Promise<DecoderWeights> {
+): Promise<unknown> {
   const own = new Map([...files.tensors].filter(([name]) => !factorTensors.has(name)));
   const located = locateWeights(config, own, { rules: family.rules });
   const totalBytes = located.reduce((sum, { name }) => sum + (own.get(name)?.byteLength ?? 0), 0);
@@ -61,7 +60,7 @@ export async function loadGgufWeights(
     // Only matrices that a tree takes as LinearWeight or table are quantised: `canQuantize`.
     return weight as Tensor;
   };
-  return findFamily(config.family).architecture.buildWeights(config, take) as DecoderWeights;
+  return findFamily(config.family).architecture.buildWeights(config, take);
 }
 
 function inFileOrder(

@@ -55,12 +55,12 @@ function rowsOf(shape: readonly number[]): number {
 }
 
 /** Whether the tree takes the part as a weight that is applied, or as a table that is one, too. */
-function isMatrix({ path, shape }: StoredPart): boolean {
-  return shape.length === 2 && path !== "positionEmbedding";
+function isMatrix({ rule }: PartsJob, { shape }: StoredPart): boolean {
+  return shape.length === 2 && rule.isTable !== true && rule.offset === undefined;
 }
 
-function canQuantize({ listed, rule }: PartsJob, part: StoredPart): boolean {
-  return isMatrix(part) && rule.offset === undefined && quantBlockTypes.includes(listed.type);
+function canQuantize(job: PartsJob, part: StoredPart): boolean {
+  return isMatrix(job, part) && quantBlockTypes.includes(job.listed.type);
 }
 
 /** Packs a matrix while it is read; where the rows of heads are stored in another order, whole heads at a time. */
@@ -93,9 +93,10 @@ function leastCommonMultiple(a: number, b: number): number {
 const plain: Partial<Record<GgufTensor["type"], FloatDType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 /** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */
-function defaultDType({ listed, device }: PartsJob, part: StoredPart): FloatDType {
+function defaultDType(job: PartsJob, part: StoredPart): FloatDType {
+  const { listed, device } = job;
   const own = plain[listed.type];
-  const isKept = own !== undefined && device.kind === "cpu" && isMatrix(part);
+  const isKept = own !== undefined && device.kind === "cpu" && isMatrix(job, part);
   return isKept ? own : device.defaultFloat;
 }
 

@@ -1,4 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
+import { bert } from "./families/bert.js";
 import { gemma } from "./families/gemma.js";
 import { gpt2 } from "./families/gpt2.js";
 import { llama } from "./families/llama.js";
@@ -7,7 +8,7 @@ import { qwen2 } from "./families/qwen2.js";
 import { qwen3 } from "./families/qwen3.js";
 import type { GgufFamily } from "./gguf-family.js";
 
-const all: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma, phi3, gpt2];
+const all: readonly GgufFamily[] = [llama, qwen2, qwen3, gemma, phi3, gpt2, bert];
 
 /** The form of an architecture. @throws HeddleError "unsupported" naming those that are known */
 export function ggufFamilyOf(architecture: string): GgufFamily {

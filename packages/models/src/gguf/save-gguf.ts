@@ -11,6 +11,7 @@ import { QuantTensor } from "@heddle/quant";
 import { HeddleError, invariant, Tensor } from "@heddle/tensor";
 import { type Tokenizer, toGgufVocabulary } from "@heddle/tokenizers";
 import type { DecoderConfig } from "../config.js";
+import type { EncoderWeights } from "../encoder/weights.js";
 import { configToJson } from "../loading/parse-config.js";
 import { type StoredWeight, storedWeights } from "../loading/weight-map.js";
 import type { DecoderWeights } from "../weights.js";
@@ -52,10 +53,15 @@ export interface SaveGgufOptions {
 export async function saveGguf(
   sink: FileSink,
   file: string,
-  { config, weights }: { readonly config: DecoderConfig; readonly weights: DecoderWeights },
+  { config, weights }: { readonly config: DecoderConfig; readonly weights: DecoderWeights | EncoderWeights },
   options: SaveGgufOptions = {},
 ): Promise<void> {
   const family = ggufFamilyFor(config.family);
+  const lost = family.losses?.(configToJson(config));
+  if (lost !== undefined) {
+    const message = `saveGguf: a "${family.architecture}" file must hold all of the model; got what it cannot hold, ${lost}. Or save it with saveModel.`;
+    throw new HeddleError("unsupported", message, { family: config.family, lost });
+  }
   const byPath = writableWeights(weights);
   const stored = storedWeights(config, { rules: family.rules });
   const typed = stored.map((weight) => ({ weight, type: typeOf(weight, options) }));
@@ -88,7 +94,7 @@ function factorData(config: DecoderConfig): [string, GgufTensorData][] {
 
 type Writable = Tensor | QuantTensor;
 
-function writableWeights(weights: DecoderWeights): ReadonlyMap<string, Writable> {
+function writableWeights(weights: unknown): ReadonlyMap<string, Writable> {
   const isLeaf = (value: unknown): value is Writable =>
     value instanceof Tensor || value instanceof QuantTensor;
   const found = new Map<string, Writable>();
@@ -107,12 +113,14 @@ function writableWeights(weights: DecoderWeights): ReadonlyMap<string, Writable>
   return found;
 }
 
+/** Tables that are looked up and added; small, and kept exact as llama.cpp keeps them. */
+const inputTables = ["positionEmbedding", "typeEmbedding"];
 const embeddings = ["embedding", "unembedding"];
 
 function typeOf({ shape, parts }: StoredWeight, options: SaveGgufOptions): GgmlType {
   const { type = "F16", embeddingType = type === "Q4_0" || type === "Q4_K" ? "Q6_K" : type } = options;
   const columns = shape.at(-1) ?? 1;
-  if (shape.length < 2 || parts[0]?.path === "positionEmbedding") return "F32";
+  if (shape.length < 2 || inputTables.includes(parts[0]?.path ?? "")) return "F32";
   const wanted = embeddings.includes(parts[0]?.path ?? "") ? embeddingType : type;
   const fits = (candidate: GgmlType) => columns % ggmlTypeInfo(candidate).blockSize === 0;
   return ([wanted, "Q8_0", "F16"] as const).find(fits) ?? "F32";

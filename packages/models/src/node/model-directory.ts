@@ -1,6 +1,7 @@
 import { basename, dirname } from "node:path";
+import type { FileSource } from "@heddle/checkpoints";
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
-import { loadGguf } from "../gguf/load-gguf.js";
+import { loadAnyGguf, loadGguf } from "../gguf/load-gguf.js";
 import { type AnyModel, type LoadedModel, loadAnyModel, loadModel } from "../loading/load-model.js";
 import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { type SaveModelOptions, saveModel } from "../loading/save-model.js";
@@ -10,20 +11,20 @@ import { type SaveModelOptions, saveModel } from "../loading/save-model.js";
  * `loadGguf`).
  */
 export async function openModel(path: string, options: LoadWeightsOptions): Promise<LoadedModel> {
-  return isGguf(path) ? openGgufModel(path, options) : loadModel(directorySource(path), options);
+  return isGguf(path) ? loadGguf(...fileOf(path), options) : loadModel(directorySource(path), options);
 }
 
 /** Loads a model of whatever architecture from disk: a directory (see `loadAnyModel`) or a GGUF file. */
 export async function openAnyModel(path: string, options: LoadWeightsOptions): Promise<AnyModel> {
-  return isGguf(path) ? openGgufModel(path, options) : loadAnyModel(directorySource(path), options);
+  return isGguf(path) ? loadAnyGguf(...fileOf(path), options) : loadAnyModel(directorySource(path), options);
 }
 
 function isGguf(path: string): boolean {
   return path.toLowerCase().endsWith(".gguf");
 }
 
-function openGgufModel(path: string, options: LoadWeightsOptions): Promise<LoadedModel> {
-  return loadGguf(directorySource(dirname(path)), basename(path), options);
+function fileOf(path: string): readonly [source: FileSource, file: string] {
+  return [directorySource(dirname(path)), basename(path)];
 }
 
 /** Writes a model as a Hugging Face directory on disk; see `saveModel`. */

@@ -34,7 +34,7 @@ export const gpt2: GgufFamily = {
     };
   },
   rules: [
-    { paths: ["positionEmbedding"], name: "position_embd.weight" },
+    { paths: ["positionEmbedding"], name: "position_embd.weight", isTable: true },
     ...decoderRules({ hasPairedRows: false }).filter(({ name }) => !/attn_[qkv]\./.test(name)),
     ...both(["attention.query", "attention.key", "attention.value"], "attn_qkv"),
   ],
