@@ -14,7 +14,17 @@ export interface FileReport {
   /** Absolute path of the test file. */
   readonly name: string;
   readonly status: string;
-  readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  readonly assertionResults: readonly TestReport[];
+}
+
+export interface TestReport {
+  readonly status: string;
+  readonly fullName: string;
+  /** What the options of a test say for reports. */
+  readonly meta?: {
+    /** What a family of models can do if the test passes. */
+    readonly shows?: { readonly family: string; readonly abilities: readonly string[] };
+  };
 }
 
 /** Reads a report; undefined where vitest wrote none, which means that it did not get to run. */

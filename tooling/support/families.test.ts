@@ -1,37 +1,48 @@
 import { expect, test } from "vitest";
 import { familyTable } from "./families.js";
 
-const report = (name: string, results: readonly (readonly [status: string, fullName: string])[]) => ({
+type Shown = readonly [status: string, family: string, ...abilities: readonly string[]];
+
+const report = (...results: readonly Shown[]) => ({
   numPassedTests: 0,
   numFailedTests: 0,
   numPendingTests: 0,
   numTodoTests: 0,
   testResults: [
     {
-      name: `/repository/packages/models/${name}`,
+      name: "/repository/packages/models/src/decoder.test.ts",
       status: "passed",
-      assertionResults: results.map(([status, fullName]) => ({ status, fullName })),
+      assertionResults: [
+        { status: "passed", fullName: "shows no family", meta: {} },
+        ...results.map(([status, family, ...abilities]) => {
+          return { status, fullName: "a test", meta: { shows: { family, abilities } } };
+        }),
+      ],
     },
   ],
 });
 
-test("a row for each model, a cell for each ability that a test shows", () => {
-  const reports = [
-    report("src/decoder.test.ts", [
-      ["passed", "reference gptj basic logits"],
-      ["passed", "cpu gptj long logits"],
-      ["passed", "reference opt basic logits"],
-      ["failed", "cpu opt basic logits"],
-      ["passed", "cpu opt hidden states of each layer"],
-    ]),
-    report("src/create-decoder.test.ts", [["passed", "cpu gptj greedy tokens with a cache"]]),
-    report("src/family-abilities.test.ts", [["skipped", "gptj trains: the gradient is the slope"]]),
-    report("test/models.gpu.test.ts", [["passed", "webgpu gptj basic logits"]]),
-  ];
-  expect(familyTable(reports, "/repository").split("\n").slice(-4)).toEqual([
+test("a row for each family, a cell for each ability that a test shows", () => {
+  const unit = report(
+    ["passed", "opt", "forward"],
+    ["failed", "opt", "forward"],
+    ["passed", "gptj", "forward", "generate"],
+    ["passed", "gptj", "forward"],
+    ["skipped", "gptj", "train"],
+  );
+  expect(
+    familyTable([unit, report(["passed", "gptj", "WebGPU"])])
+      .split("\n")
+      .slice(-5),
+  ).toEqual([
+    "| family | load, save | forward | generate | train | quantise | GGUF | WebGPU |",
     "|---|---|---|---|---|---|---|---|",
     "| gptj |  | yes | yes |  |  |  | yes |",
     "| opt |  | no |  |  |  |  |  |",
     "",
   ]);
+});
+
+test("an ability without a column is an error", () => {
+  expect(() => familyTable([report(["passed", "opt", "sing"])])).toThrow('a test shows "sing"');
 });

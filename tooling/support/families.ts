@@ -1,61 +1,40 @@
-import { relative } from "node:path";
 import type { SuiteReport } from "../checks/suite-report.ts";
 
-interface Ability {
-  readonly name: string;
-  /** Which test files show it, relative to the repository. */
-  readonly file: RegExp;
-  /** Finds the golden model in the full name of a test that shows it. */
-  readonly title: RegExp;
-}
-
-/** What a family of models can do, each shown by tests against golden data or by laws. */
-const abilities: readonly Ability[] = [
-  { name: "load, save", file: /models\/src\/(?:\w+\/)?save-model\.test/, title: /^(\S+) a model saved/ },
-  {
-    name: "forward",
-    file: /models\/src\/(?:\w+\/)?(?:decoder|encoder|recurrent|encoder-decoder)\.test/,
-    title: /^(?:reference|cpu) (\S+) .*logits/,
-  },
-  {
-    name: "generate",
-    file: /models\/src\/(?:\w+\/)?(?:create-decoder|recurrent|encoder-decoder)\.test/,
-    title: /^(?:reference|cpu) (\S+) greedy/,
-  },
-  { name: "train", file: /models\/src\/family-abilities\.test/, title: /^(\S+) trains/ },
-  { name: "quantise", file: /models\/src\/family-abilities\.test/, title: /^(\S+) takes weights/ },
-  { name: "GGUF", file: /models\/(?:src|test)\/.*gguf.*\.test/, title: /^(\S+) .*GGUF/ },
-  { name: "WebGPU", file: /models\.gpu\.test/, title: /^webgpu (\S+) .*logits/ },
-];
+/** Columns of the table, left to right. */
+const abilities = ["load, save", "forward", "generate", "train", "quantise", "GGUF", "WebGPU"] as const;
 
 /**
- * Writes the table of model families: a row for each golden model that a test names, a column for each ability.
+ * Writes the table of model families: a row for each family, a column for each ability, as tests say in their options what
+ * they show (`meta.shows`).
  *
  * "yes" where all tests of the ability passed, "no" where one failed, empty where there is none.
+ * @throws Error for an ability that has no column
  */
-export function familyTable(reports: readonly SuiteReport[], root: string): string {
+export function familyTable(reports: readonly SuiteReport[]): string {
   const rows = new Map<string, Map<string, boolean>>();
-  for (const { name, assertionResults } of reports.flatMap(({ testResults }) => testResults)) {
-    const file = relative(root, name);
-    for (const { status, fullName } of assertionResults) {
-      if (status !== "passed" && status !== "failed") continue;
-      for (const ability of abilities) {
-        const model = ability.file.test(file) ? ability.title.exec(fullName)?.[1] : undefined;
-        if (model === undefined) continue;
-        const row = rows.get(model) ?? new Map<string, boolean>();
-        row.set(ability.name, (row.get(ability.name) ?? true) && status === "passed");
-        rows.set(model, row);
-      }
-    }
+  const files = reports.flatMap(({ testResults }) => testResults);
+  for (const { status, meta } of files.flatMap(({ assertionResults }) => assertionResults)) {
+    if (meta?.shows === undefined || (status !== "passed" && status !== "failed")) continue;
+    const { family, abilities: shown } = meta.shows;
+    const row = rows.get(family) ?? new Map<string, boolean>();
+    for (const ability of shown) row.set(ability, (row.get(ability) ?? true) && status === "passed");
+    rows.set(family, row);
   }
   const cell = (passed: boolean | undefined) => (passed === undefined ? "" : passed ? "yes" : "no");
   const lines = [...rows]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([model, row]) => `| ${model} | ${abilities.map(({ name }) => cell(row.get(name))).join(" | ")} |`);
+    .map(([family, row]) => {
+      const unknown = [...row.keys()].find((ability) => !abilities.some((known) => known === ability));
+      if (unknown !== undefined)
+        throw new Error(`support: abilities are ${abilities}; a test shows "${unknown}".`);
+      return `| ${family} | ${abilities.map((ability) => cell(row.get(ability))).join(" | ")} |`;
+    });
   return [
     "\n## families of models\n",
-    "What tests show of each golden model: logits, hidden states and greedy tokens against Hugging Face's.\n",
-    `| model | ${abilities.map(({ name }) => name).join(" | ")} |`,
+    "What tests show of each family, by its `model_type`: its directory loads and is written again; logits (on `reference` and `cpu`) and",
+    "greedy tokens from a cache are those of Hugging Face, or of the definition written out in loops where transformers has no such family;",
+    "gradients are the slopes of the loss and a step lowers it; 8-bit weights take the places of dense ones; GGUF files give the same logits.\n",
+    `| family | ${abilities.join(" | ")} |`,
     `|---|${"---|".repeat(abilities.length)}`,
     ...lines,
     "",

@@ -21,7 +21,7 @@ const gaps = new Map(
     return gap === undefined ? [] : [[basename(dirname(file)), gap]];
   }),
 );
-const fresh = `${supportTable(reports, root, gaps)}${familyTable(reports, root)}`;
+const fresh = `${supportTable(reports, root, gaps)}${familyTable(reports)}`;
 const stored = readFileSync(path, "utf8");
 
 if (process.argv.includes("--check")) {

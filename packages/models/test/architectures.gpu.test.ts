@@ -14,6 +14,7 @@ import { createSeq2SeqDecoder } from "../src/seq2seq/seq2seq-decoder.js";
 import { tokenGrid } from "../src/token-grid.js";
 import { packedExpected, packedSource, rowsOf } from "./packed-golden.js";
 import { relativeError } from "./relative-error.js";
+import { showsOf } from "./shows.js";
 
 /** As for decoders on this device, relative to the largest logit. */
 const tolerance = 1e-4;
@@ -43,16 +44,18 @@ function describeArchitectures(device: Device): void {
     "deberta_v2",
     "modernbert",
   ];
-  test.each(encoders)("%s", async (name) => {
-    await withModel(device, name, () => loadModelOf(encoder, packedSource(name), { device }), expectLogits);
+  describe.each(encoders)("%s", (name) => {
+    test("logits", showsOf(name, "WebGPU"), async () => {
+      await withModel(device, name, () => loadModelOf(encoder, packedSource(name), { device }), expectLogits);
+    });
   });
 
   describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     const load = () => loadModelOf(recurrent, packedSource(name), { device });
 
-    test("logits", () => withModel(device, name, load, expectLogits));
+    test("logits", showsOf(name, "WebGPU"), () => withModel(device, name, load, expectLogits));
 
-    test("greedy ids from a state of fixed size", () =>
+    test("greedy ids from a state of fixed size", showsOf(name, "WebGPU"), () =>
       withModel(device, name, load, async (model, golden) => {
         const decoder = createRecurrentDecoder(model, { numSlots: 1 });
         const [prompt = []] = rowsOf(golden, "greedy.prompt");
@@ -60,7 +63,8 @@ function describeArchitectures(device: Device): void {
           rowsOf(golden, "greedy.ids")[0]?.slice(0, 6),
         );
         decoder.dispose();
-      }));
+      }),
+    );
   });
 
   describe.each(["t5", "t5_gated", "bart", "whisper"])("%s", (name) => {
@@ -71,7 +75,7 @@ function describeArchitectures(device: Device): void {
       return tensor(device, frames ? Float32Array.from(data) : Int32Array.from(data), { shape });
     };
 
-    test("logits", () =>
+    test("logits", showsOf(name, "WebGPU"), () =>
       withModel(device, name, load, async (model, golden) => {
         const kind = golden.has("long.logits") ? "long" : "basic";
         const source = sourceOf(golden, kind);
@@ -80,9 +84,10 @@ function describeArchitectures(device: Device): void {
         const expected = golden.get(`${kind}.logits`);
         expect(relativeError(await logits.data(), expected.data)).toBeLessThan(tolerance);
         disposeTree([source, ids]);
-      }));
+      }),
+    );
 
-    test("greedy ids from a cache", () =>
+    test("greedy ids from a cache", showsOf(name, "WebGPU"), () =>
       withModel(device, name, load, async (model, golden) => {
         const source = sourceOf(golden, "greedy");
         const decoder = createSeq2SeqDecoder(model, { source: { source }, maxSeqLen: 8 });
@@ -92,38 +97,43 @@ function describeArchitectures(device: Device): void {
         );
         decoder.dispose();
         source.dispose();
-      }));
+      }),
+    );
   });
 
-  test("xlnet: two streams in an order of factorisation, and memories", async () => {
-    const load = () => loadModelOf(permutation, packedSource("xlnet"), { device });
-    await withModel(device, "xlnet", load, async (model, golden) => {
-      const grid = (name: string) => tokenGrid(device, rowsOf(golden, name));
-      const float = (name: string) => {
-        const { shape, data } = golden.get(name);
-        return tensor(device, Float32Array.from(data), { shape });
-      };
-      const expectLast = async (last: Tensor, name: string) => {
-        using logits = permutationUnembed(model.weights, last);
-        expect(relativeError(await logits.data(), golden.get(name).data), name).toBeLessThan(tolerance);
-      };
-      const permuted = {
-        ids: grid("perm.input_ids"),
-        typeIds: grid("perm.token_type_ids"),
-        hidden: float("perm.perm_mask"),
-        targets: float("perm.target_mapping"),
-      };
-      const segments = [grid("mems.segment1"), grid("mems.segment2")] as const;
-      const perm = permutationHidden(model.config, model.weights, permuted);
-      const first = permutationHidden(model.config, model.weights, { ids: segments[0] });
-      const { memories } = first;
-      const second = permutationHidden(model.config, model.weights, { ids: segments[1], memories });
-      await expectLast(perm.last, "perm.logits");
-      await expectLast(first.last, "mems.logits1");
-      await expectLast(second.last, "mems.logits2");
-      disposeTree([permuted, segments, perm, first, second]);
-    });
-  });
+  test(
+    "xlnet: two streams in an order of factorisation, and memories",
+    showsOf("xlnet", "WebGPU"),
+    async () => {
+      const load = () => loadModelOf(permutation, packedSource("xlnet"), { device });
+      await withModel(device, "xlnet", load, async (model, golden) => {
+        const grid = (name: string) => tokenGrid(device, rowsOf(golden, name));
+        const float = (name: string) => {
+          const { shape, data } = golden.get(name);
+          return tensor(device, Float32Array.from(data), { shape });
+        };
+        const expectLast = async (last: Tensor, name: string) => {
+          using logits = permutationUnembed(model.weights, last);
+          expect(relativeError(await logits.data(), golden.get(name).data), name).toBeLessThan(tolerance);
+        };
+        const permuted = {
+          ids: grid("perm.input_ids"),
+          typeIds: grid("perm.token_type_ids"),
+          hidden: float("perm.perm_mask"),
+          targets: float("perm.target_mapping"),
+        };
+        const segments = [grid("mems.segment1"), grid("mems.segment2")] as const;
+        const perm = permutationHidden(model.config, model.weights, permuted);
+        const first = permutationHidden(model.config, model.weights, { ids: segments[0] });
+        const { memories } = first;
+        const second = permutationHidden(model.config, model.weights, { ids: segments[1], memories });
+        await expectLast(perm.last, "perm.logits");
+        await expectLast(first.last, "mems.logits1");
+        await expectLast(second.last, "mems.logits2");
+        disposeTree([permuted, segments, perm, first, second]);
+      });
+    },
+  );
 }
 
 /** Loads a model for one test; the device ends with the buffers that it began with. */

@@ -8,6 +8,7 @@ import type { DecoderWeights } from "../src/weights.js";
 import type { ModelDevice } from "./devices.js";
 import { type GoldenArray, goldenExpected, goldenNames, goldenSource, rowsOf } from "./golden-model.js";
 import { relativeError } from "./relative-error.js";
+import { showsOf } from "./shows.js";
 
 /** Compares golden models with what Hugging Face computed, on one device. */
 export function describeGoldenModels(
@@ -42,7 +43,8 @@ export function describeGoldenModels(
       if (!isShared) device.dispose();
     });
 
-    test.each(["basic", "long"])("%s logits", async (kind) => {
+    const ability = deviceName === "webgpu" ? "WebGPU" : "forward";
+    test.each(["basic", "long"])("%s logits", showsOf(name, ability), async (kind) => {
       const { model, golden } = use();
       const inputs = batchInputs(model, rowsOf(golden[`${kind}.input_ids`]));
       const logits = model.forward(inputs);

@@ -10,6 +10,7 @@ import {
   rowsOf,
 } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import { createSampler } from "../generation/sampling/sampler.js";
 import { argmaxOf } from "../generation/sampling/scores.js";
 import { type LoadedModel, loadModel } from "../loading/load-model.js";
@@ -64,21 +65,25 @@ async function inPieces(decoder: Decoder, rows: readonly (readonly number[])[], 
 
 describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(goldenNames)("%s", (name) => {
-    test("greedy tokens with a cache, and logits of two texts in pieces, are those of Hugging Face", async () => {
-      const device = make();
-      const model = await loadModel(goldenSource(name), { device });
-      const golden = await goldenExpected(name);
-      // Some rotary scalings depend on the length: as long as the golden text, as Hugging Face saw it.
-      const decoder = createDecoder(model, { numSlots: 2, maxSeqLen: 28 });
-      const [prompt = []] = rowsOf(golden["greedy.prompt"]);
-      expect(await greedy(decoder, prompt, 16)).toEqual(rowsOf(golden["greedy.ids"])[0]);
-      const logits = await inPieces(decoder, rowsOf(golden["basic.input_ids"]), [5, 12]);
-      expect(relativeError(logits, golden["basic.logits"]?.data ?? [])).toBeLessThan(tolerance);
-      decoder.dispose();
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
-    });
+    test(
+      "greedy tokens with a cache, and logits of two texts in pieces, are those of Hugging Face",
+      showsOf(name, "generate"),
+      async () => {
+        const device = make();
+        const model = await loadModel(goldenSource(name), { device });
+        const golden = await goldenExpected(name);
+        // Some rotary scalings depend on the length: as long as the golden text, as Hugging Face saw it.
+        const decoder = createDecoder(model, { numSlots: 2, maxSeqLen: 28 });
+        const [prompt = []] = rowsOf(golden["greedy.prompt"]);
+        expect(await greedy(decoder, prompt, 16)).toEqual(rowsOf(golden["greedy.ids"])[0]);
+        const logits = await inPieces(decoder, rowsOf(golden["basic.input_ids"]), [5, 12]);
+        expect(relativeError(logits, golden["basic.logits"]?.data ?? [])).toBeLessThan(tolerance);
+        decoder.dispose();
+        model.dispose();
+        expect(device.memory().buffers).toBe(0);
+        device.dispose();
+      },
+    );
   });
 
   describe("llama", () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import type { TokenRows } from "../architecture.js";
 import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import type { EncoderConfig } from "./config.js";
@@ -51,7 +52,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       device.dispose();
     });
 
-    test.each(["basic", "padded", "long"])("%s logits", async (kind) => {
+    test.each(["basic", "padded", "long"])("%s logits", showsOf(name, "forward"), async (kind) => {
       const { model } = use();
       const given = rows(kind);
       using logits = model.logits(given);

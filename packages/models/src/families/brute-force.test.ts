@@ -17,6 +17,7 @@ import {
   type Vector,
 } from "../../test/brute-force.js";
 import { relativeError } from "../../test/relative-error.js";
+import { shows } from "../../test/shows.js";
 import { fullAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import { batchInputs } from "../decoder/batch-inputs.js";
@@ -139,34 +140,42 @@ const packed = (stored: StoredNumbers) => (layer: number) =>
     stored.rows(`model.layers.${layer}.self_attn.W_pack.weight`, part * 24, (part + 1) * 24),
   );
 
-test("Baichuan 7B: packed projections, rotary positions", async () => {
-  const json = { ...llamaShape, model_type: "baichuan", max_position_embeddings: 16 };
-  const files = await randomCheckpoint(parseConfig(json));
-  const stored = await StoredNumbers.read(files);
-  const expected = llamaLogits(stored, {
-    projections: packed(stored),
-    numKvHeads: () => 4,
-    isRotary: true,
-    bias: (_, i, j) => causal(i, j),
-    head: stored.rows("lm_head.weight"),
-  });
-  expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
-});
+test(
+  "Baichuan 7B: packed projections, rotary positions",
+  shows("baichuan", "load, save", "forward", "generate"),
+  async () => {
+    const json = { ...llamaShape, model_type: "baichuan", max_position_embeddings: 16 };
+    const files = await randomCheckpoint(parseConfig(json));
+    const stored = await StoredNumbers.read(files);
+    const expected = llamaLogits(stored, {
+      projections: packed(stored),
+      numKvHeads: () => 4,
+      isRotary: true,
+      bias: (_, i, j) => causal(i, j),
+      head: stored.rows("lm_head.weight"),
+    });
+    expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
+  },
+);
 
-test("Baichuan 13B: falling scores, also where heads are no power of two", async () => {
-  const json = { ...llamaShape, num_attention_heads: 6, model_type: "baichuan", model_max_length: 16 };
-  const files = await randomCheckpoint(parseConfig(json));
-  const stored = await StoredNumbers.read(files);
-  const expected = llamaLogits(stored, {
-    projections: packed(stored),
-    numHeads: 6,
-    numKvHeads: () => 6,
-    isRotary: false,
-    bias: (head, i, j) => causal(i, j) + alibiSlope(head, 6) * (j - i),
-    head: stored.rows("lm_head.weight"),
-  });
-  expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
-});
+test(
+  "Baichuan 13B: falling scores, also where heads are no power of two",
+  shows("baichuan", "forward", "generate"),
+  async () => {
+    const json = { ...llamaShape, num_attention_heads: 6, model_type: "baichuan", model_max_length: 16 };
+    const files = await randomCheckpoint(parseConfig(json));
+    const stored = await StoredNumbers.read(files);
+    const expected = llamaLogits(stored, {
+      projections: packed(stored),
+      numHeads: 6,
+      numKvHeads: () => 6,
+      isRotary: false,
+      bias: (head, i, j) => causal(i, j) + alibiSlope(head, 6) * (j - i),
+      head: stored.rows("lm_head.weight"),
+    });
+    expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
+  },
+);
 
 test("Baichuan 2: rows of the output projection have length 1", async () => {
   const json = {
@@ -198,28 +207,32 @@ test("Baichuan 2: rows of the output projection have length 1", async () => {
   }
 });
 
-test("DeciLM: each layer with key heads of its own", async () => {
-  const numKvHeads = [4, 1, 2];
-  const json = { ...llamaShape, model_type: "deci", num_key_value_heads_per_layer: numKvHeads };
-  const files = await randomCheckpoint(parseConfig(json));
-  const stored = await StoredNumbers.read(files);
-  const expected = llamaLogits(stored, {
-    projections: (layer) =>
-      ["q_proj", "k_proj", "v_proj"].map((name) =>
-        stored.rows(`model.layers.${layer}.self_attn.${name}.weight`),
-      ),
-    numKvHeads: (layer) => numKvHeads[layer] ?? 0,
-    isRotary: true,
-    bias: (_, i, j) => causal(i, j),
-    head: stored.rows("lm_head.weight"),
-  });
-  expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
-  expect(() =>
-    parseConfig({ ...json, num_key_value_heads_per_layer: [4, 3, 2] }),
-  ).toThrowErrorMatchingInlineSnapshot(
-    `[HeddleError: parseConfig: num_key_value_heads_per_layer must give each of 3 layers a divisor of 4 heads; got 4, 3, 2. Check the config.json.]`,
-  );
-});
+test(
+  "DeciLM: each layer with key heads of its own",
+  shows("deci", "load, save", "forward", "generate"),
+  async () => {
+    const numKvHeads = [4, 1, 2];
+    const json = { ...llamaShape, model_type: "deci", num_key_value_heads_per_layer: numKvHeads };
+    const files = await randomCheckpoint(parseConfig(json));
+    const stored = await StoredNumbers.read(files);
+    const expected = llamaLogits(stored, {
+      projections: (layer) =>
+        ["q_proj", "k_proj", "v_proj"].map((name) =>
+          stored.rows(`model.layers.${layer}.self_attn.${name}.weight`),
+        ),
+      numKvHeads: (layer) => numKvHeads[layer] ?? 0,
+      isRotary: true,
+      bias: (_, i, j) => causal(i, j),
+      head: stored.rows("lm_head.weight"),
+    });
+    expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
+    expect(() =>
+      parseConfig({ ...json, num_key_value_heads_per_layer: [4, 3, 2] }),
+    ).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: parseConfig: num_key_value_heads_per_layer must give each of 3 layers a divisor of 4 heads; got 4, 3, 2. Check the config.json.]`,
+    );
+  },
+);
 
 test("ChatGLM's prefix mask: tokens of the context see all of it, later ones what came before", async () => {
   const device = reference();
@@ -243,49 +256,57 @@ test("ChatGLM's prefix mask: tokens of the context see all of it, later ones wha
   expect(relativeError(await logits.data(), expected)).toBeLessThan(1e-6);
 });
 
-test("BloombergGPT's form: BLOOM with 5 heads, whose slopes are no powers of one number", async () => {
-  const json = {
-    model_type: "bloom",
-    vocab_size: 40,
-    hidden_size: 20,
-    n_layer: 2,
-    n_head: 5,
-    seq_length: 16,
-  };
-  const files = await randomCheckpoint(parseConfig(json));
-  const stored = await StoredNumbers.read(files);
-  const norm = (x: Vector, name: string) =>
-    layerNorm(x, { weight: stored.vector(`${name}.weight`), bias: stored.vector(`${name}.bias`), eps: 1e-5 });
-  const embedding = stored.rows("transformer.word_embeddings.weight");
-  let states: readonly Vector[] = ids.map((id) =>
-    norm(embedding[id] ?? [], "transformer.word_embeddings_layernorm"),
-  );
-  for (let layer = 0; layer < 2; layer++) {
-    const at = `transformer.h.${layer}`;
-    const apply = (x: Vector, name: string) =>
-      product(stored.rows(`${at}.${name}.weight`), x, stored.vector(`${at}.${name}.bias`));
-    // Query, key and value of a head follow each other: 3 times 4 rows.
-    const fused = states.map((x) =>
-      apply(norm(x, `${at}.input_layernorm`), "self_attention.query_key_value"),
+test(
+  "BloombergGPT's form: BLOOM with 5 heads, whose slopes are no powers of one number",
+  shows("bloom", "forward", "generate"),
+  async () => {
+    const json = {
+      model_type: "bloom",
+      vocab_size: 40,
+      hidden_size: 20,
+      n_layer: 2,
+      n_head: 5,
+      seq_length: 16,
+    };
+    const files = await randomCheckpoint(parseConfig(json));
+    const stored = await StoredNumbers.read(files);
+    const norm = (x: Vector, name: string) =>
+      layerNorm(x, {
+        weight: stored.vector(`${name}.weight`),
+        bias: stored.vector(`${name}.bias`),
+        eps: 1e-5,
+      });
+    const embedding = stored.rows("transformer.word_embeddings.weight");
+    let states: readonly Vector[] = ids.map((id) =>
+      norm(embedding[id] ?? [], "transformer.word_embeddings_layernorm"),
     );
-    const part = (x: Vector, which: number) =>
-      Array.from({ length: 5 }, (_, head) =>
-        x.slice(head * 12 + which * 4, head * 12 + which * 4 + 4),
-      ).flat();
-    const seen = attend({
-      numHeads: 5,
-      numKvHeads: 5,
-      queries: fused.map((x) => part(x, 0)),
-      keys: fused.map((x) => part(x, 1)),
-      values: fused.map((x) => part(x, 2)),
-      bias: (head, i, j) => causal(i, j) + alibiSlope(head, 5) * (j - i),
-    });
-    states = states.map((x, token) => {
-      const attended = plus(x, apply(seen[token] ?? [], "self_attention.dense"));
-      const up = apply(norm(attended, `${at}.post_attention_layernorm`), "mlp.dense_h_to_4h").map(geluTanh);
-      return plus(attended, apply(up, "mlp.dense_4h_to_h"));
-    });
-  }
-  const expected = states.flatMap((x) => product(embedding, norm(x, "transformer.ln_f")));
-  expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
-});
+    for (let layer = 0; layer < 2; layer++) {
+      const at = `transformer.h.${layer}`;
+      const apply = (x: Vector, name: string) =>
+        product(stored.rows(`${at}.${name}.weight`), x, stored.vector(`${at}.${name}.bias`));
+      // Query, key and value of a head follow each other: 3 times 4 rows.
+      const fused = states.map((x) =>
+        apply(norm(x, `${at}.input_layernorm`), "self_attention.query_key_value"),
+      );
+      const part = (x: Vector, which: number) =>
+        Array.from({ length: 5 }, (_, head) =>
+          x.slice(head * 12 + which * 4, head * 12 + which * 4 + 4),
+        ).flat();
+      const seen = attend({
+        numHeads: 5,
+        numKvHeads: 5,
+        queries: fused.map((x) => part(x, 0)),
+        keys: fused.map((x) => part(x, 1)),
+        values: fused.map((x) => part(x, 2)),
+        bias: (head, i, j) => causal(i, j) + alibiSlope(head, 5) * (j - i),
+      });
+      states = states.map((x, token) => {
+        const attended = plus(x, apply(seen[token] ?? [], "self_attention.dense"));
+        const up = apply(norm(attended, `${at}.post_attention_layernorm`), "mlp.dense_h_to_4h").map(geluTanh);
+        return plus(attended, apply(up, "mlp.dense_4h_to_h"));
+      });
+    }
+    const expected = states.flatMap((x) => product(embedding, norm(x, "transformer.ln_f")));
+    expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
+  },
+);

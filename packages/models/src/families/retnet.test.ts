@@ -3,6 +3,7 @@ import { memorySink, memorySource } from "@heddle/checkpoints";
 import { cpu, type Device, mapTree, randn, reference, scope, type Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../test/relative-error.js";
+import { shows } from "../../test/shows.js";
 import { generate } from "../generation/generate.js";
 import { type AnyModel, loadAnyModel } from "../loading/load-model.js";
 import { parseModelConfig } from "../loading/parse-config.js";
@@ -142,33 +143,41 @@ describe.each([
   { name: "reference", make: () => reference(), tolerance: 1e-9 },
   { name: "cpu", make: () => cpu({ threads: 1 }), tolerance: 1e-4 },
 ])("RetNet on $name", ({ make, tolerance }) => {
-  test("logits of a directory are those of the definition, token by token", async () => {
-    const device = make();
-    const { model } = await directory(device);
-    using logits = model.logits({ ids: [ids] });
-    const expected = await inLoops(model);
-    expect(logits.shape).toEqual([1, ids.length, 40]);
-    expect(relativeError(await logits.data(), expected.flat())).toBeLessThan(tolerance);
-    model.dispose();
-  });
+  test(
+    "logits of a directory are those of the definition, token by token",
+    shows("retnet", "forward"),
+    async () => {
+      const device = make();
+      const { model } = await directory(device);
+      using logits = model.logits({ ids: [ids] });
+      const expected = await inLoops(model);
+      expect(logits.shape).toEqual([1, ids.length, 40]);
+      expect(relativeError(await logits.data(), expected.flat())).toBeLessThan(tolerance);
+      model.dispose();
+    },
+  );
 
-  test("greedy ids from a state of fixed size are those of the whole text run again", async () => {
-    const device = make();
-    const { model } = await directory(device);
-    const made: number[] = [];
-    for await (const { id } of generate(model, ids, { temperature: 0, maxTokens: 10 })) made.push(id);
-    const text = [...ids];
-    for (const id of made) {
-      using logits = model.logits({ ids: [text] });
-      const data = await logits.data();
-      const last = [...data.subarray(data.length - 40)];
-      expect(last.indexOf(Math.max(...last))).toBe(id);
-      text.push(id);
-    }
-    expect(made.length).toBe(10);
-    model.dispose();
-    expect(device.memory().buffers).toBe(0);
-  });
+  test(
+    "greedy ids from a state of fixed size are those of the whole text run again",
+    shows("retnet", "generate"),
+    async () => {
+      const device = make();
+      const { model } = await directory(device);
+      const made: number[] = [];
+      for await (const { id } of generate(model, ids, { temperature: 0, maxTokens: 10 })) made.push(id);
+      const text = [...ids];
+      for (const id of made) {
+        using logits = model.logits({ ids: [text] });
+        const data = await logits.data();
+        const last = [...data.subarray(data.length - 40)];
+        expect(last.indexOf(Math.max(...last))).toBe(id);
+        text.push(id);
+      }
+      expect(made.length).toBe(10);
+      model.dispose();
+      expect(device.memory().buffers).toBe(0);
+    },
+  );
 });
 
 test("what is kept does not grow with a text", async () => {
@@ -183,20 +192,24 @@ test("what is kept does not grow with a text", async () => {
   model.dispose();
 });
 
-test("config.json is written as it was read, and other layers than the published ones are refused", async () => {
-  const { files, model } = await directory(reference());
-  const written = JSON.parse(new TextDecoder().decode(files["config.json"]));
-  const { forward_impl, recurrent_chunk_size, subln, use_lm_decay, z_loss_coeff, ...meant } = json;
-  expect(written).toMatchObject(meant);
-  expect(parseModelConfig(written)).toEqual(model.config);
-  for (const other of [
-    { use_glu: false },
-    { deepnorm: true },
-    { use_lm_decay: true },
-    { decoder_normalize_before: false },
-  ])
-    expect(() => parseModelConfig({ ...json, ...other })).toThrow(Object.keys(other)[0]);
-  expect(() => parseModelConfig({ ...json, decoder_embed_dim: 27 })).toThrow(
-    "decoder_embed_dim must be a multiple",
-  );
-});
+test(
+  "config.json is written as it was read, and other layers than the published ones are refused",
+  shows("retnet", "load, save"),
+  async () => {
+    const { files, model } = await directory(reference());
+    const written = JSON.parse(new TextDecoder().decode(files["config.json"]));
+    const { forward_impl, recurrent_chunk_size, subln, use_lm_decay, z_loss_coeff, ...meant } = json;
+    expect(written).toMatchObject(meant);
+    expect(parseModelConfig(written)).toEqual(model.config);
+    for (const other of [
+      { use_glu: false },
+      { deepnorm: true },
+      { use_lm_decay: true },
+      { decoder_normalize_before: false },
+    ])
+      expect(() => parseModelConfig({ ...json, ...other })).toThrow(Object.keys(other)[0]);
+    expect(() => parseModelConfig({ ...json, decoder_embed_dim: 27 })).toThrow(
+      "decoder_embed_dim must be a multiple",
+    );
+  },
+);

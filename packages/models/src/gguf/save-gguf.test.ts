@@ -4,6 +4,7 @@ import { cpu, type Device, reference, Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import { batchInputs } from "../decoder/batch-inputs.js";
 import { generate } from "../generation/generate.js";
 import { initWeights } from "../loading/init-weights.js";
@@ -25,7 +26,7 @@ const ropes = ["linear", "yarn", "llama3", "longrope"].map((name) => `llama_rope
 const goldens = ["llama", ...ropes, "qwen2", "qwen3", "gemma", "phi3", "gpt2"];
 
 describe.each(goldens)("%s, written as F32 and loaded again,", (name) => {
-  test("gives Hugging Face's logits", async () => {
+  test("gives Hugging Face's logits", showsOf(name, "GGUF"), async () => {
     const device = reference();
     const golden = await goldenExpected(name);
     const { model } = await throughGguf(name, device, { type: "F32" });

@@ -10,26 +10,31 @@ import {
 import { disposeTree, HeddleError, reference } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { packedNames, packedSource } from "../../test/packed-golden.js";
+import { showsOf } from "../../test/shows.js";
 import { loadAnyModel } from "./load-model.js";
 import { parseModelConfig } from "./parse-config.js";
 import { saveModel } from "./save-model.js";
 
 describe.each(packedNames)("%s", (name) => {
-  test("a model saved is the file that Hugging Face wrote, byte for byte, and loads as the same", async () => {
-    const device = reference();
-    const source = packedSource(name);
-    const model = await loadAnyModel(source, { device, dtype: "stored" });
-    const sink = memorySink();
-    await saveModel(sink, model);
-    const file = "model.safetensors";
-    const original = await source.read(file, 0, await source.size(file));
-    expect(Buffer.from(sink.files[file] ?? []).equals(Buffer.from(original))).toBe(true);
-    const again = await loadAnyModel(memorySource(sink.files), { device, dtype: "stored" });
-    expect(again.config).toEqual(model.config);
-    again.dispose();
-    model.dispose();
-    expect(device.memory().buffers).toBe(0);
-  });
+  test(
+    "a model saved is the file that Hugging Face wrote, byte for byte, and loads as the same",
+    showsOf(name, "load, save"),
+    async () => {
+      const device = reference();
+      const source = packedSource(name);
+      const model = await loadAnyModel(source, { device, dtype: "stored" });
+      const sink = memorySink();
+      await saveModel(sink, model);
+      const file = "model.safetensors";
+      const original = await source.read(file, 0, await source.size(file));
+      expect(Buffer.from(sink.files[file] ?? []).equals(Buffer.from(original))).toBe(true);
+      const again = await loadAnyModel(memorySource(sink.files), { device, dtype: "stored" });
+      expect(again.config).toEqual(model.config);
+      again.dispose();
+      model.dispose();
+      expect(device.memory().buffers).toBe(0);
+    },
+  );
 
   test("an older config.json reads as the current one", async () => {
     const source = packedSource(name);

@@ -10,6 +10,7 @@ import {
 } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenConfig, goldenNames, goldenSource } from "../../test/golden-model.js";
+import { showsOf } from "../../test/shows.js";
 import { initWeights } from "./init-weights.js";
 import { createModel, loadModel } from "./load-model.js";
 import { parseConfig } from "./parse-config.js";
@@ -24,7 +25,7 @@ async function valuesOf(tree: unknown): Promise<Record<string, number[]>> {
 }
 
 describe.each(goldenNames)("%s", (name) => {
-  test("a model saved is the model loaded, also in shards", async () => {
+  test("a model saved is the model loaded, also in shards", showsOf(name, "load, save"), async () => {
     const device = reference();
     const model = await loadModel(goldenSource(name), { device, dtype: "stored" });
     for (const maxShardBytes of [undefined, 20_000]) {

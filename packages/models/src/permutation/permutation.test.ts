@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
 import type { PermutationConfig } from "./config.js";
@@ -31,7 +32,7 @@ describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
     device.dispose();
   });
 
-  test.each(["basic", "padded"])("%s logits", async (kind) => {
+  test.each(["basic", "padded"])("%s logits", showsOf("xlnet", "forward"), async (kind) => {
     const { model } = use();
     const mask = golden.has(`${kind}.attention_mask`) ? rowsOf(golden, `${kind}.attention_mask`) : undefined;
     using logits = model.logits({

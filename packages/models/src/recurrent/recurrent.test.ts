@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import { generate } from "../generation/generate.js";
 import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
@@ -38,7 +39,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       device.dispose();
     });
 
-    test.each(["basic", "padded", "long"])("%s logits", async (kind) => {
+    test.each(["basic", "padded", "long"])("%s logits", showsOf(name, "forward"), async (kind) => {
       const { model } = use();
       const mask = golden.has(`${kind}.attention_mask`)
         ? rowsOf(golden, `${kind}.attention_mask`)
@@ -85,7 +86,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       disposeTree([layers, last, state]);
     });
 
-    test("greedy ids, token by token from a state of fixed size", async () => {
+    test("greedy ids, token by token from a state of fixed size", showsOf(name, "generate"), async () => {
       const { model, device } = use();
       const [prompt = []] = rowsOf(golden, "greedy.prompt");
       const decoder = createRecurrentDecoder(model, { numSlots: 2 });
