@@ -56,6 +56,7 @@ describe.each([
 
   test.each([1, 3, T, 70])("bias, scale, activation and residual of %i rows", (rows) => {
     expect(launchesOf(device, (x, w, _v, b) => [apply(x, w).add(b)], rows)).toEqual(one);
+    expect(launchesOf(device, (x, w, _v, b) => [apply(x, w).add(b.reshape([1, F]))], rows)).toEqual(one);
     expect(launchesOf(device, (x, w) => [apply(x, w).mul(0.25)], rows)).toEqual(one);
     expect(launchesOf(device, (x, w, _v, b) => [gelu(apply(x, w).add(b))], rows)).toEqual(one);
     expect(launchesOf(device, (x, w, _v, b, r) => [r.add(apply(x, w).add(b))], rows)).toEqual(one);

@@ -61,8 +61,12 @@ function joined(chain: Step, products: readonly Step[], device: Device): Step | 
   if (spec?.withEpilogue === undefined || output === undefined) return undefined;
   const results = products.map(({ outputs }) => outputs[0]?.memory ?? -1);
   const others = chain.inputs.filter(({ memory }) => !results.includes(memory));
-  const types = others.map(({ type }) => alongRows(type, output.type));
-  if (types.includes(undefined)) return undefined;
+  // The kernel sees each as rows: a bias of [1, N] is one row as [N] is.
+  const rows = others.flatMap((input) => {
+    const type = alongRows(input.type, output.type);
+    return type === undefined ? [] : [{ ...input, type }];
+  });
+  if (rows.length < others.length) return undefined;
   const { expression } = chain.params as FusedParams;
   const order = chain.inputs.map((input) => {
     const product = results.indexOf(input.memory);
@@ -70,11 +74,11 @@ function joined(chain: Step, products: readonly Step[], device: Device): Step | 
   });
   const epilogue = {
     expression: renumbered(expression, order),
-    inputs: types.filter((type) => type !== undefined),
+    inputs: rows.map(({ type }) => type),
   };
   const fused = spec.withEpilogue(epilogue, products);
   if (fused === undefined) return undefined;
-  const inputs = [...products.flatMap((product) => product.inputs), ...others];
+  const inputs = [...products.flatMap((product) => product.inputs), ...rows];
   const call = { op: fused.spec, params: fused.params, outputs: [output.type] };
   if (device.lower({ ...call, inputs: inputs.map(({ type }) => type) }) === undefined) return undefined;
   const ops = products.reduce((sum, product) => sum + product.ops, chain.ops);
