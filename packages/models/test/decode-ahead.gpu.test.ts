@@ -1,4 +1,4 @@
-import { webgpu } from "@heddle/gpu";
+import { type WebGpuDevice, webgpu } from "@heddle/gpu";
 import { disposeTree, randn, reference, scope, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
 import type { DecoderConfig } from "../src/config.js";
@@ -6,6 +6,7 @@ import { chooseTokensOp } from "../src/decoder/choose-tokens-op.js";
 import { createDecoder } from "../src/decoder/create-decoder.js";
 import { parseConfig } from "../src/loading/parse-config.js";
 import { buildWeights } from "../src/weights.js";
+import { nullAdapter } from "./null-adapter.js";
 
 const { device, reason } = await webgpu({ toggles: { enable: ["allow_unsafe_apis"] } }).then(
   (device) => ({ device, reason: "" }),
@@ -69,36 +70,56 @@ else {
     });
   });
 
-  test("10,000 tokens leave memory where it was", async () => {
-    let seed = 0;
-    const weights = buildWeights(config, (_path, shape) =>
-      scope(device, () => randn(device, shape, { seed: ++seed })),
-    );
-    const decoder = createDecoder({ config, weights, device }, { numSlots: 1, maxSeqLen: 10_240 });
-    const run = async (steps: number, temperature: number) => {
+  test("tokens are the same in every run, drawn or not", async () => {
+    const { run, end } = decoderOn(device, 512);
+    const first = await run(12, 0);
+    expect(await run(40, 0)).toEqual([...first, ...(await run(40, 0)).slice(12)]);
+    const drawn = await run(30, 0.7);
+    expect(await run(30, 0.7)).toEqual(drawn);
+    expect(new Set(drawn).size).toBeGreaterThan(1);
+    end();
+  });
+}
+
+/** A decoder of one small layer that goes on from an empty cache. */
+function decoderOn(device: WebGpuDevice, maxSeqLen: number) {
+  let seed = 0;
+  const weights = buildWeights(config, (_path, shape) =>
+    scope(device, () => randn(device, shape, { seed: ++seed })),
+  );
+  const decoder = createDecoder({ config, weights, device }, { numSlots: 1, maxSeqLen });
+  return {
+    async run(steps: number, temperature: number) {
       const ids: number[] = [];
-      const options = {
-        slot: 0,
-        token: 1,
-        position: 0,
-        steps,
-        temperature,
-        draw: (step: number) => (step * 0.61803) % 1,
-      };
+      const draw = (step: number) => (step * 0.61803) % 1;
+      const options = { slot: 0, token: 1, position: 0, steps, temperature, draw };
       for await (const { id } of decoder.ahead?.(options) ?? []) ids.push(id);
       return ids;
-    };
-    const first = await run(50, 0);
+    },
+    end() {
+      decoder.dispose();
+      disposeTree(weights);
+    },
+  };
+}
+
+// Software takes minutes for so many tokens; what Heddle allocates is the same where nothing runs.
+const { adapter, keep, reason: nothing } = await nullAdapter<object>();
+if (adapter === undefined) test.skip(`10,000 tokens leave memory where it was: ${nothing}`);
+else {
+  test("10,000 tokens leave memory where it was", async () => {
+    const device = await webgpu({ adapter });
+    const { run, end } = decoderOn(device, 10_240);
+    await run(50, 0);
     await run(50, 0.7);
     const [before, idle] = [device.memory(), device.idleBytes];
-    const long = await run(10_000, 0);
-    expect(long.length).toBe(10_000);
-    expect(long.slice(0, 50)).toEqual(first);
-    expect(new Set(await run(60, 0.7)).size).toBeGreaterThan(1);
+    expect((await run(10_000, 0)).length).toBe(10_000);
+    expect((await run(1000, 0.7)).length).toBe(1000);
     const after = device.memory();
     expect([after.buffers, after.bytes]).toEqual([before.buffers, before.bytes]);
     expect(device.idleBytes).toBeLessThanOrEqual(idle + 65_536);
-    decoder.dispose();
-    disposeTree(weights);
-  }, 300_000);
+    end();
+    expect(keep).toBeDefined();
+    device.dispose();
+  }, 60_000);
 }

@@ -8,6 +8,7 @@ import type { OpSpec } from "../../tensor/src/op.js";
 import { matmulOp } from "../../tensor/src/ops/matmul.js";
 import { layerNormOp, rmsNormOp } from "../../tensor/src/ops/norm.js";
 import { groupWgsl } from "../../tensor/src/wgsl/product/group-step.js";
+import { nullAdapter } from "./null-adapter.js";
 
 /** What an H100 offers through Dawn. */
 const features: WgslFeatures = {
@@ -25,21 +26,11 @@ interface Compiler {
   };
 }
 
-/** Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
+/** A device of Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
 async function findCompiler(): Promise<{ compiler?: Compiler; keep?: object; reason?: string }> {
-  try {
-    const dawn = (await import(["web", "gpu"].join(""))) as {
-      create(options: string[]): {
-        requestAdapter(): Promise<{ requestDevice(of: object): Promise<Compiler> } | null>;
-      };
-    };
-    const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
-    const adapter = await keep.requestAdapter();
-    if (adapter === null) return { reason: "Dawn has no null backend here" };
-    return { compiler: await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups"] }), keep };
-  } catch (error) {
-    return { reason: error instanceof Error ? error.message : String(error) };
-  }
+  const { adapter, keep, reason } = await nullAdapter<Compiler>();
+  if (adapter === undefined) return { reason };
+  return { compiler: await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups"] }), keep };
 }
 
 const { compiler, keep, reason } = await findCompiler();
