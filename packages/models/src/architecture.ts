@@ -1,6 +1,7 @@
 import type { Device, Tensor } from "@heddle/tensor";
 import type { ModelConfig } from "./config.js";
 import type { Decoder } from "./decoder/create-decoder.js";
+import type { Activations, Inspection } from "./inspection/inspect.js";
 
 /** Makes the tensor of one leaf. */
 export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;
@@ -70,6 +71,8 @@ export interface Architecture<Config extends ModelConfig = ModelConfig, Weights 
   logits(model: ModelParts<Config, Weights>, rows: TokenRows): Tensor;
   /** Last hidden states of token rows on the host, [B, T, E]: what vectors of texts are made of. Absent where there are none. */
   hidden?(model: ModelParts<Config, Weights>, rows: TokenRows): Tensor;
+  /** What `inspectModel` does. Absent where there is no one stack of layers. */
+  inspect?(model: ModelParts<Config, Weights>, rows: TokenRows, inspection: Inspection): Activations;
   /** Makes what `generate` drives. Absent where the architecture generates no text. */
   start?(
     model: ModelParts<Config, Weights>,

@@ -105,6 +105,7 @@ export { loadAnyGguf, loadGguf } from "./gguf/load-gguf.js";
 export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
 export { attentionPatterns } from "./inspection/attention-patterns.js";
 export type { ActivationPoint, Activations, Inspection } from "./inspection/inspect.js";
+export { inspectModel } from "./inspection/inspect-model.js";
 export { type LensHeatMapOptions, lensHeatMap } from "./inspection/lens-heat-map.js";
 export { type LensCell, logitLens, readLogitLens } from "./inspection/logit-lens.js";
 export type { GenerationConfig } from "./loading/generation-config.js";

@@ -1,5 +1,6 @@
 import type { Architecture } from "../architecture.js";
 import type { DecoderConfig } from "../config.js";
+import { activationsOf } from "../inspection/inspect.js";
 import { buildWeights, type DecoderWeights } from "../weights.js";
 import { batchInputs } from "./batch-inputs.js";
 import { createDecoder } from "./create-decoder.js";
@@ -25,6 +26,16 @@ export const decoder: Architecture<DecoderConfig, DecoderWeights, DecoderInputs>
       return decoderHidden(model.config, model.weights, inputs).last;
     } finally {
       inputs.dispose();
+    }
+  },
+  inspect(model, { ids, attentionMask }, inspect) {
+    const { dispose, ...inputs } = batchInputs(model, ids, attentionMask);
+    try {
+      return activationsOf(model.device, () =>
+        decoderHidden(model.config, model.weights, { ...inputs, inspect }),
+      );
+    } finally {
+      dispose();
     }
   },
   costs: decoderCosts,

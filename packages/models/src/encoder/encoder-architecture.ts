@@ -1,5 +1,6 @@
 import { disposeTree, HeddleError } from "@heddle/tensor";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
+import { activationsOf } from "../inspection/inspect.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { EncoderConfig } from "./config.js";
 import { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder.js";
@@ -16,6 +17,16 @@ export const encoder: Architecture<EncoderConfig, EncoderWeights, EncoderInputs>
       return encoderLogits(model.config, model.weights, inputs);
     } finally {
       inputs.dispose();
+    }
+  },
+  inspect(model, rows, inspect) {
+    const { dispose, ...inputs } = encoderInputs(model, rows);
+    try {
+      return activationsOf(model.device, () =>
+        encoderHidden(model.config, model.weights, { ...inputs, inspect }),
+      );
+    } finally {
+      dispose();
     }
   },
   hidden(model, rows) {

@@ -1,4 +1,4 @@
-import { HeddleError, matmul, type Tensor, tensor } from "@heddle/tensor";
+import { type Device, HeddleError, matmul, scope, type Tensor, tensor } from "@heddle/tensor";
 import { type Attend, type AttendInputs, asHeads } from "../blocks/attend.js";
 import type { LayerContext } from "../blocks/layer.js";
 
@@ -81,6 +81,14 @@ export function inspectorOf(inspection: Inspection | undefined): Inspector | und
       attend: attending(context.attend),
     }),
   };
+}
+
+/** The values that a pass kept, without what else it gives. */
+export function activationsOf(
+  device: Device,
+  run: () => { readonly activations?: Activations },
+): Activations {
+  return scope(device, () => run().activations ?? {});
 }
 
 /**

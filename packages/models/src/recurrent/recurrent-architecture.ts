@@ -1,11 +1,13 @@
 import { disposeTree, HeddleError } from "@heddle/tensor";
 import type { Architecture, TokenRows } from "../architecture.js";
+import { activationsOf } from "../inspection/inspect.js";
 import { checkIds, tokenGrid } from "../token-grid.js";
 import type { RecurrentConfig } from "./config.js";
 import {
   buildRecurrentWeights,
   type RecurrentInputs,
   type RecurrentWeights,
+  recurrentHidden,
   recurrentLogits,
 } from "./recurrent.js";
 import { createRecurrentDecoder } from "./recurrent-decoder.js";
@@ -26,6 +28,11 @@ export const recurrent: Architecture<RecurrentConfig, RecurrentWeights, Recurren
     } finally {
       disposeTree([ids, mask, isToken]);
     }
+  },
+  inspect({ config, weights, device }, rows, inspect) {
+    checkIds(rows.ids, config.vocabSize);
+    using ids = tokenGrid(device, rows.ids);
+    return activationsOf(device, () => recurrentHidden(config, weights, { ids, inspect }));
   },
   async start(
     model,
