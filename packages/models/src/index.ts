@@ -59,7 +59,7 @@ export {
   type MaskFill,
   type PredictTextsOptions,
 } from "./encoder/predict-texts.js";
-export type { SentenceModules } from "./encoder/sentence-modules.js";
+export type { DenseModule, SentenceModules } from "./encoder/sentence-modules.js";
 export type { EncoderWeights } from "./encoder/weights.js";
 export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";
 export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam-search.js";

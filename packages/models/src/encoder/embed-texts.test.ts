@@ -1,5 +1,5 @@
-import { memorySource, readFile } from "@heddle/checkpoints";
-import { cpu, reference, tensor } from "@heddle/tensor";
+import { type FileSource, memorySink, memorySource, readFile, saveTensors } from "@heddle/checkpoints";
+import { cpu, randn, reference, tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
@@ -20,6 +20,17 @@ async function withTokenizer(name: string, others: Readonly<Record<string, unkno
       Object.entries(others).map(([file, json]) => [file, new TextEncoder().encode(JSON.stringify(json))]),
     ),
   });
+}
+
+/** The source with one more file. */
+function withFile(source: FileSource, file: string, bytes: Uint8Array = new Uint8Array(0)): FileSource {
+  const added = memorySource({ [file]: bytes });
+  const of = (name: string) => (name === file ? added : source);
+  return {
+    list: () => [...source.list(), file],
+    size: (name) => of(name).size(name),
+    read: (name, start, end) => of(name).read(name, start, end),
+  };
 }
 
 const texts = ["a cat.", "the dog barks at the moon", "no", "a cat."];
@@ -125,6 +136,7 @@ describe("a directory of sentence-transformers", () => {
       maxTokens: 6,
       isLowercased: true,
       prompts: { query: "find " },
+      dense: [],
       unknownModules: [],
     });
     const plain = { maxTokens: 6, isNormalized: false };
@@ -153,14 +165,55 @@ describe("a directory of sentence-transformers", () => {
     model.dispose();
   });
 
-  test("what it asks for and is not understood is an error, unless a pooling is named", async () => {
+  test("with a linear layer behind the pooling, which is freed with the model", async () => {
+    const device = reference();
+    const weight = randn(device, [5, 32], { seed: 1, dtype: "f32" });
+    const bias = randn(device, [5], { seed: 2, dtype: "f32" });
+    const sink = memorySink();
+    await saveTensors(sink, { "linear.weight": weight, "linear.bias": bias });
     const dense = { idx: 2, name: "2", path: "2_Dense", type: type("Dense") };
+    const files = await withTokenizer("bert", {
+      "modules.json": [...modules, dense, normalize],
+      "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
+      "2_Dense/config.json": {
+        in_features: 32,
+        out_features: 5,
+        bias: true,
+        activation_function: "torch.nn.modules.activation.Tanh",
+      },
+    });
+    const before = device.memory().buffers;
+    const model = await loadAnyModel(
+      withFile(files, "2_Dense/model.safetensors", sink.files["model.safetensors"]),
+      {
+        device,
+      },
+    );
+    const [vector = new Float32Array(0)] = await embedTexts(model, ["a cat"]);
+    const [mean = []] = await embedTexts(model, ["a cat"], { pooling: "mean", isNormalized: false });
+    const [w, b] = [await weight.data(), await bias.data()];
+    const bent = Array.from(b, (shift, row) =>
+      Math.tanh(Number(shift) + Array.from(mean).reduce((sum, x, e) => sum + x * Number(w[row * 32 + e]), 0)),
+    );
+    const length = Math.hypot(...bent);
+    expect(
+      relativeError(
+        vector,
+        bent.map((x) => x / length),
+      ),
+    ).toBeLessThan(1e-6);
+    model.dispose();
+    expect(device.memory().buffers).toBe(before);
+  });
+
+  test("what it asks for and is not understood is an error, unless a pooling is named", async () => {
+    const lstm = { idx: 2, name: "2", path: "2_LSTM", type: type("LSTM") };
     const { model } = await open({
-      "modules.json": [...modules, dense],
+      "modules.json": [...modules, lstm],
       "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
     });
     await expect(embedTexts(model, ["a"])).rejects.toThrowErrorMatchingInlineSnapshot(
-      `[HeddleError: embedTexts: modules.json must name Transformer, Pooling and Normalize only; got Dense. Pass \`pooling\` for vectors without it.]`,
+      `[HeddleError: embedTexts: modules.json must name Transformer, Pooling, Dense and Normalize only; got LSTM. Pass \`pooling\` for vectors without it.]`,
     );
     expect(await embedTexts(model, ["a"], { pooling: "mean" })).toHaveLength(1);
     model.dispose();

@@ -1,9 +1,9 @@
-import { concat, HeddleError, scope, type Tensor } from "@heddle/tensor";
+import { concat, gelu, HeddleError, linear, relu, scope, type Tensor, tanh } from "@heddle/tensor";
 import { findFamily } from "../families/registry.js";
 import type { AnyModel } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
 import { type Pooling, pool, unitLength } from "./pooling.js";
-import type { SentenceModules } from "./sentence-modules.js";
+import type { DenseModule, SentenceModules } from "./sentence-modules.js";
 
 export interface EmbedTextsOptions {
   /**
@@ -56,6 +56,8 @@ export async function embedTexts(
 interface EmbedSettings {
   readonly poolings: readonly Pooling[];
   readonly isNormalized: boolean;
+  /** Linear layers behind the poolings. */
+  readonly dense: readonly DenseModule[];
   readonly maxTokens: number;
   /** What is encoded in the place of a text. */
   prepare(text: string): string;
@@ -66,7 +68,7 @@ function settingsOf({ config, sentenceModules }: AnyModel, options: EmbedTextsOp
   const { pooling, isNormalized = sentenceModules?.isNormalized ?? true } = options;
   const unknown = sentenceModules?.unknownModules ?? [];
   if (pooling === undefined && unknown.length > 0) {
-    const message = `embedTexts: modules.json must name Transformer, Pooling and Normalize only; got ${unknown.join(", ")}. Pass \`pooling\` for vectors without it.`;
+    const message = `embedTexts: modules.json must name Transformer, Pooling, Dense and Normalize only; got ${unknown.join(", ")}. Pass \`pooling\` for vectors without it.`;
     throw new HeddleError("unsupported", message, { unknown });
   }
   const maxTokens =
@@ -75,6 +77,8 @@ function settingsOf({ config, sentenceModules }: AnyModel, options: EmbedTextsOp
   return {
     poolings: pooling === undefined ? (sentenceModules?.poolings ?? ["mean"]) : [pooling].flat(),
     isNormalized,
+    // They belong to the model's own pooling.
+    dense: pooling === undefined ? (sentenceModules?.dense ?? []) : [],
     maxTokens,
     prepare(text) {
       if (sentenceModules === undefined) return text;
@@ -99,7 +103,7 @@ function promptOf(modules: SentenceModules | undefined, asked: string | undefine
 function embedRows(
   { family, config, weights, device }: AnyModel,
   rows: readonly Int32Array[],
-  { poolings, isNormalized }: EmbedSettings,
+  { poolings, isNormalized, dense }: EmbedSettings,
 ): Tensor {
   const { architecture } = findFamily(family);
   const { hidden } = architecture;
@@ -116,12 +120,29 @@ function embedRows(
   return scope(device, () => {
     const states = hidden({ config, weights, device }, { ids, attentionMask });
     const mask = tokenGrid(device, attentionMask, { dtype: "bool" });
-    const vectors = concat(
+    const pooled = concat(
       poolings.map((pooling) => pool(states, pooling, mask)),
       { axis: 1 },
     );
+    const vectors = dense.reduce(applyDense, pooled);
     return isNormalized ? unitLength(vectors) : vectors;
   });
+}
+
+function applyDense(x: Tensor, { weight, bias, activation }: DenseModule): Tensor {
+  const y = linear(x, weight, bias);
+  switch (activation) {
+    case "identity":
+      return y;
+    case "tanh":
+      return tanh(y);
+    case "relu":
+      return relu(y);
+    case "gelu":
+      return gelu(y);
+    default:
+      return activation satisfies never;
+  }
 }
 
 function tokensOf(

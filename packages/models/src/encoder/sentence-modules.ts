@@ -1,5 +1,5 @@
-import { type FileSource, readJson } from "@heddle/checkpoints";
-import { HeddleError } from "@heddle/tensor";
+import { type FileSource, loadTensors, openSafetensors, readJson } from "@heddle/checkpoints";
+import { type Device, HeddleError, type Tensor } from "@heddle/tensor";
 import { z } from "zod";
 import type { Pooling } from "./pooling.js";
 
@@ -15,9 +15,30 @@ export interface SentenceModules {
   /** Texts to put before others, by what they are for, such as "query". */
   readonly prompts: Readonly<Record<string, string>>;
   readonly defaultPrompt?: string;
-  /** Modules that are not understood, such as "Dense": the vectors are not the model's own without them. */
+  /** Linear layers behind the pooling, one after another. */
+  readonly dense: readonly DenseModule[];
+  /** Modules that are not understood, such as "LSTM": the vectors are not the model's own without them. */
   readonly unknownModules: readonly string[];
 }
+
+/** A linear layer over vectors of texts, and its nonlinearity. */
+export interface DenseModule {
+  /** [out, in] */
+  readonly weight: Tensor;
+  /** [out] */
+  readonly bias?: Tensor;
+  readonly activation: "identity" | "tanh" | "relu" | "gelu";
+}
+
+/** Nonlinearities by the last part of the name that the files have. */
+const activations: Readonly<Record<string, DenseModule["activation"]>> = {
+  Identity: "identity",
+  Tanh: "tanh",
+  ReLU: "relu",
+  GELU: "gelu",
+};
+
+const denseSchema = z.looseObject({ activation_function: z.string().default("Tanh") });
 
 const moduleSchema = z.array(z.looseObject({ path: z.string(), type: z.string() })).min(1);
 
@@ -58,11 +79,14 @@ const promptsSchema = z.looseObject({
 /**
  * Reads `modules.json` of a directory of sentence-transformers, and the files that it names.
  *
- * @returns undefined where the directory has none
+ * @returns undefined where the directory has none; the tensors of its linear layers are the caller's
  * @throws HeddleError "config" naming the file whose values cannot be
  * @see Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084
  */
-export async function readSentenceModules(source: FileSource): Promise<SentenceModules | undefined> {
+export async function readSentenceModules(
+  source: FileSource,
+  device: Device,
+): Promise<SentenceModules | undefined> {
   if (!source.list().includes("modules.json")) return undefined;
   const modules = check("modules.json", moduleSchema, await readJson(source, "modules.json"));
   const kinds = modules.map(({ type, path }) => ({ kind: type.split(".").at(-1) ?? type, path }));
@@ -76,6 +100,13 @@ export async function readSentenceModules(source: FileSource): Promise<SentenceM
   const transformer = await optional("sentence_bert_config.json", transformerSchema);
   const { prompts, default_prompt_name } = await optional("config_sentence_transformers.json", promptsSchema);
   const known = ["Transformer", "Pooling", "Normalize"];
+  const dense: DenseModule[] = [];
+  const unknownModules: string[] = [];
+  for (const { kind, path } of kinds) {
+    const layer = kind === "Dense" ? await readDense(source, path, device) : undefined;
+    if (layer !== undefined) dense.push(layer);
+    else if (!known.includes(kind)) unknownModules.push(kind);
+  }
   return {
     poolings,
     isNormalized: kinds.some(({ kind }) => kind === "Normalize"),
@@ -83,8 +114,32 @@ export async function readSentenceModules(source: FileSource): Promise<SentenceM
     isLowercased: transformer.do_lower_case,
     prompts,
     ...(default_prompt_name ? { defaultPrompt: default_prompt_name } : {}),
-    unknownModules: kinds.map(({ kind }) => kind).filter((kind) => !known.includes(kind)),
+    dense,
+    unknownModules,
   };
+}
+
+/** A linear layer of a folder; undefined for another nonlinearity, and where its weights are no safetensors. */
+async function readDense(source: FileSource, path: string, device: Device): Promise<DenseModule | undefined> {
+  const file = `${path}/config.json`;
+  const json = check(file, denseSchema, await readJson(source, file));
+  const activation = activations[json.activation_function.split(".").at(-1) ?? ""];
+  const name = "model.safetensors";
+  const isThere = await source.size(`${path}/${name}`).then(
+    () => true,
+    () => false,
+  );
+  if (activation === undefined || !isThere) return undefined;
+  const folder: FileSource = {
+    list: () => [name],
+    size: (inside) => source.size(`${path}/${inside}`),
+    read: (inside, start, end) => source.read(`${path}/${inside}`, start, end),
+  };
+  const files = await openSafetensors(folder);
+  const names = ["linear.weight", "linear.bias"].filter((each) => files.tensors.has(each));
+  const { "linear.weight": weight, "linear.bias": bias } = await loadTensors(files, { device, names });
+  if (weight === undefined) return undefined;
+  return { weight, ...(bias === undefined ? {} : { bias }), activation };
 }
 
 function poolingsOf(file: string, json: unknown): readonly Pooling[] {

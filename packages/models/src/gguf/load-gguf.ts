@@ -79,6 +79,7 @@ function sentenceModules(fields: GgufFields): { readonly sentenceModules?: Sente
       isNormalized: true,
       isLowercased: false,
       prompts: {},
+      dense: [],
       unknownModules: [],
     },
   };

@@ -85,11 +85,14 @@ async function readParts<Config extends ModelConfig, Weights>(
   const generationConfig = parseGenerationConfig(json, config);
   const tokenizer = await readTokenizer(source);
   const chatTemplate = await readChatTemplate(source);
-  const sentenceModules = await readSentenceModules(source);
-  const weights = (await loadTree(config, await openSafetensors(source), options)) as Weights;
+  const sentenceModules = await readSentenceModules(source, options.device);
+  const weights = await loadTree(config, await openSafetensors(source), options).catch((error: unknown) => {
+    disposeTree(sentenceModules?.dense);
+    throw error;
+  });
   return {
     config: config as Config,
-    weights,
+    weights: weights as Weights,
     device: options.device,
     tokenizer,
     chatTemplate,
@@ -127,7 +130,7 @@ export function assemble<Config extends ModelConfig, Weights, Inputs>(
     generationConfig: parts.generationConfig ?? parseGenerationConfig(undefined, config),
     forward: (inputs) => architecture.forward({ config, weights, device }, inputs),
     logits: (rows) => architecture.logits({ config, weights, device }, rows),
-    dispose: () => disposeTree(weights),
+    dispose: () => disposeTree([weights, sentenceModules?.dense]),
   };
 }
 
