@@ -38,12 +38,13 @@ export async function showAttention(model: ServedModel, request: Request): Promi
     if (value < count) continue;
     throw new HttpError(400, `The ${param} must be below ${count}; got ${value}. Count from 0.`, { param });
   }
-  const { ids, tokens } = model.tokenizer.tokenize(text);
+  const { ids } = model.tokenizer.tokenize(text);
   if (ids.length === 0)
     throw new HttpError(400, "The text must have a token; got none. Send some text.", { param: "text" });
-  const labels = tokens.slice(0, maxPictureTokens);
-  const svg = await view.picture(ids.slice(0, maxPictureTokens), { layer, head, labels });
-  return Response.json({ svg, shown: labels.length, tokens: tokens.length });
+  const shown = ids.slice(0, maxPictureTokens);
+  const labels = shown.map((id) => model.tokenizer.tokenText(id).replaceAll(" ", "\u2423"));
+  const svg = await view.picture(shown, { layer, head, labels });
+  return Response.json({ svg, shown: labels.length, tokens: ids.length });
 }
 
 const lensBody = z.looseObject({ text: z.string().max(20_000) });
