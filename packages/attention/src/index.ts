@@ -14,6 +14,7 @@ export {
   cachedAttention,
   crossAttention,
 } from "./cached-attention.js";
+export { type CropRange, cropSlot } from "./crop-slot.js";
 export { attentionWeights, talkingHeadsAttention, topKAttention } from "./dense-attention.js";
 export {
   type DifferentialInputs,
@@ -99,7 +100,7 @@ export {
   type QuantisedKvLayer,
 } from "./quantised-cache.js";
 export { gatedDeltaRule, retention, retentionDecays } from "./retention.js";
-export { reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
+export { type AnyCache, reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
 export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";
 export {
   type BigBirdOptions,

@@ -1,4 +1,15 @@
-import { defineOp, type Op, type Tensor, type TensorType } from "@heddle/tensor";
+import {
+  arange,
+  type DType,
+  defineOp,
+  type Op,
+  stack,
+  type Tensor,
+  type TensorType,
+  take,
+  where,
+} from "@heddle/tensor";
+import { gatherRows } from "./cache-placement.js";
 
 /** How a quantised cache rounds; plain data. */
 export interface QuantisedFormat {
@@ -63,6 +74,35 @@ const dequantiseOp: Op<QuantisedFormat> = defineOp({
     const widths = [tail?.shape[3] ?? 0, ((value?.shape[3] ?? 0) * 8) / bits];
     return widths.map((width) => ({ shape: [batch, numKvHeads, maxSeqLen, width], dtype }));
   },
+  reference(inputs, { bits, group }) {
+    const [key, keyScale, keyMin, keyTail, value, valueScale, valueMin, slots, ends] = inputs as Nine;
+    const { device } = keyTail;
+    const [numSlots = 0, numKvHeads = 0, maxSeqLen = 0] = value.shape;
+    const batch = slots.shape[0] ?? 0;
+    // Slots outside of the cache are read as the first, and give zeros.
+    const isInside = slots.greaterEqual(0).logicalAnd(slots.less(numSlots));
+    const own = slots.mul(isInside.cast("i32"));
+    const row = (x: Tensor) => x.reshape([batch, 1, 1, 1]);
+    const ofSlots = (store: Tensor) => take(store, own);
+    const perToken = (store: Tensor) => {
+      const [, , groups = 0, width = 0] = store.shape;
+      return ofSlots(store)
+        .reshape([batch, numKvHeads, groups, 1, width])
+        .broadcastTo([batch, numKvHeads, groups, group, width])
+        .reshape([batch, numKvHeads, maxSeqLen, width]);
+    };
+    const rounded = perToken(keyMin).add(perToken(keyScale).mul(codesOf(ofSlots(key), bits, keyTail.dtype)));
+    const positions = arange(device, maxSeqLen, { dtype: "i32" });
+    const everywhere = positions.reshape([1, maxSeqLen]).broadcastTo([batch, maxSeqLen]);
+    const newest = gatherRows(keyTail, { placement: "ring", slots: own, positions: everywhere });
+    const complete = row(ends.cast(device.defaultFloat).add(0.5).div(group).floor().cast("i32").mul(group));
+    const isRounded = positions.reshape([1, 1, maxSeqLen, 1]).less(complete);
+    const values = ofSlots(valueMin).add(
+      ofSlots(valueScale).mul(codesOf(ofSlots(value), bits, keyTail.dtype)),
+    );
+    const inside = row(isInside);
+    return [where(inside, where(isRounded, rounded, newest), 0), where(inside, values, 0)];
+  },
   evaluate(inputs, outputs, { bits, group }) {
     const [key, keyScale, keyMin, keyTail, value, valueScale, valueMin, slots, ends] = inputs;
     const [keys, values] = outputs;
@@ -98,6 +138,18 @@ const dequantiseOp: Op<QuantisedFormat> = defineOp({
     }
   },
 });
+
+type Nine = [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+
+/** Bytes as codes: one of 8 bits, or two of 4 with the first in the low half. */
+function codesOf(bytes: Tensor, bits: 8 | 4, dtype: DType): Tensor {
+  const wide = bytes.cast(dtype);
+  if (bits === 8) return wide;
+  const high = wide.div(16).floor();
+  const pairs = stack([wide.sub(high.mul(16)), high], { axis: 4 });
+  const [batch = 0, heads = 0, rows = 0, width = 0] = bytes.shape;
+  return pairs.reshape([batch, heads, rows, 2 * width]);
+}
 
 /** Element `index` of codes: a byte, or half of one. */
 function codeAt(data: ArrayLike<number>, index: number, bits: 8 | 4): number {

@@ -1,7 +1,14 @@
 import { arange, HeddleError, type HostData, scope, Tensor, take, tensor, writeInto } from "@heddle/tensor";
+import { appendRows } from "./append-rows.js";
 import { gatherRows } from "./cache-placement.js";
-import { appendKv, type KvCache, type KvLayer, placementOf } from "./kv-cache.js";
+import { appendKv, type KvLayer, placementOf } from "./kv-cache.js";
+import type { LatentKvLayer } from "./latent.js";
 import { dequantiseRows } from "./quantised-format.js";
+
+/** A cache of any kind: what slots are saved from, restored into and reordered in. */
+export interface AnyCache {
+  readonly layers: readonly (KvLayer | LatentKvLayer)[];
+}
 
 /** The keys and values of one slot, on the host: plain data. */
 export interface SavedSlot {
@@ -9,7 +16,8 @@ export interface SavedSlot {
   readonly start: number;
   /** Number of tokens. */
   readonly length: number;
-  readonly layers: readonly { readonly key: HostData; readonly value: HostData }[];
+  /** Keys [G, length, D] and values [G, length, Dv]; of latent layers latents with their rotated keys, and no values. */
+  readonly layers: readonly { readonly key: HostData; readonly value?: HostData }[];
 }
 
 /**
@@ -19,14 +27,14 @@ export interface SavedSlot {
  * @returns plain data, independent of the cache
  * @throws HeddleError "config" if length is not a whole number above 0
  */
-export async function saveSlot(cache: KvCache<KvLayer>, slot: number, length: number): Promise<SavedSlot> {
+export async function saveSlot(cache: AnyCache, slot: number, length: number): Promise<SavedSlot> {
   checkLength("saveSlot", length);
   const kept = Math.min(
     length,
     ...cache.layers.map((layer) => (layer.kind === "sliding" ? layer.window : length)),
   );
   const start = length - kept;
-  const layers = cache.layers.map((layer) => {
+  const layers = cache.layers.map((layer): { readonly key: Tensor; readonly value?: Tensor } => {
     const { device } = layer.key;
     return scope(device, () => {
       const slots = tensor(device, Int32Array.of(slot));
@@ -36,15 +44,17 @@ export async function saveSlot(cache: KvCache<KvLayer>, slot: number, length: nu
         return { key: key.narrow(2, 0, length), value: value.narrow(2, 0, length) };
       }
       const positions = arange(device, { start, stop: length }, { dtype: "i32" }).reshape([1, kept]);
-      const read = (store: Tensor) => gatherRows(store, { ...placementOf(layer), slots, positions });
-      return { key: read(layer.key), value: read(layer.value) };
+      const place = layer.kind === "latent" ? ({ placement: "contiguous" } as const) : placementOf(layer);
+      const read = (store: Tensor) => gatherRows(store, { ...place, slots, positions });
+      const key = read(layer.key);
+      return layer.kind === "latent" ? { key } : { key, value: read(layer.value) };
     });
   });
   const saved = await Promise.all(
     layers.map(async ({ key, value }) => {
-      const data = { key: await key.data(), value: await value.data() };
+      const data = { key: await key.data(), ...(value && { value: await value.data() }) };
       key.dispose();
-      value.dispose();
+      value?.dispose();
       return data;
     }),
   );
@@ -56,7 +66,7 @@ export async function saveSlot(cache: KvCache<KvLayer>, slot: number, length: nu
  *
  * @throws HeddleError "shape" if the cache has other layers or extents
  */
-export function restoreSlot(cache: KvCache<KvLayer>, slot: number, saved: SavedSlot): void {
+export function restoreSlot(cache: AnyCache, slot: number, saved: SavedSlot): void {
   if (saved.layers.length !== cache.layers.length) {
     throw new HeddleError(
       "shape",
@@ -69,25 +79,25 @@ export function restoreSlot(cache: KvCache<KvLayer>, slot: number, saved: SavedS
     const data = saved.layers[index];
     if (data === undefined) continue;
     scope(device, () => {
+      const numKvHeads = layer.key.shape[1] ?? 0;
       const { keyDim, valueDim } = rowSizes(layer);
-      const load = (values: HostData, { shape }: Tensor, name: string) => {
-        const numKvHeads = shape[1] ?? 0;
-        const width = name === "key" ? keyDim : valueDim;
+      const load = (name: "key" | "value", width: number) => {
+        const values = data[name] ?? new Float32Array();
         const wanted = numKvHeads * saved.length * width;
-        if (values.length !== wanted) {
-          throw new HeddleError(
-            "shape",
-            `restoreSlot: ${name} of layer ${index} must hold ${wanted} numbers; got ${values.length}. Restore into a cache of the same model.`,
-            { layer: index, wanted, got: values.length },
-          );
-        }
+        if (values.length !== wanted) failSize({ name, index, wanted, got: values.length });
         return tensor(device, values as Float32Array, {
           shape: [1, numKvHeads, saved.length, width],
           dtype: device.defaultFloat,
         });
       };
-      const [key, value] = [load(data.key, layer.key, "key"), load(data.value, layer.value, "value")];
       const slots = tensor(device, Int32Array.of(slot));
+      const key = load("key", keyDim);
+      if (layer.kind === "latent") {
+        const starts = tensor(device, Int32Array.of(saved.start));
+        appendRows({ key: layer.key }, { key }, { slots, starts, placement: "contiguous" });
+        return undefined;
+      }
+      const value = load("value", valueDim);
       const step =
         layer.kind === "quantised" ? (layer.keyTail.shape[2] ?? 1) - layer.group + 1 : saved.length;
       for (let from = 0; from < saved.length; from += step) {
@@ -100,14 +110,23 @@ export function restoreSlot(cache: KvCache<KvLayer>, slot: number, saved: SavedS
   }
 }
 
+function failSize(found: { name: string; index: number; wanted: number; got: number }): never {
+  const { name, index, wanted, got } = found;
+  throw new HeddleError(
+    "shape",
+    `restoreSlot: ${name} of layer ${index} must hold ${wanted} numbers; got ${got}. Restore into a cache of the same model.`,
+    { layer: index, wanted, got },
+  );
+}
+
 /**
  * Makes slot i hold what slot order[i] held, for all slots at once: what beam search does after each step.
  *
- * Contiguous and sliding caches copy rows; a paged cache only shares pages: use its `fork`.
+ * Rows are copied; a paged cache only shares pages: use its `fork`.
  * @param order  one slot for each slot of the cache
  * @throws HeddleError "shape" if order has another length, "unsupported" for a paged cache
  */
-export function reorderSlots(cache: KvCache<KvLayer>, order: ArrayLike<number>): void {
+export function reorderSlots(cache: AnyCache, order: ArrayLike<number>): void {
   for (const layer of cache.layers) {
     if (layer.kind === "paged") {
       throw new HeddleError(
@@ -136,7 +155,8 @@ export function reorderSlots(cache: KvCache<KvLayer>, order: ArrayLike<number>):
 }
 
 /** D and Dv of a layer. */
-function rowSizes(layer: KvLayer): { readonly keyDim: number; readonly valueDim: number } {
+function rowSizes(layer: KvLayer | LatentKvLayer): { readonly keyDim: number; readonly valueDim: number } {
+  if (layer.kind === "latent") return { keyDim: layer.key.shape[3] ?? 0, valueDim: 0 };
   const [keyDim = 0, valueDim = 0] = [layer.key.shape[3], layer.value.shape[3]];
   if (layer.kind !== "quantised") return { keyDim, valueDim };
   return { keyDim: (keyDim * 8) / layer.bits, valueDim: (valueDim * 8) / layer.bits };

@@ -1,7 +1,20 @@
 import { type Device, disposeTree, randn, type Tensor, tensor } from "@heddle/tensor";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { allOf, attention, type CacheRows, causal, slidingWindow } from "../src/index.js";
+import {
+  allOf,
+  attention,
+  type CacheRows,
+  type CropRange,
+  causal,
+  cropSlot,
+  type KvLayer,
+  type LatentKvLayer,
+  reorderSlots,
+  restoreSlot,
+  saveSlot,
+  slidingWindow,
+} from "../src/index.js";
 import { devices, worstExcess } from "./devices.js";
 
 /** Extents of a cache under test. */
@@ -13,12 +26,19 @@ export interface CacheSizes {
   readonly valueDim: number;
 }
 
+/** A layer of any kind. */
+export type AnyLayer = KvLayer | LatentKvLayer;
+
 /** What every kind of cache offers: one layer of it, appended to in place, attended to causally. */
-export interface CacheUnderTest<Layer> {
+export interface CacheUnderTest<Layer extends AnyLayer> {
   readonly name: string;
   create(device: Device, sizes: CacheSizes): Layer;
   append(layer: Layer, key: Tensor, value: Tensor, rows: CacheRows): void;
   attend(query: Tensor, layer: Layer, rows: CacheRows): Tensor;
+  /** Takes back tokens of a slot. Default: `cropSlot`. */
+  crop?(layer: Layer, slot: number, range: CropRange): void;
+  /** Makes room for positions 0..length-1 of a slot before it is restored, where a cache needs that. */
+  reserve?(layer: Layer, slot: number, length: number): void;
   /** Positions that a query of this cache sees, its own included. Default: all. */
   readonly window?: number;
   /** The cache stores no values: those of a key are its first `valueDim` features, and there is one kv head. */
@@ -39,8 +59,8 @@ interface Sequence {
 }
 
 /** Runs the laws of a cache on every device. */
-export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
-  const law = (name: string, body: (device: Device, near: Near) => void) => {
+export function describeCache<Layer extends AnyLayer>(cache: CacheUnderTest<Layer>): void {
+  const law = (name: string, body: (device: Device, near: Near) => void | Promise<void>) => {
     const skipped = cache.skip?.find((entry) => entry.test === name);
     describe.each(devices)(`${cache.name} cache on $name`, ({ create, tolerance }) => {
       let device: Device;
@@ -52,9 +72,9 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
         expect(worstExcess(actual.dataSync(), expected.dataSync(), tolerance.relative)).toBeLessThanOrEqual(
           tolerance.absolute + (cache.rounding ?? 0),
         );
-      test.skipIf(skipped !== undefined)(skipped ? `${name} (${skipped.reason})` : name, () => {
+      test.skipIf(skipped !== undefined)(skipped ? `${name} (${skipped.reason})` : name, async () => {
         const before = device.memory().buffers;
-        body(device, near);
+        await body(device, near);
         expect(device.memory().buffers).toBe(before);
       });
     });
@@ -83,6 +103,15 @@ export function describeCache<Layer>(cache: CacheUnderTest<Layer>): void {
   law("a slot is used again from the start without a trace", (device, near) => {
     checkReuse(device, cache, near);
   });
+  law("a cropped slot goes on as if the rest had never been", (device, near) => {
+    checkCrop(device, cache, near);
+  });
+  law("a saved slot goes on in another slot of another cache", (device, near) =>
+    checkSaved(device, cache, near),
+  );
+  law("slots change places", (device, near) => {
+    checkReorder(device, cache, near);
+  });
   law("rows outside of the cache change nothing and give zeros", (device) => {
     checkOutside(device, cache);
   });
@@ -93,12 +122,15 @@ type Near = (actual: Tensor, expected: Tensor) => void;
 const allSizes: CacheSizes = { numSlots: 4, maxSeqLen: 1040, numKvHeads: 2, headDim: 21, valueDim: 13 };
 
 /** The capacity makes kernels cut long rows into parts; the reference has no kernels, and reads all of it each time. */
-function sizesOf<Layer>({ valueIsKey, sizes }: CacheUnderTest<Layer>, { kind }: Device): CacheSizes {
+function sizesOf<Layer extends AnyLayer>(
+  { valueIsKey, sizes }: CacheUnderTest<Layer>,
+  { kind }: Device,
+): CacheSizes {
   const maxSeqLen = kind === "reference" ? 176 : allSizes.maxSeqLen;
   return { ...allSizes, maxSeqLen, ...sizes, ...(valueIsKey && { numKvHeads: 1 }) };
 }
 
-function sequence<Layer>(
+function sequence<Layer extends AnyLayer>(
   device: Device,
   cache: CacheUnderTest<Layer>,
   { slot, length, group, seed }: { slot: number; length: number; group: number; seed: number },
@@ -120,7 +152,7 @@ function rowsOf(device: Device, slots: readonly number[], starts: readonly numbe
 }
 
 /** Appends tokens `from`..`to` of a sequence and attends to them; the caller disposes the result. */
-function step<Layer>(
+function step<Layer extends AnyLayer>(
   cache: CacheUnderTest<Layer>,
   layer: Layer,
   { seq, from, to }: { seq: Sequence; from: number; to: number },
@@ -134,7 +166,7 @@ function step<Layer>(
 }
 
 /** Full causal attention's rows `from`..`to`. */
-function expectedRows<Layer>(
+function expectedRows<Layer extends AnyLayer>(
   { window }: CacheUnderTest<Layer>,
   seq: Sequence,
   [from, to]: readonly [number, number],
@@ -151,7 +183,7 @@ function compare(near: Near, actual: Tensor, expected: Tensor): void {
   disposeTree([actual, expected]);
 }
 
-function checkSteps<Layer>(
+function checkSteps<Layer extends AnyLayer>(
   device: Device,
   cache: CacheUnderTest<Layer>,
   { near, lengths, group }: { near: Near; lengths: readonly number[]; group: number },
@@ -169,7 +201,7 @@ function checkSteps<Layer>(
 }
 
 /** A batch of rows with T = 1, each a token of some sequence. */
-function batchStep<Layer>(
+function batchStep<Layer extends AnyLayer>(
   cache: CacheUnderTest<Layer>,
   layer: Layer,
   picks: readonly { readonly seq: Sequence; readonly at: number }[],
@@ -200,7 +232,11 @@ function joinRows(tensors: readonly Tensor[]): Tensor {
   return tensor(first.device, Float64Array.from(values), { shape, dtype: first.device.defaultFloat });
 }
 
-function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+function checkRowsOfOneSlot<Layer extends AnyLayer>(
+  device: Device,
+  cache: CacheUnderTest<Layer>,
+  near: Near,
+): void {
   const layer = cache.create(device, sizesOf(cache, device));
   const seq = sequence(device, cache, { slot: 1, length: 9, group: 2, seed: 20 });
   step(cache, layer, { seq, from: 0, to: 4 }).dispose();
@@ -217,7 +253,7 @@ function checkRowsOfOneSlot<Layer>(device: Device, cache: CacheUnderTest<Layer>,
   disposeTree([layer, { ...seq, slot: undefined }]);
 }
 
-function checkNeighbours<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
+function checkNeighbours<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): void {
   const lengths = [3, 90, 17];
   const run = (picked: readonly number[]): number[][] => {
     const layer = cache.create(device, sizesOf(cache, device));
@@ -239,7 +275,7 @@ function checkNeighbours<Layer>(device: Device, cache: CacheUnderTest<Layer>): v
   expect(run([1])).toEqual([b]);
 }
 
-function checkReuse<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+function checkReuse<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
   const layer = cache.create(device, sizesOf(cache, device));
   const old = sequence(device, cache, { slot: 3, length: 50, group: 1, seed: 40 });
   const seq = sequence(device, cache, { slot: 3, length: 6, group: 1, seed: 50 });
@@ -249,7 +285,65 @@ function checkReuse<Layer>(device: Device, cache: CacheUnderTest<Layer>, near: N
   disposeTree([layer, { ...old, slot: undefined }, { ...seq, slot: undefined }]);
 }
 
-function checkOutside<Layer>(device: Device, cache: CacheUnderTest<Layer>): void {
+function checkCrop<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
+  const layer = cache.create(device, sizesOf(cache, device));
+  const seq = sequence(device, cache, { slot: 1, length: 130, group: 2, seed: 70 });
+  const detour = sequence(device, cache, { slot: 1, length: 170, group: 2, seed: 80 });
+  const crop = (range: CropRange) =>
+    cache.crop === undefined ? cropSlot({ layers: [layer] }, 1, range) : cache.crop(layer, 1, range);
+  // Lengths that end inside, at and behind the ends of pages, groups and rings.
+  let from = 0;
+  for (const [to, aside] of [
+    [41, 9],
+    [64, 1],
+    [71, 80],
+    [120, 40],
+  ] as const) {
+    compare(near, step(cache, layer, { seq, from, to }), expectedRows(cache, seq, [from, to]));
+    step(cache, layer, { seq: detour, from: to, to: to + aside }).dispose();
+    crop({ from: to + aside, to });
+    from = to;
+  }
+  compare(near, step(cache, layer, { seq, from, to: 130 }), expectedRows(cache, seq, [from, 130]));
+  disposeTree([layer, { ...seq, slot: undefined }, { ...detour, slot: undefined }]);
+}
+
+async function checkSaved<Layer extends AnyLayer>(
+  device: Device,
+  cache: CacheUnderTest<Layer>,
+  near: Near,
+): Promise<void> {
+  const [layer, other] = [0, 1].map(() => cache.create(device, sizesOf(cache, device))) as [Layer, Layer];
+  const seq = sequence(device, cache, { slot: 2, length: 60, group: 2, seed: 90 });
+  step(cache, layer, { seq, from: 0, to: 45 }).dispose();
+  const saved = await saveSlot({ layers: [layer] }, 2, 45);
+  cache.reserve?.(other, 1, 45);
+  restoreSlot({ layers: [other] }, 1, saved);
+  const moved = { ...seq, slot: 1 };
+  compare(near, step(cache, other, { seq: moved, from: 45, to: 60 }), expectedRows(cache, seq, [45, 60]));
+  disposeTree([layer, other, { ...seq, slot: undefined }]);
+}
+
+function checkReorder<Layer extends AnyLayer>(
+  device: Device,
+  cache: CacheUnderTest<Layer>,
+  near: Near,
+): void {
+  const layer = cache.create(device, sizesOf(cache, device));
+  const sequences = [0, 1, 2, 3].map((slot) =>
+    sequence(device, cache, { slot, length: 40, group: 1, seed: 100 + 3 * slot }),
+  );
+  for (const seq of sequences) step(cache, layer, { seq, from: 0, to: 30 }).dispose();
+  const order = [2, 0, 0, 3];
+  reorderSlots({ layers: [layer] }, order);
+  for (const [slot, source] of order.entries()) {
+    const seq = { ...(sequences[source] as Sequence), slot };
+    compare(near, step(cache, layer, { seq, from: 30, to: 40 }), expectedRows(cache, seq, [30, 40]));
+  }
+  disposeTree([layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
+}
+
+function checkOutside<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): void {
   const layer = cache.create(device, sizesOf(cache, device));
   const { numSlots, maxSeqLen } = sizesOf(cache, device);
   const seq = sequence(device, cache, { slot: 0, length: 2, group: 1, seed: 60 });

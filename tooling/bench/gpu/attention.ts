@@ -18,8 +18,14 @@ import {
   type KvLayer,
 } from "@heddle/attention";
 import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
-import { compile, disposeTree, type HostData, randn, type Tensor, tensor } from "@heddle/tensor";
-import { flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
+import { compile, defineOp, disposeTree, type HostData, randn, type Tensor, tensor } from "@heddle/tensor";
+import type { WgslKernelFactory } from "@heddle/tensor/kernel";
+import { flashAttention, flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
+import type { FlashParams } from "../../../packages/attention/src/flash-params.ts";
+import {
+  flashMatrixWgsl,
+  type MatrixTile,
+} from "../../../packages/attention/src/kernels/flash-matrix.wgsl.ts";
 
 type Float = "f16" | "f32";
 
@@ -133,11 +139,11 @@ const sampled = (count: number, limit: number) =>
   Array.from({ length: count }, (_, n) => Math.floor((n * 0.6180339887 * limit + 3 * n) % limit));
 
 /** Queries, keys and values of one causal layer, in texts of equal length that do not see each other. */
-function prefillWork(length: number, dtype: Float, texts = 1): Work {
+function prefillWork(length: number, dtype: Float, texts = 1, tile?: MatrixTile): Work {
   const size = dtype === "f16" ? 2 : 4;
   const own = length / texts;
   return {
-    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}`,
+    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}${tile === undefined ? "" : `, tiles of ${64 * tile.strips} x ${tile.keys}`}`,
     bytes: (2 * numHeads + 2 * numKvHeads) * length * headDim * size,
     flops: 2 * texts * numHeads * own * (own + 1) * headDim,
     turns: 1,
@@ -149,7 +155,10 @@ function prefillWork(length: number, dtype: Float, texts = 1): Work {
         shape: [1, length],
       });
       const mask = texts === 1 ? causal() : allOf(causal(), documents(ids));
-      const run = (input: Tensor) => [attention(input, k, v, { mask })];
+      const op = tile && { ...flashAttention.spec, kernels: { wgsl: tiledKernel(tile) } };
+      const tiled = op === undefined ? undefined : defineOp(op);
+      const run = (input: Tensor) =>
+        tiled?.apply([input, k, v], causalParams).slice(0, 1) ?? [attention(input, k, v, { mask })];
       return {
         input: q,
         run,
@@ -169,6 +178,19 @@ function prefillWork(length: number, dtype: Float, texts = 1): Work {
   };
 }
 
+const causalParams: FlashParams = {
+  scale,
+  mask: { kind: "band", right: 0 },
+  numMaskInputs: 0,
+  hasBias: false,
+  hasSinks: false,
+};
+
+/** The kernel for matrix units with another tile than its own choice. */
+function tiledKernel(tile: MatrixTile): WgslKernelFactory<FlashParams> {
+  return (call, features) => flashMatrixWgsl(call, features, tile);
+}
+
 /** The gradient of a causal layer with respect to queries, keys and values. */
 function backwardWork(length: number, dtype: Float): Work {
   const size = dtype === "f16" ? 2 : 4;
@@ -184,19 +206,8 @@ function backwardWork(length: number, dtype: Float): Work {
       const dOut = heads(device, [1, numHeads, length], { dtype, seed: 4 });
       const { out, lse } = attentionWithLse(q, k, v, { mask: causal() });
       const delta = dOut.cast("f32").mul(out.cast("f32")).sum({ axes: 3 });
-      const params = {
-        scale,
-        mask: { kind: "band", right: 0 } as const,
-        numMaskInputs: 0,
-        hasBias: false,
-        hasSinks: false,
-        wantsBias: false,
-      };
-      // Half floats are widened, and the gradients rounded, as `attention` does it.
-      const run = (input: Tensor) =>
-        flashAttentionBackward
-          .apply([...[input, k, v].map((x) => x.cast("f32")), lse, delta, dOut.cast("f32")], params)
-          .map((gradient) => gradient.cast(dtype));
+      const params = { ...causalParams, wantsBias: false };
+      const run = (input: Tensor) => flashAttentionBackward.apply([input, k, v, lse, delta, dOut], params);
       return {
         input: q,
         run,
@@ -348,6 +359,8 @@ const works: readonly Work[] = [
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),
+  prefillWork(middle, "f16", 1, { strips: 1, keys: 32 }),
+  prefillWork(middle, "f16", 1, { strips: 1, keys: 64 }),
   prefillWork(short, "f32"),
   prefillWork(middle, "f32"),
   backwardWork(short, "f16"),
