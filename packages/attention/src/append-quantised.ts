@@ -1,6 +1,7 @@
 import { defineOp, HeddleError, type Op, scope, type Tensor, type TensorType } from "@heddle/tensor";
 import { type CacheRows, checkRowTypes } from "./append-rows.js";
 import { appendQuantisedWasm } from "./kernels/append-quantised.wasm.js";
+import { appendQuantisedWgsl } from "./kernels/append-quantised.wgsl.js";
 import type { QuantisedKvLayer } from "./quantised-cache.js";
 import { type QuantisedFormat, quantisedInputs } from "./quantised-format.js";
 
@@ -96,7 +97,7 @@ const appendQuantisedOp: Op<QuantisedFormat> = defineOp({
       });
     }
   },
-  kernels: { wasm: appendQuantisedWasm },
+  kernels: { wasm: appendQuantisedWasm, wgsl: appendQuantisedWgsl },
 });
 
 interface Spread {

@@ -209,6 +209,23 @@ describe("attention", () => {
     expect(worstExcess(out.dataSync(), attention(wide, wide, wide).dataSync(), 2 ** -8)).toBeLessThan(1e-6);
   });
 
+  test.each(["f32", "f16", "bf16"] as const)("%s beside sinks and a bias of the device's float", (dtype) => {
+    const weights = {
+      q: x([1, 2, 4, 8]).cast(dtype),
+      sinks: x([2], 3),
+      bias: x([1, 2, 4, 4], 4),
+    };
+    const { value, grad } = valueAndGrad((w: typeof weights) =>
+      attention(w.q, w.q, w.q, { sinks: w.sinks, bias: w.bias }).cast("f32").sum(),
+    )(weights);
+    expect(Number.isFinite(value.dataSync()[0])).toBe(true);
+    expect([grad.q.dtype, grad.sinks.dtype, grad.bias.dtype]).toEqual([
+      dtype,
+      weights.sinks.dtype,
+      weights.bias.dtype,
+    ]);
+  });
+
   test("a compiled function gives the same numbers and allocates only its results", () => {
     const q = x([1, 4, 50, 16]);
     const k = x([1, 2, 50, 16], 2);

@@ -1,5 +1,5 @@
 import { HeddleError, isFloat, scope, type Tensor } from "@heddle/tensor";
-import { flashAttention } from "./flash.js";
+import { flashAttention, isHalf } from "./flash.js";
 import { type FlashParams, type TileSize, tileSizeFor } from "./flash-params.js";
 import { bindMask, type MaskExtents } from "./mask-rule.js";
 import type { Mask } from "./masks.js";
@@ -108,8 +108,10 @@ function attend(
   const compute = query.device.defaultFloat;
   const floats = [bias, sinks].map((tensor) => tensor && widen(tensor, compute));
   const optional = [...maskInputs, ...floats].filter((tensor) => tensor !== undefined);
-  const [out, lse] = flashAttention.apply([query, key, value, ...optional], params) as [Tensor, Tensor];
-  return { out, lse };
+  // Half floats stay as they are for devices that multiply them as such.
+  const inputs = [query, key, value].map((x) => (isHalf(x.dtype) ? x : widen(x, compute)));
+  const [out, lse] = flashAttention.apply([...inputs, ...optional], params) as [Tensor, Tensor];
+  return { out: out.dtype === query.dtype ? out : out.cast(query.dtype), lse };
 }
 
 function widen(tensor: Tensor, dtype: "f32" | "f64"): Tensor {

@@ -134,7 +134,8 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
   kernels: { wasm: flashBackwardWasm, wgsl: flashBackwardWgsl },
 });
 
-const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+/** Whether a dtype is one of 16 bits. */
+export const isHalf = (dtype: DType): boolean => dtype === "f16" || dtype === "bf16";
 
 /** All floats as what the device computes in. */
 function widened(inputs: readonly Tensor[]): Tensor[] {

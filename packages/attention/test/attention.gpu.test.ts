@@ -15,7 +15,9 @@ import {
   columns,
   createKvCache,
   createPagedKvCache,
+  createQuantisedKvCache,
   createSlidingKvCache,
+  cropSlot,
   crossAttention,
   documentIds,
   documents,
@@ -26,6 +28,8 @@ import {
   padding,
   prefix,
   queries,
+  restoreSlot,
+  saveSlot,
   slidingWindow,
   strided,
   tensorMask,
@@ -135,7 +139,7 @@ else {
     const eights: Heads = { headDim: 24, valueDim: 16 };
     type Create = (on: Device, heads: Heads) => KvCache<KvLayer>;
     const common = { numLayers: 1, numSlots: 3, numKvHeads: 2 };
-    const caches: Readonly<Record<string, Create>> = {
+    const caches: Record<string, Create> = {
       contiguous: (on, heads) => createKvCache(on, { ...common, ...heads, maxSeqLen: 300 }),
       "half precision": (on, heads) =>
         createKvCache(on, { ...common, ...heads, maxSeqLen: 300, dtype: "f16" }),
@@ -150,6 +154,10 @@ else {
         return made.cache;
       },
     };
+    for (const bits of [8, 4] as const) {
+      caches[`${bits} bits`] = (on, heads) =>
+        createQuantisedKvCache(on, { ...common, ...heads, maxSeqLen: 300, bits, group: 16 });
+    }
     const scores = (on: Device): Omit<CachedAttentionOptions, "slots" | "starts"> => ({
       sinks: randn(on, [4], { seed: 7 }),
       distanceBias: randn(on, [4, 304], { seed: 8 }),
@@ -182,6 +190,21 @@ else {
           expect(actual.executedOn).toBe("wgsl");
           near(await actual.data(), await attend(reference()).data(), 2);
         }
+      }
+    });
+
+    test("a quantised slot is cropped, saved and restored", async () => {
+      const go = async (on: Device) => {
+        const { q, layer, slots } = run(on, caches["8 bits"] as Create, { tokens: 1, heads: eights });
+        cropSlot({ layers: [layer] }, 1, { from: 250, to: 105 });
+        const other = (caches["8 bits"] as Create)(on, eights);
+        restoreSlot(other, 1, await saveSlot({ layers: [layer] }, 1, 105));
+        const starts = tensor(on, Int32Array.of(104));
+        return [layer, other.layers[0] as KvLayer].map((from) => cachedAttention(q, from, { slots, starts }));
+      };
+      const [actual, expected] = [await go(device), await go(reference())];
+      for (const [i, out] of actual.entries()) {
+        near(await out.data(), (await expected[i]?.data()) ?? [], 50);
       }
     });
 

@@ -2,8 +2,8 @@ import type { TensorType } from "@heddle/tensor";
 import type { WgslKernel } from "@heddle/tensor/kernel";
 import { expect, test } from "vitest";
 import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
-import { flashAttention } from "../src/flash.js";
 import type { FlashParams } from "../src/flash-params.js";
+import { flashMatrixWgsl } from "../src/kernels/flash-matrix.wgsl.js";
 import type { MaskRule } from "../src/mask-rule.js";
 
 const { compiler, reason } = await findCompiler();
@@ -34,7 +34,7 @@ function kernelOf(
     inputs,
     outputs: flashAttention.spec.infer(inputs, params),
   };
-  return flashAttention.spec.kernels?.wgsl?.(call, largeGpu);
+  return flashMatrixWgsl(call, largeGpu);
 }
 
 const causal: MaskRule = { kind: "band", right: 0 };

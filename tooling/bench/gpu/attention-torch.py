@@ -73,7 +73,7 @@ def seconds_of(name):
     if match := re.fullmatch(r"decode (\d+) x (\d+) f\d+", name):
         batch, length = int(match[1]), int(match[2])
         bytes_each = batch * 2 * KV_HEADS * length * DIM * dtype.itemsize
-        turns = min(16, max(1, -(-(2**28) // bytes_each)))
+        turns = min(8, max(1, -(-(2**27) // bytes_each)))
         q = rows(batch, HEADS, 1, dtype)
         caches = [tuple(rows(batch, KV_HEADS, length, dtype) for _ in range(2)) for _ in range(turns)]
 

@@ -143,7 +143,7 @@ function prefillWork(length: number, dtype: Float, texts = 1, tile?: MatrixTile)
   const size = dtype === "f16" ? 2 : 4;
   const own = length / texts;
   return {
-    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}${tile === undefined ? "" : `, tiles of ${64 * tile.strips} x ${tile.keys}`}`,
+    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}${tile === undefined ? "" : `, tiles of ${16 * tile.subgroups * tile.strips} x ${tile.keys}`}`,
     bytes: (2 * numHeads + 2 * numKvHeads) * length * headDim * size,
     flops: 2 * texts * numHeads * own * (own + 1) * headDim,
     turns: 1,
@@ -291,7 +291,7 @@ function decodeWork(
     name: `decode ${batch} x ${length} ${dtype}${kind === "paged" ? " paged" : ""}`,
     bytes,
     flops: 4 * batch * numHeads * length * headDim,
-    turns: Math.min(16, Math.max(1, Math.ceil(2 ** 28 / bytes))),
+    turns: Math.min(8, Math.max(1, Math.ceil(2 ** 27 / bytes))),
     prepare(device) {
       const q = heads(device, [batch, numHeads, 1], { dtype: "f32", seed: 1 });
       const slots = tensor(
@@ -359,8 +359,8 @@ const works: readonly Work[] = [
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),
-  prefillWork(middle, "f16", 1, { strips: 1, keys: 32 }),
-  prefillWork(middle, "f16", 1, { strips: 1, keys: 64 }),
+  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 1, keys: 32 }),
+  prefillWork(middle, "f16", 1, { subgroups: 8, strips: 1, keys: 32 }),
   prefillWork(short, "f32"),
   prefillWork(middle, "f32"),
   backwardWork(short, "f16"),
@@ -396,6 +396,7 @@ const peer = torchSeconds(chosen.map(({ name }) => name));
 const device = await webgpu(toggles === undefined ? {} : { toggles });
 console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
 for (const work of chosen) {
+  const began = performance.now();
   try {
     const launches = Array.from({ length: isTiny ? 1 : work.turns }, () => work.prepare(device));
     const error = (await launches[0]?.error()) ?? Number.NaN;
@@ -407,6 +408,7 @@ for (const work of chosen) {
       `${(work.bytes / seconds / 1e9).toFixed(0).padStart(6)} GB/s`,
       `${(work.flops / seconds / 1e12).toFixed(2).padStart(8)} TFLOP/s`,
       `error ${error.toExponential(1)}`,
+      `${((performance.now() - began) / 1000).toFixed(1)} s`,
       other === undefined
         ? ""
         : `PyTorch ${(other * 1e6).toFixed(1)} us, ${(seconds / other).toFixed(2)} of its time`,

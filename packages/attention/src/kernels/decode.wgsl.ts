@@ -239,7 +239,7 @@ ${each(4, (c) => `      tOut[at + ${c}u] = out${n}_${k}.low[${c}] * factor; tOut
     for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * threads}u) {
       var sums = vec2f();
       for (var e = 0u; e < ${teams}u; e++) { sums += vec2f(tOut[e * ${valueDim}u + c], tOut[e * ${valueDim}u + c + 1u]); }
-${splits === 1 ? storePair(call, "select(sums / total, vec2f(), total == 0.0 || !isInside)") : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
+${splits === 1 ? storePair(call, { column: "c", value: "select(sums / total, vec2f(), total == 0.0 || !isInside)" }) : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
     }
 ${splits === 1 ? "" : `    if (thread == 0u) { store_partSums((row * P.splits + split) * 2u, most); store_partSums((row * P.splits + split) * 2u + 1u, total); }`}
     workgroupBarrier();
@@ -247,48 +247,68 @@ ${splits === 1 ? "" : `    if (thread == 0u) { store_partSums((row * P.splits + 
 )}`;
 }
 
-/** Stores features c and c + 1 of a row of the output. */
-function storePair({ dtypes, valueDim }: DecodeCall, value: string): string {
-  const at = `row * ${valueDim}u + c`;
+/** Stores two neighbouring features of a row of the output. */
+function storePair(
+  { dtypes, valueDim }: DecodeCall,
+  { column, value }: { readonly column: string; readonly value: string },
+): string {
+  const at = `row * ${valueDim}u + ${column}`;
   return dtypes.out === "f32"
     ? `      { let pair = ${value}; store_out(${at}, pair.x); store_out(${at} + 1u, pair.y); }`
     : `      { let pair = ${value}; out[(${at}) / 2u] = ${encodeBits(dtypes.out, "pair.x")} | (${encodeBits(dtypes.out, "pair.y")} << 16u); }`;
 }
 
-/** Joins the splits of a row, and its sink. */
+/**
+ * Joins the splits of a row, and its sink. Threads share the splits, so that few loads wait for each other: thread c + n g takes
+ * features 4 c of splits g, g + groups, ..
+ */
 function joinStep(call: DecodeCall, { splits }: Plan): WgslStep {
   const { params, batch, numHeads, queryLen, valueDim } = call;
   const sinks = call.buffers.filter(({ name }) => name === "sinks");
   const hasSinks = params.inputs.includes("sinks" satisfies CachedInput);
+  const vectors = valueDim / 4;
+  const groups = Math.max(1, Math.floor(threads / vectors));
+  const ahead = 4;
+  const part = (u: number) => `e + ${u * groups}u`;
   return wgslStep({
     buffers: [
       ...sinks,
-      { name: "partSums", memory: scratchAt(0), dtype: "f32", access: "read" },
-      { name: "partOut", memory: scratchAt(1), dtype: "f32", access: "read" },
+      { name: "partSums", memory: scratchAt(0), dtype: "f32", access: "read", element: "vec2f" },
+      { name: "partOut", memory: scratchAt(1), dtype: "f32", access: "read", element: "vec4f" },
       outBuffer(call),
     ],
     params: { numHeads, queryLen, splits },
     threads,
     groups: batch * numHeads * queryLen,
-    declarations: `var<workgroup> tFactor: array<f32, ${splits}>;`,
+    declarations: `var<workgroup> tSums: array<vec2f, ${splits}>;
+var<workgroup> tParts: array<vec4f, ${Math.max(threads, vectors)}>;`,
     body: `  let row = group;
-  var most = ${hasSinks ? "load_sinks(row / P.queryLen % P.numHeads)" : "-1e30"};
-  for (var e = 0u; e < P.splits; e++) { most = h_max(most, load_partSums((row * P.splits + e) * 2u)); }
-  for (var e = thread; e < P.splits; e += ${threads}u) {
-    tFactor[e] = exp(load_partSums((row * P.splits + e) * 2u) - most);
-  }
+  for (var e = thread; e < P.splits; e += ${threads}u) { tSums[e] = partSums[row * P.splits + e]; }
   workgroupBarrier();
+  var most = ${hasSinks ? "load_sinks(row / P.queryLen % P.numHeads)" : "-1e30"};
+  for (var e = 0u; e < P.splits; e++) { most = h_max(most, tSums[e].x); }
   var total = 0.0;
-  for (var e = 0u; e < P.splits; e++) { total += tFactor[e] * load_partSums((row * P.splits + e) * 2u + 1u); }
+  for (var e = 0u; e < P.splits; e++) { total += exp(tSums[e].x - most) * tSums[e].y; }
   let isEmpty = total == 0.0;
   ${hasSinks ? "total += exp(load_sinks(row / P.queryLen % P.numHeads) - most);" : ""}
-  for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * threads}u) {
-    var sums = vec2f();
-    for (var e = 0u; e < P.splits; e++) {
-      let at = (row * P.splits + e) * ${valueDim}u + c;
-      sums += tFactor[e] * vec2f(load_partOut(at), load_partOut(at + 1u));
+  for (var c0 = 0u; c0 < ${vectors}u; c0 += ${Math.min(threads, vectors)}u) {
+    let c = c0 + thread % ${Math.min(threads, vectors)}u;
+    let share = thread / ${Math.min(threads, vectors)}u;
+    var sums = vec4f();
+    if (share < ${groups}u && c < ${vectors}u) {
+      for (var e = share; e < P.splits; e += ${ahead * groups}u) {
+${each(ahead, (u) => `        let x${u} = partOut[(row * P.splits + min(${part(u)}, P.splits - 1u)) * ${vectors}u + c];`)}
+${each(ahead, (u) => `        if (${part(u)} < P.splits) { sums += exp(tSums[${part(u)}].x - most) * x${u}; }`)}
+      }
     }
-${storePair(call, "select(sums / total, vec2f(), isEmpty)")}
+    workgroupBarrier();
+    tParts[thread] = sums;
+    workgroupBarrier();
+    if (share == 0u && c < ${vectors}u) {
+      for (var g = 1u; g < ${groups}u; g++) { sums += tParts[thread + g * ${Math.min(threads, vectors)}u]; }
+${storePair(call, { column: "4u * c", value: "select(sums.xy / total, vec2f(), isEmpty)" })}
+${storePair(call, { column: "4u * c + 2u", value: "select(sums.zw / total, vec2f(), isEmpty)" })}
+    }
   }`,
   });
 }

@@ -4,11 +4,9 @@ import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../f
 import { each, flashUniforms, ruleBuffers, ruleFunctions, writeBuffer } from "./flash.wgsl.js";
 import { tileStates } from "./tile-states.wgsl.js";
 
-/** Edge of the hardware's matrices, subgroups of a workgroup, threads of a subgroup. */
+/** Edge of the hardware's matrices, threads of a subgroup. */
 const edge = 16;
-const subgroups = 4;
 const lanes = 32;
-const threads = subgroups * lanes;
 /** Padding of rows in workgroup memory, in elements, so that rows fall on different banks. */
 const halfPad = 8;
 const floatPad = 4;
@@ -17,6 +15,7 @@ const slack = 8;
 
 /** How much a workgroup takes at a time. */
 export interface MatrixTile {
+  readonly subgroups: 2 | 4 | 8;
   /** Strips of 16 queries of a subgroup. */
   readonly strips: 1 | 2;
   readonly keys: 32 | 64;
@@ -25,6 +24,7 @@ export interface MatrixTile {
 interface Layout extends MatrixTile {
   readonly headDim: number;
   readonly valueDim: number;
+  readonly threads: number;
   /** Queries of a subgroup and of the workgroup. */
   readonly rows: number;
   readonly queries: number;
@@ -38,7 +38,7 @@ interface Layout extends MatrixTile {
 
 function layoutOf(
   { headDim, valueDim }: Pick<FlashShape, "headDim" | "valueDim">,
-  { strips, keys }: MatrixTile,
+  { subgroups, strips, keys }: MatrixTile,
 ): Layout {
   const rows = strips * edge;
   const queries = rows * subgroups;
@@ -46,6 +46,8 @@ function layoutOf(
   return {
     headDim,
     valueDim,
+    subgroups,
+    threads: subgroups * lanes,
     strips,
     keys,
     rows,
@@ -66,8 +68,8 @@ function bytesOf({ stagedHalves, queries, scoreStride, weightStride }: Layout): 
 function tileFor(shape: FlashShape, { maxWorkgroupBytes }: WgslFeatures): MatrixTile | undefined {
   const widest = Math.max(shape.headDim, shape.valueDim);
   const tiles: readonly MatrixTile[] = [
-    ...(widest <= 64 ? [{ strips: 2, keys: 32 } as const] : []),
-    { strips: 1, keys: 32 },
+    ...(widest <= 64 ? [{ subgroups: 4, strips: 2, keys: 32 } as const] : []),
+    { subgroups: 4, strips: 1, keys: 32 },
   ];
   return tiles.find((tile) => bytesOf(layoutOf(shape, tile)) <= maxWorkgroupBytes);
 }
@@ -115,7 +117,7 @@ export function flashMatrixWgsl(
       tiles,
       log2Scale: { f32: params.scale * Math.LOG2E },
     },
-    threads,
+    threads: layout.threads,
     groups: shape.batch * shape.numHeads * tiles,
     enable:
       "enable f16;\nenable subgroups;\nenable chromium_experimental_subgroup_matrix;\ndiagnostic(off, chromium.subgroup_matrix_uniformity);\ndiagnostic(off, subgroup_uniformity);",
@@ -153,7 +155,7 @@ var<workgroup> grown: u32;`;
 function body(layout: Layout, params: FlashParams): string {
   const { strips, keys, valueDim, rows, queries, scoreStride, weightStride } = layout;
   const perRow = lanes / rows;
-  const sums = each(strips * (valueDim / edge), (n) => `  var sum${n}: Sum;`);
+  const sums = each(strips * (valueDim / edge), (n) => `  var sum${n} = Sum();`);
   const sink = params.hasSinks ? `load_sinks(h) * ${Math.LOG2E}` : "-1e30";
   const sinkSum = params.hasSinks ? (perRow === 1 ? "1.0" : "select(0.0, 1.0, part == 0u)") : "0.0";
   return `  let heads = P.batch * P.numHeads;
@@ -212,7 +214,7 @@ ${storeOut(layout)}`;
 }
 
 /** Queries as matrices, which stay in registers. */
-function loadQueries({ strips, headDim, queries, keyStride, rows }: Layout): string {
+function loadQueries({ threads, strips, headDim, queries, keyStride, rows }: Layout): string {
   const perRow = headDim / 4;
   return `  for (var e = thread; e < ${queries * perRow}u; e += ${threads}u) {
     let i = e / ${perRow}u;
@@ -231,7 +233,7 @@ ${each(
 }
 
 /** A tile of keys and values: from memory to registers, from there to workgroup memory. */
-function fetches({ keys, headDim, valueDim, keyStride, valueStride }: Layout, what: string): string {
+function fetches({ threads, keys, headDim, valueDim, keyStride, valueStride }: Layout, what: string): string {
   const operand = (name: "key" | "value", width: number, stride: number, base: number) => {
     const perRow = width / 4;
     const vectors = keys * perRow;
@@ -260,7 +262,7 @@ function scores({ strips, keys, headDim, keyStride, scoreStride }: Layout): stri
   return each(keys / edge, (n) =>
     [
       "    {",
-      each(strips, (r) => `      var s${r}: Sum;`),
+      each(strips, (r) => `      var s${r} = Sum();`),
       each(slices, (k) =>
         [
           `      let key_${k} = subgroupMatrixLoad<Right>(&staged, ${n * edge * keyStride + k * edge}u, true, ${keyStride}u);`,
