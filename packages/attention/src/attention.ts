@@ -4,6 +4,7 @@ import { type FlashParams, type TileSize, tileSizeFor } from "./flash-params.js"
 import { bindMask, type MaskExtents } from "./mask-rule.js";
 import type { Mask } from "./masks.js";
 
+/** What decides the scores of `attention` beside query and key; letters as in the README. */
 export interface AttentionOptions {
   /** Which keys a query may see. Default: all. */
   readonly mask?: Mask;
@@ -45,6 +46,8 @@ export interface AttentionWithLse {
  * Attends as `attention` does and also returns the log-sum-exp of each row, with which results over parts of the keys merge.
  *
  * Shapes: as `attention`; lse [B, H, T]. Gradients flow through both. The caller disposes both.
+ * @throws HeddleError as `attention`
+ * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, section 3.1 (L = lse)
  */
 export function attentionWithLse(
   query: Tensor,

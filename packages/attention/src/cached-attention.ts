@@ -36,6 +36,7 @@ export interface CachedScoreOptions {
   readonly sinks?: Tensor;
 }
 
+/** Which rows a cached call is about, and what decides their scores. */
 export interface CachedAttentionOptions extends CacheRows, CachedScoreOptions {
   /** Positions that a query sees, its own included. Default: all up to its own. */
   readonly window?: number;
@@ -76,6 +77,7 @@ export function cachedAttention(query: Tensor, layer: KvLayer, options: CachedAt
   });
 }
 
+/** Which cached sequence each row of a batch looks at, and what decides its scores. */
 export interface CrossAttentionOptions extends CachedScoreOptions {
   /** Slot of each batch row, int32 [B]. */
   readonly slots: Tensor;

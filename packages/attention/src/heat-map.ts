@@ -62,6 +62,7 @@ export async function heatMaps(
   }));
 }
 
+/** How a heat map is drawn. */
 export interface HeatMapSvgOptions {
   /** Side of a cell, in pixels. Default: so that the longer side is about 480. */
   readonly cellSize?: number;

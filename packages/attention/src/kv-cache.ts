@@ -23,6 +23,7 @@ export interface KvCache<Layer extends KvLayer = KvCacheLayer> {
   readonly layers: readonly Layer[];
 }
 
+/** Extents of a contiguous cache. */
 export interface KvCacheOptions {
   readonly numLayers: number;
   /** Sequences that it holds at once. Rows that pad a batch name a slot outside of the cache, such as `numSlots`. */

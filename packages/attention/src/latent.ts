@@ -58,6 +58,7 @@ export function splitLatentProjection(
 /** `expanded` makes keys and values of every head; `absorbed` attends to the latents themselves. */
 export type LatentForm = "expanded" | "absorbed";
 
+/** Options of `latentAttention`: those of `attention`, and which of its two equal forms runs. */
 export interface LatentAttentionOptions extends AttentionOptions {
   /** Default "expanded": fewer operations for whole texts. "absorbed" reads R + Dr numbers a token, whatever the heads. */
   readonly form?: LatentForm;

@@ -22,6 +22,7 @@ import {
 /** Makes features of queries or keys: [B, H, T, D] -> [B, H, T, F], not negative. */
 export type FeatureMap = (x: Tensor) => Tensor;
 
+/** Options of `linearAttention`. */
 export interface LinearAttentionOptions extends RecurrenceOptions {
   /** Default elu(x) + 1. */
   readonly featureMap?: FeatureMap;

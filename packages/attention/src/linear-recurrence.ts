@@ -20,6 +20,7 @@ export interface RecurrenceInputs {
  */
 export type RecurrenceForm = "parallel" | "chunked" | "recurrent";
 
+/** Which form of a recurrence runs, and from which state. */
 export interface RecurrenceOptions {
   /** Default "chunked". */
   readonly form?: RecurrenceForm;
@@ -29,6 +30,7 @@ export interface RecurrenceOptions {
   readonly state?: Tensor | undefined;
 }
 
+/** Outputs of a recurrence, and the state behind its last token. */
 export interface RecurrenceResult {
   /** [B, H, T, Dv] */
   readonly out: Tensor;

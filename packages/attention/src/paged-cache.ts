@@ -14,6 +14,7 @@ export interface PagedKvLayer {
   readonly table: Tensor;
 }
 
+/** Extents of a paged cache. */
 export interface PagedKvCacheOptions extends PageTableOptions {
   readonly numLayers: number;
   readonly numKvHeads: number;

@@ -27,6 +27,7 @@ export interface QuantisedKvLayer {
   readonly valueMin: Tensor;
 }
 
+/** Extents of a quantised cache, and how it rounds. */
 export interface QuantisedKvCacheOptions {
   readonly numLayers: number;
   /** Sequences that it holds at once. */

@@ -12,6 +12,7 @@ export interface SlidingKvLayer {
   readonly window: number;
 }
 
+/** Extents of a sliding cache. */
 export interface SlidingKvCacheOptions {
   readonly numLayers: number;
   /** Sequences that it holds at once. */

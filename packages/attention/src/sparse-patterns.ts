@@ -65,6 +65,7 @@ export function streamingPattern({
   return allOf(causal(), anyOf(firstKeys(sinks), slidingWindow(window)));
 }
 
+/** What a BigBird pattern is made of. */
 export interface BigBirdOptions {
   /** Tokens of the sequence. */
   readonly length: number;

@@ -28,13 +28,7 @@ function kernelOf(
     ...(params.hasBias ? [{ shape: [1, 4, length, length], dtype: "f32" } as const] : []),
     ...(params.hasSinks ? [{ shape: [4], dtype: "f32" } as const] : []),
   ];
-  const call = {
-    op: flashAttention.spec,
-    params,
-    inputs,
-    outputs: flashAttention.spec.infer(inputs, params),
-  };
-  return flashMatrixWgsl(call, largeGpu);
+  return flashMatrixWgsl({ inputs, params }, largeGpu);
 }
 
 const causal: MaskRule = { kind: "band", right: 0 };
