@@ -208,6 +208,31 @@ else {
       }
     });
 
+    test.each(["half precision", "sliding", "paged"])("prompts of several slots: %s", async (name) => {
+      const attend = (on: Device) => {
+        const { layer } = run(on, caches[name] as Create, { tokens: 1, heads: eights });
+        const k = randn(on, [1, 2, 30, eights.headDim], { seed: 5 });
+        const v = randn(on, [1, 2, 30, eights.valueDim], { seed: 6 });
+        const at = (values: readonly number[]) => tensor(on, Int32Array.from(values));
+        appendKv(layer, k, v, { slots: at([2]), starts: at([0]) });
+        // 60 rows of one slot, 20 of another, and two that are nowhere.
+        const rows = Array.from({ length: 82 }, (_, i) =>
+          i < 60 ? [1, 190 + i] : i < 80 ? [2, i - 52] : [9, 5],
+        );
+        const q = randn(on, [82, 4, 1, eights.headDim], { seed: 7 });
+        return cachedAttention(q, layer, {
+          slots: at(rows.map(([slot = 0]) => slot)),
+          starts: at(rows.map(([, start = 0]) => start)),
+          window: 40,
+          softcap: 3,
+          sinks: randn(on, [4], { seed: 8 }),
+        });
+      };
+      const actual = attend(device);
+      expect(actual.executedOn).toBe("wgsl");
+      near(await actual.data(), await attend(reference()).data(), 2);
+    });
+
     test("queries in half precision", async () => {
       const attend = (on: Device, dtype: "f16" | "bf16") => {
         const { q, layer, slots, starts } = run(on, caches["half precision"] as Create, {

@@ -326,6 +326,57 @@ function decodeWork(
   };
 }
 
+/** A prompt as decoders read it: one row a token, all of one slot, behind their keys in the cache. */
+function promptWork(length: number, dtype: Float): Work {
+  return {
+    name: `prompt ${length} ${dtype}`,
+    bytes: 2 * (numHeads + numKvHeads) * length * headDim * (dtype === "f16" ? 2 : 4),
+    flops: 2 * numHeads * length * (length + 1) * headDim,
+    turns: 1,
+    prepare(device) {
+      const q = heads(device, [1, length, numHeads], { dtype: "f32", seed: 1 }).reshape([
+        length,
+        numHeads,
+        1,
+        headDim,
+      ]);
+      const k = heads(device, [1, numKvHeads, length], { dtype, seed: 2 });
+      const v = heads(device, [1, numKvHeads, length], { dtype, seed: 3 });
+      const layer = cacheLayer(device, { batch: 1, length, dtype }, "contiguous");
+      const first = tensor(device, new Int32Array(1));
+      appendKv(layer, k, v, { slots: first, starts: first });
+      const slots = tensor(device, new Int32Array(length));
+      const starts = tensor(
+        device,
+        Int32Array.from({ length }, (_, i) => i),
+      );
+      const run = (input: Tensor) => [cachedAttention(input, layer, { slots, starts })];
+      return {
+        input: q,
+        run,
+        async error() {
+          const got = (await run(q)[0]?.data()) ?? [];
+          const [queries, keys, values] = [await q.data(), await k.data(), await v.data()];
+          const errors = sampled(16, length).map((i, n) => {
+            const h = (n * 7) % numHeads;
+            // Row i as the only query of head h.
+            const own = new Float64Array(numHeads * headDim);
+            for (let c = 0; c < headDim; c++)
+              own[h * headDim + c] = queries[(i * numHeads + h) * headDim + c] ?? 0;
+            const rows = { q: own, k: keys, v: values, T: 1, S: length };
+            return worst(
+              got as HostData,
+              (i * numHeads + h) * headDim,
+              exactRow(rows, { b: 0, h, i: 0, last: i }).out,
+            );
+          });
+          return Math.max(...errors);
+        },
+      };
+    },
+  };
+}
+
 function cacheLayer(
   device: WebGpuDevice,
   { batch, length, dtype }: { batch: number; length: number; dtype: Float },
@@ -356,6 +407,7 @@ const works: readonly Work[] = [
   decodeWork({ batch: 1, length: context, dtype: "f32" }),
   decodeWork({ batch: 1, length: context }, "paged"),
   decodeWork({ batch: 8, length: context }, "paged"),
+  promptWork(short, "f16"),
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),

@@ -142,7 +142,8 @@ var<workgroup> tOut: array<f32, ${teams * valueDim}>;`,
   });
 }
 
-function outBuffer({ params, dtypes }: DecodeCall): BufferUse {
+/** The output: whole words where it is packed. */
+export function outBuffer({ params, dtypes }: DecodeCall): BufferUse {
   const memory = bufferAt(params.inputs.length);
   return dtypes.out === "f32"
     ? { name: "out", memory, dtype: "f32", access: "write" }

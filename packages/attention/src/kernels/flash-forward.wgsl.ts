@@ -14,16 +14,16 @@ import {
 import { tileStates } from "./tile-states.wgsl.js";
 
 /** Threads on both sides of a tile: 16 share its queries, 8 its keys and the features of values. */
-const queryThreads = 16;
-const keyThreads = threads / queryThreads;
+export const queryThreads = 16;
+export const keyThreads = threads / queryThreads;
 
 /** How many queries and keys of a tile each thread has: query `tq + 16 r`, key `tk + 8 n`. */
-interface Share {
+export interface Share {
   readonly queries: 1 | 2 | 4;
   readonly keys: 4;
 }
 
-interface Layout extends Share {
+export interface Layout extends Share {
   readonly tile: { readonly queries: number; readonly keys: number };
   /** Vectors of four of a row, and of a row in workgroup memory: one more, so that rows fall on different banks. */
   readonly headVectors: number;
@@ -32,14 +32,17 @@ interface Layout extends Share {
   readonly weightStride: number;
 }
 
-function layoutOf({ headDim, valueDim }: FlashShape, share: Share): Layout {
+export function layoutOf(
+  { headDim, valueDim }: Pick<FlashShape, "headDim" | "valueDim">,
+  share: Share,
+): Layout {
   const tile = { queries: queryThreads * share.queries, keys: keyThreads * share.keys };
   const [headVectors, valueVectors] = [vectorsOf(headDim), vectorsOf(valueDim)];
   const rowStride = Math.max(headVectors, valueVectors) + 1;
   return { ...share, tile, headVectors, valueVectors, rowStride, weightStride: tile.keys / 4 + 1 };
 }
 
-function bytesOf({ tile, headVectors, rowStride, weightStride }: Layout): number {
+export function bytesOf({ tile, headVectors, rowStride, weightStride }: Layout): number {
   const vectors = tile.queries * (headVectors + 1) + tile.keys * rowStride + tile.queries * weightStride;
   return 16 * vectors + 4 * tile.queries * keyThreads;
 }
@@ -136,7 +139,7 @@ ${each(columns, (n) => storeVector(`sum${r}_${n} * factor`, `(tk + ${n * keyThre
 }
 
 /** Scores of the thread's pairs, s R_N, and the largest of each of its rows to `tMost`. */
-function scores({ queries, keys, headVectors, rowStride }: Layout): string {
+export function scores({ queries, keys, headVectors, rowStride }: Layout): string {
   const pairs = (line: (r: number, n: number) => string) =>
     each(queries, (r) => each(keys, (n) => line(r, n)));
   return `${pairs((r, n) => `    var s${r}_${n} = 0.0;`)}
@@ -162,7 +165,7 @@ ${each(
 }
 
 /** Scores become weights in `tWeight`; sums and totals shrink as their row's maximum grows. */
-function weights(
+export function weights(
   { queries, keys, weightStride }: Layout,
   sums: (line: (name: string, r: number) => string) => string,
 ): string {
@@ -184,7 +187,7 @@ ${each(
 ${sums((name, r) => `    ${name} *= kept${r};`)}`;
 }
 
-function addValues(
+export function addValues(
   { queries, tile, weightStride, rowStride, valueVectors }: Layout,
   columns: number,
 ): string {
