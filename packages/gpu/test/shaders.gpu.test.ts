@@ -43,6 +43,22 @@ else {
       }
     });
 
+    test("some rows of half-precision weights go straight into matrices", async () => {
+      for (const [M, N, K] of [
+        [48, 2048, 2048],
+        [33, 18, 64],
+        [64, 50_000, 128],
+      ] as const) {
+        const [step] = kernelOf(
+          { shape: [M, K], dtype: "f16" },
+          { shape: [N, K], dtype: "f16" },
+          { transposeA: false, transposeB: true },
+        ).steps;
+        expect(step?.code).toContain("subgroupMatrixLoad<Right, col_major>(&w");
+        await expectCompiles(compiler, step?.code ?? "");
+      }
+    });
+
     test("few rows add up by subgroups", async () => {
       for (const dtype of ["f32", "f16", "bf16"] as const) {
         for (const [M, N, K] of [

@@ -87,13 +87,51 @@ else {
     }
   });
 
-  test("more rows than a kernel keeps go through the widened weight", async () => {
-    using weight = quantFromBlocks(device, "Q4_0", randomBlocks("Q4_0", 64 * 576, 1), [64, 576]);
-    using x = randn(device, [20, 576], { seed: 1 });
+  /** Differences in units of the sum of the products' sizes, against the widened weight in float64. */
+  async function manyRowsError(weight: QuantTensor, rows: number): Promise<number> {
+    if (device === undefined) return Number.NaN;
+    const { inFeatures, outFeatures } = weight;
+    using x = randn(device, [rows, inFeatures], { seed: rows });
     using y = linear(x, weight);
     using dense = weight.dequantize();
-    using expected = x.matmul(dense, { transposeB: true });
-    expect(Array.from(await y.data())).toEqual(Array.from(await expected.data()));
+    expect(y.executedOn).toBe("wgsl");
+    const [xs, ws, got] = [await x.data(), await dense.data(), await y.data()];
+    expect(got.length).toBe(rows * outFeatures);
+    let worst = 0;
+    for (let m = 0; m < rows; m++) {
+      for (let n = 0; n < outFeatures; n++) {
+        let [sum, size] = [0, 1e-30];
+        for (let k = 0; k < inFeatures; k++) {
+          const term = (xs[m * inFeatures + k] ?? 0) * (ws[n * inFeatures + k] ?? 0);
+          sum += term;
+          size += Math.abs(term);
+        }
+        worst = Math.max(worst, Math.abs((got[m * outFeatures + n] ?? Number.NaN) - sum) / size);
+      }
+    }
+    return worst;
+  }
+
+  describe("many rows are multiplied over the codes as they lie", () => {
+    test.each(quantBlockTypes)("%s", async (type) => {
+      const columns = type.endsWith("_K") ? 512 : 96;
+      using weight = quantFromBlocks(device, type, randomBlocks(type, 70 * columns, 1), [70, columns]);
+      expect(await manyRowsError(weight, 40)).toBeLessThan(1e-6);
+    });
+
+    test.each([
+      [4, 32, true, 36],
+      [4, 128, false, 384],
+      [8, 96, true, 384],
+      [8, 32, false, 100],
+    ] as const)(
+      "int%i in groups of %i, symmetric %s, %i inputs",
+      async (bits, groupSize, isSymmetric, columns) => {
+        using dense = randn(device, [50, columns], { seed: 3 });
+        using weight = await quantizeTensor(dense, { bits, groupSize, isSymmetric });
+        expect(await manyRowsError(weight, 37)).toBeLessThan(1e-6);
+      },
+    );
   });
 
   test("rows are looked up, and ids out of range give zeros", async () => {

@@ -254,6 +254,11 @@ const works: readonly Work[] = [
     quantWork([14336, 4096], 8, { rows }),
     quantWork([14336, 4096], 4, { rows }),
   ]),
+  ...[32, 2048].flatMap((rows) => [
+    matvecWork([8192, 2048], "f16", rows),
+    quantWork([8192, 2048], 8, { rows }),
+    quantWork([8192, 2048], 4, { rows }),
+  ]),
   ...[1024, 4096, 8192].map((n) => matmulWork(n, "f16")),
   ...[1024, 4096].map((n) => matmulWork(n, "f32")),
 ];

@@ -1,5 +1,5 @@
 import type { OpCall } from "@heddle/tensor";
-import { bufferAt, scratchAt, type WgslKernel, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
+import { bufferAt, each, scratchAt, type WgslKernel, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE, panelCounts, type QuantLayout } from "../quant-format.js";
 import { partVectors, scaleFunctions } from "./panel-buffers.wgsl.js";
 import { blockDots, codeLanes } from "./panel-dots.wgsl.js";
@@ -72,12 +72,12 @@ function productStep({ layout, rows, numInputs }: ProductCall): WgslStep {
 ${scaleFunctions(layout)}`,
     body: `  let lane = thread % ${lanes.perBlock}u;
 ${lanes.place}
-${lines(numSums, (i) => `  var sum${i} = vec4f();`)}
+${each(numSums, (i) => `  var sum${i} = vec4f();`)}
   for (var block = thread / ${lanes.perBlock}u; block < P.numBlocks; block += ${threads / lanes.perBlock}u) {
 ${lanes.load}
 ${blockDots(layout, lanes, rows)}
   }
-${lines(numSums, (i) => gather(i, lanes))}`,
+${each(numSums, (i) => gather(i, lanes))}`,
   });
 }
 
@@ -97,6 +97,3 @@ function gather(i: number, { vectors, period }: ReturnType<typeof codeLanes>): s
   }
   workgroupBarrier();`;
 }
-
-const lines = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join("\n");

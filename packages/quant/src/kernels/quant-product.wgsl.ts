@@ -1,10 +1,11 @@
 import type { OpCall } from "@heddle/tensor";
-import type {
-  PieceBuffer,
-  ProductPiece,
-  ProductTask,
-  ProductText,
-  WgslFeatures,
+import {
+  each,
+  type PieceBuffer,
+  type ProductPiece,
+  type ProductTask,
+  type ProductText,
+  type WgslFeatures,
 } from "@heddle/tensor/kernel";
 import {
   BLOCK_SIZE,
@@ -92,9 +93,6 @@ function weightBuffers(layout: QuantLayout): PieceBuffer[] {
     });
 }
 
-const lines = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join("\n");
-
 function writeProduct(
   layout: QuantLayout,
   { rows, tuning }: { readonly rows: number; readonly tuning: QuantTuning },
@@ -110,9 +108,9 @@ function writeProduct(
   const first = slots[0]?.weight ?? "";
   const numSums = slots.length * rows * chunk.vectors;
   const prefetch = (condition: string) => `    if (${condition}) {
-${lines(ahead, (u) => lines(slots.length, (s) => chunk.load({ u, s, weight: slots[s]?.weight ?? "", step })))}
+${each(ahead, (u) => each(slots.length, (s) => chunk.load({ u, s, weight: slots[s]?.weight ?? "", step })))}
     }`;
-  const variables = lines(ahead, (u) => lines(slots.length, (s) => chunk.variables({ u, s })));
+  const variables = each(ahead, (u) => each(slots.length, (s) => chunk.variables({ u, s })));
   const rounding = roundRows({
     rows,
     threads,
@@ -129,17 +127,17 @@ ${variables}
 ${rounding.variables}
   for (var ownTile = 0u; ownTile < ${tiles}u; ownTile++) {
     let tile = firstTile + ownTile;
-${lines(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}
+${each(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}
     var block = blockLane;
 ${prefetch(`block < P.${first}_numBlocks`)}
     if (ownTile == 0u) {
 ${rounding.body}
     }
     workgroupBarrier();
-${lines(numSums, (i) => `    var sum${i} = vec4f();`)}
+${each(numSums, (i) => `    var sum${i} = vec4f();`)}
     loop {
       if (block >= P.${first}_numBlocks) { break; }
-${lines(ahead, (u) => blockCode(layout, { u, step, rows, task }))}
+${each(ahead, (u) => blockCode(layout, { u, step, rows, task }))}
       block += ${ahead * step}u;
   ${prefetch(`block < P.${first}_numBlocks`)}
     }
@@ -174,14 +172,14 @@ function blockCode(
   const divisor = 2 ** signShift(layout);
   return `      { let at = block + ${u * step}u;
       if (at < P.${weight}_numBlocks) {
-${lines(rows, (m) => {
+${each(rows, (m) => {
   const place = rows === 1 ? "at" : `(${m}u * P.${weight}_numBlocks + at)`;
   const scale = `xScales[${place}]${divisor === 1 ? "" : ` * ${1 / divisor}`}`;
   return `        {
           let t = ${scale};
 ${chunk.operands(place)}
-${lines(slots.length, (s) => chunk.sums({ u, s, first: (s * rows + m) * chunk.vectors }))}
-${constants ? lines(slots.length, (s) => constantCode(layout, { u, s, place, first: (s * rows + m) * chunk.vectors })) : ""}
+${each(slots.length, (s) => chunk.sums({ u, s, first: (s * rows + m) * chunk.vectors }))}
+${constants ? each(slots.length, (s) => constantCode(layout, { u, s, place, first: (s * rows + m) * chunk.vectors })) : ""}
         }`;
 })}
       } }`;
@@ -202,12 +200,12 @@ function meet(
   const teams = threads / meeting;
   const atOnce = Math.max(1, Math.floor(meetingBytes / (teams * period * 16)));
   const rounds = Math.ceil(numSums / atOnce);
-  const shuffled = lines(numSums, (i) =>
+  const shuffled = each(numSums, (i) =>
     strides.map((stride) => `    sum${i} += subgroupShuffleXor(sum${i}, ${stride}u);`).join("\n"),
   );
   const scale = norm === "rms" ? " * inverseSqrt(rowSquares[m] / P.columns + P.eps)" : "";
   const isShuffled = size >= teams;
-  const meetings = lines(rounds, (round) => {
+  const meetings = each(rounds, (round) => {
     const from = round * atOnce;
     const count = Math.min(atOnce, numSums - from);
     const outputs = count * period * 4;
@@ -222,7 +220,7 @@ function meet(
       let i = o / ${period * 4}u;
       let l = (o / 4u) % ${period}u;
       var total = meeting[(i * ${period}u + l) * ${teams}u + e % ${teams}u][o % 4u];
-${lines(Math.log2(teams), (bit) => `      total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
+${each(Math.log2(teams), (bit) => `      total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
       if (e % ${teams}u == 0u) {
 ${put}
       }
@@ -235,7 +233,7 @@ ${put}
 ${put}
     }`;
     return `    if (thread % ${meeting}u < ${period}u) {
-${lines(count, (i) => `      meeting[(${i * period}u + thread % ${period}u) * ${teams}u + thread / ${meeting}u] = sum${from + i};`)}
+${each(count, (i) => `      meeting[(${i * period}u + thread % ${period}u) * ${teams}u + thread / ${meeting}u] = sum${from + i};`)}
     }
     workgroupBarrier();
 ${add}

@@ -1,5 +1,6 @@
 import { defineOp, HeddleError, matmul, type Op, type OpCall, type Tensor } from "@heddle/tensor";
 import { productWgsl } from "@heddle/tensor/kernel";
+import { manyRowsWgsl } from "../kernels/many-rows.wgsl.js";
 import { activationBits } from "../kernels/panel-product.js";
 import { quantLinearWasm } from "../kernels/quant-linear.wasm.js";
 import { quantLinearWgsl } from "../kernels/quant-linear.wgsl.js";
@@ -43,7 +44,9 @@ export const quantLinearOp: Op<QuantLayout> = defineOp({
   kernels: {
     wasm: quantLinearWasm,
     wgsl: (call, features) =>
-      productWgsl(call as OpCall, features) ?? quantLinearWgsl(call.params, call as OpCall),
+      productWgsl(call as OpCall, features) ??
+      quantLinearWgsl(call.params, call as OpCall) ??
+      manyRowsWgsl(call.params, call as OpCall, features),
     pieces: { product: (call, features) => quantProduct(call.params, call as OpCall, features) },
   },
 });

@@ -46,7 +46,25 @@ export type {
   WgslStep,
 } from "../wgsl/kernel.js";
 export type { WgslKernelFactory } from "../wgsl/kernel-factory.js";
+export { type DenseOperand, denseSource, denseTarget } from "../wgsl/kernels/dense-tiles.js";
 export { groupJoin } from "../wgsl/kernels/group-join.js";
+export { floatTarget, registerTilingOf, tensorSource } from "../wgsl/kernels/matmul-tiled.js";
+export {
+  hasMatrixUnits,
+  type TileSource,
+  type Tiling,
+  threadsOf,
+  tileMemory,
+  tileProductStep,
+} from "../wgsl/kernels/matrix-tiles.js";
+export {
+  type FloatSource,
+  floatPlace,
+  floatProductStep,
+  floatThreads,
+  type RegisterTiling,
+} from "../wgsl/kernels/register-tiles.js";
+export { each, numbered } from "../wgsl/kernels/team.js";
 export { lowerWgsl } from "../wgsl/lower.js";
 export type {
   FunctionPiece,

@@ -1,0 +1,245 @@
+import type { WgslFeatures, WgslStep } from "../kernel.js";
+import { type BufferUse, type StepParam, wgslStep } from "../step.js";
+import { each } from "./team.js";
+
+/** Edge of the hardware's matrices. */
+export const matrixEdge = 16;
+const subgroupSize = 32;
+
+/** How a workgroup's outputs are shared out, in elements. Subgroups of 32 threads compute a part each. */
+export interface Tiling {
+  /** Outputs of a workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Inner slice of a step. */
+  readonly depth: number;
+  /** Outputs of a subgroup. */
+  readonly partRows: number;
+  readonly partColumns: number;
+  /** Halves between rows of workgroup memory, so that rows fall on different banks. */
+  readonly padding: number;
+  /** Tiles of M that neighbouring workgroups go through before the next tile of N, so that operands stay in cache. */
+  readonly band: number;
+}
+
+export const threadsOf = ({ rows, columns, partRows, partColumns }: Tiling): number =>
+  (rows / partRows) * (columns / partColumns) * subgroupSize;
+
+/** Where half floats of an operand's slice lie in workgroup memory: rows of `stride` elements of `lanes` halves. */
+export interface TileMemory {
+  /** Rows go along the edge (M or N) and elements along K, or the other way around. */
+  readonly isDenseK: boolean;
+  /** Halves of an element: u32, vec2<u32>, vec4<u32>. */
+  readonly lanes: 2 | 4 | 8;
+  readonly rows: number;
+  readonly stride: number;
+}
+
+/** Lays out an operand's slice. */
+export function tileMemory(
+  { edge, depth, padding }: { readonly edge: number; readonly depth: number; readonly padding: number },
+  { isDenseK, lanes }: Pick<TileMemory, "isDenseK" | "lanes">,
+): TileMemory {
+  const [rows, length] = isDenseK ? [edge, depth] : [depth, edge];
+  return { isDenseK, lanes, rows, stride: (length + padding) / lanes };
+}
+
+/** The code that brings one operand from memory through registers to workgroup memory. */
+export interface TileSource {
+  readonly memory: TileMemory;
+  readonly buffers: readonly BufferUse[];
+  readonly params: Readonly<Record<string, StepParam>>;
+  readonly declarations?: string;
+  /** Statements before the first slice: addresses and registers. */
+  readonly setup: string;
+  /** Statements that read the slice at inner index `k` into registers. */
+  fetch(k: string): string;
+  /** Statements that write them to `tiles`, from element `base` on. */
+  keep(base: string): string;
+}
+
+/** What a workgroup does with 16 rows of a part: statements that store `perStore` sums, given by `sum(i)`, at row m, column n. */
+export interface TileTarget {
+  readonly buffers: readonly BufferUse[];
+  readonly perStore: number;
+  store(at: { readonly m: string; readonly n: string }, sum: (i: number) => string): string;
+}
+
+export interface TileProduct {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  /** Products of one launch. */
+  readonly count: number;
+  readonly tiling: Tiling;
+  readonly left: TileSource;
+  readonly right: TileSource;
+  readonly target: TileTarget;
+  readonly params?: Readonly<Record<string, StepParam>>;
+  /** Statements that find where the operands of product `batch` begin. */
+  readonly setup?: string;
+}
+
+const elementType = { 2: "u32", 4: "vec2<u32>", 8: "vec4<u32>" } as const;
+
+/** Whether the adapter multiplies 16 x 16 halves into f32 sums in subgroups of 32. */
+export function hasMatrixUnits({
+  f16,
+  subgroups,
+  subgroupMatrices,
+  maxWorkgroupBytes,
+}: WgslFeatures): boolean {
+  return (
+    f16 &&
+    subgroups?.min === subgroupSize &&
+    subgroups.max === subgroupSize &&
+    maxWorkgroupBytes >= 48 * 1024 &&
+    subgroupMatrices.some(
+      (shape) =>
+        shape.component === "f16" &&
+        shape.result === "f32" &&
+        [shape.M, shape.N, shape.K].every((n) => n === matrixEdge),
+    )
+  );
+}
+
+export const matrixDirectives = `enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+diagnostic(off, chromium.subgroup_matrix_uniformity);
+diagnostic(off, subgroup_uniformity);`;
+
+export const matrixAliases = `alias Left = subgroup_matrix_left<f16, ${matrixEdge}, ${matrixEdge}>;
+alias Right = subgroup_matrix_right<f16, ${matrixEdge}, ${matrixEdge}>;
+alias Sum = subgroup_matrix_result<f32, ${matrixEdge}, ${matrixEdge}>;`;
+
+/**
+ * A product on the hardware's matrix units: slices of both operands in workgroup memory, the next slice on its way while one
+ * is multiplied. Every 16 x 16 matrix is a variable of its own: arrays of matrices are slow.
+ */
+export function tileProductStep(product: TileProduct): WgslStep {
+  const { M, N, K, count, tiling, left, right, target } = product;
+  const { rows, columns, depth, partRows, partColumns, band } = tiling;
+  const [tilesM, tilesN] = [Math.ceil(M / rows), Math.ceil(N / columns)];
+  const [high, wide] = [partRows / matrixEdge, partColumns / matrixEdge];
+  const threads = threadsOf(tiling);
+  const { lanes } = left.memory;
+  const sizeOf = ({ memory }: TileSource) => memory.rows * memory.stride;
+  const sizes = [sizeOf(left), sizeOf(right)] as const;
+  // Sums leave through the same memory.
+  const strip = ((threads / subgroupSize) * matrixEdge * partColumns) / (lanes / 2);
+  const elements = Math.max(strip, sizes[0] + sizes[1]);
+  return wgslStep({
+    buffers: [...left.buffers, ...right.buffers, ...target.buffers],
+    params: { M, N, K, tilesM, tilesN, ...left.params, ...right.params, ...product.params },
+    threads,
+    groups: tilesM * tilesN * count,
+    enable: matrixDirectives,
+    declarations: [
+      matrixAliases,
+      `var<workgroup> tiles: array<${elementType[lanes]}, ${elements}>;`,
+      left.declarations ?? "",
+      right.declarations ?? "",
+    ].join("\n"),
+    body: `  let batch = group / (P.tilesM * P.tilesN);
+  let inBatch = group % (P.tilesM * P.tilesN);
+  let perBand = ${band}u * P.tilesN;
+  let firstM = (inBatch / perBand) * ${band}u;
+  let bandRows = min(${band}u, P.tilesM - firstM);
+  let inBand = inBatch % perBand;
+  let aStart = (firstM + inBand % bandRows) * ${rows}u;
+  let bStart = (inBand / bandRows) * ${columns}u;
+${product.setup ?? ""}
+  let subgroup = subgroupBroadcastFirst(thread / ${subgroupSize}u);
+  let partA = (subgroup / ${columns / partColumns}u) * ${partRows}u;
+  let partB = (subgroup % ${columns / partColumns}u) * ${partColumns}u;
+${each(high * wide, (i) => `  var sum${Math.floor(i / wide)}_${i % wide}: Sum;`)}
+${left.setup}
+${right.setup}
+${left.fetch("0u")}
+${right.fetch("0u")}
+  for (var k0 = 0u; k0 < P.K; k0 += ${depth}u) {
+${left.keep("0u")}
+${right.keep(`${sizes[0]}u`)}
+    workgroupBarrier();
+    let next = k0 + ${depth}u;
+    if (next < P.K) {
+${left.fetch("next")}
+${right.fetch("next")}
+    }
+${each(depth / matrixEdge, (slice) => multiply(tiling, { left, right, k: slice * matrixEdge, rightStart: sizes[0] }))}
+    workgroupBarrier();
+  }
+${each(high, (i) => storeStrip(i, { wide, tiling, target, lanes }))}`,
+  });
+}
+
+interface Slice {
+  readonly left: TileSource;
+  readonly right: TileSource;
+  readonly k: number;
+  /** Element of workgroup memory where the right operand begins. */
+  readonly rightStart: number;
+}
+
+/** The products of 16 x 16 matrices over one slice of 16 of the inner axis. */
+function multiply({ partRows, partColumns }: Tiling, { left, right, k, rightStart }: Slice): string {
+  const [high, wide] = [partRows / matrixEdge, partColumns / matrixEdge];
+  const place = ({ memory }: TileSource, base: string, i: number) => {
+    const { isDenseK, lanes, stride } = memory;
+    return isDenseK
+      ? `(${base} + ${i * matrixEdge}u) * ${stride}u + ${k / lanes}u`
+      : `${k * stride}u + (${base} + ${i * matrixEdge}u) / ${lanes}u`;
+  };
+  const loadLeft = (i: number) =>
+    `let left${i} = subgroupMatrixLoad<Left, ${left.memory.isDenseK ? "row" : "col"}_major>(&tiles, ${place(left, "partA", i)}, ${left.memory.stride}u);`;
+  const loadRight = (j: number) =>
+    `let right${j} = subgroupMatrixLoad<Right, ${right.memory.isDenseK ? "col" : "row"}_major>(&tiles, ${rightStart}u + ${place(right, "partB", j)}, ${right.memory.stride}u);`;
+  const product = (i: number, j: number) =>
+    `sum${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, sum${i}_${j});`;
+  return `    {
+${each(high, (i) => `      ${loadLeft(i)}`)}
+${each(wide, (j) => `      ${loadRight(j)}`)}
+${each(high * wide, (n) => `      ${product(Math.floor(n / wide), n % wide)}`)}
+    }`;
+}
+
+/** Hands 16 rows of every subgroup's outputs to the target, through workgroup memory. */
+function storeStrip(
+  i: number,
+  {
+    wide,
+    tiling,
+    target,
+    lanes,
+  }: {
+    readonly wide: number;
+    readonly tiling: Tiling;
+    readonly target: TileTarget;
+    readonly lanes: TileMemory["lanes"];
+  },
+): string {
+  const { partColumns } = tiling;
+  const { perStore } = target;
+  const strip = matrixEdge * partColumns;
+  // Sums are words, of which an element of workgroup memory holds a few.
+  const words = lanes / 2;
+  const sum = (lane: number) => {
+    if (words === 1) return `bitcast<f32>(tiles[base + at + ${lane}u])`;
+    if (perStore < words) return `bitcast<f32>(tiles[base + at / ${words}u][at % ${words}u + ${lane}u])`;
+    return `bitcast<f32>(tiles[base + at / ${words}u + ${Math.floor(lane / words)}u].${"xyzw"[lane % words]})`;
+  };
+  return `  {
+    let base = subgroup * ${strip / words}u;
+${each(wide, (j) => `    subgroupMatrixStore<row_major>(&tiles, base + ${(j * matrixEdge) / words}u, sum${i}_${j}, ${partColumns / words}u);`)}
+    workgroupBarrier();
+    for (var at = (thread % ${subgroupSize}u) * ${perStore}u; at < ${strip}u; at += ${subgroupSize * perStore}u) {
+      let m = aStart + partA + ${i * matrixEdge}u + at / ${partColumns}u;
+      let n = bStart + partB + at % ${partColumns}u;
+      if (m < P.M && n < P.N) {
+        ${target.store({ m: "m", n: "n" }, sum)}
+      }
+    }
+    workgroupBarrier();
+  }`;
+}

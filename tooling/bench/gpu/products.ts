@@ -1,0 +1,112 @@
+// Compares half-precision and quantised products of awkward sizes on this machine's GPU with float64 sums of the same
+// numbers: `products [half|fast]`. For machines without the test runner, and for matrix units, which no software adapter has.
+import { dawnToggles, webgpu } from "@heddle/gpu";
+import { quantizeTensor } from "@heddle/quant";
+import { linear, matmul, randn, type Tensor } from "@heddle/tensor";
+
+const words = process.argv.slice(2);
+const toggles = words.includes("fast")
+  ? dawnToggles.fast
+  : words.includes("half")
+    ? dawnToggles.half
+    : undefined;
+const device = await webgpu(toggles === undefined ? {} : { toggles });
+/** Units of the last place of a half, on a sum as large as its terms. */
+const tolerance = 2 ** -11;
+const sizes = [1, 5, 16, 17, 32, 33, 40, 64, 100, 128, 130, 258];
+let [count, failed, worst] = [0, 0, 0];
+
+for (const M of sizes) {
+  for (const N of [2, 17, 64, 72, 130, 258]) {
+    for (const K of [8, 34, 64, 100, 192, 513]) {
+      for (const [transposeA, transposeB] of [
+        [false, true],
+        [false, false],
+        [true, false],
+      ] as const) {
+        using a = half(transposeA ? [K, M] : [M, K], M);
+        using b = half(transposeB ? [N, K] : [K, N], N);
+        using c = matmul(a, b, { transposeA, transposeB });
+        await check(`f16 ${M} x ${N} over ${K} ${transposeA} ${transposeB}`, {
+          M,
+          N,
+          K,
+          a,
+          b,
+          c,
+          transposeA,
+          transposeB,
+        });
+      }
+    }
+  }
+}
+for (const bits of [4, 8] as const) {
+  for (const M of [3, 9, 32, 33, 50, 100, 200]) {
+    for (const [N, K] of [
+      [40, 36],
+      [130, 96],
+      [258, 256],
+    ] as const) {
+      using dense = randn(device, [N, K], { seed: N });
+      using weight = await quantizeTensor(dense, { bits, groupSize: 32, isSymmetric: M % 2 === 0 });
+      using a = randn(device, [M, K], { seed: M });
+      using b = weight.dequantize();
+      using c = linear(a, weight);
+      await check(`int${bits} ${M} x ${N} over ${K}`, {
+        M,
+        N,
+        K,
+        a,
+        b,
+        c,
+        transposeA: false,
+        transposeB: true,
+      });
+    }
+  }
+}
+console.log(
+  `${count - failed} of ${count} products agree within ${tolerance}; largest difference ${worst.toExponential(1)}`,
+);
+device.dispose();
+process.exitCode = failed === 0 ? 0 : 1;
+
+function half(shape: readonly number[], seed: number): Tensor {
+  return randn(device, shape, { seed, dtype: "f32" }).cast("f16");
+}
+
+interface Product {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly c: Tensor;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+async function check(name: string, { M, N, K, a, b, c, transposeA, transposeB }: Product): Promise<void> {
+  const [x, w, got] = [await a.data(), await b.data(), await c.data()];
+  let error = 0;
+  const step = M * N > 4000 ? 7 : 1;
+  for (let at = 0; at < M * N; at += step) {
+    const [m, n] = [Math.floor(at / N), at % N];
+    let [sum, size] = [0, 1e-30];
+    for (let k = 0; k < K; k++) {
+      const term =
+        (x[transposeA ? k * M + m : m * K + k] ?? 0) * (w[transposeB ? n * K + k : k * N + n] ?? 0);
+      sum += term;
+      size += Math.abs(term);
+    }
+    const difference = Math.abs((got[at] ?? Number.NaN) - sum) / size;
+    error = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : Math.max(error, difference);
+  }
+  count++;
+  worst = Math.max(worst, error);
+  // Few rows of quantised products round x to int8.
+  if (error <= (name.startsWith("int") && M <= 32 ? 1 / 127 : tolerance * 1.5)) return;
+  failed++;
+  if (failed <= 12) console.log(`FAIL ${name}: ${error.toExponential(1)}`);
+}
