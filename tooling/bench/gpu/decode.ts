@@ -2,12 +2,9 @@
 // [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and milliseconds of
 // JavaScript a token, and the limit that reading the weights once sets at 3 TB/s. `--tiny` takes a small model instead.
 import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
-import { createDecoder, type DecoderConfig, type DecoderWeights, parseConfig } from "@heddle/models";
-import { partTypes, type QuantLayout, quantFromParts } from "@heddle/quant";
-import { flattenTree, fromBytes, ones, randn, type Tensor, zeros } from "@heddle/tensor";
-import { buildWeights } from "../../../packages/models/src/weights.ts";
-
-type Format = "f16" | "int8" | "int4";
+import { createDecoder, type DecoderWeights } from "@heddle/models";
+import { flattenTree, type Tensor } from "@heddle/tensor";
+import { type Format, llamaConfig, randomWeights } from "./llama-shape.ts";
 
 const words = process.argv.slice(2);
 const layersAt = words.indexOf("--layers");
@@ -15,24 +12,7 @@ const numLayers = layersAt < 0 ? 16 : Number(words[layersAt + 1]);
 const isTiny = words.includes("--tiny");
 const isFormat = (word: string): word is Format => ["f16", "int8", "int4"].includes(word);
 const formats = words.some(isFormat) ? words.filter(isFormat) : (["f16", "int8", "int4"] as const);
-const config = parseConfig({
-  model_type: "llama",
-  architectures: ["LlamaForCausalLM"],
-  vocab_size: isTiny ? 1024 : 128256,
-  hidden_size: isTiny ? 256 : 2048,
-  intermediate_size: isTiny ? 512 : 8192,
-  num_hidden_layers: numLayers,
-  num_attention_heads: isTiny ? 4 : 32,
-  num_key_value_heads: isTiny ? 1 : 8,
-  head_dim: 64,
-  max_position_embeddings: 8192,
-  rms_norm_eps: 1e-5,
-  rope_theta: 500000,
-  hidden_act: "silu",
-  tie_word_embeddings: true,
-  bos_token_id: 0,
-  eos_token_id: 1,
-}) as DecoderConfig;
+const config = llamaConfig({ isTiny, numLayers });
 
 const toggles = words.includes("fast")
   ? dawnToggles.fast
@@ -45,7 +25,7 @@ for (const format of formats) await measure(format);
 device.dispose();
 
 async function measure(format: Format): Promise<void> {
-  const weights = randomWeights(format);
+  const weights = randomWeights(device, config, format);
   const bytes = flattenTree(weights).leaves.reduce<number>(
     (sum, leaf) => sum + ((leaf as Partial<Tensor>).byteLength ?? 0),
     0,
@@ -115,53 +95,6 @@ async function measureBatch(format: Format, weights: DecoderWeights): Promise<vo
     `${format}: ${rows} sequences ${((rows * 1000) / ms).toFixed(0)} tokens/s in all, ${ms.toFixed(2)} ms and ${dispatches} dispatches a step`,
   );
   decoder.dispose();
-}
-
-/** Weights of small random numbers, matrices in the wanted format. */
-function randomWeights(format: Format): DecoderWeights {
-  let seed = 0;
-  return buildWeights(config, (_path, shape) => {
-    seed++;
-    if (shape.length === 1) return ones(device, shape, { dtype: format === "f16" ? "f16" : "f32" });
-    const [outFeatures = 0, inFeatures = 0] = shape;
-    if (format === "f16") return randomHalves(outFeatures, { inFeatures, seed });
-    return randomQuant(format === "int4" ? 4 : 8, { outFeatures, inFeatures }) as unknown as Tensor;
-  });
-}
-
-/** Random rows, made on the host and so repeated: making a billion numbers takes longer than all measurements. */
-function randomHalves(
-  rows: number,
-  { inFeatures, seed }: { readonly inFeatures: number; readonly seed: number },
-) {
-  const some = Math.min(rows, 64);
-  const block = randn(device, [1, some, inFeatures], { seed, dtype: "f32" }).mul(0.02).cast("f16");
-  return block.broadcastTo([rows / some, some, inFeatures]).reshape([rows, inFeatures]);
-}
-
-/** Random codes with the scales of a Q4_0 or Q8_0 file. */
-function randomQuant(bits: 4 | 8, extents: Pick<QuantLayout, "outFeatures" | "inFeatures">) {
-  const layout: QuantLayout = {
-    codeBits: bits,
-    offset: bits === 4 ? 8 : 0,
-    groupSize: 32,
-    scaleDType: "f16",
-    hasMin: false,
-    ...extents,
-  };
-  const { codes, scales } = partTypes(layout);
-  if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
-  const bytes = new Uint8Array(codes.shape.reduce((product, extent) => product * extent, 1));
-  const some = Math.min(bytes.length, 2 ** 20);
-  for (let i = 0, state = 1; i < some; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[i] = state >>> 24;
-  }
-  for (let done = some; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
-  const scale = zeros(device, scales.shape)
-    .add(bits === 4 ? 0.004 : 0.0003)
-    .cast("f16");
-  return quantFromParts(layout, { codes: fromBytes(device, codes, bytes), scales: scale });
 }
 
 /** Counts the dispatches of all passes of a device until it is stopped. */

@@ -76,10 +76,12 @@ function randomQuant(
   const { codes, scales } = partTypes(layout);
   if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
   const bytes = new Uint8Array(codes.shape.reduce((product, extent) => product * extent, 1));
-  for (let i = 0, state = 1; i < bytes.length; i++) {
+  const some = Math.min(bytes.length, 2 ** 20);
+  for (let i = 0, state = 1; i < some; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     bytes[i] = state >>> 24;
   }
+  for (let done = some; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
   const scale = zeros(device, scales.shape)
     .add(bits === 4 ? 0.004 : 0.0003)
     .cast("f16");
