@@ -13,12 +13,12 @@ const toggles = words.includes("fast")
 const device = await webgpu(toggles === undefined ? {} : { toggles });
 /** Units of the last place of a half, on a sum as large as its terms. */
 const tolerance = 2 ** -11;
-const sizes = [1, 5, 16, 17, 32, 33, 40, 64, 100, 128, 130, 258];
+const sizes = [5, 17, 32, 33, 64, 130, 258];
 let [count, failed, worst] = [0, 0, 0];
 
 for (const M of sizes) {
-  for (const N of [2, 17, 64, 72, 130, 258]) {
-    for (const K of [8, 34, 64, 100, 192, 513]) {
+  for (const N of [2, 17, 72, 258]) {
+    for (const K of [8, 34, 100, 513]) {
       for (const [transposeA, transposeB] of [
         [false, true],
         [false, false],
@@ -41,8 +41,9 @@ for (const M of sizes) {
     }
   }
 }
+console.log(`${count} products of halves, ${failed} differ, by ${worst.toExponential(1)} at most`);
 for (const bits of [4, 8] as const) {
-  for (const M of [3, 9, 32, 33, 50, 100, 200]) {
+  for (const M of [9, 33, 50, 200]) {
     for (const [N, K] of [
       [40, 36],
       [130, 96],

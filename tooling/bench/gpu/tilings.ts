@@ -4,7 +4,6 @@ import { fork } from "node:child_process";
 import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
 import type { WgslKernel } from "@heddle/tensor/kernel";
 import type { MatmulCall } from "../../../packages/tensor/src/wgsl/kernels/matmul-call.ts";
-import { fewRowsWgsl, type RowsTiling } from "../../../packages/tensor/src/wgsl/kernels/matmul-few-rows.ts";
 import { subgroupMatmulWgsl } from "../../../packages/tensor/src/wgsl/kernels/matmul-subgroups.ts";
 import { tiledMatmulStep } from "../../../packages/tensor/src/wgsl/kernels/matmul-tiled.ts";
 import type { Tiling } from "../../../packages/tensor/src/wgsl/kernels/matrix-tiles.ts";
@@ -64,11 +63,6 @@ const registerTilings: Readonly<Record<string, RegisterTiling>> = {
   "64x64x16 of 8x4": { ...small, depth: 16, unroll: 4, threadRows: 8 },
   "128x128x8 of 16x8": { ...registers, threadRows: 16 },
 };
-const rowsTilings: Readonly<Record<string, RowsTiling>> = {
-  "straight, 4 subgroups, 4 wide": { subgroups: 4, ahead: 4, wide: 4 },
-  "straight, 8 subgroups, 2 ahead": { subgroups: 8, ahead: 2, wide: 1 },
-};
-
 const half: Variant[] = Object.entries(tilings).map(([name, tiling]) => ({
   name,
   make: (call, { features }) => subgroupMatmulWgsl(call, features, tiling),
@@ -77,17 +71,10 @@ const single: Variant[] = Object.entries(registerTilings).map(([name, tiling]) =
   name,
   make: (call) => ({ steps: [tiledMatmulStep(call, tiling)] }),
 }));
-const fewRows: Variant[] = Object.entries(rowsTilings).map(([name, tiling]) => ({
+const fewRows: Variant[] = Object.entries(lowTilings).map(([name, tiling]) => ({
   name,
-  make: (call, { features }) => fewRowsWgsl(call, features, tiling),
+  make: (call, { features }) => subgroupMatmulWgsl(call, features, tiling),
 }));
-
-fewRows.push(
-  ...Object.entries(lowTilings).map(([name, tiling]) => ({
-    name,
-    make: (call: MatmulCall, { features }: WebGpuDevice) => subgroupMatmulWgsl(call, features, tiling),
-  })),
-);
 
 const transposeB = true;
 const works = [

@@ -2,6 +2,7 @@ import { createModel, initWeights, type LoadedModel, parseConfig } from "@heddle
 import { openModel } from "@heddle/models/node";
 import type { Device } from "@heddle/tensor";
 import { type Command, Option } from "commander";
+import { type DeviceRates, describeRates, measureRates } from "../bench/device-rates.js";
 import { measure, type Timing } from "../bench/measure.js";
 import { decodeWork, prefillWork, trainingWork, type Work } from "../bench/work.js";
 import {
@@ -52,6 +53,7 @@ export function addBench(program: Command, terminal: Terminal): void {
   addOutputOptions(addDeviceOptions(command)).action(async (options: BenchOptions) => {
     const device = await createDevice(options);
     try {
+      const rates = device.kind === "webgpu" ? await measureRates(device) : undefined;
       const model = await openBenchModel(options, device);
       const report = {
         model: options.model ?? options.shape,
@@ -60,6 +62,7 @@ export function addBench(program: Command, terminal: Terminal): void {
         threads: device.limits.threads,
         batch: options.batch,
         context: options.context,
+        rates,
         results: await measureAll(model, options, terminal),
       };
       await terminal.print(options.json ? `${JSON.stringify(report)}\n` : describe(report));
@@ -110,6 +113,7 @@ function describe(report: {
   readonly weights: number;
   readonly device: string;
   readonly threads: number;
+  readonly rates: DeviceRates | undefined;
   readonly results: readonly Timing[];
 }): string {
   const head = `${report.model}: ${report.weights} weights, ${report.device} device, ${report.threads} threads\n`;
@@ -117,5 +121,5 @@ function describe(report: {
     ({ name, tokensPerSecond, stepMs, tokensPerStep }) =>
       `${name.padEnd(9)} ${tokensPerSecond.toFixed(1).padStart(10)} tokens/s   step of ${tokensPerStep} tokens: p50 ${stepMs.p50.toFixed(2)} ms, p95 ${stepMs.p95.toFixed(2)} ms\n`,
   );
-  return head + rows.join("");
+  return head + (report.rates ? describeRates(report.rates) : "") + rows.join("");
 }

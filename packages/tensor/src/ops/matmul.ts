@@ -14,6 +14,7 @@ import {
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { matmulWgsl } from "../wgsl/kernels/matmul.js";
+import { fitsMatrixUnits } from "../wgsl/kernels/matmul-subgroups.js";
 import { denseProduct } from "../wgsl/product/dense.js";
 import { productWgsl } from "../wgsl/product/single-product.js";
 import { sumTo } from "./sum-to.js";
@@ -152,10 +153,13 @@ export const matmulOp: Op<MatmulParams> = defineOp({
       return vector ?? matmulWgsl({ ...matmulExtents(a, b, call.params), ...call.params, dtypes }, features);
     },
     pieces: {
-      product({ inputs: [a, b], params }) {
+      product({ inputs: [a, b], params }, features) {
         if (!a || !b || params.transposeA || !params.transposeB) return undefined;
-        const { M, N, K, batch } = matmulExtents(a, b, params);
-        if (sizeOf(batch) !== 1) return undefined;
+        const extents = matmulExtents(a, b, params);
+        const { M, N, K, batch } = extents;
+        const dtypes = { a: a.dtype, b: b.dtype, c: a.dtype };
+        if (sizeOf(batch) !== 1 || fitsMatrixUnits({ ...extents, ...params, dtypes }, features))
+          return undefined;
         return denseProduct({ M, N, K, dtypes: { x: a.dtype, w: b.dtype, y: a.dtype } });
       },
     },

@@ -5,13 +5,30 @@ import { denseSource, denseTarget } from "./dense-tiles.js";
 import type { MatmulCall } from "./matmul-call.js";
 import { hasMatrixUnits, type Tiling, tileProductStep } from "./matrix-tiles.js";
 
+/** With fewer rows the weights bound the time, and kernels without matrices read them faster. */
+const minRows = 9;
+
 /**
- * 64 x 64 outputs a subgroup. Slices of 64 where both operands lie along the inner axis, so that rows are read by whole cache
- * lines; of 32 elsewhere.
+ * Tiles of 128 x 128, a subgroup 64 x 64 of it. With few rows the weights are to be read fast: narrow tiles give many
+ * workgroups, and deep slices keep many loads under way. (Slices of 64 are a little faster for 128 rows, 283 against 268
+ * TFLOP/s on an H100, but far slower with bounds checks.)
  */
-function tilingOf({ transposeA, transposeB }: MatmulCall): Tiling {
-  const depth = transposeB && !transposeA ? 64 : 32;
-  return { rows: 128, columns: 128, depth, partRows: 64, partColumns: 64, padding: 8, band: 16 };
+function tilingOf({ M, N }: MatmulCall, lanes: number): Tiling {
+  const low = { rows: 32, padding: 8, band: 1, partColumns: 16 } as const;
+  const deep = (depth: number) => (lanes === 8 ? depth : 32);
+  if (M <= 32 && N >= 8192) return { ...low, columns: 32, depth: deep(128), partRows: 32 };
+  if (M <= 32) return { ...low, columns: 16, depth: deep(256), partRows: 16 };
+  if (M <= 64)
+    return { rows: 64, columns: 64, depth: deep(64), partRows: 32, partColumns: 32, padding: 8, band: 1 };
+  return { rows: 128, columns: 128, depth: 32, partRows: 64, partColumns: 64, padding: 8, band: 16 };
+}
+
+/** Whether matrix units take a product: f16 throughout, more than 8 rows, dense axes of even length. */
+export function fitsMatrixUnits(call: MatmulCall, features: WgslFeatures): boolean {
+  const { M, N, K, transposeA, transposeB, dtypes } = call;
+  const isHalf = [dtypes.a, dtypes.b, dtypes.c].every((dtype) => dtype === "f16");
+  const isEven = (transposeA ? M : K) % 2 === 0 && (transposeB ? K : N) % 2 === 0;
+  return hasMatrixUnits(features) && isHalf && M >= minRows && isEven;
 }
 
 /**
@@ -23,14 +40,14 @@ function tilingOf({ transposeA, transposeB }: MatmulCall): Tiling {
 export function subgroupMatmulWgsl(
   call: MatmulCall,
   features: WgslFeatures,
-  tiling: Tiling = tilingOf(call),
+  chosen?: Tiling,
 ): WgslKernel | undefined {
   const { M, N, K, batch, batchStridesA, batchStridesB, transposeA, transposeB, dtypes } = call;
-  const isHalf = [dtypes.a, dtypes.b, dtypes.c].every((dtype) => dtype === "f16");
+  if (!fitsMatrixUnits(call, features)) return undefined;
   const [a, b] = [transposeA ? M : K, transposeB ? K : N];
-  if (!hasMatrixUnits(features) || !isHalf || M < 32 || a % 2 !== 0 || b % 2 !== 0) return undefined;
   const lengths = [a, b, ...batchStridesA, ...batchStridesB];
   const lanes = ([8, 4] as const).find((n) => lengths.every((length) => length % n === 0)) ?? 2;
+  const tiling = chosen ?? tilingOf(call, lanes);
   const walk = offsetCode({ shape: batch, strides: [batchStridesA, batchStridesB] }, "batch", "w");
   const [fromA = "0u", fromB = "0u"] = walk.offsets;
   const step = tileProductStep({

@@ -3,7 +3,6 @@ import type { WgslFeatures, WgslKernel, WgslStep } from "../kernel.js";
 import { type BufferUse, bufferAt, type StepParam, wgslStep } from "../step.js";
 import { offsetCode } from "../strides.js";
 import type { MatmulCall } from "./matmul-call.js";
-import { fewRowsWgsl } from "./matmul-few-rows.js";
 import { subgroupMatmulWgsl } from "./matmul-subgroups.js";
 import { tiledMatmulStep } from "./matmul-tiled.js";
 
@@ -14,7 +13,7 @@ import { tiledMatmulStep } from "./matmul-tiled.js";
 export function matmulWgsl(call: MatmulCall, features: WgslFeatures): WgslKernel {
   const { M, K } = call;
   const steps = [M <= 4 && K >= 32 ? rowsStep(call) : tiledMatmulStep(call)];
-  return fewRowsWgsl(call, features) ?? subgroupMatmulWgsl(call, features) ?? { steps };
+  return subgroupMatmulWgsl(call, features) ?? { steps };
 }
 
 function operands({ dtypes: { a, b, c } }: MatmulCall): BufferUse[] {
