@@ -6,8 +6,10 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { openSafetensors, saveTensors } from "@heddle/checkpoints";
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
+import { loadAnyModel } from "@heddle/models";
 import { reference, tensor } from "@heddle/tensor";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { madeConfigs, madeFiles } from "../../../packages/models/test/made-model.js";
 import { readGoldenArrays } from "../../../tooling/golden/safetensors.js";
 import { buildCli, type Cli } from "./cli.js";
 
@@ -151,3 +153,36 @@ test("an answer a row of ids, its padding left out", async () => {
     .map((line) => JSON.parse(line).ids);
   expect(answers).toEqual(rows("leftpad.greedy_ids"));
 });
+
+test.each(Object.entries(madeConfigs))(
+  "%s generates from a directory what it gives when run again",
+  async (_, json) => {
+    const model = path(`made-${json.model_type}-${json.num_attention_heads}`);
+    mkdirSync(model, { recursive: true });
+    const files = await madeFiles({ ...json });
+    for (const [name, bytes] of Object.entries(files)) writeFileSync(join(model, name), bytes);
+    const prompt = [3, 17, 5, 8];
+    const options = ["--max-tokens", "6", "--temperature", "0", "--ignore-eos", "--json"];
+    const { code, out, errors } = await run([
+      "generate",
+      "--model",
+      model,
+      "--ids",
+      JSON.stringify([prompt]),
+      ...options,
+    ]);
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    const device = reference();
+    const loaded = await loadAnyModel(directorySource(model), { device });
+    const text = [...prompt];
+    for (const id of JSON.parse(out).ids as number[]) {
+      using logits = loaded.logits({ ids: [text] });
+      const last = (await logits.data()).slice(-(logits.shape.at(-1) ?? 1));
+      expect(last.indexOf(Math.max(...last))).toBe(id);
+      text.push(id);
+    }
+    expect(text.length).toBe(prompt.length + 6);
+    loaded.dispose();
+    expect(device.memory().buffers).toBe(0);
+  },
+);

@@ -13,26 +13,66 @@ import {
   valueAndGrad,
 } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
-import { caseRows, everyExpected, everyFiles, everyName } from "../test/every-golden.js";
+import { caseRows, everyConfig, everyExpected, everyFiles, everyName } from "../test/every-golden.js";
+import { madeConfigs, madeFiles } from "../test/made-model.js";
 import { relativeError } from "../test/relative-error.js";
-import { showsOf } from "../test/shows.js";
+import { shows } from "../test/shows.js";
+import type { TokenRows } from "./architecture.js";
 import type { AnyFamily } from "./families/family.js";
 import { findFamily } from "./families/registry.js";
 import { type AnyModel, loadAnyModel } from "./loading/load-model.js";
 
-/** A golden model and its loss on two rows: of each token itself, or of a class. */
-async function open(name: string, device: Device) {
-  const model = await loadAnyModel(memorySource(everyFiles(name)), { device });
-  const golden = await everyExpected(name);
-  const rows = caseRows(golden, "basic");
+interface Case {
+  readonly name: string;
+  readonly family: string;
+  files(): Promise<Readonly<Record<string, Uint8Array>>>;
+  row(): Promise<TokenRows>;
+}
+
+// The variants of llama's rotation read the same weights: one of them stands for all.
+const golden: readonly Case[] = everyName
+  .filter((name) => !name.startsWith("llama_rope_") || name === "llama_rope_yarn")
+  .map((name) => ({
+    name,
+    family: String(everyConfig(name).model_type),
+    files: async () => everyFiles(name),
+    row: async () => firstRow(caseRows(await everyExpected(name), "basic")),
+  }));
+
+const made: readonly Case[] = Object.entries(madeConfigs).map(([name, json]) => ({
+  name,
+  family: String(json.model_type),
+  files: () => madeFiles(json),
+  row: async () => ({ ids: [[3, 17, 5, 8, 8, 30, 2, 11]] }),
+}));
+
+function firstRow({ frames, ...rows }: TokenRows): TokenRows {
+  const first = Object.entries(rows).map(([key, value]) => [
+    key,
+    Array.isArray(value) ? value.slice(0, 1) : value,
+  ]);
+  const cut: TokenRows = { ids: [], ...Object.fromEntries(first) };
+  if (frames === undefined) return cut;
+  const [numRows = 1, ...shape] = frames.shape;
+  return {
+    ...cut,
+    frames: { shape: [1, ...shape], data: frames.data.slice(0, frames.data.length / numRows) },
+  };
+}
+
+/** A model and its loss on a row: of each token itself, or of a class. */
+async function open({ files, row }: Case, device: Device) {
+  const model = await loadAnyModel(memorySource(await files()), { device });
+  const rows = await row();
   const { architecture }: AnyFamily = findFamily(model.family);
   const logits = (weights: unknown) => architecture.logits({ config: model.config, weights, device }, rows);
-  const [numRows = 0, ...rest] = golden["basic.logits"]?.shape ?? [];
-  const shape = [numRows, ...rest.slice(0, -1)];
-  const labels = rest.length > 1 ? (rows.decoderIds ?? rows.ids).flatMap((row) => Array.from(row)) : [0, 1];
-  const targets = tensor(device, Int32Array.from(labels), { shape });
-  const loss = (weights: unknown) => crossEntropy(logits(weights), targets);
-  return { model, golden, logits, loss };
+  const loss = (weights: unknown) => {
+    const given = logits(weights);
+    const shape = given.shape.slice(0, -1);
+    const labels = shape.length > 1 ? (rows.decoderIds ?? rows.ids).flatMap((ids) => Array.from(ids)) : [1];
+    return crossEntropy(given, tensor(device, Int32Array.from(labels), { shape }));
+  };
+  return { model, logits, loss };
 }
 
 /** The tree moved by `distance` along another of the same form. */
@@ -54,13 +94,14 @@ async function innerProduct(a: unknown, b: unknown): Promise<number> {
   return (await Promise.all(products)).reduce((sum, product) => sum + product, 0);
 }
 
-describe.each(everyName)("%s", (name) => {
+describe.each([...golden, ...made])("$name", (given) => {
+  const { family } = given;
   test(
     "trains: the gradient is the slope of the loss in a random direction",
-    showsOf(name, "train"),
+    shows(family, "train"),
     async () => {
       const device = reference();
-      const { model, loss } = await open(name, device);
+      const { model, loss } = await open(given, device);
       const { grad } = valueAndGrad(loss)(model.weights);
       const direction = mapTree<Tensor, unknown>(model.weights, (leaf, path) =>
         randn(device, leaf.shape, { seed: path.length * 1009 + leaf.size }).mul(leaf.rank === 1 ? 0.3 : 1),
@@ -74,8 +115,8 @@ describe.each(everyName)("%s", (name) => {
     },
   );
 
-  test("takes a training step in f32 that lowers the loss", showsOf(name, "train"), async () => {
-    const { model, loss } = await open(name, cpu({ threads: 1 }));
+  test("takes a training step in f32 that lowers the loss", shows(family, "train"), async () => {
+    const { model, loss } = await open(given, cpu({ threads: 1 }));
     const { value, grad } = valueAndGrad(loss)(model.weights);
     const before = await value.item();
     const norm = Math.sqrt(await innerProduct(grad, grad));
@@ -87,32 +128,48 @@ describe.each(everyName)("%s", (name) => {
     expect(before - after).toBeLessThan(1.25 * 3e-5 * norm);
   });
 
-  test("takes weights of 8 bits in the place of dense ones", showsOf(name, "quantise"), async () => {
+  test("takes weights of 8 bits in the place of dense ones", shows(family, "quantise"), async () => {
     const device = reference();
-    const { model, golden, logits } = await open(name, device);
+    const { model, logits } = await open(given, device);
     const weights = await quantised(model);
-    expect(numQuantised(weights)).toBeGreaterThan(0);
+    const offBy = await stepsOff(weights, model.weights);
+    expect(offBy.length).toBeGreaterThan(0);
+    // No weight is farther off than half a step; and the model computes with just those weights. How far its logits are off
+    // says nothing more: a router that is nearly undecided chooses other experts after any rounding.
+    expect(Math.max(...offBy)).toBeLessThan(0.5001);
+    expect(Math.max(...offBy)).toBeGreaterThan(0.1);
     const got = await logits(weights).data();
-    // The same numbers as dense weights, up to the rounding of activations; and near those that were not quantised.
     expect(relativeError(got, await logits(dequantised(weights)).data())).toBeLessThan(1e-5);
-    const error = relativeError(got, golden["basic.logits"]?.data ?? []);
-    expect(error).toBeGreaterThan(1e-6);
-    // A router that is nearly undecided chooses other experts.
-    const hasRouter = JSON.stringify(model.config).includes('"kind":"experts"');
-    expect(error).toBeLessThan(hasRouter ? 0.25 : 0.05);
   });
 });
 
+const groupSize = 32;
+
 /** What a user quantises: the projections, not the tables and not who chooses experts. */
 function quantised({ weights }: AnyModel): Promise<unknown> {
-  const recipe = everyMatrix({ bits: 8, groupSize: 32 }, { except: /mbedding|router|kvUp/ });
+  const recipe = everyMatrix({ bits: 8, groupSize }, { except: /mbedding|router|kvUp/ });
   return quantizeWeights(weights, recipe);
 }
 
-function numQuantised(node: unknown): number {
-  if (node instanceof QuantTensor) return 1;
-  if (node instanceof Tensor || typeof node !== "object" || node === null) return 0;
-  return Object.values(node).reduce((sum, child) => sum + numQuantised(child), 0);
+/** How far the numbers of each quantised weight are off at most, in steps: 127 steps make the greatest of 32. */
+async function stepsOff(node: unknown, dense: unknown): Promise<number[]> {
+  if (node instanceof QuantTensor && dense instanceof Tensor) {
+    const [near, exact] = [await node.dequantize().data(), await dense.data()];
+    const width = node.inFeatures;
+    let most = 0;
+    for (let row = 0; row < exact.length; row += width)
+      for (let from = row; from < row + width; from += groupSize) {
+        const group = exact.slice(from, Math.min(from + groupSize, row + width));
+        const step = Math.max(...group.map(Math.abs)) / 127;
+        for (const [i, value] of group.entries())
+          most = Math.max(most, Math.abs((near[from + i] ?? Number.NaN) - value) / step);
+      }
+    return [most];
+  }
+  if (node instanceof Tensor || typeof node !== "object" || node === null) return [];
+  const others = dense as Readonly<Record<string, unknown>>;
+  const each = Object.entries(node).map(([key, child]) => stepsOff(child, others[key]));
+  return (await Promise.all(each)).flat();
 }
 
 /** The tree with dense weights in the place of quantised ones. */

@@ -3,6 +3,7 @@ import { cpu, reference } from "@heddle/tensor";
 import { expect, test } from "vitest";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import type { EncoderConfig } from "../encoder/config.js";
 import { encoder } from "../encoder/encoder-architecture.js";
 import type { EncoderWeights } from "../encoder/weights.js";
@@ -32,6 +33,7 @@ test.each([
   ["cpu", () => cpu({ threads: 2 }), "Q8_0", 0.05],
 ] as const)(
   "on %s a BERT written as %3$s and loaded again gives the hidden states of the golden model",
+  showsOf("bert", "GGUF"),
   async (_, make, type, tolerance) => {
     const device = make();
     const { model, config, weights } = await headless(device);

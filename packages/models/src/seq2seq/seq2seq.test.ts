@@ -4,6 +4,7 @@ import type { GoldenArrays } from "../../../../tooling/golden/safetensors.js";
 import { devices } from "../../test/devices.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
+import { showsOf } from "../../test/shows.js";
 import { generate } from "../generation/generate.js";
 import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
 import type { Seq2SeqConfig } from "./config.js";
@@ -57,7 +58,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       device.dispose();
     });
 
-    test.each(kinds)("%s logits, compiled too", async (kind) => {
+    test.each(kinds)("%s logits, compiled too", showsOf(name, "forward"), async (kind) => {
       const { model } = use();
       const { dispose, ...inputs } = inputsOf(model, golden, kind);
       const run = compile((weights: Seq2SeqWeights, given: Seq2SeqInputs) =>
@@ -98,7 +99,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       disposeTree(hidden);
     });
 
-    test("greedy ids from a cache", async () => {
+    test("greedy ids from a cache", showsOf(name, "generate"), async () => {
       const { model, device } = use();
       const expected = rowsOf(golden, "greedy.ids")[0];
       const options = { maxTokens: 16, temperature: 0, ignoreEos: true };
