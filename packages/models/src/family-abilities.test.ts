@@ -1,5 +1,5 @@
 import { memorySource } from "@heddle/checkpoints";
-import { everyMatrix, QuantTensor, quantizeWeights } from "@heddle/quant";
+import { everyMatrix, QuantStack, QuantTensor, quantizeWeights } from "@heddle/quant";
 import {
   cpu,
   crossEntropy,
@@ -144,6 +144,7 @@ describe.each([...golden, ...made])("$name", (given) => {
 });
 
 const groupSize = 32;
+const isQuantised = (node: unknown) => node instanceof QuantTensor || node instanceof QuantStack;
 
 /** What a user quantises: the projections, not the tables and not who chooses experts. */
 function quantised({ weights }: AnyModel): Promise<unknown> {
@@ -153,7 +154,7 @@ function quantised({ weights }: AnyModel): Promise<unknown> {
 
 /** How far the numbers of each quantised weight are off at most, in steps: 127 steps make the greatest of 32. */
 async function stepsOff(node: unknown, dense: unknown): Promise<number[]> {
-  if (node instanceof QuantTensor && dense instanceof Tensor) {
+  if (isQuantised(node) && dense instanceof Tensor) {
     const [near, exact] = [await node.dequantize().data(), await dense.data()];
     const width = node.inFeatures;
     let most = 0;
@@ -174,7 +175,7 @@ async function stepsOff(node: unknown, dense: unknown): Promise<number[]> {
 
 /** The tree with dense weights in the place of quantised ones. */
 function dequantised<Node>(node: Node): Node {
-  if (node instanceof QuantTensor) return node.dequantize() as Node;
+  if (isQuantised(node)) return node.dequantize() as Node;
   if (node instanceof Tensor || typeof node !== "object" || node === null) return node;
   if (Array.isArray(node)) return node.map(dequantised) as Node;
   return Object.fromEntries(Object.entries(node).map(([key, child]) => [key, dequantised(child)])) as Node;

@@ -1,4 +1,4 @@
-import type { EmbeddingTable, LinearWeight, Tensor } from "@heddle/tensor";
+import type { EmbeddingTable, LinearWeight, StackedWeight, Tensor } from "@heddle/tensor";
 import type { MakeWeight } from "./architecture.js";
 import {
   type AttentionConfig,
@@ -54,8 +54,8 @@ export interface MlpWeights {
 
 /** One projection of all experts: X matrices, and X biases where they have any. */
 export interface ExpertLinearWeights {
-  /** [X, out, in] */
-  readonly weight: Tensor;
+  /** [X, out, in], dense or a stack of another kind */
+  readonly weight: Tensor | StackedWeight;
   /** [X, out] */
   readonly bias?: Tensor;
 }

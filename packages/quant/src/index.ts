@@ -12,6 +12,7 @@ export {
   type QuantLayout,
 } from "./quant-format.js";
 export { type BlockPacker, createBlockPacker, formatOfBlocks, quantFromBlocks } from "./quant-from-blocks.js";
+export { QuantStack, quantizeStack } from "./quant-stack.js";
 export { type QuantParts, QuantTensor, quantFromParts } from "./quant-tensor.js";
 export { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 export { everyMatrix, type QuantRecipe, quantizeWeights } from "./quantize-weights.js";

@@ -23,6 +23,11 @@ export interface QuantLayout extends QuantFormat {
   readonly outFeatures: number;
 }
 
+/** The layout of a stack's matrices below each other, and how many they are. */
+export interface StackLayout extends QuantLayout {
+  readonly numMatrices: number;
+}
+
 /** Rows of a panel: outputs whose codes lie side by side. */
 export const PANEL_ROWS = 16;
 /** Inputs of a block: codes of one panel that lie together. */

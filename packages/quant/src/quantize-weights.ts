@@ -1,4 +1,5 @@
 import { disposeTree, flattenTree, Tensor } from "@heddle/tensor";
+import { type QuantStack, quantizeStack } from "./quant-stack.js";
 import type { QuantTensor } from "./quant-tensor.js";
 import { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 
@@ -6,13 +7,16 @@ import { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 export type QuantRecipe = (path: string, weight: Tensor) => QuantScheme | undefined;
 
 /**
- * The recipe that quantises every matrix of at least 32 inputs, but for paths that `except` matches.
- * Norms, biases and other vectors stay as they are, also where heads or experts have one each, in a matrix.
+ * The recipe that quantises every matrix of at least 32 inputs, and every stack of such, as experts have them, but for paths that
+ * `except` matches. Norms, biases and other vectors stay as they are, also where heads or experts have one each, in a matrix.
  */
 export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?: RegExp } = {}): QuantRecipe {
   return (path, weight) => {
-    const isMatrix = weight.rank === 2 && (weight.shape[1] ?? 0) >= 32 && !/bias$|norm\.weight$/i.test(path);
-    return isMatrix && !except?.test(path) ? scheme : undefined;
+    const [rows = 0, columns = 0] = weight.shape.slice(-2);
+    // A vector that is kept as [1, 1, in] is no stack.
+    const isMatrix = weight.rank === 2 || (weight.rank === 3 && rows > 1);
+    const isLarge = columns >= 32 && !/bias$|norm\.weight$/i.test(path);
+    return isMatrix && isLarge && !except?.test(path) ? scheme : undefined;
   };
 }
 
@@ -20,8 +24,8 @@ export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?:
  * Quantises the weights of a tree as a recipe says, whatever model they belong to.
  *
  * @param tree  borrowed; tensors of any device
- * @returns a tree of the same form with `QuantTensor`s in the place of the chosen matrices; what was not chosen shares memory
- *   with `tree`. The caller disposes both trees, in any order
+ * @returns a tree of the same form with a `QuantTensor` in the place of each chosen matrix and a `QuantStack` in that of
+ *   each stack of them; what was not chosen shares memory with `tree`. The caller disposes both trees, in any order
  * @throws what `quantizeTensor` throws; nothing stays allocated then
  */
 export async function quantizeWeights<Weights>(tree: Weights, recipe: QuantRecipe): Promise<Weights> {
@@ -38,6 +42,10 @@ export async function quantizeWeights<Weights>(tree: Weights, recipe: QuantRecip
   return rebuild(made);
 }
 
-async function quantizeLeaf(weight: Tensor, scheme: QuantScheme | undefined): Promise<Tensor | QuantTensor> {
-  return scheme === undefined ? weight.reshape(weight.shape) : quantizeTensor(weight, scheme);
+async function quantizeLeaf(
+  weight: Tensor,
+  scheme: QuantScheme | undefined,
+): Promise<Tensor | QuantTensor | QuantStack> {
+  if (scheme === undefined) return weight.reshape(weight.shape);
+  return weight.rank === 3 ? quantizeStack(weight, scheme) : quantizeTensor(weight, scheme);
 }

@@ -108,7 +108,7 @@ export type { TensorOrNumber } from "./ops/elementwise.js";
 export { fillLike } from "./ops/fill.js";
 export { writeInto } from "./ops/indexing.js";
 export { concat, expandDims, pad, split, squeeze, stack } from "./ops/join.js";
-export { type EmbeddingTable, type LinearWeight, linear } from "./ops/linear.js";
+export { type EmbeddingTable, type LinearWeight, linear, type StackedWeight } from "./ops/linear.js";
 export { type CrossEntropyOptions, crossEntropy } from "./ops/loss.js";
 export { type MatmulOptions, matmul } from "./ops/matmul.js";
 export { type LayerNormOptions, layerNorm, rmsNorm } from "./ops/norm.js";

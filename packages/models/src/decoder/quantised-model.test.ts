@@ -1,5 +1,21 @@
-import { everyMatrix, type QuantScheme, QuantTensor, quantizeWeights } from "@heddle/quant";
-import { cpu, disposeTree, type LinearWeight, scope, Tensor } from "@heddle/tensor";
+import {
+  everyMatrix,
+  type QuantRecipe,
+  type QuantScheme,
+  QuantStack,
+  QuantTensor,
+  quantizeWeights,
+} from "@heddle/quant";
+import {
+  cpu,
+  disposeTree,
+  flattenTree,
+  type LinearWeight,
+  reference,
+  type StackedWeight,
+  scope,
+  Tensor,
+} from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
@@ -103,6 +119,74 @@ describe("a model with quantised weights, embedding included", () => {
       model.dispose();
       for (const logits of [quantLogits, roundedLogits, exactLogits]) logits.dispose();
       expect(device.memory().buffers).toBe(0);
+      device.dispose();
+    },
+  );
+});
+
+const experts: QuantRecipe = (path, weight) =>
+  weight.rank === 3 && /experts\.(gate|up|down)\.weight$/.test(path) ? { bits: 4, groupSize: 32 } : undefined;
+
+/** Bytes of the stacks of experts alone. */
+function expertBytes({ layers }: DecoderWeights): number {
+  const tensors = layers.flatMap(({ experts: of }) =>
+    of === undefined ? [] : [of.gate, of.up, of.down].flatMap(({ weight }) => flattenTree(weight).leaves),
+  );
+  return tensors.reduce<number>((sum, leaf) => sum + (leaf instanceof Tensor ? leaf.byteLength : 0), 0);
+}
+
+/** The same tree with dense stacks in the place of quantised ones. */
+function denseExperts(weights: DecoderWeights): DecoderWeights {
+  const dense = (part: { readonly weight: Tensor | StackedWeight; readonly bias?: Tensor }) =>
+    part.weight instanceof QuantStack ? { ...part, weight: part.weight.dequantize() } : part;
+  const layers = weights.layers.map((layer) => {
+    const { experts: of } = layer;
+    if (of === undefined) return layer;
+    return { ...layer, experts: { ...of, gate: dense(of.gate), up: dense(of.up), down: dense(of.down) } };
+  });
+  return { ...weights, layers };
+}
+
+describe.each([
+  { name: "reference", make: () => reference(), tolerance: 1e-6 },
+  { name: "cpu", make: () => cpu({ threads: 2 }), tolerance: 1e-5 },
+])("experts of 4 bits on $name", ({ make, tolerance }) => {
+  test.each(["mixtral", "qwen2_moe", "deepseek_v3", "gpt_oss"])(
+    "%s: logits and cached steps are those of the dequantised stacks, and memory stays quantised",
+    async (name) => {
+      const device = make();
+      const model = await loadModel(goldenSource(name), { device });
+      const before = device.memory().bytes;
+      const weights = await quantizeWeights(model.weights, experts);
+      // What was not chosen shares memory: only the stacks are new.
+      const added = device.memory().bytes - before;
+      expect(added).toBe(expertBytes(weights));
+      expect(added).toBeGreaterThan(0);
+      const bytesOf = { f16: 2, f32: 4, f64: 8 } as Readonly<Record<string, number>>;
+      const numWeights = expertBytes(model.weights) / (bytesOf[device.defaultFloat] ?? 4);
+      // Half a byte for a weight and 4 bytes for each 32 of them; rows of a panel that is not full count too.
+      expect(added).toBeLessThan(1.6 * numWeights);
+      const exact = denseExperts(weights);
+      const [prompt = []] = rowsOf((await goldenExpected(name))["basic.input_ids"]);
+      const inputs = batchInputs(model, [prompt]);
+      const quantised = await decoderLogits(model.config, weights, inputs).data();
+      expect(relativeError(quantised, await decoderLogits(model.config, exact, inputs).data())).toBeLessThan(
+        tolerance,
+      );
+      const decoder = createDecoder({ config: model.config, weights, device }, { numSlots: 1 });
+      for (const [at, token] of prompt.slice(0, 6).entries()) {
+        const [row = new Float32Array(0)] = await decoder.step({
+          tokens: Int32Array.of(token),
+          positions: Int32Array.of(at),
+          slots: Int32Array.of(0),
+          outputs: Int32Array.of(0),
+        });
+        const { vocabSize } = model.config;
+        expect(relativeError(row, quantised.slice(at * vocabSize, (at + 1) * vocabSize))).toBeLessThan(
+          10 * tolerance,
+        );
+      }
+      decoder.dispose();
       device.dispose();
     },
   );

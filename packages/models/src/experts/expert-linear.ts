@@ -6,7 +6,7 @@ import {
   type Op,
   oneHot,
   scope,
-  type Tensor,
+  Tensor,
   type TensorType,
   take,
   transpose,
@@ -18,13 +18,16 @@ import { expertLinearWasm } from "./expert-linear.wasm.js";
  * Applies to each row the matrix, and bias, of its own expert: y_r = W[expert_r] x_r + b[expert_r].
  *
  * Shapes: x [R, in], weight [X, out, in], bias [X, out], expert [R] i32 -> [R, out]. Only experts that a row names are read,
- * each once for all of its rows. Differentiable in x, weight and bias. Every expert must lie in 0..X-1.
+ * each once for all of its rows. Differentiable in x, bias and a dense weight. Every expert must lie in 0..X-1.
  * @returns a new tensor that the caller disposes
  * @throws HeddleError "shape" or "dtype" if the extents or types do not fit
  */
 export function expertLinear(x_RI: Tensor, { weight, bias }: ExpertLinearWeights, expert_R: Tensor): Tensor {
   return scope(x_RI.device, () => {
-    const y_RO = expertLinearOp.call([x_RI, weight, expert_R], {});
+    const y_RO =
+      weight instanceof Tensor
+        ? expertLinearOp.call([x_RI, weight, expert_R], {})
+        : weight.applyEach(x_RI, expert_R);
     return bias === undefined ? y_RO : add(y_RO, take(bias, expert_R));
   });
 }

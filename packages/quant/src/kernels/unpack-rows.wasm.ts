@@ -89,7 +89,8 @@ interface UnpackedRow {
   readonly tail: number;
 }
 
-function unpackRow(
+/** Widens one row to f32; `target` is moved behind it. */
+export function unpackRow(
   f: FunctionBuilder,
   layout: QuantLayout,
   { addresses, counts, row, target, tail }: UnpackedRow,

@@ -27,6 +27,18 @@ export interface EmbeddingTable extends LinearWeight {
 }
 
 /**
+ * A stack of X matrices of which each row of the activations meets one, as in a mixture of experts; a dense one is a tensor
+ * [X, out, in].
+ */
+export interface StackedWeight {
+  readonly numMatrices: number;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** y_r = W[which_r] x_r. Shapes: x [R, in], which [R] i32, each in 0..X-1 -> [R, out]. */
+  applyEach(x: Tensor, which: Tensor): Tensor;
+}
+
+/**
  * Applies a weight of any kind, and a bias where given: y = x W^T + b.
  *
  * Shapes: x [.., in], weight in -> out (a dense one is [out, in]), bias [out] -> [.., out].
