@@ -15,7 +15,11 @@ import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
 import { each } from "./flash.wgsl.js";
 import { eightFunctions } from "./stored-eight.wgsl.js";
 
+/** Threads of a workgroup: of a split, and of one that goes through all keys of a short cache alone. */
 const threads = 128;
+const aloneThreads = 256;
+/** With no more positions than this one workgroup is as fast as splits that have to be joined. */
+const aloneReach = 1024;
 /** Features that a thread reads at once. */
 const eight = 8;
 /** Keys that a split has at least, and splits of a row at most. */
@@ -41,8 +45,12 @@ export interface DecodeCall {
 /** How the threads of a workgroup share its work. */
 interface Plan {
   /** Threads that share a key, and such teams. */
+  readonly threads: number;
   readonly lanes: number;
   readonly teams: number;
+  /** Teams that join what they have within their subgroup, and how many meet in workgroup memory behind that. */
+  readonly joined: number;
+  readonly meeting: number;
   /** Vectors of eight features of a key, and of a value, that a thread has. */
   readonly keyParts: number;
   readonly valueParts: number;
@@ -63,9 +71,9 @@ interface Plan {
  */
 export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
   if (call.headDim % eight !== 0 || call.valueDim % eight !== 0) return undefined;
-  const plan = planOf(call);
+  const plan = planOf(call, features);
   const { numHeads, batch, queryLen, valueDim } = call;
-  const bytes = 4 * (plan.teams * valueDim + 2 * plan.heads * plan.teams + threads);
+  const bytes = 4 * (plan.meeting * valueDim + 2 * plan.heads * plan.meeting + plan.threads);
   if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + 2 > features.maxBuffers)
     return undefined;
   const rows = batch * numHeads * queryLen;
@@ -77,22 +85,33 @@ export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel
   };
 }
 
-function planOf({ headDim, valueDim, numHeads, numKvHeads, reach }: DecodeCall): Plan {
+function planOf(
+  { headDim, valueDim, numHeads, numKvHeads, reach }: DecodeCall,
+  { subgroups }: WgslFeatures,
+): Plan {
   const parts = headDim / eight;
   const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(parts)));
   const keyParts = Math.ceil(parts / lanes);
   const group = numHeads / numKvHeads;
   const most = keyParts === 1 ? 4 : 2;
   const heads = Array.from({ length: most }, (_, i) => most - i).find((n) => group % n === 0) ?? 1;
+  const isAlone = reach <= aloneReach;
+  const ofGroup = isAlone && reach > keysOfSplit ? aloneThreads : threads;
+  const teams = ofGroup / lanes;
+  const size = subgroups?.min === subgroups?.max ? (subgroups?.max ?? 0) : 0;
+  const joined = Math.max(1, Math.min(size, ofGroup) / lanes);
   const limit = Math.max(maxSplits, Math.floor(512 / (numHeads / heads)));
   return {
+    threads: ofGroup,
     lanes,
-    teams: threads / lanes,
+    teams,
+    joined,
+    meeting: teams / joined,
     keyParts,
     valueParts: Math.ceil(valueDim / eight / lanes),
     heads,
     ahead: keyParts === 1 ? 4 : 1,
-    splits: Math.max(1, Math.min(limit, Math.ceil(reach / keysOfSplit))),
+    splits: isAlone ? 1 : Math.max(1, Math.min(limit, Math.ceil(reach / keysOfSplit))),
   };
 }
 
@@ -117,7 +136,7 @@ function teamSum({ lanes }: Plan, { subgroups }: WgslFeatures) {
 
 function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslStep {
   const { params, numHeads, batch, queryLen, headDim, valueDim, dtypes } = call;
-  const { teams, heads, splits } = plan;
+  const { meeting, heads, splits } = plan;
   const join = teamSum(plan, features);
   const outputs: BufferUse[] =
     splits === 1
@@ -129,15 +148,15 @@ function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslSt
   return wgslStep({
     buffers: [...call.buffers, ...outputs],
     params: { ...call.uniforms, splits },
-    threads,
+    threads: plan.threads,
     groups: batch * (numHeads / heads) * queryLen * splits,
     enable: join.enable,
     declarations: `${cellFunction(params)}
 ${eightFunctions(params, { headDim, valueDim, dtypes })}
-var<workgroup> tSum: array<f32, ${threads}>;
-var<workgroup> tMost: array<f32, ${heads * teams}>;
-var<workgroup> tTotal: array<f32, ${heads * teams}>;
-var<workgroup> tOut: array<f32, ${teams * valueDim}>;`,
+var<workgroup> tSum: array<f32, ${plan.threads}>;
+var<workgroup> tMost: array<f32, ${heads * meeting}>;
+var<workgroup> tTotal: array<f32, ${heads * meeting}>;
+var<workgroup> tOut: array<f32, ${meeting * valueDim}>;`,
     body: splitBody(call, plan, join.sum),
   });
 }
@@ -152,7 +171,7 @@ export function outBuffer({ params, dtypes }: DecodeCall): BufferUse {
 
 function splitBody(call: DecodeCall, plan: Plan, sum: (name: string) => string): string {
   const { params, headDim, valueDim, numHeads } = call;
-  const { lanes, teams, heads, keyParts, valueParts, ahead, splits } = plan;
+  const { lanes, teams, meeting, joined, heads, keyParts, valueParts, ahead, splits } = plan;
   const step = teams * ahead;
   const part = (k: number) => `lane + ${k * lanes}u`;
   const guard = (k: number, width: number, text: string) =>
@@ -215,37 +234,64 @@ ${each(valueParts, (k) => ["low", "high"].map((end) => `      out${n}_${k}.${end
     }`;
 })}
   }
-  if (lane == 0u) {
-${each(heads, (n) => `    tMost[${n * teams}u + team] = most${n}; tTotal[${n * teams}u + team] = total${n};`)}
+${joinedTeams(plan)}
+  let seat = team / ${joined}u;
+  let isSeated = team % ${joined}u == 0u;
+  if (lane == 0u && isSeated) {
+${each(heads, (n) => `    tMost[${n * meeting}u + seat] = most${n}; tTotal[${n * meeting}u + seat] = total${n};`)}
   }
   workgroupBarrier();
 ${each(
   heads,
   (n) => `  {
     var most = ${splits === 1 && params.inputs.includes("sinks") ? `load_sinks(h0 + ${n}u)` : "-1e30"};
-    for (var e = 0u; e < ${teams}u; e++) { most = h_max(most, tMost[${n * teams}u + e]); }
+    for (var e = 0u; e < ${meeting}u; e++) { most = h_max(most, tMost[${n * meeting}u + e]); }
     var total = ${splits === 1 && params.inputs.includes("sinks") ? `exp(load_sinks(h0 + ${n}u) - most)` : "0.0"};
-    for (var e = 0u; e < ${teams}u; e++) { total += tTotal[${n * teams}u + e] * exp(tMost[${n * teams}u + e] - most); }
+    for (var e = 0u; e < ${meeting}u; e++) { total += tTotal[${n * meeting}u + e] * exp(tMost[${n * meeting}u + e] - most); }
     let factor = exp(most${n} - most);
 ${each(valueParts, (k) =>
   guard(
     k,
     valueDim,
-    `    { let at = team * ${valueDim}u + (${part(k)}) * 8u;
+    `    if (isSeated) { let at = seat * ${valueDim}u + (${part(k)}) * 8u;
 ${each(4, (c) => `      tOut[at + ${c}u] = out${n}_${k}.low[${c}] * factor; tOut[at + ${c + 4}u] = out${n}_${k}.high[${c}] * factor;`)} }`,
   ),
 )}
     workgroupBarrier();
     let row = (b * P.numHeads + h0 + ${n}u) * P.queryLen + t;
-    for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * threads}u) {
+    for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * plan.threads}u) {
       var sums = vec2f();
-      for (var e = 0u; e < ${teams}u; e++) { sums += vec2f(tOut[e * ${valueDim}u + c], tOut[e * ${valueDim}u + c + 1u]); }
+      for (var e = 0u; e < ${meeting}u; e++) { sums += vec2f(tOut[e * ${valueDim}u + c], tOut[e * ${valueDim}u + c + 1u]); }
 ${splits === 1 ? storePair(call, { column: "c", value: "select(sums / total, vec2f(), total == 0.0 || !isInside)" }) : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
     }
 ${splits === 1 ? "" : `    if (thread == 0u) { store_partSums((row * P.splits + split) * 2u, most); store_partSums((row * P.splits + split) * 2u + 1u, total); }`}
     workgroupBarrier();
   }`,
 )}`;
+}
+
+/** Teams of one subgroup join their running softmax by exchange. */
+function joinedTeams({ lanes, joined, heads, valueParts }: Plan): string {
+  const reaches = Array.from({ length: Math.log2(joined) }, (_, i) => lanes * 2 ** i);
+  return reaches
+    .map((reach) =>
+      each(heads, (n) => {
+        const halves = Array.from({ length: valueParts }, (_, k) =>
+          ["low", "high"].map((end) => `out${n}_${k}.${end}`),
+        );
+        return `  { let other = subgroupShuffleXor(most${n}, ${reach}u);
+    let next = h_max(most${n}, other);
+    let own = exp(most${n} - next);
+    let its = exp(other - next);
+    most${n} = next;
+    total${n} = total${n} * own + subgroupShuffleXor(total${n}, ${reach}u) * its;
+${halves
+  .flat()
+  .map((half) => `    ${half} = ${half} * own + subgroupShuffleXor(${half}, ${reach}u) * its;`)
+  .join("\n")} }`;
+      }),
+    )
+    .join("\n");
 }
 
 /** Stores two neighbouring features of a row of the output. */
