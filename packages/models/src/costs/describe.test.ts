@@ -1,6 +1,6 @@
 import { expect, describe as suite, test } from "vitest";
 import { goldenConfig } from "../../test/golden-model.js";
-import { parseConfig } from "../loading/parse-config.js";
+import { parseConfig, parseModelConfig } from "../loading/parse-config.js";
 import { describe } from "./describe.js";
 
 const gpt2 = (n_embd: number, n_layer: number, n_head: number) => ({
@@ -27,6 +27,16 @@ const bloom = (hidden_size: number, n_layer: number, n_head: number, vocab_size 
   n_head,
 });
 const mistral = { ...llama2([4096, 14_336, 32, 32], 8), model_type: "mistral", sliding_window: 4096 };
+
+const bertBase = {
+  model_type: "bert",
+  vocab_size: 30_522,
+  hidden_size: 768,
+  intermediate_size: 3072,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  max_position_embeddings: 512,
+};
 
 suite("parameters of published models, to the last digit", () => {
   test.each<[string, object, number]>([
@@ -88,8 +98,28 @@ suite("parameters of published models, to the last digit", () => {
       20_554_567_680,
     ],
     ["OLMo 7B", { ...llama2([4096, 11_008, 32, 32]), model_type: "olmo", vocab_size: 50_304 }, 6_888_095_744],
+    // The published 109,482,240 are those up to the pooler, to which a classifier of two adds its own.
+    [
+      "BERT base with two classes",
+      { ...bertBase, architectures: ["BertForSequenceClassification"] },
+      109_482_240 + 2 * 768 + 2,
+    ],
+    ["BERT base without its pooler", { ...bertBase, architectures: ["BertModel"] }, 109_482_240 - 768 * 769],
+    [
+      "T5 small",
+      {
+        model_type: "t5",
+        vocab_size: 32_128,
+        d_model: 512,
+        d_kv: 64,
+        d_ff: 2048,
+        num_layers: 6,
+        num_heads: 8,
+      },
+      60_506_624,
+    ],
   ])("%s", (_, json, parameters) => {
-    expect(describe(parseConfig(json)).parameters).toBe(parameters);
+    expect(describe(parseModelConfig(json)).parameters).toBe(parameters);
   });
 });
 

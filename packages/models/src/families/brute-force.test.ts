@@ -256,57 +256,120 @@ test("ChatGLM's prefix mask: tokens of the context see all of it, later ones wha
   expect(relativeError(await logits.data(), expected)).toBeLessThan(1e-6);
 });
 
+interface BloomLike {
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly headDim: number;
+  readonly hasEmbeddingNorm: boolean;
+  /** What distance takes from the scaled score of a head. */
+  slope(head: number): number;
+  activation(x: number): number;
+}
+
+/** Logits of every token of a decoder with BLOOM's blocks and names. */
+function bloomLogits(stored: StoredNumbers, model: BloomLike): number[] {
+  const { numHeads, headDim } = model;
+  const norm = (x: Vector, name: string) =>
+    layerNorm(x, { weight: stored.vector(`${name}.weight`), bias: stored.vector(`${name}.bias`), eps: 1e-5 });
+  const embedding = stored.rows("transformer.word_embeddings.weight");
+  let states: readonly Vector[] = ids.map((id) => {
+    const row = embedding[id] ?? [];
+    return model.hasEmbeddingNorm ? norm(row, "transformer.word_embeddings_layernorm") : row;
+  });
+  for (let layer = 0; layer < model.numLayers; layer++) {
+    const at = `transformer.h.${layer}`;
+    const apply = (x: Vector, name: string) =>
+      product(stored.rows(`${at}.${name}.weight`), x, stored.vector(`${at}.${name}.bias`));
+    // Query, key and value of a head follow each other.
+    const fused = states.map((x) =>
+      apply(norm(x, `${at}.input_layernorm`), "self_attention.query_key_value"),
+    );
+    const part = (x: Vector, which: number) =>
+      Array.from({ length: numHeads }, (_, head) => {
+        const from = (3 * head + which) * headDim;
+        return x.slice(from, from + headDim);
+      }).flat();
+    const seen = attend({
+      numHeads,
+      numKvHeads: numHeads,
+      queries: fused.map((x) => part(x, 0)),
+      keys: fused.map((x) => part(x, 1)),
+      values: fused.map((x) => part(x, 2)),
+      bias: (head, i, j) => causal(i, j) + model.slope(head) * (j - i),
+    });
+    states = states.map((x, token) => {
+      const attended = plus(x, apply(seen[token] ?? [], "self_attention.dense"));
+      const fed = norm(attended, `${at}.post_attention_layernorm`);
+      const up = apply(fed, "mlp.dense_h_to_4h").map(model.activation);
+      return plus(attended, apply(up, "mlp.dense_4h_to_h"));
+    });
+  }
+  return states.flatMap((x) => product(embedding, norm(x, "transformer.ln_f")));
+}
+
 test(
   "BloombergGPT's form: BLOOM with 5 heads, whose slopes are no powers of one number",
   shows("bloom", "forward", "generate"),
   async () => {
-    const json = {
-      model_type: "bloom",
-      vocab_size: 40,
-      hidden_size: 20,
-      n_layer: 2,
-      n_head: 5,
-      seq_length: 16,
-    };
-    const files = await randomCheckpoint(parseConfig(json));
-    const stored = await StoredNumbers.read(files);
-    const norm = (x: Vector, name: string) =>
-      layerNorm(x, {
-        weight: stored.vector(`${name}.weight`),
-        bias: stored.vector(`${name}.bias`),
-        eps: 1e-5,
-      });
-    const embedding = stored.rows("transformer.word_embeddings.weight");
-    let states: readonly Vector[] = ids.map((id) =>
-      norm(embedding[id] ?? [], "transformer.word_embeddings_layernorm"),
-    );
-    for (let layer = 0; layer < 2; layer++) {
-      const at = `transformer.h.${layer}`;
-      const apply = (x: Vector, name: string) =>
-        product(stored.rows(`${at}.${name}.weight`), x, stored.vector(`${at}.${name}.bias`));
-      // Query, key and value of a head follow each other: 3 times 4 rows.
-      const fused = states.map((x) =>
-        apply(norm(x, `${at}.input_layernorm`), "self_attention.query_key_value"),
-      );
-      const part = (x: Vector, which: number) =>
-        Array.from({ length: 5 }, (_, head) =>
-          x.slice(head * 12 + which * 4, head * 12 + which * 4 + 4),
-        ).flat();
-      const seen = attend({
-        numHeads: 5,
-        numKvHeads: 5,
-        queries: fused.map((x) => part(x, 0)),
-        keys: fused.map((x) => part(x, 1)),
-        values: fused.map((x) => part(x, 2)),
-        bias: (head, i, j) => causal(i, j) + alibiSlope(head, 5) * (j - i),
-      });
-      states = states.map((x, token) => {
-        const attended = plus(x, apply(seen[token] ?? [], "self_attention.dense"));
-        const up = apply(norm(attended, `${at}.post_attention_layernorm`), "mlp.dense_h_to_4h").map(geluTanh);
-        return plus(attended, apply(up, "mlp.dense_4h_to_h"));
-      });
-    }
-    const expected = states.flatMap((x) => product(embedding, norm(x, "transformer.ln_f")));
+    const sizes = { vocab_size: 40, hidden_size: 20, n_layer: 2, n_head: 5, seq_length: 16 };
+    const files = await randomCheckpoint(parseConfig({ model_type: "bloom", ...sizes }));
+    const expected = bloomLogits(await StoredNumbers.read(files), {
+      numLayers: 2,
+      numHeads: 5,
+      headDim: 4,
+      hasEmbeddingNorm: true,
+      slope: (head) => alibiSlope(head, 5),
+      activation: geluTanh,
+    });
     expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
   },
 );
+
+test(
+  "Falcon-RW as published: what distance takes is divided by the root of the head's width, too, and added once",
+  shows("falcon", "forward", "generate"),
+  async () => {
+    // The keys and the release of the published config.json, made small.
+    const published = {
+      model_type: "falcon",
+      architectures: ["FalconForCausalLM"],
+      alibi: true,
+      apply_residual_connection_post_layernorm: false,
+      attention_dropout: 0,
+      bias: true,
+      hidden_dropout: 0,
+      hidden_size: 24,
+      layer_norm_epsilon: 1e-5,
+      multi_query: false,
+      new_decoder_architecture: false,
+      num_attention_heads: 4,
+      num_hidden_layers: 2,
+      num_kv_heads: 4,
+      parallel_attn: false,
+      transformers_version: "4.27.4",
+      use_cache: true,
+      vocab_size: 40,
+    };
+    const files = await randomCheckpoint(parseConfig(published));
+    const expected = bloomLogits(await StoredNumbers.read(files), {
+      numLayers: 2,
+      numHeads: 4,
+      headDim: 6,
+      hasEmbeddingNorm: false,
+      slope: (head) => alibiSlope(head, 4) / Math.sqrt(6),
+      activation: geluExact,
+    });
+    expect(relativeError(await computed(files), expected)).toBeLessThan(1e-6);
+  },
+);
+
+/** x Phi(x), with the series of the error function. */
+function geluExact(x: number): number {
+  const t = x / Math.SQRT2;
+  let [term, sum] = [t, t];
+  for (let n = 1; n < 200; n++) {
+    term *= (-t * t) / n;
+    sum += term / (2 * n + 1);
+  }
+  return 0.5 * x * (1 + (2 / Math.sqrt(Math.PI)) * sum);
+}

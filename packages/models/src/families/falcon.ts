@@ -19,6 +19,8 @@ const schema = z.object({
   num_ln_in_parallel_attn: z.union([z.literal(1), z.literal(2)]).nullish(),
   parallel_attn: z.boolean().default(true),
   alibi: z.boolean().default(false),
+  // Published files say it of all Falcons; another value would be another model.
+  apply_residual_connection_post_layernorm: z.literal(false).nullish(),
   bias: z.boolean().default(false),
   activation: z.enum(activationNames).default("gelu"),
   layer_norm_epsilon: positive.default(1e-5),
@@ -28,9 +30,11 @@ const schema = z.object({
 /**
  * Falcon: one key head (7B), grouped key heads with two norms (40B, 180B), or falling scores and no parallel blocks (RW).
  *
+ * ALiBi is that of the authors' code: softmax((q k + slope position) / sqrt(D)), the bias divided too.
  * @see Almazrouei et al. 2023, arXiv:2311.16867
- * Differs from transformers, which rounds ALiBi's biases to bfloat16. Its release 5 adds them twice with eager attention; a file
- * that says it was written by that release is computed so. The published models (RW, written by release 4) are not concerned.
+ * Differs from that code and transformers, which round the biases to bfloat16. Release 5 of transformers adds them twice with eager
+ * attention, once with others: a file that says it comes from that release is computed as with eager attention. Take
+ * `transformers_version` out of the config.json of a model that was trained with others. What is published (RW) comes from release 4.
  */
 export const falcon: Family<z.infer<typeof schema>> = {
   modelType: "falcon",

@@ -2,16 +2,14 @@ import { z } from "zod";
 import type { Seq2SeqConfig } from "../seq2seq/config.js";
 import { seq2seq } from "../seq2seq/seq2seq-architecture.js";
 import type { Seq2SeqWeights } from "../seq2seq/weights.js";
-import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
+import { bartConfig, bartKeys, bartStackRules, bartToJson } from "./bart-json.js";
 import type { Family } from "./family.js";
 import { linears, one } from "./names.js";
-import { bartKeys, bartSizesToJson, bartStackRules, bartStacks, inertSeq2SeqKeys } from "./seq2seq-json.js";
+import { inertSeq2SeqKeys } from "./seq2seq-json.js";
 import { count } from "./size-json.js";
-import { tokensFromJson, tokensToJson } from "./token-json.js";
 
 const schema = z.object({
   ...bartKeys,
-  activation_function: z.enum(activationNames).default("gelu"),
   num_mel_bins: count.default(80),
   max_source_positions: count.default(1500),
   max_target_positions: count.default(448),
@@ -41,54 +39,24 @@ export const whisper: Family<z.infer<typeof schema>, Seq2SeqConfig, Seq2SeqWeigh
     "median_filter_width",
     "use_weighted_layer_sum",
   ],
-  toConfig(json) {
-    const model = {
+  toConfig: (json) =>
+    bartConfig(json, {
       family: "whisper",
-      vocabSize: json.vocab_size,
-      maxSeqLen: json.max_target_positions,
-      tieEmbeddings: json.tie_word_embeddings,
-      initializerRange: json.init_std,
-      tokens: tokensFromJson(json),
-    };
-    const stacks = bartStacks(
-      model,
-      json,
-      {
-        base: {
-          norm: { kind: "layer", eps: 1e-5 },
-          residual: { order: "sequential", norms: "pre" },
-          mlp: { kind: "plain", activation: activationOf(json.activation_function), hasBias: true },
-        },
-        sourceLen: json.max_source_positions,
-        targetLen: json.max_target_positions,
-      },
-      false,
-    );
-    return {
-      ...model,
-      ...stacks,
-      modelDim: json.d_model,
+      norms: "pre",
       source: { kind: "frames", numBins: json.num_mel_bins },
       positions: { kind: "learned", offset: 0 },
-      embedding: { hasNorm: false, ...(json.scale_embedding ? { scale: json.d_model ** 0.5 } : {}) },
+      hasEmbeddingNorm: false,
       hasLastNorm: true,
+      hasKeyBias: false,
       head: { hasBias: false },
-      startId: json.decoder_start_token_id,
-    };
-  },
-  toJson: ({ encoder, decoder, source, ...config }) => ({
-    vocab_size: config.vocabSize,
-    ...bartSizesToJson(encoder, decoder),
-    activation_function: nameOfActivation(encoder.mlp.activation),
-    num_mel_bins: source.kind === "frames" ? source.numBins : 80,
-    max_source_positions: encoder.maxSeqLen,
-    max_target_positions: decoder.maxSeqLen,
-    scale_embedding: config.embedding.scale !== undefined,
-    decoder_start_token_id: config.startId,
-    is_encoder_decoder: true,
-    init_std: config.initializerRange,
-    tie_word_embeddings: config.tieEmbeddings,
-    ...tokensToJson(config.tokens),
+      sourceLen: json.max_source_positions,
+      targetLen: json.max_target_positions,
+    }),
+  toJson: (config) => ({
+    ...bartToJson(config),
+    num_mel_bins: config.source.kind === "frames" ? config.source.numBins : 80,
+    max_source_positions: config.encoder.maxSeqLen,
+    max_target_positions: config.decoder.maxSeqLen,
   }),
   weights: () => ({
     rules: [

@@ -1,8 +1,10 @@
 import { openSafetensors } from "@heddle/checkpoints";
 import { HeddleError } from "@heddle/tensor";
 import { expect, test } from "vitest";
+import { everyConfig } from "../../test/every-golden.js";
 import { goldenConfig, goldenNames, goldenSource } from "../../test/golden-model.js";
-import { parseConfig } from "./parse-config.js";
+import { packedSource } from "../../test/packed-golden.js";
+import { parseConfig, parseModelConfig } from "./parse-config.js";
 import { locateWeights, storedWeights, weightShapes } from "./weight-map.js";
 
 test.each(goldenNames)("%s: names and shapes are those that Hugging Face wrote", async (name) => {
@@ -74,3 +76,29 @@ test("all differences are listed in one error", async () => {
     expect(HeddleError.is(error) && error.details.problems).toHaveLength(17);
   }
 });
+
+test.each(["bert", "bert_seqcls", "xlnet", "t5", "bart", "whisper", "mamba", "rwkv"])(
+  "%s: a missing, an extra and a misshapen tensor are in one error",
+  async (name) => {
+    const config = parseModelConfig(everyConfig(name));
+    const { tensors } = await openSafetensors(packedSource(name));
+    const [missing = "", misshapen = ""] = [...tensors.keys()].filter((key) => /\b1\b.*weight$/.test(key));
+    const found = new Map([...tensors].filter(([key]) => key !== missing));
+    const told = found.get(misshapen);
+    if (told === undefined) throw new Error(`${name} has no two weights in its second layer`);
+    found.set(misshapen, { ...told, shape: [...told.shape, 3] });
+    found.set("one.too.many", told);
+    const [lost, wrong] = [tensors.get(missing)?.shape.join(", "), told.shape.join(", ")];
+    expect(() => locateWeights(config, found)).toThrow(
+      expect.objectContaining({
+        details: expect.objectContaining({
+          problems: expect.arrayContaining([
+            `missing ${missing} [${lost}]`,
+            `${misshapen} is [${wrong}, 3], expected [${wrong}]`,
+            "unexpected one.too.many",
+          ]),
+        }),
+      }),
+    );
+  },
+);
