@@ -1,25 +1,20 @@
 import { webgpu } from "@heddle/gpu";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildCli, type Cli } from "./cli.js";
+import { expect, test } from "vitest";
+import { describeRates, measureRates } from "../src/bench/device-rates.js";
 
-const reason = await webgpu().then(
-  (device) => {
-    device.dispose();
-    return "";
-  },
-  (error: unknown) => String(error),
-);
-const place: { cli?: Cli } = {};
-beforeAll(async () => {
-  if (reason === "") place.cli = await buildCli();
-});
-afterAll(() => place.cli?.dispose());
+const found = await webgpu().catch((error: unknown) => String(error));
 
-test.skipIf(reason !== "")(`bench prints the device's own rates beside the model's ${reason}`, async () => {
-  const size = ["--shape", "4m", "--only", "decode", "--repeats", "1", "--context", "2"];
-  const found = await place.cli?.run(["bench", "--device", "webgpu", ...size]);
-  expect(found?.code).toBe(0);
-  expect(found?.out).toMatch(
-    /webgpu device.*\ncopy \d+ GB\/s; one row x 4096x4096 f16 \d+ GB\/s \(\d+ % of the copy\)\n1024x1024x1024: f32 [\d.]+ TFLOP\/s, f16 [\d.]+ TFLOP\/s\ndecode +[\d.]+ tokens\/s/,
-  );
-});
+if (typeof found === "string") test.skip(`a GPU's own rates: ${found}`);
+else {
+  test("a GPU's own rates are measured, and its memory given back", async () => {
+    const before = found.memory().buffers;
+    const rates = await measureRates(found, { copyBytes: 2 ** 20, width: 256, edge: 64 });
+    expect(found.memory().buffers).toBe(before);
+    const { sizes: _sizes, ...numbers } = rates;
+    for (const rate of Object.values(numbers)) expect(rate).toBeGreaterThan(0);
+    expect(describeRates(rates)).toMatch(
+      /^copy \d+ GB\/s; one row x 256x256 f16 \d+ GB\/s \(\d+ % of the copy\)\n64x64x64: f32 [\d.e-]+ TFLOP\/s, f16 [\d.e-]+ TFLOP\/s\n$/,
+    );
+    found.dispose();
+  });
+}

@@ -86,6 +86,25 @@ else {
     }
   });
 
+  test.each([
+    [129, 130, 36],
+    [129, 131, 7],
+  ])("so many matrices of %i x %i over %i that tiles are large", async (M, N, K) => {
+    for (const [transposeA, transposeB] of [
+      [false, true],
+      [true, false],
+    ]) {
+      const product = (on: Device) => {
+        const a = tensor(on, wholeNumbers(25 * M * K), { shape: transposeA ? [25, K, M] : [25, M, K] });
+        const b = tensor(on, wholeNumbers(N * K), { shape: transposeB ? [1, N, K] : [1, K, N] });
+        return matmul(a, b, { transposeA, transposeB });
+      };
+      const [actual, expected] = [await product(device).data(), await product(reference()).data()];
+      // Whole numbers, which f32 holds.
+      expect(actual.findIndex((value, i) => value !== expected[i])).toBe(-1);
+    }
+  });
+
   test.each([1, 2, 64, 65, 300])("the %i largest of a row", async (k) => {
     const [actual, expected] = await both(
       (on) => tensor(on, wholeNumbers(900), { shape: [3, 300] }).topK(k).indices,

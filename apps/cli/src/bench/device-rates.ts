@@ -2,21 +2,31 @@ import { type Device, matmul, ones, type Tensor } from "@heddle/tensor";
 
 /** What the device does at most in the kernels that bound a model: bytes a second where they bound it, operations else. */
 export interface DeviceRates {
-  /** A copy of 64 MiB, read and written. */
+  readonly sizes: RateSizes;
+  /** A copy, usually of 64 MiB, read and written. */
   readonly copyGBs: number;
-  /** One row times 4096 x 4096 f16 weights, which are read; a decoding step is made of such products. */
+  /** One row times square f16 weights, usually 4096 wide, which are read; a decoding step is made of such products. */
   readonly matvecGBs: number;
-  /** 1024 x 1024 over 1024, f32 and f16; a prompt is made of such products. */
+  /** Square matrices, usually of 1024, f32 and f16; a prompt is made of such products. */
   readonly matmulF32: number;
   readonly matmulF16: number;
 }
 
-const copyBytes = 2 ** 26;
-const width = 4096;
-const edge = 1024;
+/** Extents of what is measured. */
+interface RateSizes {
+  /** Bytes of the copy. */
+  readonly copyBytes: number;
+  /** Inputs and outputs of the product with one row. */
+  readonly width: number;
+  /** Extents of the others. */
+  readonly edge: number;
+}
+
+const usualSizes: RateSizes = { copyBytes: 2 ** 26, width: 4096, edge: 1024 };
 
 /** Measures a device by itself, without a model: the limits that models are held against. */
-export async function measureRates(device: Device): Promise<DeviceRates> {
+export async function measureRates(device: Device, sizes = usualSizes): Promise<DeviceRates> {
+  const { copyBytes, width, edge } = sizes;
   const copied = ones(device, [copyBytes / 4]);
   const weights = ones(device, [width, width], { dtype: "f16" });
   const row = ones(device, [1, width], { dtype: "f16" });
@@ -25,6 +35,7 @@ export async function measureRates(device: Device): Promise<DeviceRates> {
   const operations = 2 * edge ** 3;
   try {
     return {
+      sizes,
       copyGBs: (2 * copyBytes) / (await secondsOf(device, () => copied.neg())) / 1e9,
       matvecGBs:
         (2 * width ** 2) / (await secondsOf(device, () => matmul(row, weights, { transposeB: true }))) / 1e9,
@@ -39,10 +50,11 @@ export async function measureRates(device: Device): Promise<DeviceRates> {
 }
 
 /** Two lines beside each other's limits. */
-export function describeRates({ copyGBs, matvecGBs, matmulF32, matmulF16 }: DeviceRates): string {
+export function describeRates({ sizes, copyGBs, matvecGBs, matmulF32, matmulF16 }: DeviceRates): string {
+  const { width, edge } = sizes;
   const share = ((matvecGBs / copyGBs) * 100).toFixed(0);
   return `copy ${copyGBs.toFixed(0)} GB/s; one row x ${width}x${width} f16 ${matvecGBs.toFixed(0)} GB/s (${share} % of the copy)
-${edge}x${edge}x${edge}: f32 ${matmulF32.toFixed(2)} TFLOP/s, f16 ${matmulF16.toFixed(2)} TFLOP/s
+${edge}x${edge}x${edge}: f32 ${matmulF32.toPrecision(3)} TFLOP/s, f16 ${matmulF16.toPrecision(3)} TFLOP/s
 `;
 }
 
