@@ -12,7 +12,7 @@ import { createRecurrentDecoder } from "../src/recurrent/recurrent-decoder.js";
 import { seq2seq } from "../src/seq2seq/seq2seq-architecture.js";
 import { createSeq2SeqDecoder } from "../src/seq2seq/seq2seq-decoder.js";
 import { tokenGrid } from "../src/token-grid.js";
-import { packedExpected, packedSource, rowsOf } from "./packed-golden.js";
+import { encoderNames, packedExpected, packedSource, rowsOf } from "./packed-golden.js";
 import { relativeError } from "./relative-error.js";
 import { showsOf } from "./shows.js";
 
@@ -33,18 +33,7 @@ else describeArchitectures(found.device);
  * share their shaders, whose making is what takes the time; decoders run compiled.
  */
 function describeArchitectures(device: Device): void {
-  const encoders = [
-    "bert",
-    "bert_seqcls",
-    "roberta",
-    "distilbert",
-    "albert",
-    "electra",
-    "deberta",
-    "deberta_v2",
-    "modernbert",
-  ];
-  describe.each(encoders)("%s", (name) => {
+  describe.each(encoderNames)("%s", (name) => {
     test("logits", showsOf(name, "WebGPU"), async () => {
       await withModel(device, name, () => loadModelOf(encoder, packedSource(name), { device }), expectLogits);
     });

@@ -5,11 +5,7 @@ import { type GoldenArrays, readGoldenArrays } from "../../../tooling/golden/saf
 
 const folder = (name: string) => new URL(`golden/${name}/`, import.meta.url);
 
-/** Models of other architectures than the decoder's. */
-export const packedNames = [
-  "mamba",
-  "mamba2",
-  "rwkv",
+export const encoderNames = [
   "bert",
   "bert_seqcls",
   "roberta",
@@ -19,6 +15,14 @@ export const packedNames = [
   "deberta",
   "deberta_v2",
   "modernbert",
+] as const;
+
+/** Models of other architectures than the decoder's. */
+export const packedNames = [
+  "mamba",
+  "mamba2",
+  "rwkv",
+  ...encoderNames,
   "xlnet",
   "t5",
   "t5_gated",

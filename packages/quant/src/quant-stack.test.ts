@@ -1,7 +1,8 @@
-import { compile, cpu, disposeTree, randn, reference, tensor, valueAndGrad } from "@heddle/tensor";
+import { compile, cpu, disposeTree, randn, reference, Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
-import { type QuantStack, quantizeStack } from "./quant-stack.js";
+import { QuantStack, quantizeStack } from "./quant-stack.js";
 import type { QuantScheme } from "./quantize-tensor.js";
+import { everyMatrix, quantizeWeights } from "./quantize-weights.js";
 
 const schemes: readonly QuantScheme[] = [
   { bits: 8, groupSize: 32 },
@@ -102,4 +103,17 @@ test("a stack stays quantised in memory, and shapes and types that do not fit ar
     `[HeddleError: QuantStack: x must be a float and which i32; got f32 and f32. Cast them.]`,
   );
   short.dispose();
+});
+
+test("a recipe for every matrix takes stacks of experts, and no other weights of three axes", async () => {
+  const device = reference();
+  const stack = randn(device, [2, 8, 32], { seed: 1 });
+  const tree = {
+    experts: { up: { weight: stack, bias: stack.sum({ axes: 2 }) } },
+    conv: stack,
+    mix: stack.narrow(0, 0, 1),
+  };
+  const { experts, conv, mix } = await quantizeWeights(tree, everyMatrix({ bits: 8 }));
+  expect(experts.up.weight).toBeInstanceOf(QuantStack);
+  for (const dense of [experts.up.bias, conv, mix]) expect(dense).toBeInstanceOf(Tensor);
 });

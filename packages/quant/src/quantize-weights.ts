@@ -7,15 +7,14 @@ import { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 export type QuantRecipe = (path: string, weight: Tensor) => QuantScheme | undefined;
 
 /**
- * The recipe that quantises every matrix of at least 32 inputs, and every stack of such, as experts have them, but for paths that
+ * The recipe that quantises every matrix of at least 32 inputs, and every stack of such under a path with `experts`, but for paths that
  * `except` matches. Norms, biases and other vectors stay as they are, also where heads or experts have one each, in a matrix.
  */
 export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?: RegExp } = {}): QuantRecipe {
   return (path, weight) => {
-    const [rows = 0, columns = 0] = weight.shape.slice(-2);
-    // A vector that is kept as [1, 1, in] is no stack.
-    const isMatrix = weight.rank === 2 || (weight.rank === 3 && rows > 1);
-    const isLarge = columns >= 32 && !/bias$|norm\.weight$/i.test(path);
+    // Other weights of three axes are no stacks: kernels of convolutions, heads apart.
+    const isMatrix = weight.rank === 2 || (weight.rank === 3 && /\bexperts\b/.test(path));
+    const isLarge = (weight.shape.at(-1) ?? 0) >= 32 && !/bias$|norm\.weight$/i.test(path);
     return isMatrix && isLarge && !except?.test(path) ? scheme : undefined;
   };
 }

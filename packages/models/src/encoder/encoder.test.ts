@@ -1,55 +1,26 @@
-import { compile, type Device, disposeTree, type Tensor } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, disposeTree, type Tensor } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
-import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
+import { holdModel } from "../../test/held-model.js";
+import { encoderNames, packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
 import type { TokenRows } from "../architecture.js";
-import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
-import type { EncoderConfig } from "./config.js";
+import { loadModelOf } from "../loading/load-model.js";
 import { type EncoderInputs, encoderHidden, encoderLogits } from "./encoder.js";
 import { encoder, encoderInputs } from "./encoder-architecture.js";
 import type { EncoderWeights } from "./weights.js";
 
-type Model = LoadedModel<EncoderConfig, EncoderWeights, EncoderInputs>;
-
-const names = [
-  "bert",
-  "bert_seqcls",
-  "roberta",
-  "distilbert",
-  "albert",
-  "electra",
-  "deberta",
-  "deberta_v2",
-  "modernbert",
-];
-
 describe.each(devices)("$name", ({ make, tolerance }) => {
-  describe.each(names)("%s", (name) => {
+  describe.each(encoderNames)("%s", (name) => {
     const golden = packedExpected(name);
-    const held: { device: Device; model: Model }[] = [];
-    const use = () => {
-      const [only] = held;
-      if (only === undefined) throw new Error("the model is not loaded");
-      return only;
-    };
+    const use = holdModel(make, (device) => loadModelOf(encoder, packedSource(name), { device }));
     const rows = (kind: string): Required<Pick<TokenRows, "attentionMask">> & TokenRows => ({
       ids: rowsOf(golden, `${kind}.input_ids`),
       attentionMask: rowsOf(golden, `${kind}.attention_mask`),
       ...(golden.has(`${kind}.token_type_ids`)
         ? { tokenTypeIds: rowsOf(golden, `${kind}.token_type_ids`) }
         : {}),
-    });
-    beforeAll(async () => {
-      const device = make();
-      held.push({ device, model: await loadModelOf(encoder, packedSource(name), { device }) });
-    });
-    afterAll(() => {
-      const { device, model } = use();
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
     });
 
     test.each(["basic", "padded", "long"])("%s logits", showsOf(name, "forward"), async (kind) => {

@@ -1,36 +1,19 @@
 import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
+import { holdModel } from "../../test/held-model.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
-import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
+import { loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
-import type { PermutationConfig } from "./config.js";
 import { type PermutationInputs, permutationHidden, permutationUnembed } from "./permutation.js";
 import { permutation } from "./permutation-architecture.js";
 import type { PermutationWeights } from "./weights.js";
 
-type Model = LoadedModel<PermutationConfig, PermutationWeights, PermutationInputs>;
-
 describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
   const golden = packedExpected("xlnet");
-  const held: { device: Device; model: Model }[] = [];
-  const use = () => {
-    const [only] = held;
-    if (only === undefined) throw new Error("the model is not loaded");
-    return only;
-  };
-  beforeAll(async () => {
-    const device = make();
-    held.push({ device, model: await loadModelOf(permutation, packedSource("xlnet"), { device }) });
-  });
-  afterAll(() => {
-    const { device, model } = use();
-    model.dispose();
-    expect(device.memory().buffers).toBe(0);
-    device.dispose();
-  });
+  const use = holdModel(make, (device) => loadModelOf(permutation, packedSource("xlnet"), { device }));
 
   test.each(["basic", "padded"])("%s logits", showsOf("xlnet", "forward"), async (kind) => {
     const { model } = use();

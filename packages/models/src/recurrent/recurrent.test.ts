@@ -1,43 +1,22 @@
-import { compile, type Device, disposeTree, randn, reference, type Tensor } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, disposeTree, randn, reference, type Tensor } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
+import { holdModel } from "../../test/held-model.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
 import { generate } from "../generation/generate.js";
-import { type LoadedModel, loadModelOf } from "../loading/load-model.js";
+import { loadModelOf } from "../loading/load-model.js";
 import { tokenGrid } from "../token-grid.js";
 import type { RecurrentConfig } from "./config.js";
-import {
-  type RecurrentInputs,
-  type RecurrentWeights,
-  recurrentHidden,
-  recurrentLogits,
-} from "./recurrent.js";
+import { type RecurrentWeights, recurrentHidden, recurrentLogits } from "./recurrent.js";
 import { recurrent } from "./recurrent-architecture.js";
 import { createRecurrentDecoder, piecesOf } from "./recurrent-decoder.js";
-
-type Model = LoadedModel<RecurrentConfig, RecurrentWeights, RecurrentInputs>;
 
 describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     const golden = packedExpected(name);
-    const held: { device: Device; model: Model }[] = [];
-    const use = () => {
-      const [only] = held;
-      if (only === undefined) throw new Error("the model is not loaded");
-      return only;
-    };
-    beforeAll(async () => {
-      const device = make();
-      held.push({ device, model: await loadModelOf(recurrent, packedSource(name), { device }) });
-    });
-    afterAll(() => {
-      const { device, model } = use();
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
-    });
+    const use = holdModel(make, (device) => loadModelOf(recurrent, packedSource(name), { device }));
 
     test.each(["basic", "padded", "long"])("%s logits", showsOf(name, "forward"), async (kind) => {
       const { model } = use();

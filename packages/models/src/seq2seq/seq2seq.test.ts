@@ -1,7 +1,8 @@
-import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import type { GoldenArrays } from "../../../../tooling/golden/safetensors.js";
 import { devices } from "../../test/devices.js";
+import { holdModel } from "../../test/held-model.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
@@ -41,22 +42,7 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(["t5", "t5_gated", "bart", "whisper"])("%s", (name) => {
     const golden = packedExpected(name);
     const kinds = ["basic", "padded", "long"].filter((kind) => golden.has(`${kind}.logits`));
-    const held: { device: Device; model: Model }[] = [];
-    const use = () => {
-      const [only] = held;
-      if (only === undefined) throw new Error("the model is not loaded");
-      return only;
-    };
-    beforeAll(async () => {
-      const device = make();
-      held.push({ device, model: await loadModelOf(seq2seq, packedSource(name), { device }) });
-    });
-    afterAll(() => {
-      const { device, model } = use();
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
-    });
+    const use = holdModel(make, (device) => loadModelOf(seq2seq, packedSource(name), { device }));
 
     test.each(kinds)("%s logits, compiled too", showsOf(name, "forward"), async (kind) => {
       const { model } = use();
