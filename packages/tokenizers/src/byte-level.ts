@@ -30,7 +30,7 @@ export function byteOfUnit(unit: number): number {
   return unit < BYTE_OF_UNIT.length ? (BYTE_OF_UNIT[unit] as number) : -1;
 }
 
-const encoder = new TextEncoder();
+const encoder = /* @__PURE__ */ new TextEncoder();
 
 /** Writes the UTF-8 bytes of a text in the byte alphabet; a lone surrogate becomes the three bytes of U+FFFD. */
 export function toByteLevel(text: string): string {

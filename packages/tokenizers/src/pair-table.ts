@@ -6,6 +6,13 @@ export function mixPair(left: number, right: number): number {
   return hash ^ (hash >>> 13);
 }
 
+/** Slots for a number of pairs, at most two thirds full. */
+export function numPairSlots(count: number): number {
+  let capacity = 16;
+  while (capacity * 2 < count * 3) capacity *= 2;
+  return capacity;
+}
+
 /**
  * A hash map from two non-negative 32-bit integers to one integer from 0 to 2^31 - 2.
  *
@@ -20,14 +27,9 @@ export class PairTable {
 
   /** @param expected how many pairs will be stored; the table grows beyond that by itself */
   constructor(expected = 16) {
-    let capacity = 16;
-    while (capacity * 2 < expected * 3) capacity *= 2;
+    const capacity = numPairSlots(expected);
     this.slots = new Int32Array(capacity * 3);
     this.mask = capacity - 1;
-  }
-
-  get size(): number {
-    return this.count;
   }
 
   /** Returns the value stored for (left, right), or -1. */

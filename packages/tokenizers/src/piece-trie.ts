@@ -43,16 +43,16 @@ export class PieceTrie {
   valueAt(node: number): number {
     return this.values[node] as number;
   }
+}
 
-  /** Returns the length in units of the longest stored piece that `text` has at `start`; 0 if none. */
-  longestPrefix(text: string, start: number, root = TRIE_ROOT): number {
-    let node = root;
-    let longest = 0;
-    for (let i = start; i < text.length; i++) {
-      node = this.child(node, text.charCodeAt(i));
-      if (node < 0) break;
-      if (this.valueAt(node) >= 0) longest = i + 1 - start;
-    }
-    return longest;
+/** Returns the length in units of the longest piece of the trie that `text` has at `start`; 0 if none. */
+export function longestPrefix(trie: PieceTrie, text: string, start: number): number {
+  let node = TRIE_ROOT;
+  let longest = 0;
+  for (let i = start; i < text.length; i++) {
+    node = trie.child(node, text.charCodeAt(i));
+    if (node < 0) break;
+    if (trie.valueAt(node) >= 0) longest = i + 1 - start;
   }
+  return longest;
 }

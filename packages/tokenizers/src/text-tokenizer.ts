@@ -4,7 +4,7 @@ import {
   createAddedTokenFinder,
   type Segment,
 } from "./added-tokens.js";
-import { type AlignedText, codePointLength } from "./aligned-text.js";
+import type { AlignedText } from "./aligned-text.js";
 import type { CompiledModel } from "./models/model.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
@@ -102,7 +102,7 @@ export class TextTokenizer {
         units.load(normalizer?.apply(text.slice(start, end)) ?? "");
         words.begin(units, buffer, start - prefixUnits);
         this.addWords(scanner, 0, units.length);
-        coverPrefix(buffer, before, { start, end: start + codePointLength(text, start) });
+        normalizer?.coverPrefix?.(buffer, before, { text, start });
       }
     });
     units.clear();
@@ -148,20 +148,6 @@ export class TextTokenizer {
       words.append(0, units.length);
       moveToOriginal(buffer, before, word);
     }
-  }
-}
-
-/** What was put before a text counts as part of its first character: moves the ranges that begin before it. */
-function coverPrefix(
-  buffer: TokenBuffer,
-  from: number,
-  first: { readonly start: number; readonly end: number },
-): void {
-  if (!buffer.keepsRanges) return;
-  const { starts, ends, length } = buffer;
-  for (let i = from; i < length && (starts[i] as number) < first.start; i++) {
-    starts[i] = first.start;
-    if ((ends[i] as number) <= first.start) ends[i] = first.end;
   }
 }
 

@@ -1,3 +1,5 @@
+import { copyTo } from "./copy-to.js";
+
 /** A buffer that grew beyond this many tokens gives its memory back when it is cleared. */
 const MAX_KEPT = 1 << 20;
 
@@ -53,14 +55,8 @@ export class TokenBuffer {
 
   private grow(needed: number): void {
     const capacity = Math.max(needed, this.ids.length * 2);
-    this.ids = extended(this.ids, capacity);
-    this.starts = extended(this.starts, capacity);
-    this.ends = extended(this.ends, capacity);
+    this.ids = copyTo(new Int32Array(capacity), this.ids);
+    this.starts = copyTo(new Int32Array(capacity), this.starts);
+    this.ends = copyTo(new Int32Array(capacity), this.ends);
   }
-}
-
-function extended(array: Int32Array<ArrayBuffer>, capacity: number): Int32Array<ArrayBuffer> {
-  const grown = new Int32Array(capacity);
-  grown.set(array);
-  return grown;
 }

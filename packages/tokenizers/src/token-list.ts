@@ -24,7 +24,7 @@ export class TokenList {
   readonly typeId: number;
   readonly sequence: number;
 
-  constructor(private readonly parts: TokenListParts) {
+  constructor(readonly parts: TokenListParts) {
     this.ids = parts.ids;
     this.starts = parts.starts;
     this.ends = parts.ends;
@@ -50,14 +50,6 @@ export class TokenList {
     return this.parts.surfaces.get(index) ?? this.parts.nameOf(this.ids[index] as number);
   }
 
-  withTypeId(typeId: number): TokenList {
-    return typeId === this.typeId ? this : new TokenList({ ...this.parts, typeId });
-  }
-
-  withOffsets(starts: Int32Array, ends: Int32Array): TokenList {
-    return new TokenList({ ...this.parts, starts, ends });
-  }
-
   slice(from: number, to: number): TokenList {
     const surfaces = new Map<number, string>();
     for (const [index, text] of this.parts.surfaces) {
@@ -71,6 +63,16 @@ export class TokenList {
       surfaces,
     });
   }
+}
+
+/** The same tokens with another type. */
+export function withTypeId(list: TokenList, typeId: number): TokenList {
+  return typeId === list.typeId ? list : new TokenList({ ...list.parts, typeId });
+}
+
+/** The same tokens with other ranges. */
+export function withOffsets(list: TokenList, starts: Int32Array, ends: Int32Array): TokenList {
+  return new TokenList({ ...list.parts, starts, ends });
 }
 
 const NO_SURFACES: ReadonlyMap<number, string> = new Map();

@@ -13,7 +13,7 @@ export function encodeUnits(units: Uint16Array, start: number, end: number, byte
     } else if (unit < 0x800) {
       bytes[to++] = 0xc0 | (unit >> 6);
       bytes[to++] = 0x80 | (unit & 0x3f);
-    } else if (isPair(units, at, end)) {
+    } else if (pairLength(units, at, end) === 2) {
       const codePoint = 0x10000 + ((unit - 0xd800) << 10) + ((units[++at] as number) - 0xdc00);
       bytes[to++] = 0xf0 | (codePoint >> 18);
       bytes[to++] = 0x80 | ((codePoint >> 12) & 0x3f);
@@ -42,12 +42,12 @@ export function encodeCodePoint(codePoint: number, bytes: Uint8Array): number {
   return length;
 }
 
-function isPair(units: Uint16Array, at: number, end: number): boolean {
-  return (
-    ((units[at] as number) & 0xfc00) === 0xd800 &&
-    at + 1 < end &&
-    ((units[at + 1] as number) & 0xfc00) === 0xdc00
-  );
+/** Returns 2 where a surrogate pair begins at `at`, else 1. */
+export function pairLength(units: Uint16Array, at: number, limit: number): number {
+  const unit = units[at] as number;
+  if (unit < 0xd800 || unit > 0xdbff || at + 1 >= limit) return 1;
+  const next = units[at + 1] as number;
+  return next >= 0xdc00 && next <= 0xdfff ? 2 : 1;
 }
 
 /** Turns token ranges in bytes into ranges in units of [start, end); a token with part of a character covers it. */
@@ -58,7 +58,7 @@ export function bytesToUnits(units: Uint16Array, start: number, end: number, tok
   let byteEnd = 0;
   const widen = (): void => {
     const first = units[unit] as number;
-    width = isPair(units, unit, end) ? 2 : 1;
+    width = pairLength(units, unit, end);
     byteEnd += first < 0x80 ? 1 : first < 0x800 ? 2 : width === 2 ? 4 : 3;
   };
   const advanceTo = (byte: number): void => {

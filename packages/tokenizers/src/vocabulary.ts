@@ -1,6 +1,7 @@
 import { BYTE_UNITS, byteLevelText } from "./byte-level.js";
+import { copyTo } from "./copy-to.js";
 import { HeddleError } from "./error.js";
-import { addUnit, finishHash, hashText, hashUnits } from "./unit-hash.js";
+import { hashText, hashUnits } from "./unit-hash.js";
 
 /** Token strings by id and ids by token string; ids may have gaps. */
 export interface Vocabulary {
@@ -10,10 +11,10 @@ export interface Vocabulary {
   idOf(token: string): number | undefined;
   /** Id of the token made of units [start, end), or -1. */
   idOfUnits(units: Uint16Array, start: number, end: number): number;
-  /** Visits every way to cut a token into two tokens, in the order of the entries. */
-  eachSplit(visit: (left: number, right: number, id: number) => void): void;
-  /** True if the token with this id is made of the first `length` units. */
-  isMadeOf(id: number, units: Uint16Array, length: number): boolean;
+  /** The same for those who know the hash of these units, as hashUnits gives it. */
+  find(hash: number, units: Uint16Array, start: number, end: number): number;
+  /** Entry of an id in `packed`, or -1. */
+  entryOf(id: number): number;
   tokenOf(id: number): string | undefined;
   /** All entries in ascending order of id. */
   entries(): IterableIterator<[token: string, id: number]>;
@@ -116,11 +117,6 @@ export class PackedTokensBuilder {
   }
 }
 
-function copyTo<Values extends Uint16Array | Int32Array>(to: Values, from: Values): Values {
-  to.set(from);
-  return to;
-}
-
 function requireId(token: string, id: number): void {
   if (Number.isInteger(id) && id >= 0 && id <= 0x7fffffff) return;
   throw new HeddleError(
@@ -195,7 +191,7 @@ class HashedVocabulary implements Vocabulary {
     return this.find(hashUnits(sought, start, end), sought, start, end);
   }
 
-  private find(hash: number, sought: Uint16Array, start: number, end: number): number {
+  find(hash: number, sought: Uint16Array, start: number, end: number): number {
     const { slots, mask, entryBits } = this;
     const { ids, starts, units } = this.packed;
     const length = end - start;
@@ -210,32 +206,6 @@ class HashedVocabulary implements Vocabulary {
       if (i === length) return ids[entry] as number;
     }
     return -1;
-  }
-
-  eachSplit(visit: (left: number, right: number, id: number) => void): void {
-    const { ids, starts, units } = this.packed;
-    for (let entry = 0; entry < ids.length; entry++) {
-      const start = starts[entry] as number;
-      const end = starts[entry + 1] as number;
-      let hash = 0;
-      for (let cut = start + 1; cut < end; cut++) {
-        hash = addUnit(hash, units[cut - 1] as number);
-        const left = this.find(finishHash(hash, cut - start), units, start, cut);
-        const right = left < 0 ? -1 : this.idOfUnits(units, cut, end);
-        if (right >= 0) visit(left, right, ids[entry] as number);
-      }
-    }
-  }
-
-  isMadeOf(id: number, sought: Uint16Array, length: number): boolean {
-    const entry = this.entryOf(id);
-    if (entry < 0) return false;
-    const { starts, units } = this.packed;
-    const from = starts[entry] as number;
-    if ((starts[entry + 1] as number) - from !== length) return false;
-    let i = 0;
-    while (i < length && units[from + i] === sought[i]) i++;
-    return i === length;
   }
 
   tokenOf(id: number): string | undefined {
@@ -256,8 +226,7 @@ class HashedVocabulary implements Vocabulary {
     }
   }
 
-  /** Entry of an id, or -1. */
-  private entryOf(id: number): number {
+  entryOf(id: number): number {
     const { entryOfId } = this;
     if (!(id >= 0 && id < this.idLimit)) return -1;
     if (entryOfId === null) return id;

@@ -1,3 +1,4 @@
+import { copyTo } from "./copy-to.js";
 import type { TokenBuffer } from "./token-buffer.js";
 
 /** Longer words are not remembered: they seldom come back. */
@@ -217,8 +218,3 @@ class Generation {
 
 /** Mark of a word that is one token. */
 const IS_ONE = 0x8000;
-
-function copyTo<Values extends Uint16Array | Int32Array>(to: Values, from: Values): Values {
-  to.set(from);
-  return to;
-}

@@ -179,6 +179,7 @@ const cases: [string, () => unknown][] = [
   ["a rank file with a bad line", () => fromTiktoken("IQ== 0\nIg==\n", { pattern: "." })],
   ["a rank file without all bytes", () => fromTiktoken("IQ== 0\n", { pattern: "." })],
   ["a rank file that is not base64", () => fromTiktoken("*** 0\n", { pattern: "." })],
+  ["a rank file with a rank beyond 31 bits", () => fromTiktoken("IQ== 2147483648\n", { pattern: "." })],
   ["no tokenizer file at all", () => loadTokenizer({ "tokenizer_config.json": "{}" })],
   [
     "a broken tokenizer_config.json",

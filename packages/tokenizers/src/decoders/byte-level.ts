@@ -1,4 +1,5 @@
 import { fromByteLevel } from "../byte-level.js";
+import { copyTo } from "../copy-to.js";
 import type { QuickDecoder } from "./quick.js";
 import type { DecodeStage, Emit } from "./stage.js";
 
@@ -31,9 +32,7 @@ export class ByteLevelDecoder implements QuickDecoder {
   private append(token: Uint8Array): void {
     const end = this.length + token.length;
     if (end > this.bytes.length) {
-      const grown = new Uint8Array(Math.max(end, this.bytes.length * 2));
-      grown.set(this.bytes);
-      this.bytes = grown;
+      this.bytes = copyTo(new Uint8Array(Math.max(end, this.bytes.length * 2)), this.bytes);
     }
     for (let i = 0; i < token.length; i++) this.bytes[this.length + i] = token[i] as number;
     this.length = end;

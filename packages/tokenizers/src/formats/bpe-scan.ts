@@ -145,12 +145,24 @@ class BpeScan {
     const right = vocabulary.idOfUnits(units, middle, length);
     // Most vocabularies list the results in the order of the merges.
     const last = at === 0 ? -1 : (merges[at - 1] as number);
-    const guess = vocabulary.isMadeOf(last + 1, units, length) ? last + 1 : last;
-    const isGuessed = guess > last || vocabulary.isMadeOf(last, units, length);
+    const guess = isMadeOf(vocabulary, last + 1, units, length) ? last + 1 : last;
+    const isGuessed = guess > last || isMadeOf(vocabulary, last, units, length);
     const result = isGuessed ? guess : vocabulary.idOfUnits(units, 0, length);
     merges[at] = left;
     merges[at + 1] = right;
     merges[at + 2] = result;
     return (left | right | result) >= 0;
   }
+}
+
+/** True if the token with this id is made of the first `length` units. */
+function isMadeOf(vocabulary: Vocabulary, id: number, sought: Uint16Array, length: number): boolean {
+  const entry = vocabulary.entryOf(id);
+  if (entry < 0) return false;
+  const { starts, units } = vocabulary.packed;
+  const from = starts[entry] as number;
+  if ((starts[entry + 1] as number) - from !== length) return false;
+  let i = 0;
+  while (i < length && units[from + i] === sought[i]) i++;
+  return i === length;
 }

@@ -1,6 +1,7 @@
 import { HeddleError } from "../error.js";
-import { MergeTable, numMergeSlots } from "../models/merge-table.js";
+import { MergeTable } from "../models/merge-table.js";
 import { type PackedBpe, packBpe } from "../models/packed-bpe.js";
+import { numPairSlots } from "../pair-table.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { numTokenSlots, vocabularyOfTable } from "../vocabulary.js";
 import { requireObject } from "./component-fields.js";
@@ -106,7 +107,7 @@ export function fromCompact(bytes: Uint8Array, options: { readonly roles?: Token
 /** Words of the five tables. */
 function tableLengths(numTokens: number, numMerges: number): number[] {
   if (numTokens === 0) return [];
-  return [numTokens + 1, numTokens, numMerges * 3, numTokenSlots(numTokens), numMergeSlots(numMerges)];
+  return [numTokens + 1, numTokens, numMerges * 3, numTokenSlots(numTokens), numPairSlots(numMerges)];
 }
 
 const roundUp = (bytes: number): number => (bytes + 3) & ~3;

@@ -65,10 +65,10 @@ const YOUTU_CJK =
 const NORDIC = " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+";
 /** Digits in groups of three counted from the right, up to the end of a word. */
 const DIGIT_TRIPLES = "\\d{1,3}(?=(?:\\d{3})*(?!\\w))";
-const SPACE_CASCADE = [512, 256, 128, 64, 32, 16, 8, 4].map((n) => `\\s{${n}}(?!\\S)`).join("|");
+const spaceCascade = (): string => [512, 256, 128, 64, 32, 16, 8, 4].map((n) => `\\s{${n}}(?!\\S)`).join("|");
 
-/** Names that share a rule stand together, divided by spaces. */
-const RULES: Readonly<Record<string, GgufPreTokenizer>> = {
+/** Names that share a rule stand together, divided by spaces. Made when asked for: bundles without GGUF lack them. */
+const createRules = (): Readonly<Record<string, GgufPreTokenizer>> => ({
   "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": {
     patterns: [llama3("\\p{N}{1,3}")],
     ignoreMerges: true,
@@ -85,7 +85,7 @@ const RULES: Readonly<Record<string, GgufPreTokenizer>> = {
   },
   "jais-2": {
     patterns: [
-      `${CONTRACTION}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|${SPACE_CASCADE}|\\s{1,2}(?!\\S)|\\s{1}`,
+      `${CONTRACTION}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|${spaceCascade()}|\\s{1,2}(?!\\S)|\\s{1}`,
     ],
   },
   "deepseek-llm": {
@@ -146,12 +146,19 @@ const RULES: Readonly<Record<string, GgufPreTokenizer>> = {
   laguna: { patterns: ["[^\\n]+|[\\n]+", llama3("\\p{N}")] },
   gemma4: { patterns: ["[^\\n]+|[\\n]+"], addsBos: true },
   default: { patterns: ["[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"] },
-};
+});
 
 /** The rules by name. */
-const BY_NAME: ReadonlyMap<string, GgufPreTokenizer> = new Map(
-  Object.entries(RULES).flatMap(([names, rule]) => names.split(" ").map((name) => [name, rule] as const)),
-);
+let byName: ReadonlyMap<string, GgufPreTokenizer> | undefined;
+
+function rulesByName(): ReadonlyMap<string, GgufPreTokenizer> {
+  byName ??= new Map(
+    Object.entries(createRules()).flatMap(([names, rule]) =>
+      names.split(" ").map((name) => [name, rule] as const),
+    ),
+  );
+  return byName;
+}
 
 /**
  * Looks up the rule of a `tokenizer.ggml.pre`; undefined if the name is not known.
@@ -160,12 +167,12 @@ const BY_NAME: ReadonlyMap<string, GgufPreTokenizer> = new Map(
  *   give them)
  */
 export function ggufPreTokenizer(name: string): GgufPreTokenizer | undefined {
-  return BY_NAME.get(name);
+  return rulesByName().get(name);
 }
 
 /** All known names, for errors. */
 export function ggufPreTokenizerNames(): readonly string[] {
-  return [...BY_NAME.keys()];
+  return [...rulesByName().keys()];
 }
 
 /** Makes the splits of a rule. */

@@ -1,4 +1,3 @@
-import { decodeBase64 } from "../base64.js";
 import { BYTE_CHARACTERS, BYTE_UNITS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
@@ -12,6 +11,23 @@ for (const [value, digit] of [
 }
 
 const [LINE_FEED, SPACE, EQUALS] = [0x0a, 0x20, 0x3d];
+
+/**
+ * Reads a rank file.
+ *
+ * @returns tokens in the byte alphabet and their ranks
+ * @throws HeddleError "format" naming a malformed or repeated line or a byte without a rank
+ */
+export function readRanks(text: string): Vocabulary {
+  const vocabulary = scanRanks(text) ?? parseRanks(text);
+  const missing = BYTE_CHARACTERS.findIndex((char) => vocabulary.idOf(char) === undefined);
+  if (missing < 0) return vocabulary;
+  throw new HeddleError(
+    "format",
+    `fromTiktoken: each of the 256 bytes must have a rank; got none for byte ${missing}. Check the rank file for truncation.`,
+    { byte: missing },
+  );
+}
 
 /**
  * Reads the lines of a rank file straight into typed arrays.
@@ -52,51 +68,45 @@ export function scanRanks(text: string): Vocabulary | null {
       return null;
     tokens.add(units, length, rank);
   }
-  const vocabulary = tokens.finish();
-  const hasAllBytes = BYTE_CHARACTERS.every((char) => vocabulary?.idOf(char) !== undefined);
-  return hasAllBytes ? vocabulary : null;
+  return tokens.finish();
 }
 
 /**
- * Reads the lines of a rank file one by one.
+ * Reads the lines of a rank file one by one: blank lines, other ends of lines and what stands behind a rank do not
+ * matter.
  *
- * @returns (token in the byte alphabet, rank) in ascending order of rank
- * @throws HeddleError "format" naming a malformed or repeated line or a byte without a rank
+ * @throws HeddleError "format" naming a malformed or repeated line
  */
-export function parseRanks(text: string): (readonly [string, number])[] {
-  const vocab: (readonly [string, number])[] = [];
-  const seen = new Set<string>();
-  const tokenOf = new Map<number, string>();
+export function parseRanks(text: string): Vocabulary {
+  const tokens = new PackedTokensBuilder();
+  const seen = new Set<string | number>();
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
-    const [encoded = "", rank = ""] = line.trim().split(" ");
-    if (!/^\d+$/.test(rank)) {
-      throw new HeddleError(
+    const refuse = (rule: string, problem: string): HeddleError =>
+      new HeddleError(
         "format",
-        `fromTiktoken: a line must be "base64 rank"; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}. Check the rank file.`,
+        `fromTiktoken: ${rule}; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}${problem}. Check the rank file.`,
         { line: i + 1 },
       );
+    const [encoded = "", digits = ""] = line.trim().split(" ");
+    const rank = Number(digits);
+    const bytes = /^\d+$/.test(digits) && rank <= 0x7fffffff ? bytesOf(encoded) : null;
+    if (bytes === null) throw refuse('a line must be "base64 rank"', "");
+    if (seen.has(bytes) || seen.has(rank)) {
+      throw refuse("a token and a rank must stand in one line only", ", which says one of them again");
     }
-    let token = "";
-    for (const byte of decodeBase64(encoded)) token += BYTE_CHARACTERS[byte];
-    if (seen.has(token) || tokenOf.has(Number(rank))) {
-      throw new HeddleError(
-        "format",
-        `fromTiktoken: a token and a rank must stand in one line only; got line ${i + 1} ${JSON.stringify(line.slice(0, 60))}, which says one of them again. Check the rank file.`,
-        { line: i + 1 },
-      );
-    }
-    vocab.push([token, Number(rank)]);
-    seen.add(token);
-    tokenOf.set(Number(rank), token);
+    const units = Uint16Array.from(bytes, (byte) => BYTE_UNITS[byte.charCodeAt(0)] as number);
+    tokens.add(units, units.length, rank);
+    seen.add(bytes).add(rank);
   }
-  const missing = BYTE_CHARACTERS.findIndex((char) => !seen.has(char));
-  if (missing >= 0) {
-    throw new HeddleError(
-      "format",
-      `fromTiktoken: each of the 256 bytes must have a rank; got none for byte ${missing}. Check the rank file for truncation.`,
-      { byte: missing },
-    );
+  return tokens.finish() as Vocabulary;
+}
+
+/** The bytes of base64 as characters below U+0100; null if it is not base64. */
+function bytesOf(encoded: string): string | null {
+  try {
+    return atob(encoded);
+  } catch {
+    return null;
   }
-  return vocab.sort((a, b) => a[1] - b[1]);
 }

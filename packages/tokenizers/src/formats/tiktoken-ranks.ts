@@ -1,12 +1,13 @@
 import { ByteLevelDecoder, createByteLevelStage } from "../decoders/byte-level.js";
-import { compileTiktoken, type TiktokenModel, tiktokenOfVocabulary } from "../models/tiktoken.js";
+import { compileRanks, tiktokenOfVocabulary } from "../models/tiktoken.js";
 import { assembleTokenizer } from "../pipeline.js";
 import { scannedBytes } from "../pre-tokenizers/scanned.js";
+import { TIKTOKEN_CL100K, TIKTOKEN_GPT2, TIKTOKEN_O200K } from "../pre-tokenizers/scanners/known-patterns.js";
 import type { Scanner } from "../pre-tokenizers/scanners/scanner.js";
 import { plainSpecialToken } from "../special-token.js";
 import type { TextPattern } from "../text-pattern.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
-import { parseRanks, scanRanks } from "./rank-lines.js";
+import { readRanks } from "./rank-lines.js";
 
 export interface TiktokenOptions {
   /** The pattern that cuts text into words; see TIKTOKEN_PATTERNS. */
@@ -23,11 +24,9 @@ export interface TiktokenOptions {
 
 /** The patterns of OpenAI's published encodings. */
 export const TIKTOKEN_PATTERNS = Object.freeze({
-  gpt2: "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s",
-  cl100k:
-    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s",
-  o200k:
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+  gpt2: TIKTOKEN_GPT2,
+  cl100k: TIKTOKEN_CL100K,
+  o200k: TIKTOKEN_O200K,
 });
 
 /**
@@ -47,9 +46,7 @@ export function tokenizerOfRanks(
   const bytes = { addPrefixSpace: false, trimOffsets: false, useRegex: false };
   const pattern = { type: "Regex", source: options.pattern, dialect: options.dialect ?? "rust" } as const;
   const scanner = scannerOf(pattern);
-  const vocabulary = scanRanks(ranks);
-  const model: TiktokenModel =
-    vocabulary === null ? { type: "Tiktoken", vocab: parseRanks(ranks) } : tiktokenOfVocabulary(vocabulary);
+  const vocabulary = readRanks(ranks);
   const config = {
     normalizer: null,
     preTokenizer: {
@@ -59,7 +56,7 @@ export function tokenizerOfRanks(
         { type: "ByteLevel", ...bytes },
       ],
     },
-    model,
+    model: tiktokenOfVocabulary(vocabulary),
     postProcessor: null,
     decoder: { type: "ByteLevel", ...bytes },
     addedTokens,
@@ -68,7 +65,7 @@ export function tokenizerOfRanks(
   return assembleTokenizer(config, {
     normalizer: null,
     preTokenizer: scannedBytes(scanner),
-    model: compileTiktoken(model),
+    model: compileRanks(vocabulary),
     createDecodeStages: () => [createByteLevelStage()],
     quickDecoder: new ByteLevelDecoder(),
   });

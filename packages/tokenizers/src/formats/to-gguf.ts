@@ -123,14 +123,14 @@ function plain(pattern: string): string {
   return pattern.replace(/\|\\s\+$/, "");
 }
 
-const gpt2Pattern = ggufPreTokenizer("gpt-2")?.patterns[0] ?? "";
+const gpt2Pattern = (): string => ggufPreTokenizer("gpt-2")?.patterns[0] ?? "";
 
 function patternsOf(preTokenizer: PreTokenizer): readonly string[] {
   switch (preTokenizer.type) {
     case "Sequence":
       return preTokenizer.pretokenizers.flatMap(patternsOf);
     case "ByteLevel":
-      return preTokenizer.useRegex ? [gpt2Pattern] : [];
+      return preTokenizer.useRegex ? [gpt2Pattern()] : [];
     case "Digits":
       return [preTokenizer.individualDigits ? "\\p{N}" : "\\p{N}+"];
     case "Split":

@@ -1,4 +1,4 @@
-import { mixPair } from "../pair-table.js";
+import { mixPair, numPairSlots } from "../pair-table.js";
 
 /** Byte symbols are the first in most vocabularies, behind a few special tokens in others. */
 const LOW = 512;
@@ -27,7 +27,7 @@ export class MergeTable {
     slots: Int32Array | null = null,
   ) {
     const count = merges.length / 3;
-    this.slots = slots ?? new Int32Array(numMergeSlots(count));
+    this.slots = slots ?? new Int32Array(numPairSlots(count));
     this.mask = this.slots.length - 1;
     this.numberBits = -1 >>> Math.clz32(count);
     for (let merge = 0; merge < count; merge++) {
@@ -70,11 +70,4 @@ export class MergeTable {
     }
     slots[slot] = (hash & ~numberBits) | (merge + 1);
   }
-}
-
-/** Slots for a number of merges, at most two thirds full. */
-export function numMergeSlots(count: number): number {
-  let capacity = 16;
-  while (capacity * 2 < count * 3) capacity *= 2;
-  return capacity;
 }

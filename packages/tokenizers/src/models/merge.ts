@@ -1,3 +1,4 @@
+import { copyTo } from "../copy-to.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import type { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
@@ -150,11 +151,7 @@ export class Merger {
   }
 
   private grow(): void {
-    const extend = (old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> => {
-      const grown = new Int32Array(old.length * 2);
-      grown.set(old);
-      return grown;
-    };
+    const extend = (old: Int32Array<ArrayBuffer>) => copyTo(new Int32Array(old.length * 2), old);
     this.ids = extend(this.ids);
     this.starts = extend(this.starts);
     this.ends = extend(this.ends);
@@ -176,11 +173,7 @@ class MergeHeap {
   private size = 0;
 
   push(rank: number, position: number): void {
-    if (this.size === this.keys.length) {
-      const grown = new Float64Array(this.keys.length * 2);
-      grown.set(this.keys);
-      this.keys = grown;
-    }
+    if (this.size === this.keys.length) this.keys = copyTo(new Float64Array(this.keys.length * 2), this.keys);
     const { keys } = this;
     const key = rank * POSITION_RANGE + position;
     let at = this.size++;

@@ -1,4 +1,5 @@
 import { codePointLength } from "../aligned-text.js";
+import { longestPrefix } from "../piece-trie.js";
 import { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
 import { createWordCuts } from "../word-cuts.js";
@@ -32,7 +33,7 @@ export function compileSentencePieceBpe(
     merger.clear();
     tokens.clear();
     for (let at = 0; at < text.length; ) {
-      const frozen = userDefined.longestPrefix(text, at);
+      const frozen = longestPrefix(userDefined, text, at);
       const end = at + (frozen || codePointLength(text, at));
       const symbol = text.slice(at, end);
       merger.add(frozen > 0 ? symbols.frozenId(symbol) : symbols.idOf(symbol), at, end);

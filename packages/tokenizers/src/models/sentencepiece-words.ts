@@ -1,5 +1,6 @@
 import { codePointLength } from "../aligned-text.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
+import { longestPrefix } from "../piece-trie.js";
 import { type CompiledAlgorithm, type SentencePieceModel, userDefinedTrie } from "./sentencepiece-pieces.js";
 import type { PathPiece } from "./unigram.js";
 
@@ -10,7 +11,7 @@ export function compileSentencePieceChars(model: SentencePieceModel): CompiledAl
   const segment = (text: string): PathPiece[] => {
     const path: PathPiece[] = [];
     for (let start = 0; start < text.length; ) {
-      const end = start + (symbols.longestPrefix(text, start) || codePointLength(text, start));
+      const end = start + (longestPrefix(symbols, text, start) || codePointLength(text, start));
       path.push({ id: ids.get(text.slice(start, end)) ?? -1, start, end });
       start = end;
     }

@@ -1,4 +1,5 @@
 import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
+import { addUnit, finishHash } from "../unit-hash.js";
 import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts } from "../word-cuts.js";
 import { Merger } from "./merge.js";
@@ -32,22 +33,27 @@ export function tiktokenOfVocabulary(vocabulary: Vocabulary): TiktokenModel {
 
 /** Every way to cut a token into two tokens is a merge, whose rank is the token's. */
 function createRankTable(vocabulary: Vocabulary): MergeTable {
-  let merges = new Int32Array(vocabulary.size * 9);
-  let end = 0;
-  vocabulary.eachSplit((left, right, id) => {
-    if (end === merges.length) {
-      const grown = new Int32Array(end * 2);
-      grown.set(merges);
-      merges = grown;
+  const { ids, starts, units } = vocabulary.packed;
+  // A token of n units can be cut in n - 1 places.
+  const merges = new Int32Array(units.length * 3);
+  const ranks = new Int32Array(units.length);
+  let count = 0;
+  for (let entry = 0; entry < ids.length; entry++) {
+    const start = starts[entry] as number;
+    const end = starts[entry + 1] as number;
+    let hash = 0;
+    for (let cut = start + 1; cut < end; cut++) {
+      hash = addUnit(hash, units[cut - 1] as number);
+      const left = vocabulary.find(finishHash(hash, cut - start), units, start, cut);
+      const right = left < 0 ? -1 : vocabulary.idOfUnits(units, cut, end);
+      if (right < 0) continue;
+      merges[3 * count] = left;
+      merges[3 * count + 1] = right;
+      merges[3 * count + 2] = ids[entry] as number;
+      ranks[count++] = ids[entry] as number;
     }
-    merges[end++] = left;
-    merges[end++] = right;
-    merges[end++] = id;
-  });
-  const used = merges.slice(0, end);
-  const ranks = new Int32Array(end / 3);
-  for (let merge = 0; merge < ranks.length; merge++) ranks[merge] = used[3 * merge + 2] as number;
-  return new MergeTable(used, ranks);
+  }
+  return new MergeTable(merges.slice(0, count * 3), ranks.slice(0, count));
 }
 
 /**
@@ -56,7 +62,11 @@ function createRankTable(vocabulary: Vocabulary): MergeTable {
  * @see tiktoken, src/lib.rs `byte_pair_merge`
  */
 export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null = null): CompiledModel {
-  const vocabulary = packedModels.get(model) ?? createVocabulary(model.vocab);
+  return compileRanks(packedModels.get(model) ?? createVocabulary(model.vocab), sampling);
+}
+
+/** The same for a vocabulary whose ids are ranks. */
+export function compileRanks(vocabulary: Vocabulary, sampling: Sampling | null = null): CompiledModel {
   const merger = new Merger(createRankTable(vocabulary), sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
   return {

@@ -1,4 +1,5 @@
 import { type AlignedText, applyRewrite, type Rewrite } from "../aligned-text.js";
+import type { CoverPrefix } from "./cover-prefix.js";
 
 /** A normalizer ready to run: `apply` is the quick way, `align` also says where every unit came from. */
 export interface CompiledNormalizer {
@@ -9,6 +10,8 @@ export interface CompiledNormalizer {
    * place, so a text may be normalised whole and cut later; null: units move.
    */
   readonly prefixUnits: number | null;
+  /** Where something is put before a text (prefixUnits above 0): lets it count as part of the first character. */
+  readonly coverPrefix?: CoverPrefix;
 }
 
 /**
@@ -20,11 +23,10 @@ export interface CompiledNormalizer {
 export function compileTraced(
   trace: (text: string) => Rewrite | null,
   apply: ((text: string) => string) | null = null,
-  prefixUnits: number | null = null,
 ): CompiledNormalizer {
   return {
     apply: apply ?? ((text) => trace(text)?.text ?? text),
     align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
-    prefixUnits,
+    prefixUnits: null,
   };
 }

@@ -3,6 +3,7 @@ import { byteLevelRewrite } from "../byte-level.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { traceBert } from "./bert.js";
 import { type CompiledNormalizer, compileTraced } from "./compiled.js";
+import { coverPrefix } from "./cover-prefix.js";
 import { filterText, mapText } from "./filter.js";
 import { lowercase, traceLowercase } from "./lowercase.js";
 import { type CharsMap, parseCharsMap, tracePrecompiled } from "./precompiled.js";
@@ -42,6 +43,7 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
         (sum, step) => (sum === null || step.prefixUnits === null ? null : sum + step.prefixUnits),
         0,
       ),
+      coverPrefix,
     };
   }
   if (normalizer.type === "SentencePiece") return compileSentencePieceNormalizer(normalizer);
@@ -49,8 +51,9 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     const apply = compileApply(normalizer) as (text: string) => string;
     return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), prefixUnits: 0 };
   }
-  const prefixUnits = normalizer.type === "Prepend" ? normalizer.prepend.length : null;
-  return compileTraced(compileTrace(normalizer), compileApply(normalizer), prefixUnits);
+  const compiled = compileTraced(compileTrace(normalizer), compileApply(normalizer));
+  if (normalizer.type !== "Prepend") return compiled;
+  return { ...compiled, prefixUnits: normalizer.prepend.length, coverPrefix };
 }
 
 type SingleNormalizer = Exclude<Normalizer, { type: "Sequence" } | SentencePieceNormalizer>;

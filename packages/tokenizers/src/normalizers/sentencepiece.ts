@@ -1,5 +1,5 @@
 import { type AlignedText, alignOriginal, codePointLength, originalStart } from "../aligned-text.js";
-import { PieceTrie } from "../piece-trie.js";
+import { longestPrefix, PieceTrie } from "../piece-trie.js";
 import type { CompiledNormalizer } from "./compiled.js";
 import { type CharsMap, parseCharsMap } from "./precompiled.js";
 
@@ -158,7 +158,7 @@ class Normalization {
 
   private prefix(): Prefix {
     const { text } = this.aligned;
-    const symbol = this.tables.symbols.longestPrefix(text, this.at);
+    const symbol = longestPrefix(this.tables.symbols, text, this.at);
     if (symbol > 0) return { replacement: text.slice(this.at, this.at + symbol), length: symbol };
     const match = this.tables.charsMap?.longest(text, this.at) ?? null;
     if (match !== null) return match;

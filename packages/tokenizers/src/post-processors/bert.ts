@@ -1,4 +1,4 @@
-import { specialToken } from "../token-list.js";
+import { specialToken, withTypeId } from "../token-list.js";
 import type { CompiledPostProcessor } from "./compiled.js";
 
 /** The tokens around texts, with their ids. */
@@ -13,7 +13,7 @@ export function compileBertEnds({ sep, cls }: BertEnds): CompiledPostProcessor {
     process(lists, addSpecialTokens) {
       if (!addSpecialTokens) return lists;
       return lists.flatMap((list, i) => {
-        const body = [list.withTypeId(i), specialToken(sep[1], i)];
+        const body = [withTypeId(list, i), specialToken(sep[1], i)];
         return i === 0 ? [specialToken(cls[1], 0), ...body] : body;
       });
     },

@@ -1,4 +1,4 @@
-import type { TokenList } from "../token-list.js";
+import { type TokenList, withOffsets } from "../token-list.js";
 
 /** A space in the byte alphabet. */
 const BYTE_SPACE = "\u0120";
@@ -23,7 +23,7 @@ export function trimByteLevelOffsets(list: TokenList, addPrefixSpace: boolean): 
     starts[i] = start;
     if (trailing > 0 && end >= trailing) ends[i] = Math.max(end - trailing, start);
   }
-  return list.withOffsets(starts, ends);
+  return withOffsets(list, starts, ends);
 }
 
 function countSpaces(token: string, step: 1 | -1): number {

@@ -1,4 +1,4 @@
-import { specialToken } from "../token-list.js";
+import { specialToken, withTypeId } from "../token-list.js";
 import { type BertEnds, compileBertEnds } from "./bert.js";
 import { trimByteLevelOffsets } from "./byte-level.js";
 import { type CompiledPostProcessor, NO_POST_PROCESSOR } from "./compiled.js";
@@ -66,7 +66,7 @@ function compileRoberta(processor: RobertaProcessing): CompiledPostProcessor {
   const trim = compileTrim(processor);
   return {
     process(lists, addSpecialTokens) {
-      const flat = trim.process(lists, addSpecialTokens).map((list) => list.withTypeId(0));
+      const flat = trim.process(lists, addSpecialTokens).map((list) => withTypeId(list, 0));
       if (!addSpecialTokens) return flat;
       return flat.flatMap((list, i) => [
         specialToken(i === 0 ? cls[1] : sep[1], 0),

@@ -1,5 +1,5 @@
 import { HeddleError } from "../error.js";
-import { specialToken } from "../token-list.js";
+import { specialToken, withTypeId } from "../token-list.js";
 import type { CompiledPostProcessor } from "./compiled.js";
 
 /** A place in a template: the first ("A") or second ("B") text, or a special token. */
@@ -29,7 +29,7 @@ export function compileTemplate(template: Template): CompiledPostProcessor {
       return pieces.flatMap((piece) => {
         if (piece.type === "Sequence") {
           const list = lists[piece.id === "A" ? 0 : 1];
-          return list === undefined ? [] : [list.withTypeId(piece.typeId)];
+          return list === undefined ? [] : [withTypeId(list, piece.typeId)];
         }
         if (!addSpecialTokens) return [];
         return templateToken(template, piece.id).ids.map((id) => specialToken(id, piece.typeId));

@@ -1,3 +1,5 @@
+import { pairLength } from "../../utf8-units.js";
+
 /** What the split patterns of language models ask about a character; a character has several of these bits. */
 export const LETTER = 1; // \p{L}
 export const NUMBER = 2; // \p{N}
@@ -87,12 +89,4 @@ export class CharacterClasses {
       }
     }
   }
-}
-
-/** Returns 2 where a surrogate pair begins at `at`, else 1. */
-export function pairLength(units: Uint16Array, at: number, limit: number): number {
-  const unit = units[at] as number;
-  if (unit < 0xd800 || unit > 0xdbff || at + 1 >= limit) return 1;
-  const next = units[at + 1] as number;
-  return next >= 0xdc00 && next <= 0xdfff ? 2 : 1;
 }

@@ -9,11 +9,16 @@ export const GPT2_PATTERN =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const O200K_TAIL = `${CONTRACTIONS}?`;
 const CL100K_TAIL = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const UPPER = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
 const LOWER = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
 const LEAD = "[^\\r\\n\\p{L}\\p{N}]?";
+
+/** The patterns of OpenAI's published encodings as tiktoken writes them. */
+export const TIKTOKEN_GPT2 =
+  "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s";
+export const TIKTOKEN_CL100K = `'(?i:[sdmt]|ll|ve|re)|${LEAD}+\\p{L}++|\\p{N}{1,3}+| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s`;
+export const TIKTOKEN_O200K = `${LEAD}${UPPER}*${LOWER}+${CONTRACTIONS}?|${LEAD}${UPPER}+${LOWER}*${CONTRACTIONS}?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
 
 /** A pattern that has a scanner. */
 export interface KnownPattern {
@@ -28,7 +33,7 @@ const GPT2: KnownPattern = {
   sources: [
     GPT2_PATTERN,
     "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-    "'(?:[sdmt]|ll|ve|re)| ?\\p{L}++| ?\\p{N}++| ?[^\\s\\p{L}\\p{N}]++|\\s++$|\\s+(?!\\S)|\\s",
+    TIKTOKEN_GPT2,
   ],
   coversAll: true,
   create: createGpt2Scanner,
@@ -45,9 +50,7 @@ const CL100K: readonly KnownPattern[] = [
     create: () => createCl100kScanner({ maxDigits: 3, joinsLastSpaces: false }),
   },
   {
-    sources: [
-      `'(?i:[sdmt]|ll|ve|re)|${LEAD}+\\p{L}++|\\p{N}{1,3}+| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s`,
-    ],
+    sources: [TIKTOKEN_CL100K],
     coversAll: true,
     create: () => createCl100kScanner({ maxDigits: 3, joinsLastSpaces: true }),
   },
@@ -59,13 +62,7 @@ const CL100K: readonly KnownPattern[] = [
 ];
 
 const O200K: KnownPattern = {
-  sources: [
-    [
-      `${LEAD}${UPPER}*${LOWER}+${O200K_TAIL}`,
-      `${LEAD}${UPPER}+${LOWER}*${O200K_TAIL}`,
-      "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-    ].join("|"),
-  ],
+  sources: [TIKTOKEN_O200K],
   coversAll: true,
   create: createO200kScanner,
 };

@@ -1,12 +1,5 @@
-import {
-  CharacterClasses,
-  LETTER,
-  NEWLINE,
-  NUMBER,
-  pairLength,
-  SPACE,
-  SURROGATE,
-} from "./character-classes.js";
+import { pairLength } from "../../utf8-units.js";
+import { CharacterClasses, LETTER, NEWLINE, NUMBER, SPACE, SURROGATE } from "./character-classes.js";
 
 /**
  * Does by hand what a split pattern does by backtracking: the words of a text are the matches of the pattern and the

@@ -1,5 +1,5 @@
 import { compileNormalizer } from "../../normalizers/normalizer.js";
-import { PieceTrie } from "../../piece-trie.js";
+import { longestPrefix, PieceTrie } from "../../piece-trie.js";
 import type { SentencePieceSpec } from "./options.js";
 
 /** Stands for characters without a piece while training goes on (U+2585); texts that hold it are left out. */
@@ -36,7 +36,7 @@ function replaceSymbols(text: string, trie: PieceTrie): string {
   let result = "";
   let copied = 0;
   for (let at = 0; at < text.length; ) {
-    const length = trie.longestPrefix(text, at);
+    const length = longestPrefix(trie, text, at);
     if (length > 0) {
       result += text.slice(copied, at) + BOUNDARY;
       copied = at + length;
