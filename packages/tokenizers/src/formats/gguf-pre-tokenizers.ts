@@ -67,7 +67,7 @@ const NORDIC = " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4
 const DIGIT_TRIPLES = "\\d{1,3}(?=(?:\\d{3})*(?!\\w))";
 const spaceCascade = (): string => [512, 256, 128, 64, 32, 16, 8, 4].map((n) => `\\s{${n}}(?!\\S)`).join("|");
 
-/** Names that share a rule stand together, divided by spaces. Made when asked for: bundles without GGUF lack them. */
+/** Names that share a rule stand together, divided by spaces. A function, so that bundles without GGUF lack them. */
 const createRules = (): Readonly<Record<string, GgufPreTokenizer>> => ({
   "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano": {
     patterns: [llama3("\\p{N}{1,3}")],
@@ -148,17 +148,15 @@ const createRules = (): Readonly<Record<string, GgufPreTokenizer>> => ({
   default: { patterns: ["[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"] },
 });
 
-/** The rules by name. */
-let byName: ReadonlyMap<string, GgufPreTokenizer> | undefined;
-
-function rulesByName(): ReadonlyMap<string, GgufPreTokenizer> {
-  byName ??= new Map(
-    Object.entries(createRules()).flatMap(([names, rule]) =>
-      names.split(" ").map((name) => [name, rule] as const),
-    ),
+function indexRules(): ReadonlyMap<string, GgufPreTokenizer> {
+  const named = Object.entries(createRules()).flatMap(([names, rule]) =>
+    names.split(" ").map((name) => [name, rule] as const),
   );
-  return byName;
+  return new Map(named);
 }
+
+/** The rules by name. */
+const BY_NAME = /* @__PURE__ */ indexRules();
 
 /**
  * Looks up the rule of a `tokenizer.ggml.pre`; undefined if the name is not known.
@@ -167,12 +165,12 @@ function rulesByName(): ReadonlyMap<string, GgufPreTokenizer> {
  *   give them)
  */
 export function ggufPreTokenizer(name: string): GgufPreTokenizer | undefined {
-  return rulesByName().get(name);
+  return BY_NAME.get(name);
 }
 
 /** All known names, for errors. */
 export function ggufPreTokenizerNames(): readonly string[] {
-  return [...rulesByName().keys()];
+  return [...BY_NAME.keys()];
 }
 
 /** Makes the splits of a rule. */
