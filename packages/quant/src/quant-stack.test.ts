@@ -15,11 +15,12 @@ describe.each([
   { name: "reference", make: () => reference(), tolerance: 1e-12 },
   { name: "cpu", make: () => cpu({ threads: 2 }), tolerance: 2e-6 },
 ])("$name", ({ name, make, tolerance }) => {
-  // Outputs that are no multiple of a panel, widths with a rest behind the last block, more matrices than units.
+  // Outputs that are no multiple of a panel or of a slice, widths with a rest behind the last block, more matrices than units.
   test.each([
     [3, 20, 96],
     [4, 16, 75],
     [1, 7, 34],
+    [2, 41, 32],
     [70, 5, 32],
   ])("%d matrices of %d by %d: each row meets its own, dequantised", async (numMatrices, out, into) => {
     const device = make();

@@ -13,8 +13,8 @@ import { BLOCK_SIZE, partNames, partTypes, type StackLayout } from "../quant-for
 import { formatKey, panelArguments } from "./panel-arguments.js";
 import { unpackRow } from "./unpack-rows.wasm.js";
 
-/** Units that a product is cut into at least, so that threads share few chosen matrices. */
-const MIN_UNITS = 64;
+/** Units that a product is cut into, about, so that threads share few chosen matrices. */
+const NUM_UNITS = 64;
 
 /**
  * y_r = W[which_r] x_r over a stack of quantised matrices. A unit is a slice of the outputs of one matrix: if a row names the matrix,
@@ -30,8 +30,8 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
   const { inFeatures } = layout;
   const outFeatures = layout.outFeatures / numMatrices;
   if (x?.dtype !== "f32" || rows === 0 || outFeatures === 0 || inFeatures === 0) return undefined;
-  const slices = Math.min(outFeatures, Math.ceil(MIN_UNITS / numMatrices));
-  const perSlice = Math.ceil(outFeatures / slices);
+  const perSlice = Math.ceil(outFeatures / Math.min(outFeatures, Math.ceil(NUM_UNITS / numMatrices)));
+  const slices = Math.ceil(outFeatures / perSlice);
   const tail = inFeatures % BLOCK_SIZE;
   const types = partTypes(layout);
   const present = partNames.filter((name) => types[name] !== undefined);
