@@ -1,4 +1,4 @@
-import { SentencePieceProcessor } from "sentencepiece-js";
+import type { SentencePieceProcessor } from "sentencepiece-js";
 import { HeddleError } from "../error.js";
 import { listen, type WorkerLike } from "../training/counting-workers.js";
 
@@ -42,7 +42,7 @@ export function serveSentencePieceJs(port: WorkerLike): void {
   let processor: SentencePieceProcessor | null = null;
   const answer = async (request: Request): Promise<unknown> => {
     if (request.kind === "load") {
-      const loading = new SentencePieceProcessor();
+      const loading = new (await library()).SentencePieceProcessor();
       await loading.load(request.path);
       processor = loading;
       return undefined;
@@ -61,6 +61,15 @@ export function serveSentencePieceJs(port: WorkerLike): void {
       port.postMessage({ ...reply, message: String(error) } satisfies Reply);
     }
   });
+}
+
+/** The optional package, looked for when the worker loads its first model. */
+async function library() {
+  try {
+    return await import("sentencepiece-js");
+  } catch (error) {
+    throw new Error(`the package sentencepiece-js cannot be loaded; install it (${String(error)})`);
+  }
 }
 
 /** The part of a Tokenizer that the SentencePiece library can do, from another thread. */
