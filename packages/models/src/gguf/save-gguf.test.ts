@@ -2,9 +2,10 @@ import { memorySink, memorySource, openGguf } from "@heddle/checkpoints";
 import { QuantTensor } from "@heddle/quant";
 import { cpu, type Device, reference, Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
+import { everyConfig } from "../../test/every-golden.js";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
 import { relativeError } from "../../test/relative-error.js";
-import { showsOf } from "../../test/shows.js";
+import { shows, showsOf } from "../../test/shows.js";
 import { batchInputs } from "../decoder/batch-inputs.js";
 import { generate } from "../generation/generate.js";
 import { initWeights } from "../loading/init-weights.js";
@@ -171,6 +172,23 @@ test("the factors of a scaling are tensors, and betas of yarn are fields", async
   expect(yarn.config.positions).toMatchObject({ scaling });
   yarn.dispose();
   model.dispose();
+  expect(device.memory().buffers).toBe(0);
+});
+
+test("a Mistral without a window is a llama in GGUF, to the bit", shows("mistral", "GGUF"), async () => {
+  const device = reference();
+  const { model_type, sliding_window, ...rest } = everyConfig("mistral");
+  expect([model_type, typeof sliding_window]).toEqual(["mistral", "number"]);
+  const config = parseConfig({ ...rest, model_type, sliding_window: null });
+  const model = { ...(await loadModel(goldenSource("mistral"), { device })), config };
+  const sink = memorySink();
+  await saveGguf(sink, "m.gguf", model, { type: "F32" });
+  const again = await loadGguf(memorySource(sink.files), "m.gguf", { device });
+  const inputs = batchInputs(model, [[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]]);
+  const plain = createModel({ config, device, weights: model.weights });
+  const [wanted, got] = [plain.forward(inputs), again.forward(inputs)];
+  expect(await got.data()).toEqual(await wanted.data());
+  for (const value of [inputs, wanted, got, again, model]) value.dispose();
   expect(device.memory().buffers).toBe(0);
 });
 
