@@ -1,7 +1,7 @@
-import { encodeBits, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
+import { each, encodeBits, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
 import { cellFunction, keyRange } from "./cached-rules.wgsl.js";
 import { type DecodeCall, outBuffer } from "./decode.wgsl.js";
-import { each, threads } from "./flash.wgsl.js";
+import { threads } from "./flash.wgsl.js";
 import {
   addValues,
   bytesOf,

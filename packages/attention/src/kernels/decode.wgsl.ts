@@ -2,6 +2,7 @@ import type { DType } from "@heddle/tensor";
 import {
   type BufferUse,
   bufferAt,
+  each,
   encodeBits,
   type StepParam,
   scratchAt,
@@ -12,7 +13,6 @@ import {
 } from "@heddle/tensor/kernel";
 import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
 import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
-import { each } from "./flash.wgsl.js";
 import { eightFunctions } from "./stored-eight.wgsl.js";
 
 /** Threads of a workgroup: of a split, and of one that goes through all keys of a short cache alone. */

@@ -1,7 +1,6 @@
-import { type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
+import { each, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
 import {
-  each,
   flashUniforms,
   loadVectors,
   ruleBuffers,

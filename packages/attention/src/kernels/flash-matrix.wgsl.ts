@@ -1,7 +1,7 @@
 import type { TensorType } from "@heddle/tensor";
-import { bufferAt, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
+import { bufferAt, each, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
 import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
-import { each, flashUniforms, ruleBuffers, ruleFunctions, writeBuffer } from "./flash.wgsl.js";
+import { flashUniforms, ruleBuffers, ruleFunctions, writeBuffer } from "./flash.wgsl.js";
 import { tileStates } from "./tile-states.wgsl.js";
 
 /** Edge of the hardware's matrices, threads of a subgroup. */

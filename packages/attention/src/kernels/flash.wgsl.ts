@@ -88,10 +88,6 @@ fn slope(product: f32) -> f32 {
 }`;
 }
 
-/** One line of code for each of `count`. */
-export const each = (count: number, line: (i: number) => string): string =>
-  Array.from({ length: count }, (_, i) => line(i)).join("\n");
-
 /** Vectors of four that hold a row of `width` elements. */
 export const vectorsOf = (width: number): number => Math.ceil(width / 4);
 
@@ -152,10 +148,4 @@ export function loadRows(copy: {
       if (row < ${limit}) { element = load_${source}((${base} + row) * ${width}u + e % ${width}u); }
       ${target}[e] = element;
     }`;
-}
-
-/** The product of row `a` of one tile and row `b` of another. */
-export function dotRows(width: number, a: string, b: string): string {
-  return `var product = 0.0;
-      for (var c = 0u; c < ${width}u; c++) { product += ${a} * ${b}; }`;
 }
