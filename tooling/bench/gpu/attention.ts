@@ -22,10 +22,7 @@ import { compile, defineOp, disposeTree, type HostData, randn, type Tensor, tens
 import type { WgslKernelFactory } from "@heddle/tensor/kernel";
 import { flashAttention, flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
 import type { FlashParams } from "../../../packages/attention/src/flash-params.ts";
-import {
-  flashMatrixWgsl,
-  type MatrixTile,
-} from "../../../packages/attention/src/kernels/flash-matrix.wgsl.ts";
+import { flashMatrixWgsl, type MatrixTile } from "./candidates/flash-matrix.wgsl.ts";
 
 type Float = "f16" | "f32";
 

@@ -1,8 +1,18 @@
 import type { TensorType } from "@heddle/tensor";
 import { bufferAt, each, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
-import { type FlashParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
-import { flashUniforms, ruleBuffers, ruleFunctions, writeBuffer } from "./flash.wgsl.js";
-import { tileStates } from "./tile-states.wgsl.js";
+import {
+  type FlashParams,
+  type FlashShape,
+  flashInputs,
+  flashShape,
+} from "../../../../packages/attention/src/flash-params.ts";
+import {
+  flashUniforms,
+  ruleBuffers,
+  ruleFunctions,
+  writeBuffer,
+} from "../../../../packages/attention/src/kernels/flash.wgsl.ts";
+import { tileStates } from "../../../../packages/attention/src/kernels/tile-states.wgsl.ts";
 
 /** Edge of the hardware's matrices, threads of a subgroup. */
 const edge = 16;
@@ -79,6 +89,8 @@ function tileFor(shape: FlashShape, { maxWorkgroupBytes }: WgslFeatures): Matrix
  * head through tiles of 32 keys, the next tile on its way while one is multiplied. Scores pass through workgroup memory, since the
  * places of a matrix's elements are the hardware's secret; for the same reason sums are scaled down only when a row's maximum has
  * grown by 2^8, which is seldom and exact.
+ *
+ * A candidate, not part of the package: it compiles, and its numbers are wrong on an H100 (docs/benchmarks/attention.md).
  *
  * For adapters with subgroups of 32 and 16 x 16 x 16 products f16 -> f32, and head sizes that are multiples of 16; undefined
  * else. Twin: `naiveAttention`.
