@@ -51,7 +51,8 @@ export function denseProduct(
   if (!areFloats || K % perLoad !== 0 || N % unit !== 0 || M > maxRows || M < 1 || K === 0) return undefined;
   if (!isHalf(dtypes.w) && dtypes.x !== "f32") return undefined;
   const rows = Math.ceil(M / Math.ceil(M / maxProductRows));
-  const isLong = K >= (perLoad * threads) / 2;
+  // A workgroup costs a software adapter milliseconds: it is worth one only where every thread of it has something to read.
+  const isLong = K >= perLoad * threads;
   const isShared = isLong && N <= manyOutputs;
   return {
     rows,
