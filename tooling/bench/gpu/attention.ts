@@ -17,12 +17,14 @@ import {
   documents,
   type KvLayer,
 } from "@heddle/attention";
-import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
+import type { WebGpuDevice } from "@heddle/gpu";
 import { compile, defineOp, disposeTree, type HostData, randn, type Tensor, tensor } from "@heddle/tensor";
 import type { WgslKernelFactory } from "@heddle/tensor/kernel";
 import { flashAttention, flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
 import type { FlashParams } from "../../../packages/attention/src/flash-params.ts";
 import { flashMatrixWgsl, type MatrixTile } from "./candidates/flash-matrix.wgsl.ts";
+import { medianSeconds } from "./parts/median.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
 
 type Float = "f16" | "f32";
 
@@ -59,21 +61,9 @@ async function secondsOf(device: WebGpuDevice, launches: readonly Launch[], each
     Array.from({ length: each }, () => inputs.flatMap((input, i) => launches[i]?.run(input) ?? [])).flat(),
   );
   const run = () => disposeTree(replay(launches.map(({ input }) => input)) as Tensor[]);
-  const end = performance.now() + warmUpMs;
-  while (performance.now() < end) {
-    run();
-    await device.sync();
-  }
-  const times: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    await device.sync();
-    const start = performance.now();
-    for (let i = 0; i < replays; i++) run();
-    await device.sync();
-    times.push((performance.now() - start) / 1000 / (replays * each * launches.length));
-  }
+  const seconds = await medianSeconds(device, run, { warmUpMs, rounds, replays });
   replay.dispose();
-  return times.sort((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN;
+  return seconds / (each * launches.length);
 }
 
 /** Random heads [B, heads, length, D]; of many rows only 64 differ in each head, since they are made on the host. */
@@ -434,16 +424,11 @@ function torchSeconds(names: readonly string[]): ReadonlyMap<string, number> {
   }
 }
 
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
 const wanted = words.filter((word) => !["fast", "half", "tiny"].includes(word));
 const chosen = works.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
 const peer = torchSeconds(chosen.map(({ name }) => name));
-const device = await webgpu(toggles === undefined ? {} : { toggles });
-console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
+const device = await openDevice(words);
+console.log(describeDevice(device));
 for (const work of chosen) {
   const began = performance.now();
   try {

@@ -1,18 +1,13 @@
 // Compares every op of the tensor package on this machine's GPU with the float64 reference, forward and backward:
 // `check [half|fast] [eager|compiled]`. For machines without the test runner.
-import { dawnToggles, webgpu } from "@heddle/gpu";
 import { reference } from "@heddle/tensor";
 import { conformanceCases, largestDifference, outcomeOf } from "../../../packages/tensor/test/conformance.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
 
 const tolerance = 1e-4;
 const words = process.argv.slice(2);
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
-const device = await webgpu(toggles === undefined ? {} : { toggles });
-console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
+const device = await openDevice(words);
+console.log(describeDevice(device));
 const start = performance.now();
 let failed = 0;
 let worst = 0;

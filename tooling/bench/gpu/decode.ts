@@ -1,26 +1,17 @@
 // Times whole models of random weights in the Llama 3.2 1B shape on the GPU device: `decode [half|fast] [f16|int8|int4]
 // [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and milliseconds of
 // JavaScript a token, and the limit that reading the weights once sets at 3 TB/s. `--tiny` takes a small model instead.
-import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
+import type { WebGpuDevice } from "@heddle/gpu";
 import { createDecoder, type DecoderWeights } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
-import { type Format, llamaConfig, randomWeights } from "./llama-shape.ts";
+import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
+import { median } from "./parts/median.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
 
 const words = process.argv.slice(2);
-const layersAt = words.indexOf("--layers");
-const numLayers = layersAt < 0 ? 16 : Number(words[layersAt + 1]);
-const isTiny = words.includes("--tiny");
-const isFormat = (word: string): word is Format => ["f16", "int8", "int4"].includes(word);
-const formats = words.some(isFormat) ? words.filter(isFormat) : (["f16", "int8", "int4"] as const);
-const config = llamaConfig({ isTiny, numLayers });
-
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
-const device = await webgpu(toggles === undefined ? {} : { toggles });
-console.log(device.adapter.vendor, device.adapter.description);
+const { config, formats, isTiny } = wantedModels(words);
+const device = await openDevice(words);
+console.log(describeDevice(device));
 for (const format of formats) await measure(format);
 device.dispose();
 
@@ -60,7 +51,7 @@ async function measure(format: Format): Promise<void> {
     rates.push(steps / seconds);
     busyMs = (user + system) / 1000 / steps;
   }
-  const rate = rates.sort((a, b) => a - b)[2] ?? Number.NaN;
+  const rate = median(rates);
   const limit = 3e12 / bytes;
   console.log(
     `${format}: decode ${rate.toFixed(0)} tokens/s of at most ${limit.toFixed(0)} (${(bytes / 1e9).toFixed(2)} GB), ${dispatches.toFixed(0)} dispatches and ${busyMs.toFixed(2)} ms of this process a token`,
@@ -90,7 +81,7 @@ async function measureBatch(format: Format, weights: DecoderWeights): Promise<vo
     times.push(performance.now() - start);
     dispatches = counter?.stop() ?? dispatches;
   }
-  const ms = times.slice(16).sort((a, b) => a - b)[16] ?? Number.NaN;
+  const ms = median(times.slice(16));
   console.log(
     `${format}: ${rows} sequences ${((rows * 1000) / ms).toFixed(0)} tokens/s in all, ${ms.toFixed(2)} ms and ${dispatches} dispatches a step`,
   );

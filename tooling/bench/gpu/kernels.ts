@@ -1,13 +1,12 @@
 // Times single kernels of the GPU device beside the card's limits: `kernels [half|fast] [NAME ...]`. Each line is the median
 // of several rounds after the card has warmed up; a round replays a plan of many launches, over weights that take turns so
 // that they do not stay in its cache, and waits once. Products are compared with sums in float64 at some places first.
-import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
-import { partTypes, type QuantLayout, type QuantTensor, quantFromParts } from "@heddle/quant";
+import type { WebGpuDevice } from "@heddle/gpu";
+import type { QuantLayout, QuantTensor } from "@heddle/quant";
 import {
   compile,
   type DType,
   defineOp,
-  fromBytes,
   type HostData,
   linear,
   matmul,
@@ -20,6 +19,9 @@ import {
 import { productWgsl } from "@heddle/tensor/kernel";
 import { type QuantTuning, quantProduct } from "../../../packages/quant/src/kernels/quant-product.wgsl.ts";
 import { type DenseTuning, denseProduct } from "../../../packages/tensor/src/wgsl/product/dense.ts";
+import { medianSeconds } from "./parts/median.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
+import { fileLayout, randomQuant } from "./parts/random-quant.ts";
 
 /** Bytes and operations that a launch must at least do. */
 interface Work {
@@ -61,23 +63,10 @@ async function secondsOf(device: WebGpuDevice, launches: readonly Launch[]): Pro
   );
   // Bound, so that JavaScript takes the least time beside short launches.
   const bound = replay.bind(launches.map(({ input }) => input));
-  const run = () => bound.run();
-  const end = performance.now() + warmUpMs;
-  while (performance.now() < end) {
-    run();
-    await device.sync();
-  }
-  const times: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    await device.sync();
-    const start = performance.now();
-    for (let i = 0; i < replays; i++) run();
-    await device.sync();
-    times.push((performance.now() - start) / 1000 / (replays * each * launches.length));
-  }
+  const seconds = await medianSeconds(device, () => bound.run(), { warmUpMs, rounds, replays });
   bound.dispose();
   replay.dispose();
-  return times.sort((a, b) => a - b)[Math.floor(rounds / 2)] ?? Number.NaN;
+  return seconds / (each * launches.length);
 }
 
 /** Random numbers; of many rows only 64 differ, since they are made on the host. */
@@ -156,15 +145,7 @@ function quantWork(
   { rows = 1, tuning }: { readonly rows?: number; readonly tuning?: QuantTuning } = {},
 ): Work {
   const variant = tuning === undefined ? "" : ` ${JSON.stringify(tuning).replaceAll('"', "")}`;
-  const layout: QuantLayout = {
-    codeBits: bits,
-    offset: bits === 4 ? 8 : 0,
-    groupSize: 32,
-    scaleDType: "f16",
-    hasMin: false,
-    inFeatures: inner,
-    outFeatures: out,
-  };
+  const layout = fileLayout(bits, { inFeatures: inner, outFeatures: out });
   return {
     name: `matvec ${out}x${inner} int${bits}${rows === 1 ? "" : ` ${rows} rows`}${variant}`,
     bytes: (out * inner * (bits + 0.5)) / 8,
@@ -194,19 +175,7 @@ function quantWeight(device: WebGpuDevice, layout: QuantLayout, turn: number): Q
     weight.dispose();
     keptWeights.delete(name);
   }
-  const { codes, scales } = partTypes(layout);
-  if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
-  const bytes = new Uint8Array(codes.shape.reduce((n, m) => n * m, 1));
-  const some = Math.min(bytes.length, 2 ** 20);
-  for (let i = 0, bits = turn + 1; i < some; i++) {
-    bits = (Math.imul(bits, 1664525) + 1013904223) >>> 0;
-    bytes[i] = bits >>> 24;
-  }
-  for (let done = some; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
-  const weight = quantFromParts(layout, {
-    codes: fromBytes(device, codes, bytes),
-    scales: zeros(device, scales.shape).add(0.01).cast("f16"),
-  });
+  const weight = randomQuant(device, layout, { scale: 0.01, seed: turn + 1 });
   keptWeights.set(`${key}${turn}`, weight);
   return weight;
 }
@@ -318,14 +287,9 @@ const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
 );
 
 const words = process.argv.slice(2);
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
 const wanted = words.filter((word) => !["fast", "half", "tunings"].includes(word));
-const device = await webgpu(toggles === undefined ? {} : { toggles });
-console.log(device.adapter.vendor, device.adapter.description, JSON.stringify(device.features));
+const device = await openDevice(words);
+console.log(describeDevice(device));
 for (const work of words.includes("tunings") ? [...denseTunings, ...quantTunings] : works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
   const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));

@@ -1,6 +1,6 @@
 // Packs programs that measure or check the GPU device into one folder that runs on a Linux machine without a network and
 // without Node: `node tooling/bench/gpu/pack.ts FOLDER [ENTRY.ts ...]`, then there `bash FOLDER/run.sh ENTRY [ARGUMENTS]`.
-// Without entries: all programs beside this file. A Python program NAME-torch.py beside NAME.ts travels along.
+// Without entries: all programs beside this file (what they share lies in `parts`). A Python program NAME-torch.py beside NAME.ts travels along.
 import { execFileSync } from "node:child_process";
 import {
   cpSync,

@@ -1,27 +1,18 @@
 // Times prompts of 2048 tokens and steps of 32 sequences in the Llama 3.2 1B shape on the GPU device, weights random:
 // `prefill [half|fast] [f16|int8|int4] [times] [--layers N] [--tiny]`. `times` also says which dispatches take the time.
-import { dawnToggles, webgpu } from "@heddle/gpu";
 import { createDecoder } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
-import { dispatchTimes } from "./dispatch-times.ts";
-import { type Format, llamaConfig, randomWeights } from "./llama-shape.ts";
+import { dispatchTimes } from "./parts/dispatch-times.ts";
+import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
+import { median } from "./parts/median.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
 
 const words = process.argv.slice(2);
-const layersAt = words.indexOf("--layers");
-const isTiny = words.includes("--tiny");
-const config = llamaConfig({ isTiny, numLayers: layersAt < 0 ? 16 : Number(words[layersAt + 1]) });
-const formats = (["f16", "int8", "int4"] as const).filter(
-  (format) => words.includes(format) || !words.some((word) => /^(f16|int8|int4)$/.test(word)),
-);
+const { config, formats, isTiny } = wantedModels(words);
 const promptLength = isTiny ? 64 : 2048;
 const batch = isTiny ? 4 : 32;
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
-const device = await webgpu(toggles === undefined ? {} : { toggles });
-console.log(device.adapter.vendor, device.adapter.description);
+const device = await openDevice(words);
+console.log(describeDevice(device));
 for (const format of formats) await measure(format);
 device.dispose();
 
@@ -43,12 +34,12 @@ async function prompts(format: Format, weights: ReturnType<typeof randomWeights>
     slots: new Int32Array(promptLength),
     outputs: Int32Array.of(promptLength - 1),
   };
-  const median = await medianSeconds(async () => {
+  const seconds = await secondsOf(async () => {
     const [logits] = await decoder.step(prompt);
     if (!Number.isFinite(logits?.[7] ?? Number.NaN)) throw new Error("the logits are not numbers");
   });
   console.log(
-    `${format}: prompt of ${promptLength} tokens ${(median * 1000).toFixed(1)} ms, ${(promptLength / median).toFixed(0)} tokens/s`,
+    `${format}: prompt of ${promptLength} tokens ${(seconds * 1000).toFixed(1)} ms, ${(promptLength / seconds).toFixed(0)} tokens/s`,
   );
   if (words.includes("times")) {
     const lines = await dispatchTimes(device, () => decoder.step(prompt));
@@ -83,11 +74,11 @@ async function steps(format: Format, weights: ReturnType<typeof randomWeights>):
   const greedy = Array.from({ length: batch }, () => ({ temperature: 0 }));
   const many = isTiny ? 2 : 8;
   const once = () => (decoder.choose ? decoder.choose(step, greedy) : decoder.step(step));
-  const median = await medianSeconds(async () => {
+  const seconds = await secondsOf(async () => {
     for (let i = 0; i < many; i++) await once();
   });
   console.log(
-    `${format}: ${batch} sequences ${((median / many) * 1000).toFixed(2)} ms a step, ${((batch * many) / median).toFixed(0)} tokens/s in all`,
+    `${format}: ${batch} sequences ${((seconds / many) * 1000).toFixed(2)} ms a step, ${((batch * many) / seconds).toFixed(0)} tokens/s in all`,
   );
   if (words.includes("times")) {
     for (const line of (await dispatchTimes(device, once)).slice(0, 12)) console.log(`  ${line}`);
@@ -95,7 +86,8 @@ async function steps(format: Format, weights: ReturnType<typeof randomWeights>):
   decoder.dispose();
 }
 
-async function medianSeconds(run: () => Promise<void>): Promise<number> {
+/** Median seconds of a run that waits for itself. */
+async function secondsOf(run: () => Promise<void>): Promise<number> {
   for (let i = 0; i < 3; i++) await run();
   const seconds: number[] = [];
   for (let round = 0; round < 7; round++) {
@@ -103,5 +95,5 @@ async function medianSeconds(run: () => Promise<void>): Promise<number> {
     await run();
     seconds.push((performance.now() - start) / 1000);
   }
-  return seconds.sort((x, y) => x - y)[3] ?? Number.NaN;
+  return median(seconds);
 }

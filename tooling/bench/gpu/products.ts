@@ -1,16 +1,11 @@
 // Compares half-precision and quantised products of awkward sizes on this machine's GPU with float64 sums of the same
 // numbers: `products [half|fast]`. For machines without the test runner, and for matrix units, which no software adapter has.
-import { dawnToggles, webgpu } from "@heddle/gpu";
 import { quantizeTensor } from "@heddle/quant";
 import { linear, matmul, randn, type Tensor } from "@heddle/tensor";
+import { openDevice } from "./parts/open-device.ts";
 
 const words = process.argv.slice(2);
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
-const device = await webgpu(toggles === undefined ? {} : { toggles });
+const device = await openDevice(words);
 /** Units of the last place of a half, on a sum as large as its terms. */
 const tolerance = 2 ** -11;
 const sizes = [5, 17, 32, 33, 64, 130, 258];

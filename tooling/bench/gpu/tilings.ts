@@ -1,14 +1,15 @@
 // Times ways to cut a matrix product into tiles on this machine's GPU, each compared with float64 sums at some places
 // first: `tilings [half|fast] [f16] [f32] [rows]`. To choose the tilings of the tensor package's kernels by.
 import { fork } from "node:child_process";
-import { dawnToggles, type WebGpuDevice, webgpu } from "@heddle/gpu";
+import type { WebGpuDevice } from "@heddle/gpu";
 import type { WgslKernel } from "@heddle/tensor/kernel";
 import type { MatmulCall } from "../../../packages/tensor/src/wgsl/kernels/matmul-call.ts";
 import { subgroupMatmulWgsl } from "../../../packages/tensor/src/wgsl/kernels/matmul-subgroups.ts";
-import { tiledMatmulStep } from "../../../packages/tensor/src/wgsl/kernels/matmul-tiled.ts";
+import { registerTilingOf, tiledMatmulStep } from "../../../packages/tensor/src/wgsl/kernels/matmul-tiled.ts";
 import type { Tiling } from "../../../packages/tensor/src/wgsl/kernels/matrix-tiles.ts";
 import type { RegisterTiling } from "../../../packages/tensor/src/wgsl/kernels/register-tiles.ts";
-import { createRunner } from "./run-kernel.ts";
+import { describeDevice, openDevice } from "./parts/open-device.ts";
+import { createRunner } from "./parts/run-kernel.ts";
 
 interface Variant {
   readonly name: string;
@@ -16,11 +17,6 @@ interface Variant {
 }
 
 const words = process.argv.slice(2);
-const toggles = words.includes("fast")
-  ? dawnToggles.fast
-  : words.includes("half")
-    ? dawnToggles.half
-    : undefined;
 const large: Tiling = {
   rows: 128,
   columns: 128,
@@ -46,35 +42,22 @@ const lowTilings: Readonly<Record<string, Tiling>> = {
   "32x128x64 4 of 32x32": { ...low, columns: 128, partColumns: 32, depth: 64 },
   "32x16x256 2 of 16x16": { ...low, columns: 16, partRows: 16, partColumns: 16, depth: 256 },
 };
-const registers: RegisterTiling = {
-  rows: 128,
-  columns: 128,
-  depth: 8,
-  threadRows: 8,
-  threadColumns: 8,
-  padding: 4,
-  band: 8,
-  unroll: 8,
-};
-const small: RegisterTiling = { ...registers, rows: 64, columns: 64, threadRows: 4, threadColumns: 4 };
-const registerTilings: Readonly<Record<string, RegisterTiling>> = {
-  "128x128x8 of 8x8": registers,
-  "64x64x16 of 4x4": { ...small, depth: 16, unroll: 4 },
-  "64x64x16 of 8x4": { ...small, depth: 16, unroll: 4, threadRows: 8 },
-  "128x128x8 of 16x8": { ...registers, threadRows: 16 },
-};
-const half: Variant[] = Object.entries(tilings).map(([name, tiling]) => ({
-  name,
-  make: (call, { features }) => subgroupMatmulWgsl(call, features, tiling),
-}));
-const single: Variant[] = Object.entries(registerTilings).map(([name, tiling]) => ({
-  name,
+const onMatrixUnits = (named: Readonly<Record<string, Tiling>>): Variant[] =>
+  Object.entries(named).map(([name, tiling]) => ({
+    name,
+    make: (call, { features }) => subgroupMatmulWgsl(call, features, tiling),
+  }));
+// The kernel's own choices for many and for few outputs, and others beside them.
+const [registers, small] = [registerTilingOf(4096, 4096), registerTilingOf(64, 64)];
+const inRegisters = (tiling: RegisterTiling): Variant => ({
+  name: `${tiling.rows}x${tiling.columns}x${tiling.depth} of ${tiling.threadRows}x${tiling.threadColumns}`,
   make: (call) => ({ steps: [tiledMatmulStep(call, tiling)] }),
-}));
-const fewRows: Variant[] = Object.entries(lowTilings).map(([name, tiling]) => ({
-  name,
-  make: (call, { features }) => subgroupMatmulWgsl(call, features, tiling),
-}));
+});
+const half = onMatrixUnits(tilings);
+const single = [registers, small, { ...small, threadRows: 8 }, { ...registers, threadRows: 16 }].map(
+  inRegisters,
+);
+const fewRows = onMatrixUnits(lowTilings);
 
 const transposeB = true;
 const works = [
@@ -153,8 +136,8 @@ function supervise(first: number): Promise<number> {
 }
 
 async function runFrom(first: number): Promise<void> {
-  const device = await webgpu(toggles === undefined ? {} : { toggles });
-  if (first === 0) console.log(device.adapter.vendor, device.adapter.description);
+  const device = await openDevice(words);
+  if (first === 0) console.log(describeDevice(device));
   let [last, run]: [object | undefined, ReturnType<typeof createRunner> | undefined] = [undefined, undefined];
   for (const { dtype, shape, variant } of jobs.slice(first)) {
     const call: MatmulCall = {

@@ -1,7 +1,8 @@
 // Runs kernels of matrix products by themselves, without tensors, for programs that compare them.
 import type { WebGpuDevice } from "@heddle/gpu";
 import type { WgslKernel } from "@heddle/tensor/kernel";
-import type { MatmulCall } from "../../../packages/tensor/src/wgsl/kernels/matmul-call.ts";
+import type { MatmulCall } from "../../../../packages/tensor/src/wgsl/kernels/matmul-call.ts";
+import { median } from "./median.ts";
 
 interface Buffer {
   destroy(): void;
@@ -138,10 +139,10 @@ export function createRunner(device: WebGpuDevice, call: MatmulCall) {
       seconds.push((performance.now() - start) / 1000 / count);
     }
     for (const buffer of scratch) buffer.destroy();
-    const median = seconds.sort((x, y) => x - y)[3] ?? Number.NaN;
-    const gigabytes = ((M * K + N * K + M * N) * bytes) / median / 1e9;
-    const rate = (2 * M * N * K) / median / 1e12;
-    return `${(median * 1e6).toFixed(0)} us ${rate.toFixed(rate < 100 ? 1 : 0)} TF ${gigabytes.toFixed(0)} GB/s${error < 1e-3 ? "" : ` WRONG ${error.toExponential(1)}`}`;
+    const typical = median(seconds);
+    const gigabytes = ((M * K + N * K + M * N) * bytes) / typical / 1e9;
+    const rate = (2 * M * N * K) / typical / 1e12;
+    return `${(typical * 1e6).toFixed(0)} us ${rate.toFixed(rate < 100 ? 1 : 0)} TF ${gigabytes.toFixed(0)} GB/s${error < 1e-3 ? "" : ` WRONG ${error.toExponential(1)}`}`;
   }
 
   /** Runs until the card is warm; tells how many launches take about 15 ms. */

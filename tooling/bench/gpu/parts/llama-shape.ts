@@ -1,15 +1,33 @@
 // Models in the Llama 3.2 1B shape with random weights, for programs that measure.
 import type { WebGpuDevice } from "@heddle/gpu";
 import { type DecoderConfig, type DecoderWeights, parseConfig } from "@heddle/models";
-import { partTypes, type QuantLayout, quantFromParts } from "@heddle/quant";
-import { fromBytes, ones, randn, type Tensor, zeros } from "@heddle/tensor";
-import { buildWeights } from "../../../packages/models/src/weights.ts";
+import { ones, randn, type Tensor } from "@heddle/tensor";
+import { buildWeights } from "../../../../packages/models/src/weights.ts";
+import { fileLayout, randomQuant } from "./random-quant.ts";
 
 /** What matrices are stored in. */
-export type Format = "f16" | "int8" | "int4";
+const allFormats = ["f16", "int8", "int4"] as const;
+export type Format = (typeof allFormats)[number];
+
+/** The models that a program's words ask for: formats by name (all without one), `--layers N` instead of 16, `--tiny`. */
+export function wantedModels(words: readonly string[]): {
+  readonly config: DecoderConfig;
+  readonly formats: readonly Format[];
+  readonly isTiny: boolean;
+} {
+  const named = allFormats.filter((format) => words.includes(format));
+  const isTiny = words.includes("--tiny");
+  const layersAt = words.indexOf("--layers");
+  const numLayers = layersAt < 0 ? 16 : Number(words[layersAt + 1]);
+  return {
+    config: llamaConfig({ isTiny, numLayers }),
+    formats: named.length > 0 ? named : allFormats,
+    isTiny,
+  };
+}
 
 /** The shape; `isTiny` takes a small model instead. */
-export function llamaConfig({
+function llamaConfig({
   isTiny,
   numLayers,
 }: {
@@ -44,7 +62,9 @@ export function randomWeights(device: WebGpuDevice, config: DecoderConfig, forma
     if (shape.length === 1) return ones(device, shape, { dtype: format === "f16" ? "f16" : "f32" });
     const [outFeatures = 0, inFeatures = 0] = shape;
     if (format === "f16") return randomHalves(device, outFeatures, { inFeatures, seed });
-    return randomQuant(device, format === "int4" ? 4 : 8, { outFeatures, inFeatures }) as unknown as Tensor;
+    const layout = fileLayout(format === "int4" ? 4 : 8, { outFeatures, inFeatures });
+    const scale = format === "int4" ? 0.004 : 0.0003;
+    return randomQuant(device, layout, { scale, seed: 1 }) as unknown as Tensor;
   });
 }
 
@@ -57,33 +77,4 @@ function randomHalves(
   const some = Math.min(rows, 64);
   const block = randn(device, [1, some, inFeatures], { seed, dtype: "f32" }).mul(0.02).cast("f16");
   return block.broadcastTo([rows / some, some, inFeatures]).reshape([rows, inFeatures]);
-}
-
-/** Random codes with the scales of a Q4_0 or Q8_0 file. */
-function randomQuant(
-  device: WebGpuDevice,
-  bits: 4 | 8,
-  extents: Pick<QuantLayout, "outFeatures" | "inFeatures">,
-) {
-  const layout: QuantLayout = {
-    codeBits: bits,
-    offset: bits === 4 ? 8 : 0,
-    groupSize: 32,
-    scaleDType: "f16",
-    hasMin: false,
-    ...extents,
-  };
-  const { codes, scales } = partTypes(layout);
-  if (codes === undefined || scales === undefined) throw new Error("a weight has codes and scales");
-  const bytes = new Uint8Array(codes.shape.reduce((product, extent) => product * extent, 1));
-  const some = Math.min(bytes.length, 2 ** 20);
-  for (let i = 0, state = 1; i < some; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    bytes[i] = state >>> 24;
-  }
-  for (let done = some; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
-  const scale = zeros(device, scales.shape)
-    .add(bits === 4 ? 0.004 : 0.0003)
-    .cast("f16");
-  return quantFromParts(layout, { codes: fromBytes(device, codes, bytes), scales: scale });
 }

@@ -1,5 +1,6 @@
 // Says which dispatches of a run take the card's time: they are recorded while it runs, then each kind is timed by itself.
 import type { WebGpuDevice } from "@heddle/gpu";
+import { median } from "./median.ts";
 
 interface Pass {
   setPipeline(pipeline: object): void;
@@ -105,5 +106,5 @@ async function timeOf(native: Native, { pipeline, group, grid }: Dispatch): Prom
   // The difference of two runs leaves the wait out.
   const differences: number[] = [];
   for (let round = 0; round < 5; round++) differences.push(((await run(22)) - (await run(2))) / 20);
-  return Math.max(0, differences.sort((x, y) => x - y)[2] ?? 0);
+  return Math.max(0, median(differences));
 }
