@@ -1,6 +1,7 @@
 import type { DType } from "../../dtype.js";
 import { bufferAt, type StepParam } from "../step.js";
 import {
+  elementType,
   type TileMemory,
   type TileSource,
   type TileTarget,
@@ -44,7 +45,7 @@ export function denseSource(
   const row = (i: number) => `((thread + ${i * threads}u) / ${rowLoads}u)`;
   const column = (i: number) =>
     threads % rowLoads === 0 ? `(thread % ${rowLoads}u)` : `((thread + ${i * threads}u) % ${rowLoads}u)`;
-  const type = wordsOf(lanes);
+  const type = elementType[lanes];
   const perRow = `P.${name}Row`;
   // Places beyond the edge read the last one instead: their sums are never stored.
   const address = (i: number) => {
@@ -88,10 +89,8 @@ ${each(loads, (i) => {
 
 type Lanes = TileMemory["lanes"];
 
-const wordsOf = (lanes: Lanes) => ({ 2: "u32", 4: "vec2<u32>", 8: "vec4<u32>" })[lanes];
-
 function elementOf(dtype: "f16" | "f32", lanes: Lanes): string {
-  if (dtype === "f16") return wordsOf(lanes);
+  if (dtype === "f16") return elementType[lanes];
   return lanes === 2 ? "vec2<f32>" : "vec4<f32>";
 }
 
@@ -106,7 +105,7 @@ function readFunction(name: string, dtype: "f16" | "f32", lanes: Lanes): string 
         : lanes === 4
           ? `let v = ${name}[at]; return vec2<u32>(${rounded("v")});`
           : `let v = ${name}[2u * at]; let w = ${name}[2u * at + 1u]; return vec4<u32>(${rounded("v")}, ${rounded("w")});`;
-  return `fn read_${name}(at: u32) -> ${wordsOf(lanes)} { ${body} }`;
+  return `fn read_${name}(at: u32) -> ${elementType[lanes]} { ${body} }`;
 }
 
 /** Stores rounded sums in rows of N halves, as many at a time as rows allow. */
@@ -126,8 +125,8 @@ export function denseTarget(index: number, dtype: DType, N: number): TileTarget 
           : `c[${at(m, n)}] = ${sum(0)};`,
     };
   }
-  const perStore = [8, 4, 2].find((n) => N % n === 0) ?? 1;
-  const element = { 8: "vec4<u32>", 4: "vec2<u32>", 2: "u32", 1: "f16" }[perStore] ?? "f16";
+  const perStore = ([8, 4, 2] as const).find((n) => N % n === 0) ?? 1;
+  const element = perStore === 1 ? "f16" : elementType[perStore];
   const pair = (sum: (i: number) => string, i: number) =>
     `pack2x16float(vec2<f32>(${sum(i)}, ${sum(i + 1)}))`;
   return {

@@ -1,6 +1,7 @@
 import type { WgslFeatures, WgslStep } from "../kernel.js";
 import { type BufferUse, type StepParam, wgslStep } from "../step.js";
 import { each } from "./team.js";
+import { tilePlace } from "./tile-place.js";
 
 /** Edge of the hardware's matrices. */
 export const matrixEdge = 16;
@@ -80,7 +81,8 @@ export interface TileProduct {
   readonly setup?: string;
 }
 
-const elementType = { 2: "u32", 4: "vec2<u32>", 8: "vec4<u32>" } as const;
+/** WGSL types of as many halves in words. */
+export const elementType = { 2: "u32", 4: "vec2<u32>", 8: "vec4<u32>" } as const;
 
 /** Whether the adapter multiplies 16 x 16 halves into f32 sums in subgroups of 32. */
 export function hasMatrixUnits({
@@ -119,8 +121,8 @@ alias Sum = subgroup_matrix_result<f32, ${matrixEdge}, ${matrixEdge}>;`;
  */
 export function tileProductStep(product: TileProduct): WgslStep {
   const { M, N, K, count, tiling, left, right, target } = product;
-  const { rows, columns, depth, partRows, partColumns, band } = tiling;
-  const [tilesM, tilesN] = [Math.ceil(M / rows), Math.ceil(N / columns)];
+  const { columns, depth, partRows, partColumns } = tiling;
+  const place = tilePlace({ M, N, count }, tiling);
   const [high, wide] = [partRows / matrixEdge, partColumns / matrixEdge];
   const threads = threadsOf(tiling);
   const { lanes } = left.memory;
@@ -131,9 +133,9 @@ export function tileProductStep(product: TileProduct): WgslStep {
   const elements = Math.max(strip, sizes[0] + sizes[1]);
   return wgslStep({
     buffers: [...left.buffers, ...right.buffers, ...target.buffers],
-    params: { M, N, K, tilesM, tilesN, ...left.params, ...right.params, ...product.params },
+    params: { M, N, K, ...place.params, ...left.params, ...right.params, ...product.params },
     threads,
-    groups: tilesM * tilesN * count,
+    groups: place.groups,
     enable: matrixDirectives,
     declarations: [
       matrixAliases,
@@ -141,14 +143,7 @@ export function tileProductStep(product: TileProduct): WgslStep {
       left.declarations ?? "",
       right.declarations ?? "",
     ].join("\n"),
-    body: `  let batch = group / (P.tilesM * P.tilesN);
-  let inBatch = group % (P.tilesM * P.tilesN);
-  let perBand = ${band}u * P.tilesN;
-  let firstM = (inBatch / perBand) * ${band}u;
-  let bandRows = min(${band}u, P.tilesM - firstM);
-  let inBand = inBatch % perBand;
-  let aStart = (firstM + inBand % bandRows) * ${rows}u;
-  let bStart = (inBand / bandRows) * ${columns}u;
+    body: `${place.code}
 ${product.setup ?? ""}
   let subgroup = subgroupBroadcastFirst(thread / ${subgroupSize}u);
   let partA = (subgroup / ${columns / partColumns}u) * ${partRows}u;

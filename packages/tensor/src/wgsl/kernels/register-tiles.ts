@@ -1,6 +1,7 @@
 import type { WgslStep } from "../kernel.js";
 import { type BufferUse, type StepParam, wgslStep } from "../step.js";
 import { each } from "./team.js";
+import { tilePlace } from "./tile-place.js";
 
 /** How the outputs of a workgroup are shared out; a thread sums `threadRows` x `threadColumns` of them in registers. */
 export interface RegisterTiling {
@@ -71,27 +72,20 @@ export function floatPlace(
  */
 export function floatProductStep(product: FloatProduct): WgslStep {
   const { M, N, K, count, tiling, left, right, target } = product;
-  const { rows, columns, depth, padding, band } = tiling;
-  const [tilesM, tilesN] = [Math.ceil(M / rows), Math.ceil(N / columns)];
+  const { rows, columns, depth, padding } = tiling;
+  const place = tilePlace({ M, N, count }, tiling);
   const sizes = [rows, columns].map((edge) => (depth * (edge + padding)) / 4);
   const [sizeA = 0, sizeB = 0] = sizes;
   return wgslStep({
     buffers: [...left.buffers, ...right.buffers, target.buffer],
-    params: { M, N, K, tilesM, tilesN, ...left.params, ...right.params, ...product.params },
+    params: { M, N, K, ...place.params, ...left.params, ...right.params, ...product.params },
     threads: floatThreads(tiling),
-    groups: tilesM * tilesN * count,
+    groups: place.groups,
     declarations: `var<workgroup> tileA: array<vec4f, ${sizeA}>;
 var<workgroup> tileB: array<vec4f, ${sizeB}>;
 ${left.declarations}
 ${right.declarations}`,
-    body: `  let batch = group / (P.tilesM * P.tilesN);
-  let inBatch = group % (P.tilesM * P.tilesN);
-  let perBand = ${band}u * P.tilesN;
-  let firstM = (inBatch / perBand) * ${band}u;
-  let bandRows = min(${band}u, P.tilesM - firstM);
-  let inBand = inBatch % perBand;
-  let aStart = (firstM + inBand % bandRows) * ${rows}u;
-  let bStart = (inBand / bandRows) * ${columns}u;
+    body: `${place.code}
 ${product.setup ?? ""}
 ${placeOf(tiling)}
 ${eachSum(tiling, (name) => `  var ${name} = vec4f();`)}
