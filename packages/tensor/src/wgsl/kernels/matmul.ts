@@ -12,8 +12,8 @@ import { tiledMatmulStep } from "./matmul-tiled.js";
  */
 export function matmulWgsl(call: MatmulCall, features: WgslFeatures): WgslKernel {
   const { M, K } = call;
-  const steps = [M <= 4 && K >= 32 ? rowsStep(call) : tiledMatmulStep(call)];
-  return subgroupMatmulWgsl(call, features) ?? { steps };
+  const isLow = M <= 4 && K >= 32;
+  return subgroupMatmulWgsl(call, features) ?? { steps: [isLow ? rowsStep(call) : tiledMatmulStep(call)] };
 }
 
 function operands({ dtypes: { a, b, c } }: MatmulCall): BufferUse[] {
