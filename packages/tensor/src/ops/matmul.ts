@@ -14,28 +14,11 @@ import {
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { matmulWgsl } from "../wgsl/kernels/matmul.js";
+import type { MatmulExtents, MatmulParams } from "../wgsl/kernels/matmul-call.js";
 import { fitsMatrixUnits } from "../wgsl/kernels/matmul-subgroups.js";
 import { denseProduct } from "../wgsl/product/dense.js";
 import { productWgsl } from "../wgsl/product/single-product.js";
 import { sumTo } from "./sum-to.js";
-
-export interface MatmulParams {
-  /** Read `a` as [.., K, M] instead of [.., M, K]. */
-  readonly transposeA: boolean;
-  /** Read `b` as [.., N, K] instead of [.., K, N]. */
-  readonly transposeB: boolean;
-}
-
-/** Extents of one matrix product, with the batch axes that both operands broadcast to. */
-export interface MatmulExtents {
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-  readonly batch: readonly number[];
-  /** Distance in elements between the matrices of an operand along each batch axis; 0 where it repeats. */
-  readonly batchStridesA: readonly number[];
-  readonly batchStridesB: readonly number[];
-}
 
 const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
 
