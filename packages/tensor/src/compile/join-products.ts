@@ -1,5 +1,4 @@
 import type { Expression } from "../expression.js";
-import type { OpSpec } from "../op.js";
 import type { Step } from "./fuse.js";
 import { isIndependent } from "./group-steps.js";
 import { groupedSpec } from "./grouped-op.js";
@@ -311,6 +310,6 @@ function expressionPart(
 const reads = ({ inputs }: Step, from: number): number[] => inputs.slice(from).map(({ memory }) => memory);
 
 function writesOf({ spec, inputs, outputs }: Step): number[] {
-  const mutated = ((spec as OpSpec).mutates ?? []).map((index) => inputs[index]?.memory ?? -1);
+  const mutated = (spec.mutates ?? []).map((index) => inputs[index]?.memory ?? -1);
   return [...outputs.map(({ memory }) => memory), ...mutated];
 }

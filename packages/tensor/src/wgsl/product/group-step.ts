@@ -21,7 +21,7 @@ import type {
   ProductTask,
   RotationPiece,
 } from "./piece.js";
-import { placeValues, type Value } from "./place-values.js";
+import { placeValues } from "./place-values.js";
 import { xFunctions } from "./x-vectors.js";
 
 /** The call of a group: buffers are the launch's inputs, then its outputs. */
@@ -439,8 +439,6 @@ function rowsOf({ parts }: ProductGroup): number {
   const { output } = parts[0]?.products[0] ?? {};
   return output === undefined ? 0 : sizeOf(output.shape) / (output.shape.at(-1) ?? 1);
 }
-
-export type { Value };
 
 /** What the op of a member offers. */
 function pieceOf(member: GroupMember, kind: "product", features: WgslFeatures): ProductPiece | undefined;

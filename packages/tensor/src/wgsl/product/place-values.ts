@@ -2,7 +2,7 @@ import { each } from "../kernels/team.js";
 import type { PartPlan } from "./group-step.js";
 
 /** Two neighbouring outputs and where they belong, as WGSL expressions. */
-export interface Value {
+interface Value {
   readonly n: string;
   readonly value: string;
 }
@@ -26,16 +26,15 @@ export function placeValues(
     );
   const isStacked = part.products.length > 1;
   const tiles = isStacked ? 1 : slots.length;
+  const last = (part.products[0]?.output?.shape.at(-1) ?? 1) - 1;
   return each(tiles, (s) => {
     const args = (lane: string) =>
       (isStacked ? slots.map((_, i) => `r${i}.${lane}`) : [`r${s}.${lane}`]).join(", ");
     return `      let low${s} = ${values}(m, n${s}, ${args("x")});
-      let high${s} = ${values}(m, min(n${s} + 1u, ${LAST}), ${args("y")});
+      let high${s} = ${values}(m, min(n${s} + 1u, ${last}u), ${args("y")});
 ${targets.map((_, i) => put(i, { n: `n${s}`, value: `vec2f(low${s}.v${i}, high${s}.v${i})` })).join("\n")}`;
-  }).replaceAll(LAST, `${(part.products[0]?.output?.shape.at(-1) ?? 1) - 1}u`);
+  });
 }
-
-const LAST = "LAST_OUTPUT";
 
 /** Pairs of a head turned by their position. */
 function turn(
