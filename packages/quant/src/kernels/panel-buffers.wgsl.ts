@@ -1,3 +1,4 @@
+import type { DType } from "@heddle/tensor";
 import { type BufferUse, bufferAt } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE, isNested, partNames, partTypes, type QuantLayout, SUPER_SIZE } from "../quant-format.js";
 
@@ -14,10 +15,13 @@ export function partBuffers(layout: QuantLayout, first: number): BufferUse[] {
 
 /** The same for code that reads 16 bytes of codes, and the scales of four outputs, at once. */
 export function partVectors(layout: QuantLayout, first: number): BufferUse[] {
-  return partBuffers(layout, first).map((use) => {
-    if (use.name === "codes") return { ...use, element: "vec4u" };
-    return { ...use, element: use.dtype === "f32" ? "vec4f" : use.dtype === "f16" ? "vec2u" : "u32" };
-  });
+  return partBuffers(layout, first).map((use) => ({ ...use, element: vectorOf(use.name, use.dtype) }));
+}
+
+/** Element of such a buffer. */
+export function vectorOf(name: string, dtype: DType): string {
+  if (name === "codes") return "vec4u";
+  return dtype === "f32" ? "vec4f" : dtype === "f16" ? "vec2u" : "u32";
 }
 
 /** `scaleOf` and `minOf`: the numbers of four neighbouring outputs of a panel for a group of inputs, of a named weight. */

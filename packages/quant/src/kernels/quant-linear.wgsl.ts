@@ -5,14 +5,14 @@ import { partVectors, scaleFunctions } from "./panel-buffers.wgsl.js";
 import { blockDots, codeLanes } from "./panel-dots.wgsl.js";
 import { quantizedRow, roundBlock } from "./quantize-activations.wgsl.js";
 
-/** Rows of x that a kernel keeps sums for at most; more go through the widened weight. */
+/** Rows of x that a kernel keeps sums for at most; more go through `manyRowsWgsl`. */
 const maxRows = 8;
 const threads = 256;
 
 /**
  * y = x W^T for few rows of x, over the codes as they lie: x is rounded to int8 in blocks of 32 as on the CPU, whole numbers
- * are multiplied four at a time, sums are f32. A workgroup makes one panel of 16 outputs. For rows too long or too many for
- * `quantProduct`: they are rounded by a step before. Undefined for more than 8 rows, or other
+ * are multiplied four at a time, sums are f32. A workgroup makes one panel of 16 outputs. For rows too long for
+ * `quantProduct`, whose workgroups keep x: they are rounded by a step before. Undefined for more than 8 rows, or other
  * dtypes than f32. Twin: `accessPanels` on rounded x.
  */
 export function quantLinearWgsl(layout: QuantLayout, { inputs, outputs }: OpCall): WgslKernel | undefined {

@@ -16,13 +16,13 @@ import {
   type QuantLayout,
 } from "../quant-format.js";
 import { chunkOf, constantCode, hasConstants, signShift } from "./chunk-dots.wgsl.js";
-import { scaleFunctions } from "./panel-buffers.wgsl.js";
+import { scaleFunctions, vectorOf } from "./panel-buffers.wgsl.js";
 import { roundRows } from "./round-rows.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
 
 /** Rows of x that a workgroup keeps sums for at most. */
 const maxOwnRows = 8;
-/** More rows of x than this are worth a product by the widened weight. */
+/** More rows of x than this are worth the tiles of `manyRowsWgsl`. */
 const maxRows = 32;
 /** Workgroups that a GPU of today keeps busy; with more panels each takes several. */
 const enoughGroups = 396;
@@ -88,8 +88,7 @@ function weightBuffers(layout: QuantLayout): PieceBuffer[] {
     .filter((name) => types[name] !== undefined)
     .map((name, i) => {
       const dtype = types[name]?.dtype ?? "u8";
-      const four = dtype === "f32" ? "vec4f" : dtype === "f16" ? "vec2u" : "u32";
-      return { name, input: i + 1, dtype, element: name === "codes" ? "vec4u" : four };
+      return { name, input: i + 1, dtype, element: vectorOf(name, dtype) };
     });
 }
 
@@ -124,7 +123,6 @@ ${each(ahead, (u) => each(slots.length, (s) => chunk.load({ u, s, weight: slots[
   let blockLane = thread / ${chunk.perBlock}u;
 ${chunk.place}
 ${variables}
-${rounding.variables}
   for (var ownTile = 0u; ownTile < ${tiles}u; ownTile++) {
     let tile = firstTile + ownTile;
 ${each(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}

@@ -3,6 +3,10 @@ export const quantizedRow = `fn inputQuad(row: u32, quad: u32) -> vec4f {
   return select(vec4f(), x[row + min(quad, P.quads - 1u)], quad < P.quads);
 }`;
 
+/** Statements that make `scale` and its `inverse` from the `largest` size of a block; blocks below 2^-100 become zeros. */
+export const roundingScale = `let scale = select(0.0, largest / 127.0, largest > 7.888609e-31);
+          let inverse = select(0.0, 127.0 / largest, largest > 7.888609e-31);`;
+
 /**
  * Statements that round block `block` of the row of x that begins at vector `row` to int8 codes of 4 words in a vector, two
  * vectors a block at `place`, with its scale and the sums of the codes of both halves, times the scale.
@@ -13,8 +17,7 @@ export function roundBlock(row: string, block: string, place: string): string {
       var top = vec4f();
 ${each((i) => `      let v${i} = inputQuad(${row}, (${block}) * 8u + ${i}u); top = max(top, abs(v${i}));`)}
       let largest = max(max(top.x, top.y), max(top.z, top.w));
-      let scale = select(0.0, largest / 127.0, largest > 7.888609e-31);
-      let inverse = select(0.0, 127.0 / largest, largest > 7.888609e-31);
+      ${roundingScale}
 ${each((i) => `      let w${i} = pack4xI8(vec4i(round(v${i} * inverse)));`)}
       let low = dot4I8Packed(w0, 0x01010101u) + dot4I8Packed(w1, 0x01010101u) + dot4I8Packed(w2, 0x01010101u) + dot4I8Packed(w3, 0x01010101u);
       let high = dot4I8Packed(w4, 0x01010101u) + dot4I8Packed(w5, 0x01010101u) + dot4I8Packed(w6, 0x01010101u) + dot4I8Packed(w7, 0x01010101u);

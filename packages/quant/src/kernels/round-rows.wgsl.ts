@@ -1,5 +1,6 @@
 import type { ProductTask, WgslFeatures } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE } from "../quant-format.js";
+import { roundingScale } from "./quantize-activations.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
 
 /** How a workgroup rounds all rows of x for itself. */
@@ -18,7 +19,6 @@ interface Rounding {
 interface RoundingText {
   readonly enable: string;
   readonly declarations: readonly string[];
-  readonly variables: string;
   readonly body: string;
 }
 
@@ -32,11 +32,11 @@ export function roundRows(of: Rounding): RoundingText {
   const size = subgroupSize(features);
   const isTogether = size >= 8;
   const sharesSquares = norm === "rms";
-  const teams = threads / Math.max(size, 1);
+  const teams = threads / size;
   const body = `      for (var m = 0u; m < ${rows}u; m++) {
         var squares = 0.0;
 ${isTogether ? together(of) : alone(of)}
-${sharesSquares ? shareSquares(size) : ""}
+${sharesSquares ? shareSquares(size, teams) : ""}
       }
 ${
   sharesSquares
@@ -60,15 +60,14 @@ ${
           ]
         : []),
     ],
-    variables: "",
-    body: body.replaceAll("TEAMS", `${teams}u`),
+    body,
   };
 }
 
-function shareSquares(size: number): string {
-  if (size === 1) return "        squareParts[m * TEAMS + thread] = squares;";
+function shareSquares(size: number, teams: number): string {
+  if (size === 1) return `        squareParts[m * ${teams}u + thread] = squares;`;
   return `        squares = subgroupAdd(squares);
-        if (thread % ${size}u == 0u) { squareParts[m * TEAMS + thread / ${size}u] = squares; }`;
+        if (thread % ${size}u == 0u) { squareParts[m * ${teams}u + thread / ${size}u] = squares; }`;
 }
 
 /** Reads vector `quad` of row m as v; zeros behind its end. */
@@ -82,9 +81,6 @@ function readQuad({ norm, isWhole }: Rounding, quad: string): string {
   if (norm !== "rms") return read;
   return `${read} squares += dot(v, v); v *= gain_at(min(${quad}, u32(P.columns) / 4u - 1u));`;
 }
-
-const scaleOf = `let scale = select(0.0, largest / 127.0, largest > 7.888609e-31);
-          let inverse = select(0.0, 127.0 / largest, largest > 7.888609e-31);`;
 
 /** Eight neighbouring threads round a block. */
 function together(of: Rounding): string {
@@ -101,7 +97,7 @@ function together(of: Rounding): string {
           largest = max(largest, subgroupShuffleXor(largest, 1u));
           largest = max(largest, subgroupShuffleXor(largest, 2u));
           largest = max(largest, subgroupShuffleXor(largest, 4u));
-          ${scaleOf}
+          ${roundingScale}
           let word = pack4xI8(vec4i(round(v * inverse)));
           xCodes[m * ${numBlocks * 8}u + quad] = word;
           if ((quad & 7u) == 0u) { xScales[m * ${numBlocks}u + quad / 8u] = scale; }
@@ -126,7 +122,7 @@ function alone(of: Rounding): string {
             top = max(top, abs(v));
           }
           let largest = max(max(top.x, top.y), max(top.z, top.w));
-          ${scaleOf}
+          ${roundingScale}
 ${eight((i) => `          let w${i} = pack4xI8(vec4i(round(words[${i}] * inverse)));\n          xCodes[m * ${numBlocks * 8}u + own * 8u + ${i}u] = w${i};`)}
           xScales[m * ${numBlocks}u + own] = scale;
           ${hasSums ? sums : ""}
