@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { cpu, HeddleError, reference, type Tensor, tensor, writeInto } from "../index.js";
 import { compile } from "./compile.js";
 
@@ -33,5 +33,23 @@ test.each([
   expect(() => bound.run()).toThrow("a bound run must be alive; got one after its dispose(). Bind it again.");
   step.dispose();
   expect(device.memory()).toMatchObject({ buffers: before.buffers, bytes: before.bytes });
+  device.dispose();
+});
+
+test("a bound run that finds no memory for its second result gives that of the first back", () => {
+  const device = reference();
+  const x = tensor(device, [1, 2]);
+  const step = compile((x: Tensor) => [x.mul(2), x.add(1)]);
+  step.bind(x).dispose();
+  const { buffers, bytes } = device.memory();
+  const alloc = device.alloc.bind(device);
+  const full = vi.spyOn(device, "alloc").mockImplementationOnce(alloc);
+  full.mockImplementationOnce(() => {
+    throw new HeddleError("device", "no memory is left");
+  });
+  expect(() => step.bind(x)).toThrow("no memory is left");
+  expect(device.memory()).toMatchObject({ buffers, bytes });
+  step.dispose();
+  x.dispose();
   device.dispose();
 });

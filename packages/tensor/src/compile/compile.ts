@@ -390,11 +390,17 @@ function run(device: Device, compiled: CompiledPlan, slots: readonly Storage[]):
 
 function bind(device: Device, compiled: CompiledPlan, slots: readonly Storage[]): BoundRun<unknown> {
   const outputs: Storage[] = [];
-  for (const type of compiled.outputs) outputs.push(Storage.allocate(device, byteLengthOf(type)));
+  let runBound: () => void;
+  try {
+    for (const type of compiled.outputs) outputs.push(Storage.allocate(device, byteLengthOf(type)));
+    const buffers = buffersOf(compiled, slots, outputs);
+    runBound = compiled.plan.bind?.(buffers) ?? (() => compiled.plan.run(buffers));
+  } catch (error) {
+    for (const storage of outputs) storage.release();
+    throw error;
+  }
   const kept = slots.map((storage) => storage.retain());
-  const buffers = buffersOf(compiled, slots, outputs);
   const result = resultOf(device, compiled, { slots, outputs });
-  const runBound = compiled.plan.bind?.(buffers) ?? (() => compiled.plan.run(buffers));
   let isDisposed = false;
   const dispose = () => {
     if (isDisposed) return;
