@@ -1,6 +1,13 @@
 import type { TokenRows } from "../src/architecture.js";
-import { type GoldenArray, goldenExpected, goldenFiles, goldenNames, rowsOf } from "./golden-model.js";
-import { packedExpected, packedFiles, packedNames } from "./packed-golden.js";
+import {
+  type GoldenArray,
+  goldenConfig,
+  goldenExpected,
+  goldenFiles,
+  goldenNames,
+  rowsOf,
+} from "./golden-model.js";
+import { packedConfig, packedExpected, packedFiles, packedNames } from "./packed-golden.js";
 
 /** Every golden model, of whatever architecture. */
 export const everyName: readonly string[] = [...goldenNames, ...packedNames];
@@ -14,7 +21,7 @@ export function everyFiles(name: string): Record<string, Uint8Array> {
 
 /** `config.json` of a golden model. */
 export function everyConfig(name: string): Readonly<Record<string, unknown>> {
-  return JSON.parse(new TextDecoder().decode(everyFiles(name)["config.json"]));
+  return (isPacked(name) ? packedConfig(name) : goldenConfig(name)) as Readonly<Record<string, unknown>>;
 }
 
 /** What Hugging Face computed with a golden model. */

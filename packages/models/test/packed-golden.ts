@@ -47,6 +47,11 @@ export function packedFiles(name: string): Record<string, Uint8Array> {
   return Object.fromEntries(entries);
 }
 
+/** `config.json` of such a directory; nothing else is read. */
+export function packedConfig(name: string): unknown {
+  return JSON.parse(readFileSync(new URL("config.json", folder(name)), "utf8"));
+}
+
 /** What Hugging Face computed with it, in float64. */
 export function packedExpected(name: string): GoldenArrays {
   return readGoldenArrays(new URL("expected.safetensors.gz", folder(name)));
