@@ -1,12 +1,13 @@
 import type { Tensor } from "@heddle/tensor";
-import { compile, type Device, disposeTree } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compile, disposeTree } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import { batchInputs } from "../src/decoder/batch-inputs.js";
 import { decoderHidden, decoderLogits } from "../src/decoder/decoder.js";
-import { type LoadedModel, loadModel } from "../src/loading/load-model.js";
+import { loadModel } from "../src/loading/load-model.js";
 import type { DecoderWeights } from "../src/weights.js";
 import type { ModelDevice } from "./devices.js";
-import { type GoldenArray, goldenExpected, goldenNames, goldenSource, rowsOf } from "./golden-model.js";
+import { goldenExpected, goldenNames, goldenSource, rowsOf } from "./golden-model.js";
+import { holdModel } from "./held-model.js";
 import { relativeError } from "./relative-error.js";
 import { showsOf } from "./shows.js";
 
@@ -16,32 +17,14 @@ export function describeGoldenModels(
   names: readonly string[] = goldenNames,
 ): void {
   describe.each(names)(`${deviceName} %s`, (name) => {
-    const held: {
-      device: Device;
-      model: LoadedModel;
-      golden: Readonly<Record<string, GoldenArray>>;
-      buffers: number;
-    }[] = [];
-    const use = () => {
-      const [only] = held;
-      if (only === undefined) throw new Error("the model is not loaded");
-      return only;
-    };
-    beforeAll(async () => {
-      const device = await make();
-      held.push({
-        buffers: device.memory().buffers,
-        device,
+    const use = holdModel(
+      make,
+      async (device) => ({
         model: await loadModel(goldenSource(name), { device }),
         golden: await goldenExpected(name),
-      });
-    });
-    afterAll(() => {
-      const { device, model, buffers } = use();
-      model.dispose();
-      expect(device.memory().buffers).toBe(buffers);
-      if (!isShared) device.dispose();
-    });
+      }),
+      { isShared },
+    );
 
     const ability = deviceName === "webgpu" ? "WebGPU" : "forward";
     test.each(["basic", "long"])("%s logits", showsOf(name, ability), async (kind) => {

@@ -4,27 +4,31 @@ import { afterAll, beforeAll, expect } from "vitest";
 /**
  * Loads a model for all tests of a `describe`, and checks after them that nothing is left of it on its device.
  *
- * @returns what gives the model to a test
+ * @param load  gives the model, and what else the tests share
+ * @param options.isShared  `make` gives a device that holds other things too and that its owner disposes. Default false
+ * @returns what gives the model, its device and the rest to a test
  */
-export function holdModel<Model extends { dispose(): void }>(
-  make: () => Device,
-  load: (device: Device) => Promise<Model>,
-): () => { readonly device: Device; readonly model: Model } {
-  const held: { device: Device; model: Model }[] = [];
+export function holdModel<Parts extends { readonly model: { dispose(): void } }>(
+  make: () => Device | Promise<Device>,
+  load: (device: Device) => Promise<Parts>,
+  { isShared = false }: { readonly isShared?: boolean } = {},
+): () => Parts & { readonly device: Device } {
+  const held: (Parts & { readonly device: Device; readonly buffersBefore: number })[] = [];
   const use = () => {
     const [only] = held;
     if (only === undefined) throw new Error("the model is not loaded");
     return only;
   };
   beforeAll(async () => {
-    const device = make();
-    held.push({ device, model: await load(device) });
+    const device = await make();
+    const buffersBefore = isShared ? device.memory().buffers : 0;
+    held.push({ ...(await load(device)), device, buffersBefore });
   });
   afterAll(() => {
-    const { device, model } = use();
+    const { device, model, buffersBefore } = use();
     model.dispose();
-    expect(device.memory().buffers).toBe(0);
-    device.dispose();
+    expect(device.memory().buffers).toBe(buffersBefore);
+    if (!isShared) device.dispose();
   });
   return use;
 }

@@ -1,19 +1,14 @@
-import { type Device, disposeTree } from "@heddle/tensor";
+import { disposeTree } from "@heddle/tensor";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
-import {
-  type GoldenArray,
-  goldenExpected,
-  goldenNames,
-  goldenSource,
-  rowsOf,
-} from "../../test/golden-model.js";
+import { goldenExpected, goldenNames, goldenSource, rowsOf } from "../../test/golden-model.js";
+import { holdModel } from "../../test/held-model.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
 import { createSampler } from "../generation/sampling/sampler.js";
 import { argmaxOf } from "../generation/sampling/scores.js";
-import { type LoadedModel, loadModel } from "../loading/load-model.js";
+import { loadModel } from "../loading/load-model.js";
 import { batchInputs } from "./batch-inputs.js";
 import { createDecoder, type Decoder } from "./create-decoder.js";
 
@@ -87,30 +82,16 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
   });
 
   describe("llama", () => {
-    const held: {
-      device: Device;
-      model: LoadedModel;
-      decoder: Decoder;
-      golden: Readonly<Record<string, GoldenArray>>;
-    }[] = [];
-    const use = () => {
-      const [only] = held;
-      if (only === undefined) throw new Error("the model is not loaded");
-      return only;
-    };
-    beforeAll(async () => {
-      const device = make();
+    const use = holdModel(make, async (device) => {
       const model = await loadModel(goldenSource("llama"), { device });
       const decoder = createDecoder(model, { numSlots: 3, maxRows: 8 });
-      held.push({ device, model, decoder, golden: await goldenExpected("llama") });
+      return { model, decoder, golden: await goldenExpected("llama") };
     });
+    // Before the model is let go: hooks that were added last run first.
     afterAll(() => {
-      const { device, model, decoder } = use();
+      const { decoder } = use();
       decoder.dispose();
       decoder.dispose(); // a second call does nothing
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
     });
 
     test("logits of every token of a prompt longer than a run are those of the whole text", async () => {

@@ -14,7 +14,9 @@ import type { EncoderWeights } from "./weights.js";
 describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(encoderNames)("%s", (name) => {
     const golden = packedExpected(name);
-    const use = holdModel(make, (device) => loadModelOf(encoder, packedSource(name), { device }));
+    const use = holdModel(make, async (device) => ({
+      model: await loadModelOf(encoder, packedSource(name), { device }),
+    }));
     const rows = (kind: string): Required<Pick<TokenRows, "attentionMask">> & TokenRows => ({
       ids: rowsOf(golden, `${kind}.input_ids`),
       attentionMask: rowsOf(golden, `${kind}.attention_mask`),

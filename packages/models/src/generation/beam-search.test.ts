@@ -1,10 +1,12 @@
-import { type Device, reference } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reference } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import { readGoldenArrays, readGoldenJson } from "../../../../tooling/golden/safetensors.js";
 import { contrastiveReference } from "../../test/contrastive-reference.js";
 import { devices } from "../../test/devices.js";
 import { goldenSource } from "../../test/golden-model.js";
-import { type LoadedModel, loadModel } from "../loading/load-model.js";
+import { holdModel } from "../../test/held-model.js";
+import { rowsOf } from "../../test/packed-golden.js";
+import { loadModel } from "../loading/load-model.js";
 import { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
 import { contrastiveSearch } from "./contrastive-search.js";
 import { generate } from "./generate.js";
@@ -39,14 +41,6 @@ const llamaCases = Object.entries(cases).filter(
   ([name, { hyper }]) => name.startsWith("llama.") && hyper !== undefined && "num_beams" in hyper,
 );
 
-function rows(name: string): number[][] {
-  const { shape, data } = arrays.get(name);
-  const width = shape.at(-1) ?? 1;
-  return Array.from({ length: data.length / width }, (_, row) =>
-    Array.from(data.subarray(row * width, (row + 1) * width)),
-  );
-}
-
 function optionsOf(hyper: Hyper): BeamSearchOptions {
   return {
     numBeams: hyper.num_beams,
@@ -64,33 +58,19 @@ function optionsOf(hyper: Hyper): BeamSearchOptions {
 }
 
 describe.each(devices)("$name", ({ make }) => {
-  const held: { device: Device; model: LoadedModel }[] = [];
-  beforeAll(async () => {
-    const device = make();
-    held.push({ device, model: await loadModel(goldenSource("llama"), { device }) });
-  });
-  afterAll(() => {
-    for (const { device, model } of held) {
-      model.dispose();
-      expect(device.memory().buffers).toBe(0);
-      device.dispose();
-    }
-  });
-  const use = () => {
-    const [only] = held;
-    if (only === undefined) throw new Error("the model is not loaded");
-    return only.model;
-  };
+  const use = holdModel(make, async (device) => ({
+    model: await loadModel(goldenSource("llama"), { device }),
+  }));
 
   test.each(llamaCases)(
     "%s: the sequences and scores of transformers",
     async (name, { hyper, generated_lengths }) => {
       if (hyper === undefined) throw new Error("a case of beam search");
-      const prompts = rows(`${name}.input_ids`);
+      const prompts = rowsOf(arrays, `${name}.input_ids`);
       const found: Beam[] = [];
-      for (const prompt of prompts) found.push(...(await beamSearch(use(), prompt, optionsOf(hyper))));
+      for (const prompt of prompts) found.push(...(await beamSearch(use().model, prompt, optionsOf(hyper))));
       const width = prompts[0]?.length ?? 0;
-      const expected = rows(`${name}.sequences`).map((row, at) =>
+      const expected = rowsOf(arrays, `${name}.sequences`).map((row, at) =>
         row.slice(width, width + (generated_lengths?.[at] ?? 0)),
       );
       expect(found.map(({ ids }) => ids)).toEqual(expected);
@@ -101,9 +81,9 @@ describe.each(devices)("$name", ({ make }) => {
   );
 
   test("contrastive search: the tokens of the paper's loop", async () => {
-    const [prompt = []] = rows("llama.contrastive_paper.input_ids");
-    const [expected = []] = rows("llama.contrastive_paper.ids");
-    const ids = await contrastiveSearch(use(), prompt, { topK: 4, penaltyAlpha: 0.6, maxTokens: 10 });
+    const [prompt = []] = rowsOf(arrays, "llama.contrastive_paper.input_ids");
+    const [expected = []] = rowsOf(arrays, "llama.contrastive_paper.ids");
+    const ids = await contrastiveSearch(use().model, prompt, { topK: 4, penaltyAlpha: 0.6, maxTokens: 10 });
     expect(ids).toEqual(expected.length > 10 ? expected.slice(prompt.length) : expected);
   });
 });

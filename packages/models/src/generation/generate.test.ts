@@ -1,27 +1,16 @@
-import { type Device, reference } from "@heddle/tensor";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reference } from "@heddle/tensor";
+import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
+import { holdModel } from "../../test/held-model.js";
 import { createDecoder } from "../decoder/create-decoder.js";
-import { type LoadedModel, loadModel } from "../loading/load-model.js";
+import { loadModel } from "../loading/load-model.js";
 import { type GeneratedToken, type GenerateOptions, generate } from "./generate.js";
 
-const held: { device: Device; model: LoadedModel; prompt: number[]; ids: number[] }[] = [];
-const use = () => {
-  const [only] = held;
-  if (only === undefined) throw new Error("the model is not loaded");
-  return only;
-};
-beforeAll(async () => {
-  const device = reference();
+const use = holdModel(reference, async (device) => {
   const golden = await goldenExpected("llama");
   const [prompt = []] = rowsOf(golden["greedy.prompt"]);
   const [ids = []] = rowsOf(golden["greedy.ids"]);
-  held.push({ device, model: await loadModel(goldenSource("llama"), { device }), prompt, ids });
-});
-afterAll(() => {
-  const { device, model } = use();
-  model.dispose();
-  expect(device.memory().buffers).toBe(0);
+  return { model: await loadModel(goldenSource("llama"), { device }), prompt, ids };
 });
 
 async function collect(tokens: AsyncIterable<GeneratedToken>): Promise<GeneratedToken[]> {

@@ -13,7 +13,9 @@ import type { PermutationWeights } from "./weights.js";
 
 describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
   const golden = packedExpected("xlnet");
-  const use = holdModel(make, (device) => loadModelOf(permutation, packedSource("xlnet"), { device }));
+  const use = holdModel(make, async (device) => ({
+    model: await loadModelOf(permutation, packedSource("xlnet"), { device }),
+  }));
 
   test.each(["basic", "padded"])("%s logits", showsOf("xlnet", "forward"), async (kind) => {
     const { model } = use();

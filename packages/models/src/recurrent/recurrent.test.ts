@@ -16,7 +16,9 @@ import { createRecurrentDecoder, piecesOf } from "./recurrent-decoder.js";
 describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     const golden = packedExpected(name);
-    const use = holdModel(make, (device) => loadModelOf(recurrent, packedSource(name), { device }));
+    const use = holdModel(make, async (device) => ({
+      model: await loadModelOf(recurrent, packedSource(name), { device }),
+    }));
 
     test.each(["basic", "padded", "long"])("%s logits", showsOf(name, "forward"), async (kind) => {
       const { model } = use();

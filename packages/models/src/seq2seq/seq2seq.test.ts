@@ -42,7 +42,9 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
   describe.each(["t5", "t5_gated", "bart", "whisper"])("%s", (name) => {
     const golden = packedExpected(name);
     const kinds = ["basic", "padded", "long"].filter((kind) => golden.has(`${kind}.logits`));
-    const use = holdModel(make, (device) => loadModelOf(seq2seq, packedSource(name), { device }));
+    const use = holdModel(make, async (device) => ({
+      model: await loadModelOf(seq2seq, packedSource(name), { device }),
+    }));
 
     test.each(kinds)("%s logits, compiled too", showsOf(name, "forward"), async (kind) => {
       const { model } = use();
