@@ -1,18 +1,13 @@
-import { loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
-import { type Device, type FloatDType, invariant, stack, type Tensor } from "@heddle/tensor";
+import { type LoadTensorsOptions, loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
+import { invariant, stack, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
 import { takeApart } from "./stored-layout.js";
 import { locateWeights, type Slice, type StoredPart } from "./weight-map.js";
 
-export interface LoadWeightsOptions {
-  readonly device: Device;
-  /** Dtype of the loaded floats; "stored" keeps that of the file. Default: `device.defaultFloat`. */
-  readonly dtype?: FloatDType | "stored";
-  readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
-  readonly signal?: AbortSignal;
-}
+/** How tensors are loaded; which ones, the configuration says. */
+export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {}
 
 /** Loads a decoder's weights; see `loadTree`. */
 export async function loadWeights(
