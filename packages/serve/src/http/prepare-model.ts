@@ -148,10 +148,13 @@ async function runRows(
       slots: Int32Array.from(places, ({ slot }) => slot),
       outputs: Int32Array.from(outputs),
     };
-    if (decoder.choose === undefined) await decoder.step(batch);
+    if (decoder.choose === undefined) {
+      await decoder.step(batch);
+      continue;
+    }
     // The most likely token, and a drawn one.
-    for (const temperature of decoder.choose === undefined ? [] : [0, 1])
-      await decoder.choose?.(
+    for (const temperature of [0, 1])
+      await decoder.choose(
         batch,
         outputs.map(() => ({ temperature, draw: 0.5 })),
       );

@@ -38,13 +38,19 @@ export async function showAttention(model: ServedModel, request: Request): Promi
     if (value < count) continue;
     throw new HttpError(400, `The ${param} must be below ${count}; got ${value}. Count from 0.`, { param });
   }
-  const { ids } = model.tokenizer.tokenize(text);
+  const { shown, tokens, numTokens } = firstTokens(model, text, maxPictureTokens);
+  const labels = tokens.map((token) => token.replaceAll(" ", "\u2423"));
+  const svg = await view.picture(shown, { layer, head, labels });
+  return Response.json({ svg, shown: shown.length, tokens: numTokens });
+}
+
+/** The ids and texts of a text's first tokens, at most `most` of `numTokens`. @throws HttpError 400 for a text of none */
+function firstTokens({ tokenizer }: ServedModel, text: string, most: number) {
+  const { ids } = tokenizer.tokenize(text);
   if (ids.length === 0)
     throw new HttpError(400, "The text must have a token; got none. Send some text.", { param: "text" });
-  const shown = ids.slice(0, maxPictureTokens);
-  const labels = shown.map((id) => model.tokenizer.tokenText(id).replaceAll(" ", "\u2423"));
-  const svg = await view.picture(shown, { layer, head, labels });
-  return Response.json({ svg, shown: labels.length, tokens: ids.length });
+  const shown = ids.slice(0, most);
+  return { shown, tokens: shown.map((id) => tokenizer.tokenText(id)), numTokens: ids.length };
 }
 
 const lensBody = z.looseObject({ text: z.string().max(20_000) });
@@ -65,10 +71,7 @@ export async function showLens(model: ServedModel, request: Request): Promise<Re
       code: "no_lens",
     });
   }
-  const { ids } = tokenizer.tokenize(text);
-  if (ids.length === 0)
-    throw new HttpError(400, "The text must have a token; got none. Send some text.", { param: "text" });
-  const shown = ids.slice(0, maxLensTokens);
+  const { shown, tokens, numTokens } = firstTokens(model, text, maxLensTokens);
   const rows = await lens.read(shown, { top: lensTop });
   const layers = rows.map((row) =>
     row.map(({ top, entropy }) => ({
@@ -76,8 +79,7 @@ export async function showLens(model: ServedModel, request: Request): Promise<Re
       top: top.map(({ id, probability }) => ({ id, token: tokenizer.tokenText(id), probability })),
     })),
   );
-  const tokens = shown.map((id) => tokenizer.tokenText(id));
-  return Response.json({ tokens, layers, numTokens: ids.length });
+  return Response.json({ tokens, layers, numTokens });
 }
 
 /** Answers `GET /heddle/model`: what the server offers. */
