@@ -172,23 +172,22 @@ describe("a directory of sentence-transformers", () => {
     const sink = memorySink();
     await saveTensors(sink, { "linear.weight": weight, "linear.bias": bias });
     const dense = { idx: 2, name: "2", path: "2_Dense", type: type("Dense") };
-    const files = await withTokenizer("bert", {
-      "modules.json": [...modules, dense, normalize],
-      "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
-      "2_Dense/config.json": {
-        in_features: 32,
-        out_features: 5,
-        bias: true,
-        activation_function: "torch.nn.modules.activation.Tanh",
-      },
-    });
+    const load = async (files: Readonly<Record<string, unknown>>) => {
+      const source = await withTokenizer("bert", {
+        "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
+        "2_Dense/config.json": {
+          in_features: 32,
+          out_features: 5,
+          bias: true,
+          activation_function: "torch.nn.modules.activation.Tanh",
+        },
+        ...files,
+      });
+      const weights = sink.files["model.safetensors"];
+      return loadAnyModel(withFile(source, "2_Dense/model.safetensors", weights), { device });
+    };
     const before = device.memory().buffers;
-    const model = await loadAnyModel(
-      withFile(files, "2_Dense/model.safetensors", sink.files["model.safetensors"]),
-      {
-        device,
-      },
-    );
+    const model = await load({ "modules.json": [...modules, dense, normalize] });
     const [vector = new Float32Array(0)] = await embedTexts(model, ["a cat"]);
     const [mean = []] = await embedTexts(model, ["a cat"], { pooling: "mean", isNormalized: false });
     const [w, b] = [await weight.data(), await bias.data()];
@@ -203,6 +202,14 @@ describe("a directory of sentence-transformers", () => {
       ),
     ).toBeLessThan(1e-6);
     model.dispose();
+    expect(device.memory().buffers).toBe(before);
+    const broken = { idx: 3, name: "3", path: "3_Dense", type: type("Dense") };
+    await expect(
+      load({
+        "modules.json": [...modules, dense, broken],
+        "3_Dense/config.json": { activation_function: 1 },
+      }),
+    ).rejects.toThrow(/3_Dense\/config.json must describe an embedding/);
     expect(device.memory().buffers).toBe(before);
   });
 

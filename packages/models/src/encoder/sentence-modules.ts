@@ -1,5 +1,5 @@
 import { type FileSource, loadTensors, openSafetensors, readJson } from "@heddle/checkpoints";
-import { type Device, HeddleError, type Tensor } from "@heddle/tensor";
+import { type Device, disposeTree, HeddleError, invariant, type Tensor } from "@heddle/tensor";
 import { z } from "zod";
 import type { Pooling } from "./pooling.js";
 
@@ -80,7 +80,7 @@ const promptsSchema = z.looseObject({
  * Reads `modules.json` of a directory of sentence-transformers, and the files that it names.
  *
  * @returns undefined where the directory has none; the tensors of its linear layers are the caller's
- * @throws HeddleError "config" naming the file whose values cannot be
+ * @throws HeddleError "config" naming the file whose values cannot be; nothing stays loaded then
  * @see Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084
  */
 export async function readSentenceModules(
@@ -102,10 +102,15 @@ export async function readSentenceModules(
   const known = ["Transformer", "Pooling", "Normalize"];
   const dense: DenseModule[] = [];
   const unknownModules: string[] = [];
-  for (const { kind, path } of kinds) {
-    const layer = kind === "Dense" ? await readDense(source, path, device) : undefined;
-    if (layer !== undefined) dense.push(layer);
-    else if (!known.includes(kind)) unknownModules.push(kind);
+  try {
+    for (const { kind, path } of kinds) {
+      const layer = kind === "Dense" ? await readDense(source, path, device) : undefined;
+      if (layer !== undefined) dense.push(layer);
+      else if (!known.includes(kind)) unknownModules.push(kind);
+    }
+  } catch (error) {
+    disposeTree(dense);
+    throw error;
   }
   return {
     poolings,
@@ -136,9 +141,10 @@ async function readDense(source: FileSource, path: string, device: Device): Prom
     read: (inside, start, end) => source.read(`${path}/${inside}`, start, end),
   };
   const files = await openSafetensors(folder);
+  if (!files.tensors.has("linear.weight")) return undefined;
   const names = ["linear.weight", "linear.bias"].filter((each) => files.tensors.has(each));
   const { "linear.weight": weight, "linear.bias": bias } = await loadTensors(files, { device, names });
-  if (weight === undefined) return undefined;
+  invariant(weight, "what is listed is loaded");
   return { weight, ...(bias === undefined ? {} : { bias }), activation };
 }
 
