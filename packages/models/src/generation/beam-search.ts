@@ -67,8 +67,7 @@ export async function beamSearch(
   const settings = settingsOf(model, options);
   const { ids: promptIds, ...heard } = promptOf(model, prompt);
   const { decoder: given } = options;
-  const room = roomFor(model, promptIds.length, options.maxTokens);
-  const maxTokens = given === undefined ? room : Math.min(room, given.maxSeqLen - promptIds.length);
+  const maxTokens = roomFor(model, promptIds.length, { maxTokens: options.maxTokens, decoder: given });
   checkSlots(given, settings.numBeams);
   const { decoder, ids } =
     given === undefined
@@ -214,9 +213,9 @@ function reorder(decoder: Decoder, sources: Int32Array): void {
 function settingsOf(
   { generationConfig }: AnyModel,
   options: BeamSearchOptions,
-): Omit<Search, "decoder" | "history" | "process"> {
+): Omit<Search, "maxTokens" | "decoder" | "history" | "process"> {
   const { numBeams = 4, numReturned = 1, lengthPenalty = 1, earlyStopping = false } = options;
-  const { maxTokens = 512, minTokens = 0, eosTokenIds = generationConfig.eosTokenIds } = options;
+  const { minTokens = 0, eosTokenIds = generationConfig.eosTokenIds } = options;
   for (const [name, value] of Object.entries({ numBeams, numReturned })) {
     if (Number.isSafeInteger(value) && value >= 1) continue;
     const message = `beamSearch: ${name} must be a whole number >= 1; got ${value}. Leave it out for the default.`;
@@ -226,7 +225,7 @@ function settingsOf(
     const message = `beamSearch: numReturned must not pass numBeams; got numReturned ${numReturned}, numBeams ${numBeams}. Search with more beams.`;
     throw new HeddleError("config", message, { numReturned, numBeams });
   }
-  return { numBeams, numReturned, lengthPenalty, earlyStopping, maxTokens, minTokens, eosTokenIds };
+  return { numBeams, numReturned, lengthPenalty, earlyStopping, minTokens, eosTokenIds };
 }
 
 function withText({ tokenizer, generationConfig }: AnyModel, beam: Beam): Beam {

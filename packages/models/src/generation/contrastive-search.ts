@@ -32,7 +32,7 @@ export async function contrastiveSearch(
 ): Promise<number[]> {
   checkOptions(topK, penaltyAlpha);
   const promptIds = promptIdsOf(model, prompt);
-  const limit = roomFor(model, promptIds.length, maxTokens);
+  const limit = roomFor(model, promptIds.length, { maxTokens });
   const numSlots = Math.min(topK, model.config.vocabSize);
   const { decoder, ids } = await startDecoder(model, promptIds, { maxTokens: limit, numSlots });
   try {

@@ -56,7 +56,7 @@ export async function* generate(
     ...sampling
   } = options;
   const { ids: promptIds, ...heard } = promptOf(model, prompt);
-  const limit = numTokensLeft(model, promptIds.length, { maxTokens, maxSeqLen: given?.maxSeqLen });
+  const limit = roomFor(model, promptIds.length, { maxTokens, decoder: given });
   const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
   const eos = new Set(ignoreEos ? [] : model.generationConfig.eosTokenIds);
   if (limit === 0) return;
@@ -154,21 +154,22 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
   return logits;
 }
 
-/** How many tokens may follow a prompt. @throws HeddleError "capacity" where none can */
-export function roomFor(model: AnyModel, promptLength: number, maxTokens: number | undefined): number {
-  return numTokensLeft(model, promptLength, { maxTokens, maxSeqLen: undefined });
-}
-
-function numTokensLeft(
+/**
+ * How many tokens may follow a prompt: at most `maxTokens`, by default 512.
+ *
+ * @param options.decoder  what the caller brought to feed the prompt to
+ * @throws HeddleError "capacity" where none can, "config" for `maxTokens` that is no count
+ */
+export function roomFor(
   { config }: AnyModel,
   promptLength: number,
-  {
-    maxTokens,
-    maxSeqLen = config.maxSeqLen,
-  }: { readonly maxTokens: number | undefined; readonly maxSeqLen: number | undefined },
+  { maxTokens, decoder }: { readonly maxTokens: number | undefined; readonly decoder?: Decoder | undefined },
 ): number {
   const { roomAfter } = findFamily(config.family).architecture;
-  const room = roomAfter?.(config, promptLength) ?? Math.min(maxSeqLen, config.maxSeqLen) - promptLength;
+  const room =
+    decoder === undefined
+      ? (roomAfter?.(config, promptLength) ?? config.maxSeqLen - promptLength)
+      : Math.min(decoder.maxSeqLen, config.maxSeqLen) - promptLength;
   if (room < 1) {
     const message = `generate: a prompt must leave room for an answer; got ${promptLength} tokens, the longest sequence has ${promptLength + room}. Shorten the prompt.`;
     throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });

@@ -109,6 +109,19 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       expect(ids).toEqual(expected);
     });
 
+    test("a text ends with the decoder that was brought for it", async () => {
+      const { model } = use();
+      const inputs = inputsOf(model, golden, "basic");
+      const decoder = createSeq2SeqDecoder(model, { source: inputs, maxSeqLen: 5 });
+      const options = { temperature: 0, ignoreEos: true, decoder };
+      const reasons = [];
+      for await (const { finishReason } of generate(model, [model.config.startId], options))
+        reasons.push(finishReason);
+      expect(reasons).toEqual([undefined, undefined, undefined, "length"]);
+      decoder.dispose();
+      inputs.dispose();
+    });
+
     test("cached steps give the logits of the whole, texts of different lengths side by side", async () => {
       const { model } = use();
       const kind = golden.has("padded.logits") ? "padded" : "basic";

@@ -66,8 +66,7 @@ export async function* transcribe(
     const ids: number[] = [];
     let text = "";
     try {
-      const room = Math.min(maxTokens, target.maxSeqLen - prompt.length);
-      const settings = { temperature: 0, ...sampling, decoder, maxTokens: room };
+      const settings = { temperature: 0, ...sampling, decoder, maxTokens };
       for await (const token of generate(model, prompt, settings)) {
         ids.push(token.id);
         text += token.text;
