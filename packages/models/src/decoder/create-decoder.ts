@@ -1,5 +1,5 @@
-import type { LatentWeights } from "@heddle/attention";
-import { compile, type Device, disposeTree, HeddleError, type Tensor, take, tensor } from "@heddle/tensor";
+import { type LatentWeights, reorderSlots } from "@heddle/attention";
+import { compile, type Device, disposeTree, HeddleError, type Tensor, take } from "@heddle/tensor";
 import { cacheAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import type { SampledToken } from "../generation/sampling/sampler.js";
@@ -20,19 +20,14 @@ import {
   checkBatch,
   checkReady,
   type DecoderBatch,
+  isReordering,
   piecesOf,
   powerOfTwo,
 } from "./decoder-batch.js";
-import {
-  cacheByteLength,
-  createDecoderCache,
-  type DecoderCache,
-  latentWeightsOf,
-  reorderCache,
-} from "./decoder-cache.js";
+import { cacheByteLength, createDecoderCache, type DecoderCache, latentWeightsOf } from "./decoder-cache.js";
 import { createPrefixFeeder } from "./prefix-prompt.js";
 import { readChosen, readRows, readStates } from "./read-outputs.js";
-import { runPieces } from "./run-pieces.js";
+import { type RunPiece, runPieces, uploadFilled } from "./run-pieces.js";
 
 export interface DecoderOptions {
   /** Sequences that can be under way at the same time. */
@@ -75,7 +70,9 @@ export interface Decoder {
   ): Promise<(SampledToken | Float32Array)[]>;
   /**
    * Goes on with one sequence without the host: tokens are chosen on the device and come back some steps later, so that it
-   * never waits. Only devices have it that are read asynchronously. No step may run until the generator has ended.
+   * never waits; where the host's own thread computes, a step runs for each token that is asked for. No step may run until the
+   * generator has ended.
+   * @throws HeddleError as `step`, and "dtype" for logits that are not numbers
    */
   ahead?(options: DecodeAheadOptions): AsyncGenerator<SampledToken, void, undefined>;
   /**
@@ -137,38 +134,35 @@ export function createDecoder(
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
   const prefix = config.isPrefixLm ? createPrefixFeeder({ model, cache, limits, state }) : undefined;
+  const upload = (piece: BatchPiece) => ({
+    inputs: stepInputs(device, piece, numSlots),
+    wanted: piece.wanted,
+  });
   const eachPiece: EachPiece = (batch, run) =>
-    runPieces(state, { batch, limits, pieces: () => piecesOf(batch, maxRows) }, async (piece) => {
-      const inputs = stepInputs(device, piece, numSlots);
-      try {
-        return { wanted: piece.wanted, outputs: await run(piece, inputs) };
-      } finally {
-        disposeTree(inputs);
-      }
-    });
+    runPieces(state, { batch, limits, pieces: () => piecesOf(batch, maxRows), upload }, run);
   return {
     ...limits,
     cacheBytes: cacheByteLength(cache),
     step: (batch) =>
-      eachPiece(batch, async ({ wanted }, inputs) => {
+      eachPiece(batch, async (inputs, wanted) => {
         using logits_OV = logitsOf(cache, inputs);
         return await readRows(logits_OV, wanted.length);
       }),
     states: (batch) =>
-      eachPiece(batch, ({ wanted }, inputs) => {
+      eachPiece(batch, (inputs, wanted) => {
         const found = statesOf(cache, inputs);
         return readStates(found, wanted.length).finally(() => disposeTree(found));
       }),
     ...(prefix && { feedPrefix: prefix.feedPrefix }),
     choose: async (batch, choices) => {
       checkChoices(batch, choices);
-      return eachPiece(batch, async (piece, inputs) => {
-        const wanted = piece.wanted.map((at) => choices[at]);
-        const drawing = tokenDraws(inputs.outputs_O, wanted);
+      return eachPiece(batch, async (inputs, wanted) => {
+        const wantedChoices = wanted.map((at) => choices[at]);
+        const drawing = tokenDraws(inputs.outputs_O, wantedChoices);
         try {
           using logits_OV = logitsOf(cache, inputs);
           using results = chosenOf(logits_OV, drawing);
-          return await readChosen({ logits_OV, results }, wanted);
+          return await readChosen({ logits_OV, results }, wantedChoices);
         } finally {
           disposeTree(drawing);
         }
@@ -189,7 +183,7 @@ export function createDecoder(
     },
     reorderSlots(sources) {
       checkReady(state);
-      reorderCache(cache, sources);
+      if (isReordering(sources, numSlots)) reorderSlots(cache, sources);
     },
     dispose() {
       if (state.isDisposed) return;
@@ -223,11 +217,8 @@ function compilePlans(config: DecoderConfig, fixed: Omit<StepPlace, "cache">) {
   };
 }
 
-/** Runs each piece of a batch on inputs that it borrows: as many results as the piece has outputs. */
-type EachPiece = <Output>(
-  batch: DecoderBatch,
-  run: (piece: BatchPiece, inputs: StepInputs) => Promise<readonly Output[]>,
-) => Promise<Output[]>;
+/** Runs each piece of a batch. */
+type EachPiece = <Output>(batch: DecoderBatch, run: RunPiece<StepInputs, Output>) => Promise<Output[]>;
 
 /** What a step works with. */
 interface StepPlace {
@@ -295,19 +286,14 @@ function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: nu
   const { tokens, positions, slots, outputs } = batch;
   const numRows = powerOfTwo(tokens.length);
   const mostOutputs = Math.max(powerOfTwo(outputs.length), Math.min(numRows, powerOfTwo(noSlot)));
-  const filled = (values: Int32Array, length: number, filler: number) => {
-    const whole = new Int32Array(length).fill(filler);
-    whole.set(values);
-    return tensor(device, whole);
-  };
   const numStarts = rowLength === 1 ? numRows : 1;
   return {
     rowLength,
-    tokens: filled(tokens, numRows, 0),
-    positions: filled(positions, numRows, 0),
-    slots_B: filled(slots.subarray(0, numStarts), numStarts, noSlot),
-    starts_B: filled(positions.subarray(0, numStarts), numStarts, 0),
-    outputs_O: filled(outputs, outputs.length <= 1 ? 1 : mostOutputs, 0),
+    tokens: uploadFilled(device, tokens, { length: numRows }),
+    positions: uploadFilled(device, positions, { length: numRows }),
+    slots_B: uploadFilled(device, slots.subarray(0, numStarts), { length: numStarts, filler: noSlot }),
+    starts_B: uploadFilled(device, positions.subarray(0, numStarts), { length: numStarts }),
+    outputs_O: uploadFilled(device, outputs, { length: outputs.length <= 1 ? 1 : mostOutputs }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type DecoderBatch, piecesOf } from "./decoder-batch.js";
+import { type DecoderBatch, isReordering, piecesOf } from "./decoder-batch.js";
 
 /** A batch of stretches: slot and number of tokens of each; the last token of each is wanted. */
 function batchOf(stretches: readonly (readonly [slot: number, length: number])[]): DecoderBatch {
@@ -68,4 +68,13 @@ describe("how a batch is cut into runs", () => {
     expect(Object.fromEntries(seen)).toEqual({ 0: 1, 1: 140, 2: 45, 3: 9 });
     expect([...wanted.keys()].sort().map((place) => wanted.get(place))).toEqual(Array.from(batch.outputs));
   });
+});
+
+test("slots that keep what they hold need no copying; sources that are no slots are refused", () => {
+  expect(isReordering(Int32Array.of(0, 1, 2), 3)).toBe(false);
+  expect(isReordering(Int32Array.of(0, 0, 2), 3)).toBe(true);
+  expect(() => isReordering(Int32Array.of(0, 3, 1), 3)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: reorderSlots: sources must name one of 3 slots for each slot; got 0, 3, 1. Give each slot itself to keep it.]`,
+  );
+  expect(() => isReordering(Int32Array.of(0, 1), 3)).toThrow("got 0, 1.");
 });

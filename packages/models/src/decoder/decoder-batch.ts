@@ -135,3 +135,16 @@ export function checkReady({ isStepping, isDisposed }: Readonly<DecoderState>): 
     throw new HeddleError("config", message);
   }
 }
+
+/**
+ * Whether slots that are to continue what `sources` hold differ from what they hold now; copying them may be spared else.
+ *
+ * @throws HeddleError "config" unless there is a slot for each slot
+ */
+export function isReordering(sources: Int32Array, numSlots: number): boolean {
+  if (sources.length !== numSlots || sources.some((slot) => slot < 0 || slot >= numSlots)) {
+    const message = `reorderSlots: sources must name one of ${numSlots} slots for each slot; got ${sources.join(", ")}. Give each slot itself to keep it.`;
+    throw new HeddleError("config", message, { sources: Array.from(sources), numSlots });
+  }
+  return sources.some((source, slot) => source !== slot);
+}

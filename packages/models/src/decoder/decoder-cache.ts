@@ -6,16 +6,7 @@ import {
   type LatentWeights,
   splitLatentProjection,
 } from "@heddle/attention";
-import {
-  type Device,
-  type FloatDType,
-  HeddleError,
-  scope,
-  Tensor,
-  take,
-  tensor,
-  writeInto,
-} from "@heddle/tensor";
+import { type Device, type FloatDType, Tensor } from "@heddle/tensor";
 import { type DecoderConfig, layerConfig } from "../config.js";
 import type { DecoderWeights } from "../weights.js";
 
@@ -88,26 +79,4 @@ export function cacheByteLength({ layers }: DecoderCache): number {
     (sum, layer) => sum + layer.key.byteLength + ("value" in layer ? layer.value.byteLength : 0),
     0,
   );
-}
-
-/**
- * Makes slot i of a cache hold what slot `sources[i]` held, in place; nothing is copied where each slot keeps its own.
- *
- * @throws HeddleError "config" for a source that is no slot
- */
-export function reorderCache({ layers }: DecoderCache, sources: Int32Array): void {
-  const numSlots = layers[0]?.key.shape[0] ?? 0;
-  if (sources.length !== numSlots || sources.some((slot) => slot < 0 || slot >= numSlots)) {
-    const message = `reorderSlots: sources must name one of ${numSlots} slots for each slot; got ${sources.join(", ")}. Give each slot itself to keep it.`;
-    throw new HeddleError("config", message, { sources: Array.from(sources), numSlots });
-  }
-  if (sources.every((source, slot) => source === slot)) return;
-  for (const layer of layers) {
-    for (const kept of "value" in layer ? [layer.key, layer.value] : [layer.key]) {
-      scope(kept.device, () => {
-        writeInto(kept, take(kept, tensor(kept.device, sources)));
-        return undefined;
-      });
-    }
-  }
 }

@@ -15,9 +15,9 @@ import {
   zeros,
 } from "@heddle/tensor";
 import type { Decoder } from "../decoder/create-decoder.js";
-import { type DecoderBatch, powerOfTwo } from "../decoder/decoder-batch.js";
+import { checkReady, type DecoderBatch, isReordering, powerOfTwo } from "../decoder/decoder-batch.js";
 import { readRows, readStates } from "../decoder/read-outputs.js";
-import { type ReadOutputs, runPieces } from "../decoder/run-pieces.js";
+import { type ReadOutputs, runPieces, type UploadedPiece, uploadFilled } from "../decoder/run-pieces.js";
 import type { RecurrentConfig } from "./config.js";
 import { layerStateShapes, type RecurrentWeights, recurrentHidden } from "./recurrent.js";
 
@@ -72,12 +72,19 @@ export function createRecurrentDecoder(
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize };
   const eachPiece = <Output>(batch: DecoderBatch, read: ReadOutputs<Output>): Promise<Output[]> =>
-    runPieces(state, { batch, limits, pieces: () => piecesOf(batch.slots, maxPiece) }, async (piece) => {
-      const { inputs, wanted } = pieceInputs(device, { piece, batch }, numSlots);
-      const found = run(stores, inputs);
-      const outputs = await read(found, wanted.length).finally(() => disposeTree([inputs, found]));
-      return { wanted, outputs };
-    });
+    runPieces(
+      state,
+      {
+        batch,
+        limits,
+        pieces: () => piecesOf(batch.slots, maxPiece),
+        upload: (piece) => pieceInputs(device, { piece, batch }, numSlots),
+      },
+      (inputs, wanted) => {
+        const found = run(stores, inputs);
+        return read(found, wanted.length).finally(() => disposeTree(found));
+      },
+    );
   return {
     ...limits,
     cacheBytes: stores
@@ -86,6 +93,8 @@ export function createRecurrentDecoder(
     step: (batch) => eachPiece(batch, ({ logits }, count) => readRows(logits, count)),
     states: (batch) => eachPiece(batch, readStates),
     reorderSlots(sources) {
+      checkReady(state);
+      if (!isReordering(sources, numSlots)) return;
       scope(device, () => {
         const order = tensor(device, sources);
         for (const layer of stores)
@@ -161,36 +170,27 @@ function pieceInputs(
   device: Device,
   { piece, batch }: { readonly piece: Piece; readonly batch: DecoderBatch },
   noSlot: number,
-): { readonly inputs: PieceInputs; readonly wanted: readonly number[] } {
+): UploadedPiece<PieceInputs> {
   const flat = piece.rows.flat();
   const length = piece.rows[0]?.length ?? 1;
   const numRows = powerOfTwo(piece.rows.length);
   const place = new Map(flat.map((row, at) => [row, at]));
   const wanted = [...batch.outputs.entries()].filter(([, row]) => place.has(row));
   // One plan for each number of rows and of outputs, both rounded up; filler rows name a slot that is not there.
-  const filled = (
-    values: readonly number[],
-    size: number,
-    { filler = 0, shape = [size] }: { readonly filler?: number; readonly shape?: readonly number[] } = {},
-  ) =>
-    tensor(
-      device,
-      Int32Array.from({ length: size }, (_, at) => values[at] ?? filler),
-      { shape },
-    );
   const perToken = (values: Int32Array) =>
-    filled(
+    uploadFilled(
+      device,
       flat.map((row) => values[row] ?? 0),
-      numRows * length,
-      { shape: [numRows, length] },
+      { length: numRows * length, shape: [numRows, length] },
     );
   const inputs: PieceInputs = {
     tokens: perToken(batch.tokens),
     positions: perToken(batch.positions),
-    slots: filled(piece.slots, numRows, { filler: noSlot }),
-    outputs: filled(
+    slots: uploadFilled(device, piece.slots, { length: numRows, filler: noSlot }),
+    outputs: uploadFilled(
+      device,
       wanted.map(([, row]) => place.get(row) ?? 0),
-      powerOfTwo(wanted.length),
+      { length: powerOfTwo(wanted.length) },
     ),
   };
   return { inputs, wanted: wanted.map(([output]) => output) };

@@ -21,9 +21,16 @@ import {
 import type { ModelParts } from "../architecture.js";
 import { type Attend, asHeads } from "../blocks/attend.js";
 import type { Decoder } from "../decoder/create-decoder.js";
-import { type DecoderBatch, piecesOf, powerOfTwo } from "../decoder/decoder-batch.js";
+import {
+  checkReady,
+  type DecoderBatch,
+  isReordering,
+  piecesOf,
+  powerOfTwo,
+} from "../decoder/decoder-batch.js";
+import { cacheByteLength } from "../decoder/decoder-cache.js";
 import { readRows, readStates } from "../decoder/read-outputs.js";
-import { type ReadOutputs, runPieces } from "../decoder/run-pieces.js";
+import { type ReadOutputs, runPieces, uploadFilled } from "../decoder/run-pieces.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { type CrossAttend, crossHeads } from "./cross-layer.js";
 import { type SourceInputs, seq2seqUnembed, sourceHidden, targetHidden } from "./seq2seq.js";
@@ -97,23 +104,26 @@ export function createSeq2SeqDecoder(
   const eachPiece = <Output>(batch: DecoderBatch, read: ReadOutputs<Output>): Promise<Output[]> =>
     runPieces(
       state,
-      { batch, limits, pieces: () => piecesOf(batch, maxRows) },
-      async ({ batch: part, wanted }) => {
-        const inputs = stepInputs(device, part, numSlots);
+      {
+        batch,
+        limits,
+        pieces: () => piecesOf(batch, maxRows),
+        upload: ({ batch: part, wanted }) => ({ inputs: stepInputs(device, part, numSlots), wanted }),
+      },
+      (inputs, wanted) => {
         const found = run(memory, inputs);
-        const outputs = await read(found, wanted.length).finally(() => disposeTree([inputs, found]));
-        return { wanted, outputs };
+        return read(found, wanted.length).finally(() => disposeTree(found));
       },
     );
   return {
     ...limits,
-    cacheBytes: [...memory.own.layers, ...memory.cross.layers].reduce(
-      (sum, { key, value }) => sum + key.byteLength + value.byteLength,
-      0,
-    ),
+    cacheBytes: cacheByteLength(memory.own) + cacheByteLength(memory.cross),
     step: (batch) => eachPiece(batch, ({ logits }, count) => readRows(logits, count)),
     states: (batch) => eachPiece(batch, readStates),
-    reorderSlots: (sources) => reorderSlots(memory.own, sources),
+    reorderSlots(sources) {
+      checkReady(state);
+      if (isReordering(sources, numSlots)) reorderSlots(memory.own, sources);
+    },
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
@@ -215,16 +225,11 @@ function stepHidden(
 /** Rows that fill up a plan name a slot outside of the cache: nothing is written for them. */
 function stepInputs(device: Device, batch: DecoderBatch, noSlot: number): StepInputs {
   const numRows = powerOfTwo(batch.tokens.length);
-  const filled = (values: Int32Array, length: number, filler: number) => {
-    const whole = new Int32Array(length).fill(filler);
-    whole.set(values);
-    return tensor(device, whole);
-  };
   return {
-    tokens: filled(batch.tokens, numRows, 0),
-    positions: filled(batch.positions, numRows, 0),
-    slots: filled(batch.slots, numRows, noSlot),
-    outputs: filled(batch.outputs, powerOfTwo(batch.outputs.length), 0),
+    tokens: uploadFilled(device, batch.tokens, { length: numRows }),
+    positions: uploadFilled(device, batch.positions, { length: numRows }),
+    slots: uploadFilled(device, batch.slots, { length: numRows, filler: noSlot }),
+    outputs: uploadFilled(device, batch.outputs, { length: powerOfTwo(batch.outputs.length) }),
   };
 }
 
