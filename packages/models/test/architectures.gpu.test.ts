@@ -13,6 +13,7 @@ import { seq2seq } from "../src/seq2seq/seq2seq-architecture.js";
 import { createSeq2SeqDecoder } from "../src/seq2seq/seq2seq-decoder.js";
 import { tokenGrid } from "../src/token-grid.js";
 import { encoderNames, packedExpected, packedSource, rowsOf } from "./packed-golden.js";
+import { permutedInputs } from "./permuted-inputs.js";
 import { relativeError } from "./relative-error.js";
 import { showsOf } from "./shows.js";
 
@@ -97,20 +98,11 @@ function describeArchitectures(device: Device): void {
       const load = () => loadModelOf(permutation, packedSource("xlnet"), { device });
       await withModel(device, "xlnet", load, async (model, golden) => {
         const grid = (name: string) => tokenGrid(device, rowsOf(golden, name));
-        const float = (name: string) => {
-          const { shape, data } = golden.get(name);
-          return tensor(device, Float32Array.from(data), { shape });
-        };
         const expectLast = async (last: Tensor, name: string) => {
           using logits = permutationUnembed(model.weights, last);
           expect(relativeError(await logits.data(), golden.get(name).data), name).toBeLessThan(tolerance);
         };
-        const permuted = {
-          ids: grid("perm.input_ids"),
-          typeIds: grid("perm.token_type_ids"),
-          hidden: float("perm.perm_mask"),
-          targets: float("perm.target_mapping"),
-        };
+        const permuted = permutedInputs(device, golden);
         const segments = [grid("mems.segment1"), grid("mems.segment2")] as const;
         const perm = permutationHidden(model.config, model.weights, permuted);
         const first = permutationHidden(model.config, model.weights, { ids: segments[0] });

@@ -1,8 +1,9 @@
-import { compile, type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { compile, disposeTree, type Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
 import { holdModel } from "../../test/held-model.js";
 import { packedExpected, packedSource, rowsOf } from "../../test/packed-golden.js";
+import { permutedInputs } from "../../test/permuted-inputs.js";
 import { relativeError } from "../../test/relative-error.js";
 import { showsOf } from "../../test/shows.js";
 import { loadModelOf } from "../loading/load-model.js";
@@ -49,19 +50,7 @@ describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
 
   test("the second stream predicts targets in an order of factorisation", async () => {
     const { model, device } = use();
-    const upload = (name: string, dtype: "i32" | Device["defaultFloat"]) => {
-      const { shape, data } = golden.get(name);
-      return tensor(device, dtype === "i32" ? Int32Array.from(data) : Float32Array.from(data), {
-        shape,
-        dtype,
-      });
-    };
-    const inputs = {
-      ids: upload("perm.input_ids", "i32"),
-      typeIds: upload("perm.token_type_ids", "i32"),
-      hidden: upload("perm.perm_mask", device.defaultFloat),
-      targets: upload("perm.target_mapping", device.defaultFloat),
-    };
+    const inputs = permutedInputs(device, golden);
     using logits = model.forward(inputs);
     const expected = golden.get("perm.logits");
     expect(logits.shape).toEqual(expected.shape);
@@ -76,16 +65,7 @@ describe.each(devices)("xlnet on $name", ({ make, tolerance }) => {
       return { logits: permutationUnembed(weights, last), memories };
     });
     const grid = (name: string) => tokenGrid(device, rowsOf(golden, name));
-    const float = (name: string) => {
-      const { shape, data } = golden.get(name);
-      return tensor(device, Float32Array.from(data), { shape, dtype: device.defaultFloat });
-    };
-    const permuted = {
-      ids: grid("perm.input_ids"),
-      typeIds: grid("perm.token_type_ids"),
-      hidden: float("perm.perm_mask"),
-      targets: float("perm.target_mapping"),
-    };
+    const permuted = permutedInputs(device, golden);
     const segments = [grid("mems.segment1"), grid("mems.segment2")] as const;
     const results = [run(model.weights, { ids: segments[1] }), run(model.weights, permuted)];
     const first = run(model.weights, { ids: segments[0] });
