@@ -1,5 +1,6 @@
 import type { WgslFeatures } from "@heddle/tensor/kernel";
 import { expect } from "vitest";
+import { nullAdapter } from "./null-adapter.js";
 
 /** What an H100 offers through Dawn. */
 export const largeGpu: WgslFeatures = {
@@ -20,29 +21,15 @@ export interface Compiler {
   };
 }
 
-/** Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
+/** A device of Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
 export async function findCompiler(): Promise<{ compiler?: Compiler; reason?: string }> {
-  try {
-    const dawn = (await import("webgpu")) as unknown as {
-      create(options: string[]): {
-        requestAdapter(): Promise<{
-          features: Set<string>;
-          requestDevice(of: object): Promise<Omit<Compiler, "keep">>;
-        } | null>;
-      };
-    };
-    const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
-    const adapter = await keep.requestAdapter();
-    if (adapter === null) return { reason: "Dawn has no null backend here" };
-    const wanted = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
-    const missing = wanted.filter((name) => !adapter.features.has(name));
-    if (missing.length > 0) return { reason: `its null backend lacks ${missing.join(", ")}` };
-    const device = await adapter.requestDevice({ requiredFeatures: wanted });
-    // The object of `create()` must stay referenced.
-    return { compiler: { keep, createShaderModule: (of) => device.createShaderModule(of) } };
-  } catch (error) {
-    return { reason: error instanceof Error ? error.message : String(error) };
-  }
+  const { adapter, keep, reason } = await nullAdapter<Omit<Compiler, "keep">>();
+  if (adapter === undefined) return { reason };
+  const wanted = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+  const missing = wanted.filter((name) => !adapter.features.has(name));
+  if (missing.length > 0) return { reason: `its null backend lacks ${missing.join(", ")}` };
+  const device = await adapter.requestDevice({ requiredFeatures: wanted });
+  return { compiler: { keep, createShaderModule: (of) => device.createShaderModule(of) } };
 }
 
 /** Fails where Dawn finds an error in a text. */

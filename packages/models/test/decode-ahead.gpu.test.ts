@@ -1,12 +1,12 @@
 import { type WebGpuDevice, webgpu } from "@heddle/gpu";
 import { disposeTree, randn, reference, scope, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
+import { nullAdapter } from "../../gpu/test/null-adapter.js";
 import type { DecoderConfig } from "../src/config.js";
 import { chooseTokensOp } from "../src/decoder/choose-tokens-op.js";
 import { createDecoder } from "../src/decoder/create-decoder.js";
 import { parseConfig } from "../src/loading/parse-config.js";
 import { buildWeights } from "../src/weights.js";
-import { nullAdapter } from "./null-adapter.js";
 
 const { device, reason } = await webgpu({ toggles: { enable: ["allow_unsafe_apis"] } }).then(
   (device) => ({ device, reason: "" }),

@@ -2,38 +2,18 @@ import { partTypes, type QuantFormat } from "@heddle/quant";
 import type { TensorType } from "@heddle/tensor";
 import type { WgslFeatures } from "@heddle/tensor/kernel";
 import { describe, expect, test } from "vitest";
+import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
 import { quantLinearOp } from "../../quant/src/ops/quant-linear.js";
 import type { GroupMember, ProductGroup } from "../../tensor/src/compile/product-group.js";
 import type { OpSpec } from "../../tensor/src/op.js";
 import { matmulOp } from "../../tensor/src/ops/matmul.js";
 import { layerNormOp, rmsNormOp } from "../../tensor/src/ops/norm.js";
 import { groupWgsl } from "../../tensor/src/wgsl/product/group-step.js";
-import { nullAdapter } from "./null-adapter.js";
 
-/** What an H100 offers through Dawn. */
-const features: WgslFeatures = {
-  f16: true,
-  subgroups: { min: 32, max: 32 },
-  subgroupMatrices: [],
-  maxThreads: 1024,
-  maxWorkgroupBytes: 49_152,
-  maxBuffers: 16,
-};
+/** Joined products need no matrix units. */
+const features: WgslFeatures = { ...largeGpu, subgroupMatrices: [] };
 
-interface Compiler {
-  createShaderModule(of: { code: string }): {
-    getCompilationInfo(): Promise<{ messages: readonly { type: string; message: string }[] }>;
-  };
-}
-
-/** A device of Dawn's adapter that runs nothing: it compiles for every feature, whatever the machine has. */
-async function findCompiler(): Promise<{ compiler?: Compiler; keep?: object; reason?: string }> {
-  const { adapter, keep, reason } = await nullAdapter<Compiler>();
-  if (adapter === undefined) return { reason };
-  return { compiler: await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups"] }), keep };
-}
-
-const { compiler, keep, reason } = await findCompiler();
+const { compiler, reason } = await findCompiler();
 
 const formats: Readonly<Record<string, QuantFormat>> = {
   "4 bits around 8": { codeBits: 4, offset: 8, groupSize: 32, scaleDType: "f16", hasMin: false },
@@ -120,14 +100,8 @@ else {
       for (const rows of [1, 4]) {
         const kernel = gatedGroup(kind, norm, rows);
         expect(kernel?.steps.length).toBe(1);
-        for (const { code } of kernel?.steps ?? []) {
-          const { messages } = await compiler.createShaderModule({ code }).getCompilationInfo();
-          expect([...messages].filter(({ type }) => type === "error").map(({ message }) => message)).toEqual(
-            [],
-          );
-        }
+        for (const { code } of kernel?.steps ?? []) await expectCompiles(compiler, code);
       }
-      expect(keep).toBeDefined();
     });
   });
 }

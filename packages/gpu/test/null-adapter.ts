@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 
 /** An adapter of WebGPU whose devices are those of `Device`. */
 export interface TestAdapter<Device> {
+  readonly features: ReadonlySet<string>;
   requestDevice(descriptor: object): Promise<Device>;
 }
 
@@ -11,7 +12,7 @@ export async function nullAdapter<Device>(): Promise<
   | { readonly adapter?: undefined; readonly keep?: undefined; readonly reason: string }
 > {
   try {
-    const dawn = createRequire(new URL("../../gpu/package.json", import.meta.url))("webgpu") as {
+    const dawn = createRequire(import.meta.url)("webgpu") as {
       create(options: string[]): { requestAdapter(): Promise<TestAdapter<Device> | null> };
     };
     const keep = dawn.create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
