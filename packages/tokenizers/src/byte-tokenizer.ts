@@ -1,4 +1,5 @@
 import { BYTE_CHARACTERS } from "./byte-level.js";
+import { PLAIN_BPE } from "./models/bpe.js";
 import { plainSpecialToken } from "./special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "./tokenizer.js";
 
@@ -21,15 +22,9 @@ export function createByteTokenizer(options: ByteTokenizerOptions = {}): Tokeniz
     normalizer: null,
     preTokenizer: bytes,
     model: {
-      type: "BPE",
+      ...PLAIN_BPE,
       vocab: tokens.map((token, id) => [token, id] as const),
       merges: [],
-      unkToken: null,
-      continuingSubwordPrefix: null,
-      endOfWordSuffix: null,
-      fuseUnk: false,
-      byteFallback: false,
-      ignoreMerges: false,
     },
     postProcessor: null,
     decoder: bytes,

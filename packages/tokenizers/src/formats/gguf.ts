@@ -1,5 +1,6 @@
 import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
+import { PLAIN_BPE } from "../models/bpe.js";
 import type { Piece, PieceKind } from "../models/sentencepiece-pieces.js";
 import type { PostProcessor } from "../post-processors/post-processor.js";
 import type { TemplatePiece, TemplateToken } from "../post-processors/template.js";
@@ -243,15 +244,6 @@ function mergesOf({ merges, model }: GgufVocabulary): (readonly [string, string]
   });
 }
 
-/** Fields of a byte-pair model that GGUF always leaves alone. */
-const PLAIN_BPE = {
-  type: "BPE",
-  continuingSubwordPrefix: null,
-  endOfWordSuffix: null,
-  fuseUnk: false,
-  ignoreMerges: false,
-} as const;
-
 function vocabOf({ tokens }: GgufVocabulary): (readonly [string, number])[] {
   return tokens.map((token, id) => [token, id] as const);
 }
@@ -267,8 +259,6 @@ function fromByteLevelBpe(vocabulary: GgufVocabulary): Tokenizer {
       ...PLAIN_BPE,
       vocab: vocabOf(vocabulary),
       merges: mergesOf(vocabulary),
-      unkToken: null,
-      byteFallback: false,
       ignoreMerges: rule.ignoreMerges === true,
     },
     decoder: bytes,

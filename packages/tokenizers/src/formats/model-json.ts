@@ -1,5 +1,5 @@
 import { HeddleError } from "../error.js";
-import type { BpeModel } from "../models/bpe.js";
+import { type BpeModel, PLAIN_BPE } from "../models/bpe.js";
 import type { Model } from "../models/model.js";
 import { bpeOfPacked, type PackedBpe } from "../models/packed-bpe.js";
 import type { TiktokenModel } from "../models/tiktoken.js";
@@ -214,14 +214,9 @@ function bpeOfRanks({ vocab }: TiktokenModel): BpeModel {
     merges.push(...cuts.sort(([a, b], [c, d]) => rankOf(a) - rankOf(c) || rankOf(b) - rankOf(d)));
   }
   return {
-    type: "BPE",
+    ...PLAIN_BPE,
     vocab,
     merges,
-    unkToken: null,
-    continuingSubwordPrefix: null,
-    endOfWordSuffix: null,
-    fuseUnk: false,
-    byteFallback: false,
     ignoreMerges: true,
   };
 }

@@ -1,6 +1,6 @@
 import { ByteLevelDecoder, createByteLevelStage } from "../decoders/byte-level.js";
 import { HeddleError } from "../error.js";
-import { type BpeModel, compileBpe } from "../models/bpe.js";
+import { type BpeModel, compileBpe, PLAIN_BPE } from "../models/bpe.js";
 import { assembleTokenizer } from "../pipeline.js";
 import { withPrefix } from "../pre-tokenizers/metaspace.js";
 import { scannedBytes } from "../pre-tokenizers/scanned.js";
@@ -34,18 +34,12 @@ export function fromVocabJson(vocab: string, merges: string, options: VocabJsonO
   const { addPrefixSpace = false, specialTokens = end === undefined ? [] : [end] } = options;
   const byteLevel = { type: "ByteLevel", addPrefixSpace, trimOffsets: false, useRegex: true } as const;
   const model: BpeModel = {
-    type: "BPE",
+    ...PLAIN_BPE,
     vocab: entries,
     merges: readMerges(
       merges.split(/\r?\n/).filter((line, i) => line !== "" && !isHeader(line, i)),
       checks,
     ),
-    unkToken: null,
-    continuingSubwordPrefix: null,
-    endOfWordSuffix: null,
-    fuseUnk: false,
-    byteFallback: false,
-    ignoreMerges: false,
   };
   const config: TokenizerConfig = {
     normalizer: null,

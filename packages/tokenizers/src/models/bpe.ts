@@ -32,6 +32,17 @@ export interface BpeModel {
   readonly dropout?: number | null;
 }
 
+/** The fields of a model that merges and does nothing else. */
+export const PLAIN_BPE = {
+  type: "BPE",
+  unkToken: null,
+  continuingSubwordPrefix: null,
+  endOfWordSuffix: null,
+  fuseUnk: false,
+  byteFallback: false,
+  ignoreMerges: false,
+} as const;
+
 /**
  * Prepares byte-pair encoding.
  *

@@ -1,5 +1,6 @@
 import type { AddedToken } from "../added-tokens.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
+import { PLAIN_BPE } from "../models/bpe.js";
 import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { type BpeTrainerOptions, type TrainedBpe, trainBpeOnWords } from "./bpe-trainer.js";
@@ -54,14 +55,8 @@ export async function trainByteLevelBpe(
     normalizer,
     preTokenizer,
     model: {
-      type: "BPE",
+      ...PLAIN_BPE,
       ...trained,
-      unkToken: null,
-      continuingSubwordPrefix: null,
-      endOfWordSuffix: null,
-      fuseUnk: false,
-      byteFallback: false,
-      ignoreMerges: false,
     },
     postProcessor: byteLevel,
     decoder: byteLevel,
