@@ -28,7 +28,7 @@ export function createByteTokenizer(options: ByteTokenizerOptions = {}): Tokeniz
     },
     postProcessor: null,
     decoder: bytes,
-    addedTokens: specialTokens.map((token, id) => plainSpecialToken(token, id)),
+    addedTokens: specialTokens.map(plainSpecialToken),
     ...(roles === undefined ? {} : { roles }),
   });
 }

@@ -4,6 +4,7 @@ import { PLAIN_BPE } from "../models/bpe.js";
 import type { Piece, PieceKind } from "../models/sentencepiece-pieces.js";
 import type { PostProcessor } from "../post-processors/post-processor.js";
 import type { TemplatePiece, TemplateToken } from "../post-processors/template.js";
+import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
 import {
   type GgufPreTokenizer,
@@ -167,16 +168,7 @@ function addedTokensOf({ tokens }: GgufVocabulary, kinds: readonly PieceKind[]):
   const added: AddedToken[] = [];
   for (const [id, kind] of kinds.entries()) {
     if (kind !== "control" && kind !== "userDefined" && kind !== "unknown") continue;
-    const special = kind !== "userDefined";
-    added.push({
-      id,
-      content: tokens[id] as string,
-      singleWord: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special,
-    });
+    added.push({ ...plainSpecialToken(tokens[id] as string, id), special: kind !== "userDefined" });
   }
   return added;
 }

@@ -1,7 +1,7 @@
-import type { AddedToken } from "../added-tokens.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { PLAIN_BPE } from "../models/bpe.js";
 import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { type BpeTrainerOptions, type TrainedBpe, trainBpeOnWords } from "./bpe-trainer.js";
 import { countCorpusWords, type WordOptions } from "./word-counts.js";
@@ -60,7 +60,7 @@ export async function trainByteLevelBpe(
     },
     postProcessor: byteLevel,
     decoder: byteLevel,
-    addedTokens: specialTokens.map(specialToken),
+    addedTokens: specialTokens.map(plainSpecialToken),
     ...(roles === undefined ? {} : { roles }),
   });
 }
@@ -75,8 +75,4 @@ function byteLevelPreTokenizer(pattern: string | undefined): PreTokenizer {
       { ...bytes, useRegex: false },
     ],
   };
-}
-
-function specialToken(content: string, id: number): AddedToken {
-  return { id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special: true };
 }

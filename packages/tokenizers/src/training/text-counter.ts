@@ -1,8 +1,9 @@
-import { type AddedToken, createAddedTokenFinder } from "../added-tokens.js";
+import { createAddedTokenFinder } from "../added-tokens.js";
 import type { AlignedText } from "../aligned-text.js";
 import { toByteLevel } from "../byte-level.js";
 import { compileNormalizer, type Normalizer } from "../normalizers/normalizer.js";
 import { compilePreTokenizer, type PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import { plainSpecialToken } from "../special-token.js";
 import type { SentencePieceSpec } from "./sentencepiece/options.js";
 import { createSentenceNormalizer } from "./sentencepiece/sentence-normalizer.js";
 import { splitIntoWords } from "./sentencepiece/words.js";
@@ -74,7 +75,10 @@ function compileSource(source: WordSource): CompiledSource {
   }
   const normalizer = source.normalizer === null ? null : compileNormalizer(source.normalizer);
   const preTokenizer = compilePreTokenizer(source.preTokenizer);
-  const finder = createAddedTokenFinder(source.separators.map(separator), normalizer);
+  const finder = createAddedTokenFinder(
+    source.separators.map((content) => plainSpecialToken(content, 0)),
+    normalizer,
+  );
   const options = { parseSpecial: true, track: preTokenizer.needsAlignment };
   return {
     endsInBytes: preTokenizer.bytes !== null,
@@ -86,9 +90,4 @@ function compileSource(source: WordSource): CompiledSource {
       return words.map((word) => word.text);
     },
   };
-}
-
-function separator(content: string): AddedToken {
-  const plain = { singleWord: false, lstrip: false, rstrip: false, normalized: false };
-  return { id: 0, content, special: true, ...plain };
 }
