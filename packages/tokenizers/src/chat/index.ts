@@ -1,5 +1,6 @@
 import { Template } from "@huggingface/jinja";
 import { HeddleError } from "../error.js";
+import { parseJson } from "../formats/parse-json.js";
 import type { Tokenizer } from "../tokenizer.js";
 
 /** One turn of a conversation. Templates may read further keys, such as `name` or `tool_calls`. */
@@ -80,21 +81,12 @@ export interface ChatTemplateFiles {
 export function readChatTemplate(files: ChatTemplateFiles, name = "default"): string | undefined {
   const { "chat_template.jinja": own, "tokenizer_config.json": settings } = files;
   if (own !== undefined || settings === undefined) return own;
-  const config = parseSettings(settings);
+  const config = parseJson("readChatTemplate", "tokenizer_config.json", settings);
   const template = isRecord(config) ? config.chat_template : undefined;
   if (typeof template === "string") return template;
   const named = Array.isArray(template) ? template.filter(isRecord) : [];
   const found = named.find((each) => each.name === name)?.template;
   return typeof found === "string" ? found : undefined;
-}
-
-function parseSettings(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const message = `readChatTemplate: tokenizer_config.json must be JSON; got ${text.length} characters that are not (${reason(cause)}). Check the file for truncation.`;
-    throw new HeddleError("format", message, { length: text.length }, cause);
-  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -3,6 +3,7 @@ import { HeddleError } from "../error.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { createFieldChecks, type FieldChecks } from "./field-checks.js";
+import { parseJson } from "./parse-json.js";
 import { fromSentencePiece } from "./sentencepiece.js";
 import { fromTekken } from "./tekken.js";
 import { fromTokenizerJson } from "./tokenizer-json.js";
@@ -97,17 +98,7 @@ function listKeys(files: TokenizerFiles): string {
 
 function readSettings(text: string | undefined): Json {
   if (text === undefined) return {};
-  try {
-    return requireObject(JSON.parse(text), "tokenizer_config.json");
-  } catch (cause) {
-    if (HeddleError.is(cause)) throw cause;
-    throw new HeddleError(
-      "format",
-      `loadTokenizer: tokenizer_config.json must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
-      { length: text.length },
-      cause,
-    );
-  }
+  return requireObject(parseJson("loadTokenizer", "tokenizer_config.json", text), "tokenizer_config.json");
 }
 
 function readRoles(settings: Json): TokenRoles {

@@ -1,9 +1,9 @@
 import { decodeBase64 } from "../base64.js";
 import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
-import { HeddleError } from "../error.js";
 import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { createFieldChecks, type FieldChecks, refuseUnknown } from "./field-checks.js";
+import { parseJson } from "./parse-json.js";
 
 const { badField, requireArray, requireObject }: FieldChecks = createFieldChecks("fromTekken");
 const refuseUnknownFields = (
@@ -29,7 +29,7 @@ export interface TekkenOptions {
  * @see mistral-common, tokens/tokenizers/tekken.py
  */
 export function fromTekken(text: string, options: TekkenOptions = {}): Tokenizer {
-  const file = requireObject(parse(text), "tekken.json");
+  const file = requireObject(parseJson("fromTekken", "tekken.json", text), "tekken.json");
   refuseUnknownFields(file, "tekken.json", FILE_FIELDS);
   const config = requireObject(file.config, "tekken.json config");
   refuseUnknownFields(config, "tekken.json config", CONFIG_FIELDS);
@@ -81,19 +81,6 @@ const OLD_NAMES =
   "<unk> <s> </s> [INST] [/INST] [AVAILABLE_TOOLS] [/AVAILABLE_TOOLS] [TOOL_RESULTS] [/TOOL_RESULTS] [TOOL_CALLS] <pad> [PREFIX] [MIDDLE] [SUFFIX]".split(
     " ",
   );
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError(
-      "format",
-      `fromTekken: tekken.json must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
-      { length: text.length },
-      cause,
-    );
-  }
-}
 
 function count(config: Readonly<Record<string, unknown>>, key: string): number {
   const value = config[key];

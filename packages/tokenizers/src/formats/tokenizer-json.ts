@@ -1,4 +1,3 @@
-import { HeddleError } from "../error.js";
 import type { PackedBpe } from "../models/packed-bpe.js";
 import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
@@ -16,6 +15,7 @@ import {
   writePreTokenizer,
 } from "./components.js";
 import { isPlainBpe, readModel, writeModel } from "./model-json.js";
+import { parseJson } from "./parse-json.js";
 
 /**
  * Loads a Hugging Face tokenizer.json.
@@ -121,14 +121,5 @@ function readScanned(
 
 function parse(json: string | Uint8Array): unknown {
   const text = typeof json === "string" ? json : new TextDecoder().decode(json);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError(
-      "format",
-      `fromTokenizerJson: the text must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
-      { length: text.length },
-      cause,
-    );
-  }
+  return parseJson("fromTokenizerJson", "the text", text);
 }

@@ -1,5 +1,4 @@
 import { ByteLevelDecoder, createByteLevelStage } from "../decoders/byte-level.js";
-import { HeddleError } from "../error.js";
 import { type BpeModel, compileBpe, PLAIN_BPE } from "../models/bpe.js";
 import { assembleTokenizer } from "../pipeline.js";
 import { withPrefix } from "../pre-tokenizers/metaspace.js";
@@ -9,6 +8,7 @@ import { missingToken, plainSpecialToken } from "../special-token.js";
 import type { Tokenizer, TokenizerConfig, TokenRoles } from "../tokenizer.js";
 import { readMerges, readVocab } from "./bpe-fields.js";
 import { createFieldChecks, type FieldChecks } from "./field-checks.js";
+import { parseJson } from "./parse-json.js";
 
 export interface VocabJsonOptions {
   /** Special tokens of the vocabulary, found in text and never cut; default GPT-2's "<|endoftext|>" if it is there. */
@@ -28,7 +28,7 @@ export interface VocabJsonOptions {
  * @see Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.2
  */
 export function fromVocabJson(vocab: string, merges: string, options: VocabJsonOptions = {}): Tokenizer {
-  const entries = readVocab(parseJson(vocab), checks);
+  const entries = readVocab(parseJson("fromVocabJson", "vocab.json", vocab), checks);
   const ids = new Map(entries);
   const end = ids.has(END_OF_TEXT) ? END_OF_TEXT : undefined;
   const { addPrefixSpace = false, specialTokens = end === undefined ? [] : [end] } = options;
@@ -71,17 +71,4 @@ const END_OF_TEXT = "<|endoftext|>";
 
 function isHeader(line: string, index: number): boolean {
   return index === 0 && line.startsWith("#version");
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new HeddleError(
-      "format",
-      `fromVocabJson: vocab.json must be JSON; got ${text.length} characters that are not (${(cause as Error).message}). Check the file for truncation.`,
-      { length: text.length },
-      cause,
-    );
-  }
 }
