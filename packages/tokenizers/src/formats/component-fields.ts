@@ -1,5 +1,10 @@
 import { HeddleError } from "../error.js";
-import { createFieldChecks, type FieldChecks, refuseUnknown } from "./field-checks.js";
+import {
+  createFieldChecks,
+  createUnknownFieldsCheck,
+  type FieldChecks,
+  type RefuseUnknownFields,
+} from "./field-checks.js";
 
 /** How one field of a component is read from JSON and written to it. */
 export interface Field {
@@ -42,13 +47,7 @@ export const jsonChecks: FieldChecks = createFieldChecks("fromTokenizerJson");
 export const { badField, requireObject, requireArray }: FieldChecks = jsonChecks;
 
 /** Refuses what `fromTokenizerJson` would pass over. */
-export function refuseUnknownFields(
-  object: Readonly<Record<string, unknown>>,
-  path: string,
-  known: readonly string[],
-): void {
-  refuseUnknown("fromTokenizerJson", { object, path }, known);
-}
+export const refuseUnknownFields: RefuseUnknownFields = createUnknownFieldsCheck("fromTokenizerJson");
 
 /**
  * Reads a component (`{"type": ..., ...}`) by the table of its kind.

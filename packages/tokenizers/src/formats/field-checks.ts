@@ -32,17 +32,22 @@ export function createFieldChecks(caller: string): FieldChecks {
   };
 }
 
-/** @throws HeddleError "unsupported" naming a field that would be passed over and where it stands */
-export function refuseUnknown(
-  caller: string,
-  { object, path }: { readonly object: Readonly<Record<string, unknown>>; readonly path: string },
+/** Throws HeddleError "unsupported" naming a field that would be passed over and where it stands. */
+export type RefuseUnknownFields = (
+  object: Readonly<Record<string, unknown>>,
+  path: string,
   known: readonly string[],
-): void {
-  const field = Object.keys(object).find((key) => !known.includes(key));
-  if (field === undefined) return;
-  throw new HeddleError(
-    "unsupported",
-    `${caller}: ${path} has a field that Heddle does not know; got ${JSON.stringify(field)}. Known: ${known.join(", ") || "none"}.`,
-    { path, field },
-  );
+) => void;
+
+/** Not one of the checks above, so that a bundle whose files may hold further fields lacks it. */
+export function createUnknownFieldsCheck(caller: string): RefuseUnknownFields {
+  return (object, path, known) => {
+    const field = Object.keys(object).find((key) => !known.includes(key));
+    if (field === undefined) return;
+    throw new HeddleError(
+      "unsupported",
+      `${caller}: ${path} has a field that Heddle does not know; got ${JSON.stringify(field)}. Known: ${known.join(", ") || "none"}.`,
+      { path, field },
+    );
+  };
 }

@@ -2,15 +2,11 @@ import { decodeBase64 } from "../base64.js";
 import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
 import { plainSpecialToken } from "../special-token.js";
 import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
-import { createFieldChecks, type FieldChecks, refuseUnknown } from "./field-checks.js";
+import { createFieldChecks, createUnknownFieldsCheck, type FieldChecks } from "./field-checks.js";
 import { parseJson } from "./parse-json.js";
 
 const { badField, requireArray, requireObject }: FieldChecks = createFieldChecks("fromTekken");
-const refuseUnknownFields = (
-  object: Readonly<Record<string, unknown>>,
-  path: string,
-  known: readonly string[],
-): void => refuseUnknown("fromTekken", { object, path }, known);
+const refuseUnknownFields = createUnknownFieldsCheck("fromTekken");
 
 export interface TekkenOptions {
   /** Put "<s>" in front; default false. */
