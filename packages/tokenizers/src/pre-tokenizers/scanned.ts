@@ -33,11 +33,14 @@ export function scannedBytes(
   };
 }
 
+/** Finds one word: the whole text. */
+export const WHOLE_SCANNER: Scanner = { start() {}, next: (_units, _at, limit) => limit };
+
 /** No pre-tokenizer: a text is one word. */
 export const WHOLE_TEXT: CompiledPreTokenizer = {
   split: (piece, out) => out.push(piece),
   bytes: null,
-  scanner: { start() {}, next: (_units, _at, limit) => limit },
+  scanner: WHOLE_SCANNER,
   prepare: null,
   isWhole: true,
   needsAlignment: false,

@@ -1,6 +1,7 @@
 import type { AlignedText } from "../../aligned-text.js";
 import { markSpaces, withPrefix } from "../metaspace.js";
 import type { SinglePreTokenizer } from "../pre-tokenizer.js";
+import { WHOLE_SCANNER } from "../scanned.js";
 import { ALL_PATTERNS } from "./all-patterns.js";
 import { createGpt2Scanner } from "./gpt2.js";
 import { knownScanner } from "./known-patterns.js";
@@ -17,8 +18,6 @@ export interface CompiledScanner {
   readonly prepare: ((piece: AlignedText) => AlignedText) | null;
 }
 
-const WHOLE: Scanner = { start() {}, next: (_units, _at, limit) => limit };
-
 /** Makes a scanner of steps that cut and drop nothing; `scanner: null` if a step is not of that kind. */
 export function compileScanner(steps: readonly SinglePreTokenizer[]): CompiledScanner {
   const [first] = steps;
@@ -33,9 +32,9 @@ export function compileScanner(steps: readonly SinglePreTokenizer[]): CompiledSc
       isOnly: isOnly(steps),
     });
     if (scanner === null) return { scanner: null, prepare: null };
-    if (scanner !== WHOLE) scanners.push(scanner);
+    if (scanner !== WHOLE_SCANNER) scanners.push(scanner);
   }
-  const [one = WHOLE, ...more] = scanners;
+  const [one = WHOLE_SCANNER, ...more] = scanners;
   return { scanner: more.length === 0 ? one : createSequenceScanner(scanners), prepare };
 }
 
@@ -55,10 +54,10 @@ function scannerOf(step: SinglePreTokenizer, place: Place): Scanner | null {
   switch (step.type) {
     case "ByteLevel":
       if (!place.isLast || (step.addPrefixSpace && !place.isFirst)) return null;
-      return step.useRegex ? createGpt2Scanner() : WHOLE;
+      return step.useRegex ? createGpt2Scanner() : WHOLE_SCANNER;
     case "Metaspace":
       if (!place.isFirst || step.replacement.length !== 1) return null;
-      return step.split ? createLiteralScanner(step.replacement, "MergedWithNext") : WHOLE;
+      return step.split ? createLiteralScanner(step.replacement, "MergedWithNext") : WHOLE_SCANNER;
     case "Digits":
       return createNumberScanner(step.individualDigits ? 1 : Number.POSITIVE_INFINITY);
     case "Split": {
