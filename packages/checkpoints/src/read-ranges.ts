@@ -57,10 +57,10 @@ export async function* readRanges<R extends ByteRange>(
   const files = new OpenFiles(source);
   let turn: 0 | 1 = 0;
   const start = (read: Read<R>): Promise<Filled<R>> => {
-    const target = ownRoom(read) ?? room[turn].subarray(0, read.end - read.start);
-    const window =
-      target.buffer === room[turn].buffer && target.byteOffset === room[turn].byteOffset ? turn : undefined;
-    if (window !== undefined) turn = turn === 0 ? 1 : 0;
+    const own = ownRoom(read);
+    const window = own === undefined ? turn : undefined;
+    const target = own ?? room[turn].subarray(0, read.end - read.start);
+    if (own === undefined) turn = turn === 0 ? 1 : 0;
     const filled = fill(files, read, target).then((bytes) => {
       const end = read.start + bytes.byteLength;
       const cut = read.slices.find((slice) => slice.end > end);
