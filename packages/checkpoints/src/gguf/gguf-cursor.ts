@@ -108,7 +108,7 @@ export class GgufCursor {
     const start = this.#at;
     const lengths = this.#lengths(length);
     const bytes = this.prefix.subarray(start, this.#at);
-    if (lengths.some((size) => size >= 128) || !isUtf8(bytes)) {
+    if (lengths.some((size) => size >= 128) || !this.#isUtf8(bytes)) {
       this.#at = start;
       const all = lengths.map(() => this.string());
       return { all: () => all, item: (index) => all[index] };
@@ -124,6 +124,15 @@ export class GgufCursor {
       return this.#text.decode(own.subarray(at, at + size));
     };
     return { all: () => this.#split(own, lengths), item };
+  }
+
+  #isUtf8(bytes: Uint8Array): boolean {
+    try {
+      this.#text.decode(bytes);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Moves past strings; their lengths in bytes. */
@@ -209,15 +218,6 @@ function startsOf(lengths: readonly number[]): Uint32Array {
     next += 8 + size;
     return next - size;
   });
-}
-
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** UTF-16 units of well-formed UTF-8. */
