@@ -20,14 +20,17 @@ export interface BleuOptions {
 export interface BleuScore {
   /** 0..100. */
   readonly score: number;
-  /** Matching n-grams, all n-grams, and their share in per cent, for n = 1 to 4, smoothed. */
+  /** N-grams of the hypotheses that match, for n = 1 to 4; with what "add-k" adds. */
   readonly counts: readonly number[];
+  /** All n-grams of the hypotheses, for n = 1 to 4; with what "add-k" adds. */
   readonly totals: readonly number[];
+  /** Share of the matching ones in per cent, for n = 1 to 4, smoothed. */
   readonly precisions: readonly number[];
   /** Below 1 where the hypotheses are shorter than the references. */
   readonly brevityPenalty: number;
-  /** Words of the hypotheses, and of the references closest in length. */
+  /** Words of the hypotheses. */
   readonly hypothesisLength: number;
+  /** Words of the references, of each sentence's the one closest in length. */
   readonly referenceLength: number;
 }
 

@@ -47,7 +47,7 @@ export function withoutEntities(line: string): string {
 }
 
 /** ASCII symbols; periods and commas that are in no number; dashes behind digits. */
-export function separatePunctuation(line: string): string {
+function separatePunctuation(line: string): string {
   return separateMarks(separateSymbols(line));
 }
 
