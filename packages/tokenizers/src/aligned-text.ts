@@ -1,3 +1,5 @@
+import { copyTo } from "./copy-to.js";
+
 /**
  * A stretch of (normalised) text which knows where each of its UTF-16 units came from in the original text.
  *
@@ -97,9 +99,7 @@ export class RewriteBuilder {
   private reserve(extra: number): void {
     const needed = this.text.length + extra;
     if (needed <= this.source.length) return;
-    const grown = new Int32Array(Math.max(needed, this.source.length * 2));
-    grown.set(this.source);
-    this.source = grown;
+    this.source = copyTo(new Int32Array(Math.max(needed, this.source.length * 2)), this.source);
   }
 }
 

@@ -1,3 +1,4 @@
+import { copyTo } from "../copy-to.js";
 import type { PackedBpe } from "../models/packed-bpe.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
 import { JsonCursor } from "./json-cursor.js";
@@ -135,11 +136,7 @@ class BpeScan {
   private addMerge(vocabulary: Vocabulary, middle: number): boolean {
     const { units, length } = this.json;
     const at = this.numMerges++ * 3;
-    if (at === this.merges.length) {
-      const grown = new Int32Array(at * 2);
-      grown.set(this.merges);
-      this.merges = grown;
-    }
+    if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 2), this.merges);
     const { merges } = this;
     const left = vocabulary.idOfUnits(units, 0, middle);
     const right = vocabulary.idOfUnits(units, middle, length);

@@ -1,3 +1,5 @@
+import { copyTo } from "../copy-to.js";
+
 const [QUOTE, BACKSLASH, LETTER_U, COMMA] = [0x22, 0x5c, 0x75, 0x2c];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
 const [SPACE, TAB, LINE_FEED, RETURN] = [0x20, 0x09, 0x0a, 0x0d];
@@ -123,10 +125,8 @@ export class JsonCursor {
   }
 
   private grow(): Uint16Array<ArrayBuffer> {
-    const grown = new Uint16Array(this.units.length * 2);
-    grown.set(this.units);
-    this.units = grown;
-    return grown;
+    this.units = copyTo(new Uint16Array(this.units.length * 2), this.units);
+    return this.units;
   }
 }
 

@@ -1,4 +1,5 @@
 import { type AlignedText, alignOriginal, codePointLength, originalStart } from "../aligned-text.js";
+import { copyTo } from "../copy-to.js";
 import { longestPrefix, PieceTrie } from "../piece-trie.js";
 import type { CompiledNormalizer } from "./compiled.js";
 import { type CharsMap, parseCharsMap } from "./precompiled.js";
@@ -135,9 +136,7 @@ class Normalization {
   private reserve(extra: number): void {
     const needed = this.out.length + extra;
     if (needed <= this.origins.length) return;
-    const grown = new Int32Array(Math.max(needed, this.origins.length * 2));
-    grown.set(this.origins);
-    this.origins = grown;
+    this.origins = copyTo(new Int32Array(Math.max(needed, this.origins.length * 2)), this.origins);
   }
 
   private trimEnd(): void {

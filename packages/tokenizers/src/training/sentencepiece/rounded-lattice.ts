@@ -1,4 +1,5 @@
 import { codePointLength } from "../../aligned-text.js";
+import { copyTo } from "../../copy-to.js";
 import { UNKNOWN_PENALTY } from "../../models/unigram.js";
 import { PieceTrie, TRIE_ROOT } from "../../piece-trie.js";
 import type { Learned } from "./frequency.js";
@@ -248,11 +249,7 @@ export class RoundedLattice {
   }
 
   private grow(): void {
-    const doubled = (old: Int32Array<ArrayBuffer>) => {
-      const grown = new Int32Array(old.length * 2);
-      grown.set(old);
-      return grown;
-    };
+    const doubled = (old: Int32Array<ArrayBuffer>) => copyTo(new Int32Array(old.length * 2), old);
     this.starts = doubled(this.starts);
     this.ends = doubled(this.ends);
     this.ids = doubled(this.ids);
