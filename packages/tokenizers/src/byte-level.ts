@@ -1,29 +1,34 @@
 import { codePointLength, type Rewrite } from "./aligned-text.js";
 
 /**
- * The byte alphabet of GPT-2: every byte as one printable character, so that byte sequences can be written as text.
- * Bytes 33-126, 161-172 and 174-255 stand for themselves, the other 68 are U+0100 and up in ascending order.
+ * The byte alphabet of GPT-2 as UTF-16 units: every byte as one printable character, so that byte sequences can be
+ * written as text. Bytes 33-126, 161-172 and 174-255 stand for themselves, the other 68 are U+0100 and up in ascending
+ * order. Bundles of models without bytes drop these tables.
  *
  * @see Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.2; `bytes_to_unicode`
  */
-export const BYTE_CHARACTERS: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  String.fromCharCode(byteUnit(byte)),
+export const BYTE_UNITS: Uint16Array = /* @__PURE__ */ createByteUnits();
+
+/** The same as characters. */
+export const BYTE_CHARACTERS: readonly string[] = /* @__PURE__ */ Array.from(BYTE_UNITS, (unit) =>
+  String.fromCharCode(unit),
 );
 
-/** The same as UTF-16 units. */
-export const BYTE_UNITS: Uint16Array = Uint16Array.from(BYTE_CHARACTERS, (char) => char.charCodeAt(0));
-
-function byteUnit(byte: number): number {
-  const standsForItself = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-  if (standsForItself(byte)) return byte;
+function createByteUnits(): Uint16Array {
   let shifted = 256;
-  for (let b = 0; b < byte; b++) if (!standsForItself(b)) shifted++;
-  return shifted;
+  return Uint16Array.from({ length: 256 }, (_, byte) =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174 ? byte : shifted++,
+  );
 }
 
 /** Byte for each UTF-16 unit below 324; -1 where the unit is not in the byte alphabet. */
-const BYTE_OF_UNIT = new Int16Array(324).fill(-1);
-for (let byte = 0; byte < 256; byte++) BYTE_OF_UNIT[byteUnit(byte)] = byte;
+const BYTE_OF_UNIT = /* @__PURE__ */ createBytesOfUnits();
+
+function createBytesOfUnits(): Int16Array {
+  const bytes = new Int16Array(324).fill(-1);
+  for (const [byte, unit] of BYTE_UNITS.entries()) bytes[unit] = byte;
+  return bytes;
+}
 
 /** Returns the byte that a character of the byte alphabet stands for, or -1. */
 export function byteOfUnit(unit: number): number {
