@@ -1,16 +1,18 @@
-import { useEffect, useState } from "preact/hooks";
-import type { AttentionPicture, Client, ModelInfo } from "./client.js";
+import { useState } from "preact/hooks";
+import type { Client, ModelInfo } from "./client.js";
+import { useAnswer } from "./use-answer.js";
 
 const firstText = "The cat sat on the mat because it was tired.";
-/** Typing rests this long before a picture is asked for. */
-const restMs = 250;
 
 /** Where the tokens of a text look: one layer and head of the served model, drawn by the server. */
 export function AttentionView({ client, model }: { client: Client; model: ModelInfo }) {
   const [text, setText] = useState(firstText);
   const [layer, setLayer] = useState(0);
   const [head, setHead] = useState(0);
-  const { picture, message } = usePicture(client, { text, layer, head });
+  const { answer: picture, message } = useAnswer(
+    model.attention && ((signal) => client.attention(text, { layer, head }, signal)),
+    [client, model.attention, text, layer, head],
+  );
   if (model.attention === undefined) return <p class="notice">This server does not show attention.</p>;
   const { numLayers, numHeads } = model.attention;
   return (
@@ -67,30 +69,4 @@ function Chooser({ label, count, value, onChange }: ChooserProps) {
       />
     </label>
   );
-}
-
-/** The picture for the latest text, layer and head; the one before stays until it comes. */
-function usePicture(
-  client: Client,
-  { text, layer, head }: { readonly text: string; readonly layer: number; readonly head: number },
-) {
-  const [picture, setPicture] = useState<AttentionPicture>();
-  const [message, setMessage] = useState<string>();
-  useEffect(() => {
-    const controller = new AbortController();
-    const show = async (): Promise<void> => {
-      try {
-        setPicture(await client.attention(text, { layer, head }, controller.signal));
-        setMessage(undefined);
-      } catch (error) {
-        if (!controller.signal.aborted) setMessage(error instanceof Error ? error.message : String(error));
-      }
-    };
-    const timer = setTimeout(() => void show(), restMs);
-    return () => {
-      clearTimeout(timer);
-      controller.abort();
-    };
-  }, [client, text, layer, head]);
-  return { picture, message };
 }

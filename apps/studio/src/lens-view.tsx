@@ -1,12 +1,11 @@
-import { useEffect, useState } from "preact/hooks";
-import type { Client, Lens, ModelInfo } from "./client.js";
+import { useState } from "preact/hooks";
+import type { Client, ModelInfo } from "./client.js";
 import { LensTable } from "./lens-table.js";
 import "./lens.css";
 import { Switch } from "./switch.js";
+import { useAnswer } from "./use-answer.js";
 
 const firstText = "Once upon a time there was a little girl named Lily. She loved to play with her";
-/** Typing rests this long before the layers are asked for. */
-const restMs = 250;
 
 /** What the colour of a cell tells. */
 export type LensShade = "probability" | "entropy";
@@ -15,7 +14,11 @@ export type LensShade = "probability" | "entropy";
 export function LensView({ client, model }: { client: Client; model: ModelInfo }) {
   const [text, setText] = useState(firstText);
   const [shade, setShade] = useState<LensShade>("probability");
-  const { lens, message } = useLens(client, text);
+  const { answer: lens, message } = useAnswer(model.lens && ((signal) => client.lens(text, signal)), [
+    client,
+    model.lens,
+    text,
+  ]);
   if (model.lens === undefined) return <p class="notice">This server does not show its layers.</p>;
   return (
     <div class="lens">
@@ -51,27 +54,4 @@ export function LensView({ client, model }: { client: Client; model: ModelInfo }
       )}
     </div>
   );
-}
-
-/** The lens of the latest text; the one before stays until it comes. */
-function useLens(client: Client, text: string) {
-  const [lens, setLens] = useState<Lens>();
-  const [message, setMessage] = useState<string>();
-  useEffect(() => {
-    const controller = new AbortController();
-    const read = async (): Promise<void> => {
-      try {
-        setLens(await client.lens(text, controller.signal));
-        setMessage(undefined);
-      } catch (error) {
-        if (!controller.signal.aborted) setMessage(error instanceof Error ? error.message : String(error));
-      }
-    };
-    const timer = setTimeout(() => void read(), restMs);
-    return () => {
-      clearTimeout(timer);
-      controller.abort();
-    };
-  }, [client, text]);
-  return { lens, message };
 }
