@@ -6,6 +6,7 @@ import type { BiasEncoding } from "./position-encoding.js";
 /** Order of the slopes of a head count that is no power of two: the paper's (and BLOOM's), or MPT's. */
 export type AlibiOrder = "paper" | "mpt";
 
+/** How ALiBi chooses the slopes of its heads, and what it does with keys after the query. */
 export interface AlibiOptions {
   readonly numHeads: number;
   /** Default "paper". */
@@ -21,7 +22,7 @@ export interface AlibiOptions {
  *
  * Otherwise the paper takes the slopes of the power of two below and fills up with the 1st, 3rd, .. of the power above; MPT
  * takes the 2nd, 4th, .. of the power above, then its 1st, 3rd, ...
- * @returns H numbers in float64
+ * @returns the slopes [H] in float64: bias per token of distance
  * @throws HeddleError "config" if numHeads is no count or maxBias is not positive
  * @see Press et al. 2022, ALiBi, arXiv:2108.12409, section 3 and its released code
  */

@@ -4,6 +4,7 @@ import { checkCount, checkShape } from "./check.js";
 import type { ScoresEncoding } from "./position-encoding.js";
 import { positionScores } from "./transformer-xl.js";
 
+/** What DeBERTa learns of relative positions; at least one of the two. */
 export interface DebertaWeights {
   /** K_r, projected keys of relative positions, [H, 2k, D]. Absent: no content-to-position term. */
   readonly relativeKeys?: Tensor;
@@ -11,6 +12,7 @@ export interface DebertaWeights {
   readonly relativeQueries?: Tensor;
 }
 
+/** How DeBERTa finds the row of a distance. */
 export interface DebertaOptions {
   /** v2 and v3: distances beyond k / 2 share logarithmic buckets up to this many tokens. Default: none, one row each (v1). */
   readonly maxDistance?: number;
@@ -23,6 +25,7 @@ export interface DebertaOptions {
  *
  * @param distance  query minus key, in tokens
  * @param options.span  k, half the number of rows
+ * @returns a row of a table [2k, D], a whole number 0..2k-1
  * @throws HeddleError "config" if span is no count, or with buckets odd, below 4 or not below maxDistance
  * @see He et al. 2020, DeBERTa, arXiv:2006.03654, equation 3. Buckets: `make_log_bucket_position` of the release (v2)
  */

@@ -11,6 +11,7 @@ import type { BiasEncoding } from "./position-encoding.js";
  * @param numDistances  one more than the longest distance, in tokens: the cache's maxSeqLen, or a window
  * @returns a new tensor that the caller disposes
  * @throws HeddleError "config" if numDistances is no count, "unsupported" if the bias depends on more than distance
+ * @see the source that each encoding names; the table is its last row of biases, nearest key first
  */
 export function distanceTable(encoding: BiasEncoding, numDistances: number): Tensor {
   checkCount("distanceTable", "numDistances", numDistances);

@@ -4,6 +4,7 @@ import { checkShape } from "./check.js";
 import { checkPerceptron, type PerceptronLayer, perceptron } from "./perceptron.js";
 import type { BiasEncoding } from "./position-encoding.js";
 
+/** What FIRE learns. */
 export interface FireWeights {
   /** f: from the normalised distance to one bias a head, 1 -> .. -> H. */
   readonly layers: readonly PerceptronLayer[];

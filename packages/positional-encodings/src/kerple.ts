@@ -3,6 +3,7 @@ import { alignmentOf, biasByDistance, relativePositions } from "./alignment.js";
 import { checkShape } from "./check.js";
 import type { BiasEncoding } from "./position-encoding.js";
 
+/** What KERPLE learns: two numbers a head. */
 export interface KerpleWeights {
   /** r_1 of each head, above 0, [H]. */
   readonly scale: Tensor;

@@ -15,12 +15,14 @@ import { type Alignment, alignmentOf } from "./alignment.js";
  */
 export type PositionEncoding = AddEncoding | RotateEncoding | BiasEncoding | ScoresEncoding;
 
+/** An encoding that is added to the input of the first layer. */
 export interface AddEncoding {
   readonly kind: "add";
   /** x [B, T, E] -> [B, T, E]; positions [T] or [B, T] int32, in tokens, default 0..T-1. A new tensor. */
   readonly addTo: (x: Tensor, options?: { readonly positions?: Tensor }) => Tensor;
 }
 
+/** An encoding that turns query and key. */
 export interface RotateEncoding {
   readonly kind: "rotate";
   /** How many positions a token has: 1, or A where positions are [A, T] or [A, B, T]. */
@@ -31,6 +33,7 @@ export interface RotateEncoding {
   readonly rotateKey: (x: Tensor, positions?: Tensor) => Tensor;
 }
 
+/** An encoding that adds to scores what depends on positions alone. */
 export interface BiasEncoding {
   readonly kind: "bias";
   /** What decides an element: how far apart query and key stand (the default), or also where. */
@@ -39,6 +42,7 @@ export interface BiasEncoding {
   readonly bias: (alignment: Alignment) => Tensor;
 }
 
+/** An encoding that adds to scores what also depends on query or key. */
 export interface ScoresEncoding {
   readonly kind: "scores";
   /** query [B, H, T, D], key [B, H, S, D] -> [B or 1, H, T, S], scaled, to be added to scaled scores. A new tensor. */
@@ -59,6 +63,7 @@ export interface PositionedHeads {
   readonly scale: number;
 }
 
+/** Where the queries and keys of a layer stand. */
 export interface ApplyPositionsOptions {
   /** Position of the first query, key 0 being at 0, in tokens. Default S - T: queries and keys end together. */
   readonly queryStart?: number;
@@ -73,7 +78,8 @@ export interface ApplyPositionsOptions {
  *
  * Shapes: query [B, H, T, D], key [B, G, S, D] -> the same, bias [B or 1, H, T, S].
  * @returns query, key and bias as new tensors that the caller disposes; `add` leaves query and key as they are
- * @throws HeddleError "config" if queryStart does not fit; the errors of the encoding
+ * @throws HeddleError "config" if there is no query or no key, or queryStart is no whole number; the errors of the encoding
+ * @see the source that each encoding names
  */
 export function applyPositions(
   encoding: PositionEncoding,
@@ -128,6 +134,8 @@ function defaultPositions(
  *
  * Shapes: x [B, T, E] -> [B, T, E]; positions [T] or [B, T] int32, in tokens, default 0..T-1.
  * @returns a new tensor that the caller disposes
+ * @throws HeddleError the errors of an encoding of kind "add" (`learned`, `sinusoidal`); of the other kinds none
+ * @see the source that each encoding names
  */
 export function addPositions(
   encoding: PositionEncoding,
@@ -140,6 +148,8 @@ export function addPositions(
 /**
  * No positions: a causal mask alone lets a decoder tell the order.
  *
+ * Shapes: x [B, T, E] -> a copy of x; positions are not read.
+ * @returns an encoding of kind "add", which holds no tensors; it throws nothing
  * @see Kazemnejad et al. 2023, The Impact of Positional Encoding on Length Generalization, arXiv:2305.19466. Departures: none.
  */
 export function noPositions(): AddEncoding {

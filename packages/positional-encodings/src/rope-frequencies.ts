@@ -19,6 +19,7 @@ export interface RopeFrequencies {
   readonly attentionScale: number;
 }
 
+/** Which frequencies a model was trained with. */
 export interface RopeFrequencyOptions {
   /** Number of features of a head that turn: even, at most headDim. */
   readonly rotaryDim: number;
@@ -32,7 +33,9 @@ export interface RopeFrequencyOptions {
  * Computes the rotation frequencies of rotary position encoding: f_i = theta^(-2i / rotaryDim), then scaled.
  *
  * All arithmetic is float64.
- * @throws HeddleError "config" if rotaryDim is odd, theta or a factor is not positive, or longrope's lists do not fit
+ * @returns inverseFrequencies [rotaryDim / 2] in radians per token, and the factor on cos and sin: plain data
+ * @throws HeddleError "config" if rotaryDim is odd, theta, a factor or a training length is not positive, longrope's lists do not
+ * fit, llama3's highFreqFactor is not above lowFreqFactor, or rotatedFraction is not in 0..1
  * @see Su et al. 2021, RoFormer, arXiv:2104.09864, section 3.4; each scaling names its source in rope-scaling.ts
  */
 export function ropeFrequencies(options: RopeFrequencyOptions): RopeFrequencies {

@@ -5,6 +5,7 @@ import { ropeFrequencies } from "./rope-frequencies.js";
 import { rotary } from "./rotary.js";
 import type { RotaryLayout } from "./rotary-params.js";
 
+/** By which angles tokens with several positions turn. */
 export interface RotaryAxesOptions {
   /** Base wavelength, unitless. Default 10 000. */
   readonly theta?: number;

@@ -15,6 +15,7 @@ import { rotaryPiece, rotaryWgsl } from "./kernels/rotary.wgsl.js";
 import { type RopeFrequencies, ropeFrequencies } from "./rope-frequencies.js";
 import type { RotaryLayout, RotaryParams } from "./rotary-params.js";
 
+/** By which angles heads turn, and which features form a pair. */
 export interface RotaryOptions {
   /** From `ropeFrequencies`. Default: those of the whole head with base `theta`. */
   readonly frequencies?: RopeFrequencies;
@@ -33,7 +34,8 @@ export interface RotaryOptions {
  * may be given new ones); frequencies [R / 2] with R <= D: with R < D only the first R features turn.
  * Angles are computed in float64, so positions of a million stay exact to about 1e-7.
  * @returns a new tensor of x's dtype (f16 and bf16 are computed in f32); the caller disposes it
- * @throws HeddleError "shape" if x is not of rank 4, R is above D, or positions do not fit; "dtype" if x is no float or positions are not i32
+ * @throws HeddleError "shape" if x is not of rank 4, R is above D, or positions do not fit; "dtype" if x is no float or positions are not i32;
+ * "config" as `ropeFrequencies` where no frequencies are given
  * @see Su et al. 2021, RoFormer, arXiv:2104.09864, section 3.4. Twin: `rotaryReference` below
  * Differs from the paper: the default layout pairs (i, i + R/2) as Hugging Face's Llama does; "interleaved" is the paper's.
  */

@@ -3,6 +3,7 @@ import { alignmentOf, biasByDistance, relativePositions } from "./alignment.js";
 import { checkCount, checkPositive } from "./check.js";
 import type { BiasEncoding } from "./position-encoding.js";
 
+/** The sinusoids whose product is the bias. */
 export interface SandwichOptions {
   readonly numHeads: number;
   /** Features of the sinusoids, even; unrelated to the head's. Default 128. */

@@ -5,6 +5,7 @@ import type { AddEncoding } from "./position-encoding.js";
 /** Order of the features: [sin, cos, sin, cos, ..] as the paper, or [all sin | all cos] as tensor2tensor, XLNet and Marian. */
 export type SinusoidalLayout = "interleaved" | "concat";
 
+/** The features of a position. */
 export interface SinusoidalOptions {
   /** E, even. */
   readonly modelDim: number;
@@ -56,6 +57,7 @@ export function sinusoidalTable(
  * Shapes: x [B, T, E] -> [B, T, E]; positions [T] or [B, T] int32, in tokens, 0..maxSeqLen-1 (others add zeros).
  * @param options.maxSeqLen  rows of the table, in tokens, where positions are given; without positions 0..T-1 are computed
  * @returns an encoding of kind "add", which holds no tensors
+ * @throws HeddleError "config" when it is applied, if positions are given without maxSeqLen; the errors of `sinusoidalTable`
  * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.5
  */
 export function sinusoidal(options: SinusoidalOptions & { readonly maxSeqLen?: number }): AddEncoding {

@@ -3,6 +3,7 @@ import { alignmentOf, biasByDistance, relativePositions } from "./alignment.js";
 import { checkCount, checkShape } from "./check.js";
 import type { BiasEncoding } from "./position-encoding.js";
 
+/** How distances share the rows of T5's table. */
 export interface T5BucketOptions {
   /** Default 32. */
   readonly numBuckets?: number;
@@ -16,7 +17,7 @@ export interface T5BucketOptions {
  * Finds the bucket of a relative position: one each for the first half of the distances, then logarithmically wider ones.
  *
  * @param relativePosition  key minus query, in tokens
- * @returns a whole number, 0..numBuckets-1
+ * @returns a row of a table [numBuckets, H], a whole number 0..numBuckets-1
  * @throws HeddleError "config" if numBuckets is too small (or odd where bidirectional) or maxDistance does not exceed the exact half
  * @see Raffel et al. 2020, T5, arXiv:1910.10683, section 2.1. Differs from the released code: the logarithm is taken in float64,
  * and in whole numbers where a distance lies on the edge of a bucket

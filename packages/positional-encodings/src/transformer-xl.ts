@@ -4,6 +4,7 @@ import { checkShape } from "./check.js";
 import type { ScoresEncoding } from "./position-encoding.js";
 import { sinusoidalTable } from "./sinusoidal.js";
 
+/** What Transformer-XL learns of positions. */
 export interface TransformerXlWeights {
   /** u: what every query asks of contents, [H, D]. */
   readonly contentBias: Tensor;

@@ -3,6 +3,7 @@ import { alignmentOf } from "./alignment.js";
 import { checkShape } from "./check.js";
 import type { BiasEncoding, ScoresEncoding } from "./position-encoding.js";
 
+/** What TUPE learns of positions. */
 export interface TupeWeights {
   /** p: a vector per position, [maxSeqLen, E]. */
   readonly positions: Tensor;

@@ -4,6 +4,7 @@ import { checkShape } from "./check.js";
 import type { ScoresEncoding } from "./position-encoding.js";
 import { biasScores, distancesOf, inverseRoot, positionScores, rowOf } from "./transformer-xl.js";
 
+/** What XLNet learns of contents, distances and segments. */
 export interface XlnetWeights {
   /** r_w_bias, [H, D]. */
   readonly contentBias: Tensor;
@@ -15,6 +16,7 @@ export interface XlnetWeights {
   readonly segmentEmbedding: Tensor;
 }
 
+/** What XLNet reads beside queries and keys, for one text. */
 export interface XlnetInput {
   /** Projected keys of distances, [H, N, D] or [B, H, N, D], by descending distance (query minus key). */
   readonly relativeKeys: Tensor;

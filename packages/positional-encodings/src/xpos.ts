@@ -4,6 +4,7 @@ import type { RotateEncoding } from "./position-encoding.js";
 import { rotary } from "./rotary.js";
 import type { RotaryLayout } from "./rotary-params.js";
 
+/** How fast xPos turns and damps. */
 export interface XposOptions {
   /** Base wavelength of the rotation, unitless. Default 10 000. */
   readonly theta?: number;
