@@ -60,7 +60,7 @@ interface Sequence {
 
 /** Runs the laws of a cache on every device. */
 export function describeCache<Layer extends AnyLayer>(cache: CacheUnderTest<Layer>): void {
-  const law = (name: string, body: (device: Device, near: Near) => void | Promise<void>) => {
+  const law = (name: string, body: (trial: Trial<Layer>) => void | Promise<void>) => {
     const skipped = cache.skip?.find((entry) => entry.test === name);
     describe.each(devices)(`${cache.name} cache on $name`, ({ create, tolerance }) => {
       let device: Device;
@@ -74,50 +74,43 @@ export function describeCache<Layer extends AnyLayer>(cache: CacheUnderTest<Laye
         );
       test.skipIf(skipped !== undefined)(skipped ? `${name} (${skipped.reason})` : name, async () => {
         const before = device.memory().buffers;
-        await body(device, near);
+        await body({ device, cache, near });
         expect(device.memory().buffers).toBe(before);
       });
     });
   };
 
-  law("token by token equals full attention", (device, near) => {
-    checkSteps(device, cache, { near, lengths: [1, 1, 1, 1, 1, 1, 1], group: 3 });
+  law("token by token equals full attention", (trial) => {
+    checkSteps(trial, { lengths: [1, 1, 1, 1, 1, 1, 1], group: 3 });
   });
-  law("any chunks equal full attention", (device, near) => {
+  law("any chunks equal full attention", (trial) => {
     const chunk = fc.integer({ min: 1, max: 40 });
     fc.assert(
       fc.property(
         fc.array(chunk, { minLength: 1, maxLength: 4 }),
         fc.constantFrom(1, 2, 5),
-        (lengths, group) => checkSteps(device, cache, { near, lengths, group }),
+        (lengths, group) => checkSteps(trial, { lengths, group }),
       ),
       { numRuns: 4 },
     );
   });
-  law("tokens of one slot may be rows of one batch", (device, near) => {
-    checkRowsOfOneSlot(device, cache, near);
-  });
-  law("a row's numbers depend on nothing else in the batch, to the last bit", (device) => {
-    checkNeighbours(device, cache);
-  });
-  law("a slot is used again from the start without a trace", (device, near) => {
-    checkReuse(device, cache, near);
-  });
-  law("a cropped slot goes on as if the rest had never been", (device, near) => {
-    checkCrop(device, cache, near);
-  });
-  law("a saved slot goes on in another slot of another cache", (device, near) =>
-    checkSaved(device, cache, near),
-  );
-  law("slots change places", (device, near) => {
-    checkReorder(device, cache, near);
-  });
-  law("rows outside of the cache change nothing and give zeros", (device) => {
-    checkOutside(device, cache);
-  });
+  law("tokens of one slot may be rows of one batch", checkRowsOfOneSlot);
+  law("a row's numbers depend on nothing else in the batch, to the last bit", checkNeighbours);
+  law("a slot is used again from the start without a trace", checkReuse);
+  law("a cropped slot goes on as if the rest had never been", checkCrop);
+  law("a saved slot goes on in another slot of another cache", checkSaved);
+  law("slots change places", checkReorder);
+  law("rows outside of the cache change nothing and give zeros", checkOutside);
 }
 
 type Near = (actual: Tensor, expected: Tensor) => void;
+
+/** A cache on a device: what a law is tried on. */
+interface Trial<Layer extends AnyLayer> {
+  readonly device: Device;
+  readonly cache: CacheUnderTest<Layer>;
+  readonly near: Near;
+}
 
 const allSizes: CacheSizes = { numSlots: 4, maxSeqLen: 1040, numKvHeads: 2, headDim: 21, valueDim: 13 };
 
@@ -128,6 +121,10 @@ function sizesOf<Layer extends AnyLayer>(
 ): CacheSizes {
   const maxSeqLen = kind === "reference" ? 176 : allSizes.maxSeqLen;
   return { ...allSizes, maxSeqLen, ...sizes, ...(valueIsKey && { numKvHeads: 1 }) };
+}
+
+function createLayer<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): Layer {
+  return cache.create(device, sizesOf(cache, device));
 }
 
 function sequence<Layer extends AnyLayer>(
@@ -146,6 +143,9 @@ function sequence<Layer extends AnyLayer>(
       : randn(device, [1, numKvHeads, length, valueDim], { seed: seed + 2 }),
   };
 }
+
+/** What of a sequence is disposed. */
+const tensorsOf = ({ q, k, v }: Sequence): readonly Tensor[] => [q, k, v];
 
 function rowsOf(device: Device, slots: readonly number[], starts: readonly number[]): CacheRows {
   return { slots: tensor(device, Int32Array.from(slots)), starts: tensor(device, Int32Array.from(starts)) };
@@ -184,11 +184,10 @@ function compare(near: Near, actual: Tensor, expected: Tensor): void {
 }
 
 function checkSteps<Layer extends AnyLayer>(
-  device: Device,
-  cache: CacheUnderTest<Layer>,
-  { near, lengths, group }: { near: Near; lengths: readonly number[]; group: number },
+  { device, cache, near }: Trial<Layer>,
+  { lengths, group }: { readonly lengths: readonly number[]; readonly group: number },
 ): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+  const layer = createLayer(device, cache);
   const length = lengths.reduce((sum, n) => sum + n, 0);
   const seq = sequence(device, cache, { slot: 2, length, group, seed: 10 });
   let from = 0;
@@ -197,7 +196,7 @@ function checkSteps<Layer extends AnyLayer>(
     compare(near, step(cache, layer, { seq, from, to }), expectedRows(cache, seq, [from, to]));
     from = to;
   }
-  disposeTree([layer, { ...seq, slot: undefined }]);
+  disposeTree([layer, tensorsOf(seq)]);
 }
 
 /** A batch of rows with T = 1, each a token of some sequence. */
@@ -232,12 +231,8 @@ function joinRows(tensors: readonly Tensor[]): Tensor {
   return tensor(first.device, Float64Array.from(values), { shape, dtype: first.device.defaultFloat });
 }
 
-function checkRowsOfOneSlot<Layer extends AnyLayer>(
-  device: Device,
-  cache: CacheUnderTest<Layer>,
-  near: Near,
-): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+function checkRowsOfOneSlot<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>): void {
+  const layer = createLayer(device, cache);
   const seq = sequence(device, cache, { slot: 1, length: 9, group: 2, seed: 20 });
   step(cache, layer, { seq, from: 0, to: 4 }).dispose();
   const out = batchStep(
@@ -249,14 +244,13 @@ function checkRowsOfOneSlot<Layer extends AnyLayer>(
   const tokens = [0, 1, 2, 3, 4].map((i) => expected.narrow(2, i, i + 1));
   const perToken = joinRows(tokens);
   near(out, perToken);
-  disposeTree([out, expected, tokens, perToken]);
-  disposeTree([layer, { ...seq, slot: undefined }]);
+  disposeTree([out, expected, tokens, perToken, layer, tensorsOf(seq)]);
 }
 
-function checkNeighbours<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): void {
+function checkNeighbours<Layer extends AnyLayer>({ device, cache }: Trial<Layer>): void {
   const lengths = [3, 90, 17];
   const run = (picked: readonly number[]): number[][] => {
-    const layer = cache.create(device, sizesOf(cache, device));
+    const layer = createLayer(device, cache);
     const sequences = lengths.map((length, slot) =>
       sequence(device, cache, { slot, length: length + 1, group: 2, seed: 30 + 3 * slot }),
     );
@@ -267,7 +261,7 @@ function checkNeighbours<Layer extends AnyLayer>(device: Device, cache: CacheUnd
     const out = batchStep(cache, layer, picks);
     const values = Array.from(out.dataSync());
     const width = values.length / picked.length;
-    disposeTree([out, layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
+    disposeTree([out, layer, sequences.map(tensorsOf)]);
     return picked.map((_, row) => values.slice(row * width, (row + 1) * width));
   };
   const [a, b, c] = run([0, 1, 2]);
@@ -275,18 +269,18 @@ function checkNeighbours<Layer extends AnyLayer>(device: Device, cache: CacheUnd
   expect(run([1])).toEqual([b]);
 }
 
-function checkReuse<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+function checkReuse<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>): void {
+  const layer = createLayer(device, cache);
   const old = sequence(device, cache, { slot: 3, length: 50, group: 1, seed: 40 });
   const seq = sequence(device, cache, { slot: 3, length: 6, group: 1, seed: 50 });
   step(cache, layer, { seq: old, from: 0, to: 50 }).dispose();
   compare(near, step(cache, layer, { seq, from: 0, to: 5 }), expectedRows(cache, seq, [0, 5]));
   compare(near, step(cache, layer, { seq, from: 5, to: 6 }), expectedRows(cache, seq, [5, 6]));
-  disposeTree([layer, { ...old, slot: undefined }, { ...seq, slot: undefined }]);
+  disposeTree([layer, tensorsOf(old), tensorsOf(seq)]);
 }
 
-function checkCrop<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>, near: Near): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+function checkCrop<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>): void {
+  const layer = createLayer(device, cache);
   const seq = sequence(device, cache, { slot: 1, length: 130, group: 2, seed: 70 });
   const detour = sequence(device, cache, { slot: 1, length: 170, group: 2, seed: 80 });
   const crop = (range: CropRange) =>
@@ -305,15 +299,11 @@ function checkCrop<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest
     from = to;
   }
   compare(near, step(cache, layer, { seq, from, to: 130 }), expectedRows(cache, seq, [from, 130]));
-  disposeTree([layer, { ...seq, slot: undefined }, { ...detour, slot: undefined }]);
+  disposeTree([layer, tensorsOf(seq), tensorsOf(detour)]);
 }
 
-async function checkSaved<Layer extends AnyLayer>(
-  device: Device,
-  cache: CacheUnderTest<Layer>,
-  near: Near,
-): Promise<void> {
-  const [layer, other] = [0, 1].map(() => cache.create(device, sizesOf(cache, device))) as [Layer, Layer];
+async function checkSaved<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>): Promise<void> {
+  const [layer, other] = [0, 1].map(() => createLayer(device, cache)) as [Layer, Layer];
   const seq = sequence(device, cache, { slot: 2, length: 60, group: 2, seed: 90 });
   step(cache, layer, { seq, from: 0, to: 45 }).dispose();
   const saved = await saveSlot({ layers: [layer] }, 2, 45);
@@ -321,15 +311,11 @@ async function checkSaved<Layer extends AnyLayer>(
   restoreSlot({ layers: [other] }, 1, saved);
   const moved = { ...seq, slot: 1 };
   compare(near, step(cache, other, { seq: moved, from: 45, to: 60 }), expectedRows(cache, seq, [45, 60]));
-  disposeTree([layer, other, { ...seq, slot: undefined }]);
+  disposeTree([layer, other, tensorsOf(seq)]);
 }
 
-function checkReorder<Layer extends AnyLayer>(
-  device: Device,
-  cache: CacheUnderTest<Layer>,
-  near: Near,
-): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+function checkReorder<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>): void {
+  const layer = createLayer(device, cache);
   const sequences = [0, 1, 2, 3].map((slot) =>
     sequence(device, cache, { slot, length: 40, group: 1, seed: 100 + 3 * slot }),
   );
@@ -340,11 +326,11 @@ function checkReorder<Layer extends AnyLayer>(
     const seq = { ...(sequences[source] as Sequence), slot };
     compare(near, step(cache, layer, { seq, from: 30, to: 40 }), expectedRows(cache, seq, [30, 40]));
   }
-  disposeTree([layer, sequences.map((seq) => ({ ...seq, slot: undefined }))]);
+  disposeTree([layer, sequences.map(tensorsOf)]);
 }
 
-function checkOutside<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): void {
-  const layer = cache.create(device, sizesOf(cache, device));
+function checkOutside<Layer extends AnyLayer>({ device, cache }: Trial<Layer>): void {
+  const layer = createLayer(device, cache);
   const { numSlots, maxSeqLen } = sizesOf(cache, device);
   const seq = sequence(device, cache, { slot: 0, length: 2, group: 1, seed: 60 });
   const endless = cache.window !== undefined;
@@ -364,5 +350,5 @@ function checkOutside<Layer extends AnyLayer>(device: Device, cache: CacheUnderT
   const rows = rowsOf(device, [0], [0]);
   const nothing = cache.attend(seq.q, layer, rows);
   expect(nothing.dataSync().every((value) => value === 0)).toBe(true); // only zeros are stored
-  disposeTree([layer, rows, nothing, { ...seq, slot: undefined }]);
+  disposeTree([layer, rows, nothing, tensorsOf(seq)]);
 }
