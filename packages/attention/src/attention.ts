@@ -1,6 +1,7 @@
 import { HeddleError, isFloat, scope, type Tensor } from "@heddle/tensor";
-import { flashAttention, isHalf } from "./flash.js";
+import { flashAttention } from "./flash.js";
 import { type FlashParams, type TileSize, tileSizeFor } from "./flash-params.js";
+import { isHalf } from "./half-floats.js";
 import { bindMask, type MaskExtents } from "./mask-rule.js";
 import type { Mask } from "./masks.js";
 

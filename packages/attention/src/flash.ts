@@ -1,5 +1,4 @@
 import {
-  type DType,
   defineOp,
   fillLike,
   HeddleError,
@@ -18,6 +17,7 @@ import {
   flashShape,
   tileSizeFor,
 } from "./flash-params.js";
+import { isHalf } from "./half-floats.js";
 import { flashBackwardWasm } from "./kernels/flash-backward.wasm.js";
 import { flashBackwardWgsl } from "./kernels/flash-backward.wgsl.js";
 import { flashForwardWasm } from "./kernels/flash-forward.wasm.js";
@@ -133,9 +133,6 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
   },
   kernels: { wasm: flashBackwardWasm, wgsl: flashBackwardWgsl },
 });
-
-/** Whether a dtype is one of 16 bits. */
-export const isHalf = (dtype: DType): boolean => dtype === "f16" || dtype === "bf16";
 
 /** All floats as what the device computes in. */
 function widened(inputs: readonly Tensor[]): Tensor[] {

@@ -1,5 +1,5 @@
 import type { TensorType } from "@heddle/tensor";
-import { type BufferUse, bufferAt, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
+import { type BufferUse, bufferAt, groupJoin, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
 import { type CachedAttentionParams, type CachedInput, cachedInputs } from "../cached-params.js";
 import { cachedPrefillWgsl } from "./cached-prefill.wgsl.js";
@@ -51,7 +51,7 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
   const eight = { ...sizes, params, buffers: eightBuffers(params, inputs), uniforms, reach, dtypes };
   const fast = cachedPrefillWgsl(eight, features) ?? decodeWgsl(eight, features);
   if (fast !== undefined) return fast;
-  if (query.dtype !== "f32" || (headDim + threads + threads) * 4 + 64 > features.maxWorkgroupBytes)
+  if (query.dtype !== "f32" || (headDim + 3 * threads) * 4 + 64 > features.maxWorkgroupBytes)
     return undefined;
   const buffers = params.inputs.map((name, index) => inputBuffer(name, index, named[name]));
   const step = wgslStep({
@@ -63,10 +63,8 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
 ${storedFunctions(params, { headDim, valueDim })}
 var<workgroup> own: array<f32, ${headDim}>;
 var<workgroup> weights: array<f32, ${threads}>;
-var<workgroup> fold: array<f32, ${threads}>;
-${foldFunction("foldMax", "h_max")}
-${foldFunction("foldSum", "plus")}
-fn plus(a: f32, b: f32) -> f32 { return a + b; }`,
+${groupJoin("max", "h_max(a, b)", threads)}
+${groupJoin("sum", "a + b", threads)}`,
     body: cachedBody(params, { headDim, valueDim }),
   });
   return { steps: [step] };
@@ -74,21 +72,6 @@ fn plus(a: f32, b: f32) -> f32 { return a + b; }`,
 
 function inputBuffer(name: CachedInput, index: number, type: TensorType | undefined): BufferUse {
   return { name, memory: bufferAt(index), dtype: type?.dtype ?? "f32", access: "read" };
-}
-
-/** Folds a value of every thread; all threads must come here together. */
-function foldFunction(name: string, join: string): string {
-  return `fn ${name}(thread: u32, value: f32) -> f32 {
-  fold[thread] = value;
-  workgroupBarrier();
-  for (var reach = ${threads / 2}u; reach > 0u; reach /= 2u) {
-    if (thread < reach) { fold[thread] = ${join}(fold[thread], fold[thread + reach]); }
-    workgroupBarrier();
-  }
-  let result = fold[0];
-  workgroupBarrier();
-  return result;
-}`;
 }
 
 /** `keyAt` and `valueAt`: stored elements. */
@@ -126,8 +109,8 @@ function cachedBody(
   let b = group / (P.queryLen * P.numHeads);
   let head = h / (P.numHeads / P.kvHeads);
 ${keyRange(params)}
-  let outBase = group_row(b, h, t) * ${valueDim}u;
-  for (var c = thread; c < ${headDim}u; c += ${threads}u) { own[c] = load_query(group_row(b, h, t) * ${headDim}u + c); }
+  let queryRow = (b * P.numHeads + h) * P.queryLen + t;
+  for (var c = thread; c < ${headDim}u; c += ${threads}u) { own[c] = load_query(queryRow * ${headDim}u + c); }
   workgroupBarrier();
   var most = ${hasSinks ? "load_sinks(h)" : "-1e30"};
   var total = ${hasSinks ? "1.0" : "0.0"};
@@ -147,11 +130,11 @@ ${keyRange(params)}
       value = product * P.scale;
       ${scoreText(params)}
     }
-    let greatest = h_max(most, foldMax(thread, value));
+    let greatest = h_max(most, joined_max(thread, value));
     let weight = select(0.0, exp(value - greatest), j < end);
     weights[thread] = weight;
     let kept = exp(most - greatest);
-    total = total * kept + foldSum(thread, weight);
+    total = total * kept + joined_sum(thread, weight);
     most = greatest;
     for (var n = 0u; n < ${perThread}u; n++) {
       let c = thread + n * ${threads}u;
@@ -168,6 +151,6 @@ ${keyRange(params)}
   }
   for (var n = 0u; n < ${perThread}u; n++) {
     let c = thread + n * ${threads}u;
-    if (c < ${valueDim}u) { store_out(outBase + c, select(acc[n] / total, 0.0, total == 0.0 || !isInside)); }
-  }`.replaceAll("group_row(b, h, t)", "((b * P.numHeads + h) * P.queryLen + t)");
+    if (c < ${valueDim}u) { store_out(queryRow * ${valueDim}u + c, select(acc[n] / total, 0.0, total == 0.0 || !isInside)); }
+  }`;
 }

@@ -1,6 +1,6 @@
-import { each, encodeBits, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
+import { each, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
 import { cellFunction, keyRange } from "./cached-rules.wgsl.js";
-import { type DecodeCall, outBuffer } from "./decode.wgsl.js";
+import { type DecodeCall, outBuffer, storePair } from "./decode.wgsl.js";
 import { threads } from "./flash.wgsl.js";
 import {
   addValues,
@@ -10,6 +10,7 @@ import {
   layoutOf,
   queryThreads,
   scores,
+  tileMemory,
   weights,
 } from "./flash-forward.wgsl.js";
 import { eightFunctions } from "./stored-eight.wgsl.js";
@@ -47,10 +48,7 @@ export function cachedPrefillWgsl(call: DecodeCall, features: WgslFeatures): Wgs
     groups: rowTiles * (numHeads / heads),
     declarations: `${cellFunction(params)}
 ${eightFunctions(params, { headDim, valueDim, dtypes })}
-var<workgroup> tQuery: array<vec4f, ${layout.tile.queries * (layout.headVectors + 1)}>;
-var<workgroup> tRows: array<vec4f, ${layout.tile.keys * layout.rowStride}>;
-var<workgroup> tWeight: array<vec4f, ${layout.tile.queries * layout.weightStride}>;
-var<workgroup> tMost: array<f32, ${layout.tile.queries * keyThreads}>;
+${tileMemory(layout)}
 var<workgroup> tSlot: array<i32, ${rows}>;
 var<workgroup> tBegin: array<u32, ${rows}>;
 var<workgroup> tEnd: array<u32, ${rows}>;
@@ -174,17 +172,10 @@ ${each(columns, (n) => storeFour(call, { value: `sum${r}_${n} * factor`, vector:
 
 /** Stores a vector of four features of a row. */
 function storeFour(
-  { dtypes }: DecodeCall,
+  call: DecodeCall,
   { value, vector, vectors }: { value: string; vector: string; vectors: number },
 ): string {
-  const store =
-    dtypes.out === "f32"
-      ? each(4, (lane) => `      store_out(at + ${lane}u, x[${lane}]);`)
-      : each(
-          2,
-          (pair) =>
-            `      out[at / 2u + ${pair}u] = ${encodeBits(dtypes.out, `x[${2 * pair}]`)} | (${encodeBits(dtypes.out, `x[${2 * pair + 1}]`)} << 16u);`,
-        );
   return `    if (${vector} < ${vectors}u) { let x = ${value}; let at = base + 4u * (${vector});
-${store} }`;
+${storePair(call, { at: "at", value: "x.xy" })}
+${storePair(call, { at: "at + 2u", value: "x.zw" })} }`;
 }

@@ -98,8 +98,7 @@ function planOf(
   const isAlone = reach <= aloneReach;
   const ofGroup = isAlone && reach > keysOfSplit ? aloneThreads : threads;
   const teams = ofGroup / lanes;
-  const size = subgroups?.min === subgroups?.max ? (subgroups?.max ?? 0) : 0;
-  const joined = Math.max(1, Math.min(size, ofGroup) / lanes);
+  const joined = Math.max(1, Math.min(fixedSize(subgroups), ofGroup) / lanes);
   const limit = Math.max(maxSplits, Math.floor(512 / (numHeads / heads)));
   return {
     threads: ofGroup,
@@ -115,11 +114,15 @@ function planOf(
   };
 }
 
+/** Threads of every subgroup; 0 where there are none, or of several sizes. */
+function fixedSize(subgroups: WgslFeatures["subgroups"]): number {
+  return subgroups !== undefined && subgroups.min === subgroups.max ? subgroups.max : 0;
+}
+
 /** Teams add up what their threads have: by exchange in a subgroup, or through workgroup memory where subgroups are small. */
 function teamSum({ lanes }: Plan, { subgroups }: WgslFeatures) {
-  const size = subgroups?.min === subgroups?.max ? (subgroups?.max ?? 0) : 0;
   const reaches = Array.from({ length: Math.log2(lanes) }, (_, i) => lanes / 2 ** (i + 1));
-  if (size >= lanes) {
+  if (fixedSize(subgroups) >= lanes) {
     return {
       enable: "enable subgroups;\ndiagnostic(off, subgroup_uniformity);",
       sum: (name: string) =>
@@ -262,7 +265,7 @@ ${each(4, (c) => `      tOut[at + ${c}u] = out${n}_${k}.low[${c}] * factor; tOut
     for (var c = thread * 2u; c < ${valueDim}u; c += ${2 * plan.threads}u) {
       var sums = vec2f();
       for (var e = 0u; e < ${meeting}u; e++) { sums += vec2f(tOut[e * ${valueDim}u + c], tOut[e * ${valueDim}u + c + 1u]); }
-${splits === 1 ? storePair(call, { column: "c", value: "select(sums / total, vec2f(), total == 0.0 || !isInside)" }) : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
+${splits === 1 ? storePair(call, { at: `row * ${valueDim}u + c`, value: "select(sums / total, vec2f(), total == 0.0 || !isInside)" }) : `      let at = (row * P.splits + split) * ${valueDim}u + c; store_partOut(at, sums.x); store_partOut(at + 1u, sums.y);`}
     }
 ${splits === 1 ? "" : `    if (thread == 0u) { store_partSums((row * P.splits + split) * 2u, most); store_partSums((row * P.splits + split) * 2u + 1u, total); }`}
     workgroupBarrier();
@@ -294,12 +297,11 @@ ${halves
     .join("\n");
 }
 
-/** Stores two neighbouring features of a row of the output. */
-function storePair(
-  { dtypes, valueDim }: DecodeCall,
-  { column, value }: { readonly column: string; readonly value: string },
+/** Stores two neighbouring elements of the output, the first at an even place. */
+export function storePair(
+  { dtypes }: DecodeCall,
+  { at, value }: { readonly at: string; readonly value: string },
 ): string {
-  const at = `row * ${valueDim}u + ${column}`;
   return dtypes.out === "f32"
     ? `      { let pair = ${value}; store_out(${at}, pair.x); store_out(${at} + 1u, pair.y); }`
     : `      { let pair = ${value}; out[(${at}) / 2u] = ${encodeBits(dtypes.out, "pair.x")} | (${encodeBits(dtypes.out, "pair.y")} << 16u); }`;
@@ -353,8 +355,8 @@ ${each(ahead, (u) => `        if (${part(u)} < P.splits) { sums += exp(tSums[${p
     workgroupBarrier();
     if (share == 0u && c < ${vectors}u) {
       for (var g = 1u; g < ${groups}u; g++) { sums += tParts[thread + g * ${Math.min(threads, vectors)}u]; }
-${storePair(call, { column: "4u * c", value: "select(sums.xy / total, vec2f(), isEmpty)" })}
-${storePair(call, { column: "4u * c + 2u", value: "select(sums.zw / total, vec2f(), isEmpty)" })}
+${storePair(call, { at: `row * ${valueDim}u + 4u * c`, value: "select(sums.xy / total, vec2f(), isEmpty)" })}
+${storePair(call, { at: `row * ${valueDim}u + 4u * c + 2u`, value: "select(sums.zw / total, vec2f(), isEmpty)" })}
     }
   }`,
   });

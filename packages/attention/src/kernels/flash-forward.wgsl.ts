@@ -41,6 +41,15 @@ export function layoutOf(
   return { ...share, tile, headVectors, valueVectors, rowStride, weightStride: tile.keys / 4 + 1 };
 }
 
+/** Workgroup memory of `scores`, `weights` and `addValues`: queries, rows of keys or values, weights, and the rows' largest scores. */
+export function tileMemory({ tile, headVectors, rowStride, weightStride }: Layout): string {
+  return `var<workgroup> tQuery: array<vec4f, ${tile.queries * (headVectors + 1)}>;
+var<workgroup> tRows: array<vec4f, ${tile.keys * rowStride}>;
+var<workgroup> tWeight: array<vec4f, ${tile.queries * weightStride}>;
+var<workgroup> tMost: array<f32, ${tile.queries * keyThreads}>;`;
+}
+
+/** Bytes of `tileMemory`. */
 export function bytesOf({ tile, headVectors, rowStride, weightStride }: Layout): number {
   const vectors = tile.queries * (headVectors + 1) + tile.keys * rowStride + tile.queries * weightStride;
   return 16 * vectors + 4 * tile.queries * keyThreads;
@@ -80,10 +89,7 @@ export const flashForwardWgsl: WgslKernelFactory<FlashParams> = (call, features)
     groups: shape.batch * shape.numHeads * tiles,
     declarations: `${ruleFunctions(params)}
 ${states.functions}
-var<workgroup> tQuery: array<vec4f, ${layout.tile.queries * (layout.headVectors + 1)}>;
-var<workgroup> tRows: array<vec4f, ${layout.tile.keys * layout.rowStride}>;
-var<workgroup> tWeight: array<vec4f, ${layout.tile.queries * layout.weightStride}>;
-var<workgroup> tMost: array<f32, ${layout.tile.queries * keyThreads}>;`,
+${tileMemory(layout)}`,
     body: forwardBody(shape, params, layout),
   });
   return { steps: [...states.steps, step], scratch: states.scratch };

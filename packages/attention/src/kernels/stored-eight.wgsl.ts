@@ -1,8 +1,7 @@
 import type { DType, TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt } from "@heddle/tensor/kernel";
 import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
-
-const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
+import { isHalf } from "../half-floats.js";
 
 /** The buffers of a call whose rows are read eight features at a time: queries, keys and values as whole vectors. */
 export function eightBuffers(
