@@ -74,7 +74,8 @@ export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel
   const plan = planOf(call, features);
   const { numHeads, batch, queryLen, valueDim } = call;
   const bytes = 4 * (plan.meeting * valueDim + 2 * plan.heads * plan.meeting + plan.threads);
-  if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + 2 > features.maxBuffers)
+  const numOutputs = plan.splits === 1 ? 1 : 2;
+  if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + numOutputs > features.maxBuffers)
     return undefined;
   const rows = batch * numHeads * queryLen;
   const steps = [splitStep(call, plan, features)];
