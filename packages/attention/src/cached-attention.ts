@@ -17,6 +17,7 @@ import {
   type CachedInput,
   cachedInputs,
   type QuantisedInput,
+  reachOf,
 } from "./cached-params.js";
 import { cachedAttentionWasm } from "./kernels/cached-attention.wasm.js";
 import { cachedAttentionWgsl } from "./kernels/cached-attention.wgsl.js";
@@ -248,7 +249,7 @@ function inferCachedAttention(
       {},
     );
   }
-  const reach = Math.min(maxSeqLen, (params.left ?? maxSeqLen) + 1, params.chunk ?? maxSeqLen);
+  const reach = reachOf(params, maxSeqLen);
   const check = (
     name: string,
     shape: readonly number[] | undefined,

@@ -35,6 +35,11 @@ export interface CachedAttentionParams {
   readonly inputs: readonly CachedInput[];
 }
 
+/** How many of a slot's positions a query sees at most. */
+export function reachOf({ left, chunk }: CachedAttentionParams, maxSeqLen: number): number {
+  return Math.min(maxSeqLen, (left ?? maxSeqLen) + 1, chunk ?? maxSeqLen);
+}
+
 /** Tensors or types of a call by name. */
 export function cachedInputs<T>(
   inputs: readonly T[],

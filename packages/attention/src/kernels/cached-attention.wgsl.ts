@@ -1,7 +1,7 @@
 import type { TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt, groupJoin, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
-import { type CachedAttentionParams, type CachedInput, cachedInputs } from "../cached-params.js";
+import { type CachedAttentionParams, type CachedInput, cachedInputs, reachOf } from "../cached-params.js";
 import { cachedPrefillWgsl } from "./cached-prefill.wgsl.js";
 import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
 import { decodeWgsl } from "./decode.wgsl.js";
@@ -43,10 +43,7 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
     softcap: { f32: params.softcap ?? 0 },
   };
   const sizes = { batch, numHeads, numKvHeads, queryLen, headDim, valueDim };
-  const reach = Math.min(
-    extents.maxSeqLen,
-    params.left === undefined ? Number.POSITIVE_INFINITY : params.left + 1,
-  );
+  const reach = reachOf(params, extents.maxSeqLen);
   const dtypes = { query: query.dtype, key: key.dtype, value: (value ?? key).dtype, out: query.dtype };
   const eight = { ...sizes, params, buffers: eightBuffers(params, inputs), uniforms, reach, dtypes };
   const fast = cachedPrefillWgsl(eight, features) ?? decodeWgsl(eight, features);

@@ -10,6 +10,7 @@ import {
   v128,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
+import { reachOf } from "../cached-params.js";
 import {
   type CacheBuffers,
   type CacheContext,
@@ -63,7 +64,7 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
   const { batch, numHeads, numKvHeads, queryLen, keyLen, headDim, valueDim } = shape;
   const group = numHeads / numKvHeads;
   const groupRows = batch * queryLen * numKvHeads;
-  const reach = Math.min(keyLen, (params.left ?? keyLen) + 1, params.chunk ?? keyLen);
+  const reach = reachOf(params, keyLen);
   // By the capacity alone: a row's numbers depend neither on its neighbours nor on the number of threads.
   const splits = Math.min(8, Math.ceil(reach / keysPerSplit));
   const staged = stageFloats(call, tileKeys);
