@@ -26,6 +26,8 @@ const maxOwnRows = 8;
 const maxRows = 32;
 /** Workgroups that a GPU of today keeps busy; with more panels each takes several. */
 const enoughGroups = 396;
+/** Short rows do not need more: threads without a chunk of their own cost software adapters as much as others. */
+const minThreads = 64;
 /** Bytes of workgroup memory in which sums meet. */
 const meetingBytes = 8192;
 
@@ -58,8 +60,10 @@ export function quantProduct(
   const allRows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
   if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
-  const isSmall = numPanels < enoughGroups && numBlocks * chunkOf(layout).perBlock >= 512;
-  const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : 256);
+  const numChunks = numBlocks * chunkOf(layout).perBlock;
+  const isSmall = numPanels < enoughGroups && numChunks >= 512;
+  const fitting = Math.min(256, Math.max(minThreads, 2 ** Math.ceil(Math.log2(numChunks))));
+  const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : fitting);
   const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));
   const room = Math.floor((features.maxWorkgroupBytes - meetingBytes - 4096) / rowBytes);
   if (room < Math.min(allRows, 2)) return undefined;
