@@ -46,6 +46,15 @@ test("a claim is stale when its row is gone, not when its number changed", () =>
   expect(staleLines(`${fresh}| gone | 1 |  |  |  |  |\n`, fresh)).toEqual(["| gone | 1 |  |  |  |  |"]);
 });
 
+test("a cell that says less than its fresh one is no claim, one that says more is", () => {
+  const fresh = supportTable(reports, "/repo");
+  const row = "| masks | 2, 1 skipped | 1 |  |  |  |";
+  expect(staleLines(fresh.replace(row, "| masks | 2, 1 skipped |  |  |  |  |"), fresh)).toEqual([]);
+  const more = "| masks | 2, 1 skipped | 1 | 4 |  |  |";
+  expect(staleLines(fresh.replace(row, more), fresh)).toEqual([more]);
+  expect(staleLines(fresh.replace("## cli", "## chat"), fresh)).toContain("## chat");
+});
+
 test("what a README says is not there yet stands under its area, and is no claim", () => {
   const gap = gapOf("# A\n\nNot there yet: paged caches,\nkernels for GPUs.\n\n## B\n");
   expect(gap).toBe("Not there yet: paged caches, kernels for GPUs.");

@@ -65,13 +65,30 @@ export function gapOf(readme: string): string | undefined {
     .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
 }
 
-/** Lines of a stored table that the fresh one no longer bears out, numbers and gaps aside. */
+/**
+ * Lines of a stored table that claim what the fresh one does not bear out: another text, a row that is gone, or a cell that
+ * says more than its fresh one. Numbers, gaps and cells that could say more by now are no claims.
+ */
 export function staleLines(stored: string, fresh: string): string[] {
-  const withoutNumbers = (line: string) => line.replace(/\d+/g, "n");
-  const known = new Set(fresh.split("\n").map(withoutNumbers));
-  return stored
-    .split("\n")
-    .filter((line) => !known.has(withoutNumbers(line)) && !line.startsWith("Not there yet"));
+  const known = linesOf(fresh);
+  return linesOf(stored)
+    .filter(({ cells }) => !known.some((line) => bearsOut(line.cells, cells)))
+    .map(({ line }) => line)
+    .filter((line) => !line.startsWith("Not there yet"));
+}
+
+/** Lines with their cells: the section they stand under first, numbers taken out. */
+function linesOf(table: string): { line: string; cells: string[] }[] {
+  let section = "";
+  return table.split("\n").map((line) => {
+    if (line.startsWith("## ")) section = line;
+    return { line, cells: [section, ...line.replace(/\d+/g, "n").split(" |")] };
+  });
+}
+
+function bearsOut(fresh: readonly string[], stored: readonly string[]): boolean {
+  if (fresh.length !== stored.length) return false;
+  return stored.every((cell, index) => cell === fresh[index] || (index > 1 && cell.trim() === ""));
 }
 
 /** `packages/attention/src/masks.property.test.ts` is area attention, concept masks, kind property. */
