@@ -7,11 +7,12 @@ import { formatType, type TensorType } from "../shape.js";
 import { Storage } from "../storage.js";
 import { Tensor } from "../tensor.js";
 import { disposeTree, flattenTree, formOf } from "../tree.js";
-import { fuse, type Step } from "./fuse.js";
+import { fuse } from "./fuse.js";
 import { dropUnused, Graph } from "./graph.js";
 import { groupSteps } from "./group-steps.js";
 import { joinProducts } from "./join-products.js";
 import { planMemory } from "./plan-memory.js";
+import type { Step } from "./step.js";
 
 /** What `compiled.plans()` tells of one input signature. */
 export interface PlanReport {

@@ -1,9 +1,8 @@
 import type { Device } from "../device.js";
 import type { Expression } from "../expression.js";
 import { type Shape, sameShape, sizeOf, type TensorType } from "../shape.js";
-import type { Step } from "./fuse.js";
 import type { FusedParams } from "./fused-ops.js";
-import { isIndependent } from "./group-steps.js";
+import { isIndependent, type Step } from "./step.js";
 
 /** What `fuseEpilogue` has to know of the plan so far. */
 export interface EpilogueSurroundings {

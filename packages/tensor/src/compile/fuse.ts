@@ -5,16 +5,7 @@ import { broadcastShapes, type Shape, sameShape, type TensorType } from "../shap
 import { fuseEpilogue } from "./fuse-epilogue.js";
 import { ExpressionBuilder, fusedReduceSpec, fusedSpec } from "./fused-ops.js";
 import type { Graph, GraphNode } from "./graph.js";
-
-/** One launch to be: an op over memories. That of an output may be an argument's, which it then replaces. */
-export interface Step {
-  readonly spec: OpSpec;
-  readonly params: unknown;
-  readonly inputs: readonly { readonly type: TensorType; readonly memory: number }[];
-  readonly outputs: readonly { readonly type: TensorType; readonly memory: number }[];
-  /** How many recorded ops it stands for. */
-  readonly ops: number;
-}
+import type { Step } from "./step.js";
 
 const maxNodes = 96;
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { OpSpec } from "../op.js";
-import type { Step } from "./fuse.js";
 import { groupSteps } from "./group-steps.js";
+import type { Step } from "./step.js";
 
 const product: OpSpec = { name: "product", infer: () => [], isGrouped: true };
 const other: OpSpec = { name: "other", infer: () => [] };

@@ -1,4 +1,4 @@
-import type { Step } from "./fuse.js";
+import { isIndependent, type Step } from "./step.js";
 
 /** How far back a step may move, in steps: what it needs stays alive only a little longer. */
 const MAX_DISTANCE = 12;
@@ -23,18 +23,4 @@ function placeOf(ordered: readonly Step[], step: Step): number {
     if (!isIndependent(earlier, step)) break;
   }
   return end;
-}
-
-/** Whether two steps may run in either order: neither writes what the other reads or writes. */
-export function isIndependent(a: Step, b: Step): boolean {
-  const [writesA, writesB] = [writesOf(a), writesOf(b)];
-  const touches = (step: Step, memories: ReadonlySet<number>) =>
-    [...step.inputs, ...step.outputs].some(({ memory }) => memories.has(memory));
-  return !touches(a, writesB) && !touches(b, writesA);
-}
-
-function writesOf({ spec, inputs, outputs }: Step): ReadonlySet<number> {
-  const written = outputs.map(({ memory }) => memory);
-  const mutated = (spec.mutates ?? []).map((index) => inputs[index]?.memory ?? -1);
-  return new Set([...written, ...mutated]);
 }

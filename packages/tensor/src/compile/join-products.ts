@@ -1,8 +1,7 @@
 import type { Expression } from "../expression.js";
-import type { Step } from "./fuse.js";
-import { isIndependent } from "./group-steps.js";
 import { groupedSpec } from "./grouped-op.js";
 import type { GroupMember, PartInput, PartTarget, ProductPart } from "./product-group.js";
+import { isIndependent, type Step } from "./step.js";
 
 /** How far behind the first product of a group its last member may stand, in steps. */
 const MAX_SPAN = 16;
