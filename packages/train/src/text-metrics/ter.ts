@@ -48,9 +48,8 @@ function countEdits(hypothesis: readonly string[], reference: readonly string[])
   const search = { reference, numTried: 0 };
   let words = hypothesis;
   for (let shifts = 0; ; shifts++) {
-    const best = bestShift(search, words);
-    if (best === undefined || best.gain <= 0 || search.numTried >= maxTried)
-      return shifts + editPath(words, reference).cost;
+    const { cost, best } = bestShift(search, words);
+    if (best === undefined || best.gain <= 0 || search.numTried >= maxTried) return shifts + cost;
     words = best.words;
   }
 }
@@ -70,11 +69,11 @@ interface Shift {
   readonly target: number;
 }
 
-/** The shift that saves most; of equals the longest phrase, then the earliest, then the earliest target. */
+/** Edits of the words as they are, and the shift that saves most; of equals the longest phrase, the earliest, the earliest target. */
 function bestShift(
   search: { readonly reference: readonly string[]; numTried: number },
   words: readonly string[],
-): Shift | undefined {
+): { readonly cost: number; readonly best: Shift | undefined } {
   const { reference } = search;
   const { cost, path } = editPath(words, reference);
   const aligned = alignmentOf(path);
@@ -94,7 +93,7 @@ function bestShift(
     }
     if (search.numTried >= maxTried) break;
   }
-  return best;
+  return { cost, best };
 }
 
 function isBetter(a: Shift, b: Shift): boolean {
