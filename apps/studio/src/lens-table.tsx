@@ -1,9 +1,11 @@
 import { useRef, useState } from "preact/hooks";
 import type { Lens, LensCell } from "./client.js";
-import type { LensShade } from "./lens-view.js";
+import { type CardPlace, RankCard } from "./rank-card.js";
 import { nextIndex } from "./roving-index.js";
-import type { CardPlace } from "./token-card.js";
 import { formatPercent, visibleToken } from "./token-format.js";
+
+/** What the colour of a cell tells. */
+export type LensShade = "probability" | "entropy";
 
 interface LensTableProps {
   readonly lens: Lens;
@@ -16,8 +18,6 @@ interface Pointed {
   readonly column: number;
   readonly place: CardPlace;
 }
-
-const cardWidth = 264; // as in style.css
 
 /**
  * A lens as a table, the last layer on top. Pointing at a cell, or moving to it with the arrow keys, shows its likeliest tokens.
@@ -92,14 +92,10 @@ export function LensTable({ lens, shade, vocabSize }: LensTableProps) {
   );
 }
 
-/** Hangs the card below a cell, inside the box; the grid may be scrolled. */
+/** Hangs the card below a cell; the grid in the box may be scrolled. */
 function placeBelow(element: HTMLElement, box: HTMLElement): CardPlace {
   const [cell, around] = [element.getBoundingClientRect(), box.getBoundingClientRect()];
-  const room = Math.max(0, around.width - cardWidth);
-  return {
-    left: Math.min(Math.max(0, cell.left - around.left), room),
-    top: cell.bottom - around.top + 6,
-  };
+  return { left: cell.left - around.left, top: cell.bottom - around.top + 6 };
 }
 
 function isVertical(key: string): boolean {
@@ -145,30 +141,13 @@ interface CellProps {
 
 /** Shows the likeliest tokens of a cell and how sure the model is there. */
 function LensCard({ cell, name, place }: { cell: LensCell; name: string; place: CardPlace }) {
-  return (
-    <div class="token-card" style={{ left: `${place.left}px`, top: `${place.top}px` }}>
-      <p class="token-card-head">
-        <span>{name}</span>
-        <span>entropy {formatEntropy(cell.entropy)}</span>
-      </p>
-      <table>
-        <caption class="visually-hidden">Likeliest next tokens here</caption>
-        <tbody>
-          {cell.top.map(({ id, token, probability }) => (
-            <tr key={id}>
-              <th scope="row">
-                <code>{visibleToken(token)}</code>
-              </th>
-              <td class="bar">
-                <span class="bar-fill" style={{ width: `${Math.max(1, probability * 100)}%` }} />
-              </td>
-              <td class="number">{formatPercent(probability)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+  const head = (
+    <>
+      <span>{name}</span>
+      <span>entropy {formatEntropy(cell.entropy)}</span>
+    </>
   );
+  return <RankCard head={head} caption="Likeliest next tokens here" tokens={cell.top} place={place} />;
 }
 
 function probabilityOf({ top }: LensCell): number {

@@ -1,14 +1,11 @@
 import { useState } from "preact/hooks";
 import type { Client, ModelInfo } from "./client.js";
-import { LensTable } from "./lens-table.js";
+import { type LensShade, LensTable } from "./lens-table.js";
 import "./lens.css";
 import { Switch } from "./switch.js";
 import { useAnswer } from "./use-answer.js";
 
 const firstText = "Once upon a time there was a little girl named Lily. She loved to play with her";
-
-/** What the colour of a cell tells. */
-export type LensShade = "probability" | "entropy";
 
 /** What the served model would say if it ended after each of its layers: the logit lens of a text. */
 export function LensView({ client, model }: { client: Client; model: ModelInfo }) {

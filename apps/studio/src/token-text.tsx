@@ -1,7 +1,8 @@
 import { useRef, useState } from "preact/hooks";
 import type { GeneratedToken } from "./client.js";
+import type { CardPlace } from "./rank-card.js";
 import { nextIndex } from "./roving-index.js";
-import { type CardPlace, describeToken, TokenCard } from "./token-card.js";
+import { describeToken, TokenCard } from "./token-card.js";
 import { probabilityOf, visibleToken } from "./token-format.js";
 
 /** How tokens are shown: as running text, or one by one with their ids. */
@@ -12,12 +13,9 @@ interface Pointed {
   readonly place: CardPlace;
 }
 
-const cardWidth = 264; // as in style.css
-
-/** Hangs the card below a token, inside the box. */
+/** Hangs the card below a token. */
 function placeBelow(token: HTMLElement): CardPlace {
-  const room = Math.max(0, (token.offsetParent?.clientWidth ?? 0) - cardWidth);
-  return { left: Math.min(token.offsetLeft, room), top: token.offsetTop + token.offsetHeight + 6 };
+  return { left: token.offsetLeft, top: token.offsetTop + token.offsetHeight + 6 };
 }
 
 /**
