@@ -1,4 +1,4 @@
-export type { CacheRows } from "./append-rows.js";
+export { appendRows, type CacheRows, type StoredPair } from "./append-rows.js";
 export {
   type AttentionOptions,
   type AttentionWithLse,

@@ -1,10 +1,8 @@
 import type { Device, Tensor } from "@heddle/tensor";
 import type { ModelConfig } from "./config.js";
-import type { Decoder } from "./decoder/create-decoder.js";
+import type { Decoder } from "./decoder/decoder-interface.js";
 import type { Activations, Inspection } from "./inspection/inspect.js";
-
-/** Makes the tensor of one leaf. */
-export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;
+import type { MakeWeight } from "./weights.js";
 
 /** A model's parts that computing needs. */
 export interface ModelParts<Config extends ModelConfig = ModelConfig, Weights = unknown> {

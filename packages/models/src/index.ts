@@ -2,7 +2,6 @@ export { type ChatMessage, type RenderChatOptions, renderChat } from "@heddle/to
 export type {
   Architecture,
   HostArray,
-  MakeWeight,
   ModelCosts,
   ModelParts,
   StartedDecoder,
@@ -28,7 +27,7 @@ export { describe, type ModelDescription } from "./costs/describe.js";
 export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./costs/plan-memory.js";
 export { batchInputs } from "./decoder/batch-inputs.js";
 export type { TokenChoice } from "./decoder/choose-tokens.js";
-export { createDecoder, type Decoder, type DecoderOptions } from "./decoder/create-decoder.js";
+export { createDecoder, type DecoderOptions } from "./decoder/create-decoder.js";
 export type { DecodeAheadOptions } from "./decoder/decode-ahead.js";
 export {
   type DecoderInputs,
@@ -39,6 +38,7 @@ export {
 } from "./decoder/decoder.js";
 export { decoder } from "./decoder/decoder-architecture.js";
 export type { DecoderBatch } from "./decoder/decoder-batch.js";
+export type { Decoder } from "./decoder/decoder-interface.js";
 export type {
   ClassPredictions,
   DisentangledConfig,
@@ -164,7 +164,11 @@ export {
   sourceHidden,
 } from "./seq2seq/seq2seq.js";
 export { seq2seq, seq2seqInputs } from "./seq2seq/seq2seq-architecture.js";
-export { createSeq2SeqDecoder, type Seq2SeqDecoderOptions } from "./seq2seq/seq2seq-decoder.js";
+export {
+  createSeq2SeqDecoder,
+  type Seq2SeqDecoder,
+  type Seq2SeqDecoderOptions,
+} from "./seq2seq/seq2seq-decoder.js";
 export {
   type AudioWindow,
   audioWindows,
@@ -179,6 +183,7 @@ export type {
   ExpertsWeights,
   LayerWeights,
   LinearWeights,
+  MakeWeight,
   MlpWeights,
   NormWeights,
 } from "./weights.js";

@@ -1,5 +1,4 @@
 import type { EmbeddingTable, LinearWeight, StackedWeight, Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "./architecture.js";
 import {
   type AttentionConfig,
   type DecoderConfig,
@@ -8,6 +7,9 @@ import {
   type MlpConfig,
   type NormConfig,
 } from "./config.js";
+
+/** Makes the tensor of one leaf of a tree. */
+export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;
 
 /** A linear layer: x -> x W^T + b. The weight may be dense, quantised, adapted, sharded. */
 export interface LinearWeights {

@@ -1,12 +1,10 @@
-import { clamp, concat, invariant, linear, type Tensor } from "@heddle/tensor";
+import { clamp, concat, invariant, type Tensor } from "@heddle/tensor";
 import { type AttentionConfig, type DecoderConfig, type LatentConfig, layerConfig } from "../config.js";
 import type { AttentionWeights, LinearWeights, NormWeights } from "../weights.js";
 import type { Attend, AttendInputs, LatentAttendInputs, ScoreRules } from "./attend.js";
 import { normalize } from "./norm.js";
-import { slopesOf } from "./rotation.js";
-
-/** Turns queries or keys [B, H, T, R] by their positions; the identity where positions are not rotary. */
-export type Rotate = (x_BHTR: Tensor) => Tensor;
+import { project } from "./project.js";
+import { type Rotate, slopesOf } from "./rotation.js";
 
 /**
  * Self-attention of one layer: project to heads, norm, rotate, attend, project back.
@@ -119,11 +117,6 @@ function cutLast(x: Tensor, sizes: readonly [number, number]): readonly [Tensor,
   const [first, second] = x.split(sizes, { axis: -1 });
   invariant(first && second, "two sizes give two parts");
   return [first, second];
-}
-
-/** x W^T + b. */
-export function project({ weight, bias }: LinearWeights, x: Tensor): Tensor {
-  return linear(x, weight, bias);
 }
 
 /** [B, T, H D] -> [B, H, T, D]; with one token a row this moves no data. */

@@ -3,9 +3,10 @@ import { type DecoderConfig, layerConfig, type ResidualConfig } from "../config.
 import { expertsForward } from "../experts/experts.js";
 import type { LayerWeights, NormWeights } from "../weights.js";
 import type { Attend } from "./attend.js";
-import { type Rotate, selfAttention } from "./attention-block.js";
+import { selfAttention } from "./attention-block.js";
 import { feedForward } from "./mlp.js";
 import { normalize } from "./norm.js";
+import type { Rotate } from "./rotation.js";
 
 /** What every layer of one call shares. */
 export interface LayerContext {

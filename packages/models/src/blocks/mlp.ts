@@ -1,7 +1,7 @@
 import { add, clamp, gelu, mul, relu, sigmoid, silu, swiGLU, type Tensor } from "@heddle/tensor";
 import type { Activation, MlpConfig } from "../config.js";
 import type { MlpWeights } from "../weights.js";
-import { project } from "./attention-block.js";
+import { project } from "./project.js";
 
 /**
  * The feed-forward block: down(activation(up(x))), or gated: down(activation(gate(x)) up(x)).

@@ -1,7 +1,9 @@
 import { alibiSlopes, type RopeFrequencies, ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import type { Tensor } from "@heddle/tensor";
 import { type AlibiPositions, type DecoderConfig, layerConfig, type RopePositions } from "../config.js";
-import type { Rotate } from "./attention-block.js";
+
+/** Turns queries or keys [B, H, T, R] by their positions; the identity where positions are not rotary. */
+export type Rotate = (x_BHTR: Tensor) => Tensor;
 
 /** Rotation frequencies of rotary positions for sequences of up to `seqLen` tokens. */
 export function rotationFrequencies(

@@ -8,14 +8,7 @@ import {
   type Tensor,
   where,
 } from "@heddle/tensor";
-import { chooseTokensWgsl } from "./kernels/choose-tokens.wgsl.js";
-
-export interface ChooseTokensParams {
-  /** "likeliest", "drawn" at one temperature, or "rows": drawn at a temperature for each row, where 0 takes the likeliest. */
-  readonly kind: "likeliest" | "drawn" | "rows";
-  /** Of "drawn". */
-  readonly temperature: number;
-}
+import { type ChooseTokensParams, chooseTokensWgsl } from "./kernels/choose-tokens.wgsl.js";
 
 /**
  * Chooses a token of each row. Inputs: logits [O, V]; but for "likeliest" numbers in [0, 1) by which rows draw [O]; for "rows"

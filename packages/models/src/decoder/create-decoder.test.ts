@@ -10,7 +10,8 @@ import { createSampler } from "../generation/sampling/sampler.js";
 import { argmaxOf } from "../generation/sampling/scores.js";
 import { loadModel } from "../loading/load-model.js";
 import { batchInputs } from "./batch-inputs.js";
-import { createDecoder, type Decoder } from "./create-decoder.js";
+import { createDecoder } from "./create-decoder.js";
+import type { Decoder } from "./decoder-interface.js";
 
 /** Feeds consecutive tokens of one slot and gives the logits after the last. */
 async function feed(

@@ -11,9 +11,9 @@ import {
   type Tensor,
 } from "@heddle/tensor";
 import { type Attend, fullAttend } from "../blocks/attend.js";
-import { project } from "../blocks/attention-block.js";
 import { decoderLayer, type LayerContext } from "../blocks/layer.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import { layerRotations } from "../blocks/rotation.js";
 import type { DecoderConfig } from "../config.js";
 import { type Activations, type Inspection, type Inspector, inspectorOf } from "../inspection/inspect.js";

@@ -11,8 +11,9 @@ import { generate } from "../generation/generate.js";
 import { argmaxOf } from "../generation/sampling/scores.js";
 import { type LoadedModel, loadModel } from "../loading/load-model.js";
 import { configToJson, parseConfig } from "../loading/parse-config.js";
-import { createDecoder, type Decoder } from "./create-decoder.js";
+import { createDecoder } from "./create-decoder.js";
 import { decoderLogits } from "./decoder.js";
+import type { Decoder } from "./decoder-interface.js";
 
 /** Rotary, learned and ALiBi positions, latents, windows and soft-caps, sinks. */
 const names = ["llama", "gpt2", "mpt", "bloom", "deepseek_v3", "gemma2", "gpt_oss"];

@@ -1,7 +1,7 @@
 import type { Tensor } from "@heddle/tensor";
 import type { SampledToken } from "../generation/sampling/sampler.js";
 import type { TokenChoice } from "./choose-tokens.js";
-import type { TokenState } from "./create-decoder.js";
+import type { TokenState } from "./decoder-interface.js";
 
 /** Reads the first `count` rows of logits. */
 export async function readRows(logits_OV: Tensor, count: number): Promise<Float32Array[]> {

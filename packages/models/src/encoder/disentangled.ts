@@ -1,8 +1,8 @@
 import { type DebertaOptions, deberta } from "@heddle/positional-encodings";
 import { invariant, type Tensor } from "@heddle/tensor";
 import type { ScoreBias } from "../blocks/attend-bidirectional.js";
-import { project } from "../blocks/attention-block.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { LinearWeights } from "../weights.js";
 import type { DisentangledConfig, EncoderConfig } from "./config.js";
 import type { EncoderWeights } from "./weights.js";

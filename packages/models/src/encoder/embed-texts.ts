@@ -73,7 +73,7 @@ function settingsOf({ config, sentenceModules }: AnyModel, options: EmbedTextsOp
   }
   const maxTokens =
     options.maxTokens ?? Math.min(sentenceModules?.maxTokens ?? config.maxSeqLen, config.maxSeqLen);
-  const prompt = promptOf(sentenceModules, options.prompt);
+  const prefix = prefixOf(sentenceModules, options.prompt);
   return {
     poolings: pooling === undefined ? (sentenceModules?.poolings ?? ["mean"]) : [pooling].flat(),
     isNormalized,
@@ -82,13 +82,14 @@ function settingsOf({ config, sentenceModules }: AnyModel, options: EmbedTextsOp
     maxTokens,
     prepare(text) {
       if (sentenceModules === undefined) return text;
-      const whole = (prompt + text).trim();
+      const whole = (prefix + text).trim();
       return sentenceModules.isLowercased ? whole.toLowerCase() : whole;
     },
   };
 }
 
-function promptOf(modules: SentenceModules | undefined, asked: string | undefined): string {
+/** What is put before each text. */
+function prefixOf(modules: SentenceModules | undefined, asked: string | undefined): string {
   const { prompts = {}, defaultPrompt } = modules ?? {};
   const name = asked ?? defaultPrompt;
   if (name === undefined) return "";

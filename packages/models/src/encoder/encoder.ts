@@ -1,8 +1,8 @@
 import { add, arange, cumsum, embedding, fillLike, invariant, mul, scope, type Tensor } from "@heddle/tensor";
 import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
-import { project } from "../blocks/attention-block.js";
 import type { LayerContext } from "../blocks/layer.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import { layerRotations } from "../blocks/rotation.js";
 import { type HiddenStates, runLayers } from "../decoder/decoder.js";
 import { type Inspection, inspectorOf } from "../inspection/inspect.js";

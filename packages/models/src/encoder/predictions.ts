@@ -1,7 +1,7 @@
 import { HeddleError, invariant, linear, type Tensor, tanh } from "@heddle/tensor";
-import { project } from "../blocks/attention-block.js";
 import { activate } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { EncoderConfig } from "./config.js";
 import { pool } from "./pooling.js";
 import type { EncoderWeights } from "./weights.js";

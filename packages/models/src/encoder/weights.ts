@@ -1,11 +1,11 @@
 import type { Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
 import {
   buildLayer,
   buildLinear,
   buildNorm,
   type LayerWeights,
   type LinearWeights,
+  type MakeWeight,
   type NormWeights,
 } from "../weights.js";
 import type { EncoderConfig } from "./config.js";

@@ -1,6 +1,6 @@
 import { add, linear, mul, reshape, sigmoid, type Tensor } from "@heddle/tensor";
-import { project } from "../blocks/attention-block.js";
 import { feedForward, gated } from "../blocks/mlp.js";
+import { project } from "../blocks/project.js";
 import type { ExpertsConfig, MlpConfig } from "../config.js";
 import type { ExpertLinearWeights, ExpertsWeights } from "../weights.js";
 import { expertLinear } from "./expert-linear.js";

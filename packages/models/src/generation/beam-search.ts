@@ -1,5 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
-import type { Decoder } from "../decoder/create-decoder.js";
+import type { Decoder } from "../decoder/decoder-interface.js";
 import type { AnyModel } from "../loading/load-model.js";
 import { feedPrompt, roomFor, startDecoder } from "./generate.js";
 import { type Prompt, promptOf } from "./prompt.js";

@@ -1,5 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
-import type { Decoder, TokenState } from "../decoder/create-decoder.js";
+import type { Decoder, TokenState } from "../decoder/decoder-interface.js";
 import type { AnyModel } from "../loading/load-model.js";
 import { roomFor, startDecoder } from "./generate.js";
 import { promptIdsOf } from "./prompt.js";

@@ -1,6 +1,6 @@
 import { HeddleError } from "@heddle/tensor";
 import type { HostArray, StartedDecoder } from "../architecture.js";
-import type { Decoder } from "../decoder/create-decoder.js";
+import type { Decoder } from "../decoder/decoder-interface.js";
 import { findFamily } from "../families/registry.js";
 import type { AnyModel } from "../loading/load-model.js";
 import { type Prompt, promptOf } from "./prompt.js";

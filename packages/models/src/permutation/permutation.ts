@@ -12,9 +12,10 @@ import {
   scope,
   type Tensor,
 } from "@heddle/tensor";
-import { joinHeads, project, splitHeads } from "../blocks/attention-block.js";
+import { joinHeads, splitHeads } from "../blocks/attention-block.js";
 import { activate } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { PermutationConfig } from "./config.js";
 import type { PermutationLayerWeights, PermutationWeights } from "./weights.js";
 

@@ -1,6 +1,5 @@
 import type { Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
-import { buildLinear, buildNorm, type LinearWeights, type NormWeights } from "../weights.js";
+import { buildLinear, buildNorm, type LinearWeights, type MakeWeight, type NormWeights } from "../weights.js";
 import type { PermutationConfig } from "./config.js";
 
 export interface RelativeAttentionWeights {

@@ -1,7 +1,6 @@
 import { clamp, exp, invariant, mul, neg, rmsNorm, silu, type Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
-import { project } from "../blocks/attention-block.js";
-import { buildLinear, type LinearWeights } from "../weights.js";
+import { project } from "../blocks/project.js";
+import { buildLinear, type LinearWeights, type MakeWeight } from "../weights.js";
 import { causalConv } from "./causal-conv.js";
 import type { GroupedSelectiveMixer, SelectiveMixer } from "./config.js";
 import { selectiveScan } from "./selective-scan.js";

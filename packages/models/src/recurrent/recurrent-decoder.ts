@@ -1,4 +1,4 @@
-import { appendKv } from "@heddle/attention";
+import { appendRows } from "@heddle/attention";
 import {
   compile,
   type Device,
@@ -14,8 +14,8 @@ import {
   writeInto,
   zeros,
 } from "@heddle/tensor";
-import type { Decoder } from "../decoder/create-decoder.js";
 import { checkReady, type DecoderBatch, isReordering, powerOfTwo } from "../decoder/decoder-batch.js";
+import type { Decoder } from "../decoder/decoder-interface.js";
 import { readRows, readStates } from "../decoder/read-outputs.js";
 import { type ReadOutputs, runPieces, type UploadedPiece, uploadFilled } from "../decoder/run-pieces.js";
 import type { RecurrentConfig } from "./config.js";
@@ -216,28 +216,26 @@ function pieceStates(
     ),
   );
   const { last, state } = recurrentHidden(config, weights, { ids: tokens, positions, state: { layers } });
-  const starts = slots.mul(0);
-  for (const [at, layer] of stores.entries()) writeStores(layer, state.layers[at] ?? {}, { slots, starts });
+  for (const [at, layer] of stores.entries()) writeStores(layer, state.layers[at] ?? {}, slots);
   const hidden = take(last.reshape([-1, config.modelDim]), outputs);
   return { hidden, logits: linear(hidden, weights.unembedding ?? weights.embedding) };
 }
 
-/** Writes each new state to its slot, two tensors at a time; the last of an odd number is written twice. */
+/** Writes each new state to its slot, two tensors in one launch. */
 function writeStores(
   stores: Readonly<Record<string, Store>>,
   states: Readonly<Record<string, Tensor>>,
-  rows: { readonly slots: Tensor; readonly starts: Tensor },
+  slots: Tensor,
 ): void {
-  const names = Object.keys(stores);
-  const fresh = (name: string) => {
+  const rows = { slots, starts: slots.mul(0), placement: "contiguous" } as const;
+  const pairs = Object.entries(stores).map(([name, { kept }]) => {
     const state = states[name];
     invariant(state, `the layer gives a state ${name}`);
-    return state.reshape([state.shape[0] ?? 1, 1, 1, -1]);
-  };
-  for (let at = 0; at < names.length; at += 2) {
-    const [first = "", second = first] = names.slice(at, at + 2);
-    const [key, value] = [stores[first]?.kept, stores[second]?.kept];
-    invariant(key && value, "a layer has stores");
-    appendKv({ key, value }, fresh(first), fresh(second), rows);
+    return { kept, fresh: state.reshape([state.shape[0] ?? 1, 1, 1, -1]) };
+  });
+  for (let at = 0; at < pairs.length; at += 2) {
+    const [first, second] = pairs.slice(at, at + 2);
+    invariant(first, "a layer has stores");
+    appendRows({ key: first.kept, value: second?.kept }, { key: first.fresh, value: second?.fresh }, rows);
   }
 }

@@ -1,8 +1,7 @@
 import { arange, embedding, invariant, linear, scope, type Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
 import { normalize } from "../blocks/norm.js";
 import { type Activations, checkPoints, type Inspection, inspectorOf } from "../inspection/inspect.js";
-import { buildNorm, type NormWeights } from "../weights.js";
+import { buildNorm, type MakeWeight, type NormWeights } from "../weights.js";
 import type { RecurrentConfig } from "./config.js";
 import {
   buildGroupedSelective,

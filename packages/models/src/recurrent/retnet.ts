@@ -1,11 +1,18 @@
 import { rotary } from "@heddle/positional-encodings";
 import { add, exp, fillLike, mul, rmsNorm, silu, type Tensor, tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
-import { joinHeads, project, splitHeads } from "../blocks/attention-block.js";
+import { joinHeads, splitHeads } from "../blocks/attention-block.js";
 import { feedForward } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { NormConfig } from "../config.js";
-import { buildLinear, buildNorm, type LinearWeights, type MlpWeights, type NormWeights } from "../weights.js";
+import {
+  buildLinear,
+  buildNorm,
+  type LinearWeights,
+  type MakeWeight,
+  type MlpWeights,
+  type NormWeights,
+} from "../weights.js";
 import type { RetentionMixer } from "./config.js";
 import type { Mixed, MixerInput } from "./mamba.js";
 import { retention } from "./retention.js";

@@ -11,11 +11,10 @@ import {
   sub,
   type Tensor,
 } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
-import { project } from "../blocks/attention-block.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { NormConfig } from "../config.js";
-import { buildLinear, buildNorm, type LinearWeights, type NormWeights } from "../weights.js";
+import { buildLinear, buildNorm, type LinearWeights, type MakeWeight, type NormWeights } from "../weights.js";
 import type { WkvMixer } from "./config.js";
 import type { Mixed, MixerInput } from "./mamba.js";
 import { wkvScan } from "./wkv-scan.js";

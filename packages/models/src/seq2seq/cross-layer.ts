@@ -1,8 +1,9 @@
 import { add, invariant, type Tensor } from "@heddle/tensor";
 import type { Attend } from "../blocks/attend.js";
-import { joinHeads, project, selfAttention, splitHeads } from "../blocks/attention-block.js";
+import { joinHeads, selfAttention, splitHeads } from "../blocks/attention-block.js";
 import { feedForward } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
+import { project } from "../blocks/project.js";
 import type { DecoderConfig } from "../config.js";
 import type { AttentionWeights, NormWeights } from "../weights.js";
 import type { CrossLayerWeights } from "./weights.js";

@@ -17,10 +17,11 @@ import {
   type Tensor,
   take,
   tensor,
+  writeInto,
+  zeros,
 } from "@heddle/tensor";
 import type { ModelParts } from "../architecture.js";
 import { type Attend, asHeads } from "../blocks/attend.js";
-import type { Decoder } from "../decoder/create-decoder.js";
 import {
   checkReady,
   type DecoderBatch,
@@ -29,6 +30,7 @@ import {
   powerOfTwo,
 } from "../decoder/decoder-batch.js";
 import { cacheByteLength } from "../decoder/decoder-cache.js";
+import type { Decoder } from "../decoder/decoder-interface.js";
 import { readRows, readStates } from "../decoder/read-outputs.js";
 import { type ReadOutputs, runPieces, uploadFilled } from "../decoder/run-pieces.js";
 import type { Seq2SeqConfig } from "./config.js";
@@ -49,10 +51,17 @@ export interface Seq2SeqDecoderOptions {
   readonly maxRows?: number;
 }
 
-/** A decoder whose slots can be copied onto each other, as beam search does. */
-export interface SlotCopyingDecoder extends Decoder {
+/** A decoder that listens to a source. */
+export interface Seq2SeqDecoder extends Decoder {
   /** Makes slot i continue what slot `sources[i]` holds, for all slots at once. */
   reorderSlots(sources: Int32Array): void;
+  /**
+   * Listens to another source, whose states take the place of those before; sequences begin again at position 0. Plans are kept.
+   *
+   * @param lengths  tokens of each row, as `sourceLengths`
+   * @throws HeddleError "shape" for a source with other extents than the first
+   */
+  listenTo(source: SourceInputs, lengths?: readonly number[]): void;
 }
 
 interface StepInputs {
@@ -85,7 +94,7 @@ interface Memory {
 export function createSeq2SeqDecoder(
   model: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
   options: Seq2SeqDecoderOptions,
-): SlotCopyingDecoder {
+): Seq2SeqDecoder {
   const { config, weights, device } = model;
   const numSources = options.source.source.shape[0] ?? 0;
   const {
@@ -95,6 +104,7 @@ export function createSeq2SeqDecoder(
   } = options;
   checkSizes(config, { numSlots, numSources, maxSeqLen });
   const memory = makeMemory(model, options, { numSlots, maxSeqLen });
+  const sourceShape = options.source.source.shape;
   const run = compile((memory: Memory, inputs: StepInputs) => {
     const hidden = stepHidden(config, { weights, memory }, inputs);
     return { hidden, logits: seq2seqUnembed(config, weights, hidden) };
@@ -124,6 +134,12 @@ export function createSeq2SeqDecoder(
       checkReady(state);
       if (isReordering(sources, numSlots)) reorderSlots(memory.own, sources);
     },
+    listenTo(source, lengths) {
+      checkReady(state);
+      checkSource(source.source.shape, sourceShape);
+      using states = encode(model, source);
+      keepStates(model, memory, { states, lengths });
+    },
     dispose() {
       if (state.isDisposed) return;
       state.isDisposed = true;
@@ -133,17 +149,48 @@ export function createSeq2SeqDecoder(
   };
 }
 
+/** Creates what steps read and write, with the source's states in it. */
 function makeMemory(
-  { config, weights, device }: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
+  model: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
   { source, sourceLengths }: Seq2SeqDecoderOptions,
   { numSlots, maxSeqLen }: { readonly numSlots: number; readonly maxSeqLen: number },
 ): Memory {
-  const { decoder } = config;
-  const sizes = { numLayers: decoder.numLayers, numKvHeads: decoder.numHeads, headDim: decoder.headDim };
-  using states = scope(device, () => sourceHidden(config, weights, { ...source, keepLayers: false }).last);
+  const { config, weights, device } = model;
+  const { numLayers, numHeads: numKvHeads, headDim } = config.decoder;
+  const sizes = { numLayers, numKvHeads, headDim };
+  using states = encode(model, source);
   const [numSources = 0, numStates = 0] = states.shape;
-  const own = createKvCache(device, { ...sizes, numSlots, maxSeqLen });
-  const cross = createKvCache(device, { ...sizes, numSlots: numSources, maxSeqLen: numStates });
+  const memory = {
+    own: createKvCache(device, { ...sizes, numSlots, maxSeqLen }),
+    cross: createKvCache(device, { ...sizes, numSlots: numSources, maxSeqLen: numStates }),
+    sourceOf: tensor(
+      device,
+      Int32Array.from({ length: numSlots }, (_, slot) => Math.floor((slot * numSources) / numSlots)),
+    ),
+    lengthOf: zeros(device, [numSlots], { dtype: "i32" }),
+    distanceBias: distanceBias(config, weights, maxSeqLen),
+  };
+  keepStates(model, memory, { states, lengths: sourceLengths });
+  return memory;
+}
+
+/** The encoder's states of a source, [B, S, E]. */
+function encode(
+  { config, weights, device }: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
+  source: SourceInputs,
+): Tensor {
+  return scope(device, () => sourceHidden(config, weights, { ...source, keepLayers: false }).last);
+}
+
+/** Writes keys and values of the encoder's states, and how many of them each slot may see. */
+function keepStates(
+  { config: { decoder }, weights, device }: ModelParts<Seq2SeqConfig, Seq2SeqWeights>,
+  { cross, lengthOf }: Memory,
+  { states, lengths }: { readonly states: Tensor; readonly lengths: readonly number[] | undefined },
+): void {
+  const [numSources = 0, numStates = 0] = states.shape;
+  const [numSlots = 0] = lengthOf.shape;
+  const perSource = numSlots / numSources;
   scope(device, () => {
     const rows = {
       slots: tensor(
@@ -158,19 +205,12 @@ function makeMemory(
       const { key, value } = crossHeads(decoder, projections, states);
       appendKv(kept, key, value, rows);
     }
+    const seen = Int32Array.from(
+      { length: numSlots },
+      (_, slot) => lengths?.[Math.floor(slot / perSource)] ?? numStates,
+    );
+    writeInto(lengthOf, tensor(device, seen));
   });
-  const perSource = numSlots / numSources;
-  const sources = Int32Array.from({ length: numSlots }, (_, slot) => Math.floor(slot / perSource));
-  return {
-    own,
-    cross,
-    sourceOf: tensor(device, sources),
-    lengthOf: tensor(
-      device,
-      sources.map((row) => sourceLengths?.[row] ?? numStates),
-    ),
-    distanceBias: distanceBias(config, weights, maxSeqLen),
-  };
 }
 
 /** The bias of each distance to the past, [H, maxSeqLen]. */
@@ -231,6 +271,12 @@ function stepInputs(device: Device, batch: DecoderBatch, noSlot: number): StepIn
     slots: uploadFilled(device, batch.slots, { length: numRows, filler: noSlot }),
     outputs: uploadFilled(device, batch.outputs, { length: powerOfTwo(batch.outputs.length) }),
   };
+}
+
+function checkSource(shape: readonly number[], first: readonly number[]): void {
+  if (shape.length === first.length && shape.every((extent, axis) => extent === first[axis])) return;
+  const message = `listenTo: a source must have the extents of the one before; got [${shape}], before [${first}]. Pad it to them, or create another decoder.`;
+  throw new HeddleError("shape", message, { shape, first });
 }
 
 function checkSizes(

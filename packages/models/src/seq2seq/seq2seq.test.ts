@@ -1,4 +1,4 @@
-import { compile, disposeTree, type Tensor, tensor } from "@heddle/tensor";
+import { compile, concat, disposeTree, type Tensor, tensor, zeros } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import type { GoldenArrays } from "../../../../tooling/golden/safetensors.js";
 import { devices } from "../../test/devices.js";
@@ -129,11 +129,14 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
       const lengths = golden.has(`${kind}.attention_mask`)
         ? rowsOf(golden, `${kind}.attention_mask`).map((row) => row.reduce((sum, kept) => sum + kept, 0))
         : undefined;
-      const decoder = createSeq2SeqDecoder(model, {
-        source: inputs,
-        ...(lengths === undefined ? {} : { sourceLengths: lengths }),
-        maxSeqLen: 12,
-      });
+      // It has listened to something else before: silence, or the first token again and again.
+      using silence = zeros(model.device, inputs.source.shape, { dtype: inputs.source.dtype });
+      const decoder = createSeq2SeqDecoder(model, { source: { source: silence }, maxSeqLen: 12 });
+      const numRows = inputs.source.shape[0] ?? 0;
+      const slots = Int32Array.from({ length: numRows }, (_, row) => row);
+      const starts = slots.map(() => model.config.startId);
+      await decoder.step({ tokens: starts, positions: slots.map(() => 0), slots, outputs: slots });
+      decoder.listenTo(inputs, lengths);
       const rows = rowsOf(golden, `${kind}.decoder_input_ids`);
       const expected = golden.get(`${kind}.logits`);
       const width = model.config.vocabSize;
@@ -155,6 +158,10 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
           expect(relativeError(values, wanted)).toBeLessThan(3 * tolerance);
         }
       }
+      using longer = concat([silence, silence], { axis: silence.shape.length - 1 });
+      expect(() => decoder.listenTo({ source: longer })).toThrow(
+        `listenTo: a source must have the extents of the one before; got [${longer.shape}], before [${silence.shape}]. Pad it to them, or create another decoder.`,
+      );
       decoder.dispose();
       inputs.dispose();
     });

@@ -3,7 +3,7 @@ import { type GenerateOptions, generate } from "../generation/generate.js";
 import type { AnyModel } from "../loading/load-model.js";
 import type { Seq2SeqConfig } from "./config.js";
 import { logMel } from "./log-mel.js";
-import { createSeq2SeqDecoder } from "./seq2seq-decoder.js";
+import { createSeq2SeqDecoder, type Seq2SeqDecoder } from "./seq2seq-decoder.js";
 import type { Seq2SeqWeights } from "./weights.js";
 
 /** A part of audio, in samples: from `start` up to, not including, `end`. */
@@ -57,24 +57,27 @@ export async function* transcribe(
     throw new HeddleError("unsupported", message, { family: model.family });
   }
   const { language, task, promptIds, maxTokens = target.maxSeqLen, ...sampling } = options;
-  const prompt = [config.startId, ...(promptIds ?? promptOf(model, { language, task }))];
+  const prompt = [config.startId, ...(promptIds ?? markIds(model, { language, task }))];
   const numSamples = encoder.maxSeqLen * samplesPerPlace;
-  for (const { start, end } of audioWindows(samples, numSamples)) {
-    const { data, shape } = logMel(samples.subarray(start, end), { numBins: source.numBins, numSamples });
-    using frames = tensor(device, data, { shape, dtype: device.defaultFloat });
-    const decoder = createSeq2SeqDecoder(model, { source: { source: frames }, maxSeqLen: target.maxSeqLen });
-    const ids: number[] = [];
-    let text = "";
-    try {
+  let decoder: Seq2SeqDecoder | undefined;
+  try {
+    for (const { start, end } of audioWindows(samples, numSamples)) {
+      const { data, shape } = logMel(samples.subarray(start, end), { numBins: source.numBins, numSamples });
+      using frames = tensor(device, data, { shape, dtype: device.defaultFloat });
+      if (decoder === undefined)
+        decoder = createSeq2SeqDecoder(model, { source: { source: frames }, maxSeqLen: target.maxSeqLen });
+      else decoder.listenTo({ source: frames });
+      const ids: number[] = [];
+      let text = "";
       const settings = { temperature: 0, ...sampling, decoder, maxTokens };
       for await (const token of generate(model, prompt, settings)) {
         ids.push(token.id);
         text += token.text;
       }
-    } finally {
-      decoder.dispose();
+      yield { text, ids, startSeconds: start / sampleRate, endSeconds: end / sampleRate };
     }
-    yield { text, ids, startSeconds: start / sampleRate, endSeconds: end / sampleRate };
+  } finally {
+    decoder?.dispose();
   }
 }
 
@@ -109,7 +112,7 @@ function quietestPlace(samples: Float32Array, from: number, to: number): number 
 }
 
 /** Ids of Whisper's marks for language, task and "no timestamps"; none where nothing is asked for. */
-function promptOf(
+function markIds(
   { tokenizer, family }: AnyModel,
   { language, task }: { readonly language: string | undefined; readonly task: string | undefined },
 ): readonly number[] {

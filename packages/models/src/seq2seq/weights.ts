@@ -1,5 +1,4 @@
 import type { Tensor } from "@heddle/tensor";
-import type { MakeWeight } from "../architecture.js";
 import type { DecoderConfig } from "../config.js";
 import {
   type AttentionWeights,
@@ -7,6 +6,7 @@ import {
   buildLayer,
   buildNorm,
   type LayerWeights,
+  type MakeWeight,
   type NormWeights,
 } from "../weights.js";
 import type { Seq2SeqConfig } from "./config.js";

@@ -1,6 +1,12 @@
 import type { TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt, scratchAt, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
-import type { ChooseTokensParams } from "../choose-tokens-op.js";
+
+export interface ChooseTokensParams {
+  /** "likeliest", "drawn" at one temperature, or "rows": drawn at a temperature for each row, where 0 takes the likeliest. */
+  readonly kind: "likeliest" | "drawn" | "rows";
+  /** Of "drawn". */
+  readonly temperature: number;
+}
 
 const threads = 256;
 /** Logits that a workgroup looks through at least. */
