@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AnyModel, LoadedModel, LoadWeightsOptions } from "@heddle/models";
-import { openAnyModel, openModel } from "@heddle/models/node";
+import type { AnyModel, LoadedModel } from "@heddle/models";
+import { type OpenModelOptions, openAnyModel, openModel } from "@heddle/models/node";
 import { type Device, HeddleError } from "@heddle/tensor";
 import { modelFiles } from "@heddle/tiny-stories";
 import { createProgress } from "./progress.js";
@@ -19,6 +19,8 @@ export interface NamedModel {
 export interface OpeningPlace {
   readonly device: Device;
   readonly terminal: Terminal;
+  /** Folder that keeps packed weights between calls. Default: none. */
+  readonly packedCache?: string | undefined;
 }
 
 /**
@@ -38,8 +40,8 @@ export async function openAnyNamedModel(named: string | undefined, place: Openin
 
 /** Runs a load with a bar on the terminal. */
 async function withProgress<Model>(
-  { device, terminal }: OpeningPlace,
-  load: (options: LoadWeightsOptions) => Promise<Model>,
+  { device, terminal, packedCache }: OpeningPlace,
+  load: (options: OpenModelOptions) => Promise<Model>,
 ): Promise<Model> {
   const progress = createProgress(terminal, {
     format: "load {bar} {percentage} %",
@@ -50,6 +52,10 @@ async function withProgress<Model>(
     return await load({
       device,
       signal: terminal.signal,
+      ...(packedCache === undefined ? {} : { packedCache }),
+      onPackedCache(state) {
+        if (state.kind === "failed") terminal.note(`the packed weights are not kept: ${state.error}`);
+      },
       onProgress: ({ loadedBytes, totalBytes }) => progress.update(loadedBytes / Math.max(1, totalBytes)),
     });
   } finally {

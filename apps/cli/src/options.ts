@@ -13,6 +13,11 @@ export interface DeviceOptions {
   readonly dawnToggles?: keyof typeof dawnToggles;
 }
 
+/** Options of every command that loads a model and computes with it. */
+export interface ModelOptions extends DeviceOptions {
+  readonly packedCache?: string;
+}
+
 /** Options of every command with results for machines and long work. */
 export interface OutputOptions {
   readonly json?: boolean;
@@ -29,6 +34,14 @@ export function addDeviceOptions(command: Command): Command {
         "of the webgpu device: half = f16 and subgroup matrices on NVIDIA, fast = without bounds checks, too",
       ).choices(Object.keys(dawnToggles)),
     );
+}
+
+/** Those of `addDeviceOptions`, and how a model is loaded. */
+export function addModelOptions(command: Command): Command {
+  return addDeviceOptions(command).option(
+    "--packed-cache <folder>",
+    "keep the packed weights of GGUF files there, about as large as they are, and load from it the next time",
+  );
 }
 
 export function addOutputOptions(command: Command): Command {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openSafetensors } from "@heddle/checkpoints";
@@ -403,6 +403,24 @@ describe("convert", () => {
       errors: "",
       out: expect.stringMatching(/toy8\.gguf: 0\.\d MB\n$/),
     });
+  });
+
+  test("loads packed weights again from the folder that keeps them", async () => {
+    const file = path("packed.gguf");
+    await run(["convert", "--model", path("run", "model"), "--type", "Q8_0", "--output", file]);
+    const args = ["logits", "--model", file, "--ids", "[[1, 2, 3]]", "--threads", "1"];
+    const plain = await run(args);
+    const cached = [...args, "--packed-cache", path("packed")];
+    expect(await run(cached)).toEqual(plain);
+    const [kept = ""] = readdirSync(path("packed"));
+    expect(kept).toMatch(/^packed\.gguf-[0-9a-f]{16}\.packed$/);
+    const written = statSync(path("packed", kept)).mtimeMs;
+    expect(await run(cached)).toEqual(plain);
+    expect(statSync(path("packed", kept)).mtimeMs).toBe(written);
+    // A folder that cannot be made is told of, and the result is there.
+    const { code, out, errors } = await run([...args, "--packed-cache", join(file, "inside")]);
+    expect({ code, out }).toEqual({ code: 0, out: plain.out });
+    expect(errors).toMatch(/^the packed weights are not kept: .*ENOTDIR/);
   });
 
   test("refuses another ending", async () => {

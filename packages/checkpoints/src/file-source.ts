@@ -13,6 +13,8 @@ export interface FileSource {
   size(name: string): Promise<number>;
   /** Bytes `start` (inclusive) to `end` (exclusive). May give fewer where the file ends before `end`. */
   read(name: string, start: number, end: number): Promise<Uint8Array>;
+  /** When the file was last changed, in milliseconds of the epoch; absent where that is not known. */
+  modified?(name: string): Promise<number>;
   /** Opens a file for many reads, where it can; whoever opens it closes it. */
   open?(name: string): Promise<OpenFile>;
 }
@@ -21,6 +23,8 @@ export interface FileSource {
 export interface OpenFile {
   /** Fills `target`, which may lie in shared memory, with the bytes from `start` on; gives their number, fewer where the file ends. */
   readInto(start: number, target: Uint8Array): Promise<number>;
+  /** The same with memory in several places, which is filled one after the other by few system calls. */
+  readIntoAll?(start: number, targets: readonly Uint8Array[]): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -43,6 +47,10 @@ export function blobSource(files: Readonly<Record<string, Blob>> | readonly File
   return {
     list: () => [...byName.keys()],
     size: async (name) => present(byName, name).size,
+    async modified(name) {
+      const blob = present(byName, name);
+      return "lastModified" in blob ? Number(blob.lastModified) : 0;
+    },
     read: async (name, start, end) =>
       new Uint8Array(await present(byName, name).slice(start, end).arrayBuffer()),
   };

@@ -18,7 +18,10 @@ const windowsOf = (size: number) => [new Uint8Array(size), new Uint8Array(size)]
 async function collect(source: FileSource, ranges: readonly ByteRange[], size: number) {
   const pieces: { range: ByteRange; bytes: Uint8Array }[] = [];
   const windows = windowsOf(size);
-  for await (const { range, bytes, place } of readRanges(source, ranges, { windows, endsInside })) {
+  for await (const { range, bytes, place } of readRanges(source, ranges, {
+    windows: () => windows,
+    endsInside,
+  })) {
     if (place !== undefined) {
       const there = windows[place.window].subarray(place.from, place.from + bytes.byteLength);
       expect(there).toEqual(bytes);
@@ -93,6 +96,40 @@ test("a file that ends too soon is refused with the byte, and is closed when the
     },
   };
   const ranges = [{ file: "a", start: 0, end: 20_000, unitBytes: 100 }];
-  for await (const _ of readRanges(source, ranges, { windows: windowsOf(1000), endsInside })) break;
+  for await (const _ of readRanges(source, ranges, { windows: () => windowsOf(1000), endsInside })) break;
   expect(numOpen).toBe(0);
+});
+
+test("a source that gives memory of its own is asked for bytes alone: no window and no room is made for it", async () => {
+  const never = () => {
+    throw new Error("memory was asked for");
+  };
+  const target = new Uint8Array(500);
+  const ranges = [
+    { file: "a", start: 0, end: 500, unitBytes: 1, target },
+    { file: "a", start: 600, end: 1600, unitBytes: 100, roomFor: never },
+  ];
+  const source = memorySource({ a: content });
+  const seen: number[] = [];
+  for await (const { bytes, place } of readRanges(source, ranges, { windows: never, endsInside })) {
+    seen.push(bytes.byteLength);
+    expect(place).toBeUndefined();
+  }
+  expect(seen).toEqual([500, 1000]);
+  expect(target).toEqual(content.subarray(0, 500));
+});
+
+test("memory in several places is filled by one call, empty places and a file that ends too soon included", async () => {
+  const file = await directorySource(folder).open?.("a");
+  const sizes = [3, 0, 700, ...new Array<number>(1100).fill(5), 40];
+  const whole = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+  let end = 0;
+  const targets = sizes.map((size) => {
+    end += size;
+    return whole.subarray(end - size, end);
+  });
+  expect(await file?.readIntoAll?.(17, targets)).toBe(whole.byteLength);
+  expect(whole).toEqual(content.subarray(17, 17 + whole.byteLength));
+  expect(await file?.readIntoAll?.(19_990, targets)).toBe(10);
+  await file?.close();
 });

@@ -25,11 +25,16 @@ export interface RangePiece<R extends ByteRange = ByteRange> {
 }
 
 export interface ReadRangesOptions<R extends ByteRange = ByteRange> {
-  /** Two pieces of memory of one size, for example a device's own, that are filled in turns. Default: 4 MiB each. */
-  readonly windows?: readonly [Uint8Array, Uint8Array];
+  /**
+   * Makes two pieces of memory of one size, for example a device's own, that are filled in turns. Asked for once, and only where the
+   * source fills memory that it is given (`FileSource.open`). Default: 4 MiB each.
+   */
+  readonly windows?: () => readonly [Uint8Array, Uint8Array] | undefined;
   /** The error of a file that ends at this byte, inside a range. */
   readonly endsInside: (range: R, byte: number) => Error;
 }
+
+const DEFAULT_WINDOW_BYTES = 2 ** 22;
 
 /** Neighbours are read together unless more than this lies between them. */
 const mostGapBytes = 4096;
@@ -53,27 +58,29 @@ export async function* readRanges<R extends ByteRange>(
   ranges: readonly R[],
   { windows, endsInside }: ReadRangesOptions<R>,
 ): AsyncGenerator<RangePiece<R>> {
-  const room = windows ?? ([new Uint8Array(2 ** 22), new Uint8Array(2 ** 22)] as const);
+  const room = source.open === undefined ? undefined : (windows?.() ?? defaultWindows());
   const files = new OpenFiles(source);
   let turn: 0 | 1 = 0;
+  const begin = async (read: Read<R>): Promise<Filled<R>> => {
+    const own = room && ownRoom(read);
+    const window = room !== undefined && own === undefined ? turn : undefined;
+    if (window !== undefined) turn = window === 0 ? 1 : 0;
+    const target = window === undefined ? own : room?.[window].subarray(0, read.end - read.start);
+    const bytes = await fill(files, read, target);
+    const end = read.start + bytes.byteLength;
+    const cut = read.slices.find((slice) => slice.end > end);
+    if (cut !== undefined) throw endsInside(cut.range, end);
+    return { read, bytes, window };
+  };
   const start = (read: Read<R>): Promise<Filled<R>> => {
-    const own = ownRoom(read);
-    const window = own === undefined ? turn : undefined;
-    const target = own ?? room[turn].subarray(0, read.end - read.start);
-    if (own === undefined) turn = turn === 0 ? 1 : 0;
-    const filled = fill(files, read, target).then((bytes) => {
-      const end = read.start + bytes.byteLength;
-      const cut = read.slices.find((slice) => slice.end > end);
-      if (cut !== undefined) throw endsInside(cut.range, end);
-      return { read, bytes, window: source.open === undefined ? undefined : window };
-    });
+    const filled = begin(read);
     // An error is thrown where the bytes are taken, which may be never.
     filled.catch(() => undefined);
     return filled;
   };
   let coming: Promise<Filled<R>> | undefined;
   try {
-    for (const read of [...planReads(ranges, room[0].byteLength), undefined]) {
+    for (const read of [...planReads(ranges, room?.[0].byteLength ?? DEFAULT_WINDOW_BYTES), undefined]) {
       const here = await coming;
       coming = read === undefined ? undefined : start(read);
       if (here !== undefined) yield* piecesOf(here);
@@ -83,6 +90,10 @@ export async function* readRanges<R extends ByteRange>(
     await Promise.allSettled([coming]);
     await files.close();
   }
+}
+
+function defaultWindows(): readonly [Uint8Array, Uint8Array] {
+  return [new Uint8Array(DEFAULT_WINDOW_BYTES), new Uint8Array(DEFAULT_WINDOW_BYTES)];
 }
 
 interface Filled<R> {
@@ -103,10 +114,11 @@ function ownRoom<R extends ByteRange>({ start, end, into, slices }: Read<R>): Ui
 async function fill(
   files: OpenFiles,
   { file, start, end, into }: Read<unknown>,
-  target: Uint8Array,
+  target: Uint8Array | undefined,
 ): Promise<Uint8Array> {
   const opened = await files.take(file);
-  if (opened !== undefined) return target.subarray(0, await opened.readInto(start, target));
+  if (opened !== undefined && target !== undefined)
+    return target.subarray(0, await opened.readInto(start, target));
   const bytes = await files.source.read(file, start, end);
   if (into instanceof Uint8Array) into.set(bytes);
   return bytes;

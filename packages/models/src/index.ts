@@ -119,6 +119,7 @@ export {
   loadModelOf,
 } from "./loading/load-model.js";
 export { type LoadWeightsOptions, loadWeights } from "./loading/load-weights.js";
+export type { PackedCache, PackedCacheState } from "./loading/packed-cache.js";
 export { configToJson, parseConfig, parseModelConfig } from "./loading/parse-config.js";
 export { type SaveModelOptions, saveModel } from "./loading/save-model.js";
 export type { PermutationConfig } from "./permutation/config.js";

@@ -3,6 +3,7 @@ export type { BlockPlace } from "./piece-room.js";
 export {
   BLOCK_SIZE,
   codePieces,
+  PANEL_LAYOUT_VERSION,
   PANEL_ROWS,
   type PartName,
   panelCounts,
@@ -11,7 +12,13 @@ export {
   type QuantFormat,
   type QuantLayout,
 } from "./quant-format.js";
-export { type BlockPacker, createBlockPacker, formatOfBlocks, quantFromBlocks } from "./quant-from-blocks.js";
+export {
+  type BlockPacker,
+  createBlockPacker,
+  formatOfBlocks,
+  layoutOfBlocks,
+  quantFromBlocks,
+} from "./quant-from-blocks.js";
 export { QuantStack, quantizeStack } from "./quant-stack.js";
 export { type QuantParts, QuantTensor, quantFromParts } from "./quant-tensor.js";
 export { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";

@@ -28,6 +28,12 @@ export interface StackLayout extends QuantLayout {
   readonly numMatrices: number;
 }
 
+/**
+ * Names how numbers lie in the tensors of a weight. It changes whenever the same weight comes to have other bytes, so that packed
+ * forms that were saved by another version are told apart.
+ */
+export const PANEL_LAYOUT_VERSION = 1;
+
 /** Rows of a panel: outputs whose codes lie side by side. */
 export const PANEL_ROWS = 16;
 /** Inputs of a block: codes of one panel that lie together. */

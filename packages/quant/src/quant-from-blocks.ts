@@ -32,6 +32,27 @@ export function formatOfBlocks(type: GgmlType): QuantFormat {
 }
 
 /**
+ * How a weight [out, in] of a GGUF type is held: its format and extents.
+ *
+ * @throws HeddleError "unsupported" for a type that is not one of `quantBlockTypes`, "shape" where `in` is no multiple of its block
+ */
+export function layoutOfBlocks(
+  type: GgmlType,
+  [outFeatures, inFeatures]: readonly [number, number],
+): QuantLayout {
+  const format = formatOfBlocks(type);
+  if (inFeatures % ggmlTypeInfo(type).blockSize !== 0) throw wrongBytes(type, [outFeatures, inFeatures]);
+  return { ...format, inFeatures, outFeatures };
+}
+
+function wrongBytes(type: GgmlType, shape: readonly [number, number], byteLength?: number): HeddleError {
+  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  const bytes = byteLength === undefined ? "" : `, ${byteLength} bytes`;
+  const message = `quantFromBlocks: ${type} takes ${blockBytes} bytes for each ${blockSize} inputs; got [${shape.join(", ")}]${bytes}. Pass the whole tensor with its shape [out, in].`;
+  return new HeddleError("shape", message, { type, shape, byteLength });
+}
+
+/**
  * Makes a quantised weight from the stored blocks of a GGUF tensor. No weight changes: `dequantize()` gives what the file says.
  *
  * @param type   type of the blocks, one of `quantBlockTypes`
@@ -87,16 +108,10 @@ export function createBlockPacker(
   type: GgmlType,
   shape: readonly [number, number],
 ): BlockPacker {
-  const [outFeatures, inFeatures] = shape;
-  const layout: BlockLayout = { ...formatOfBlocks(type), inFeatures, outFeatures, type };
-  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  const [outFeatures] = shape;
+  const plain = layoutOfBlocks(type, shape);
+  const layout: BlockLayout = { ...plain, type };
   const rowBytes = bytesOfRow(layout);
-  const wrongBytes = (byteLength?: number) => {
-    const bytes = byteLength === undefined ? "" : `, ${byteLength} bytes`;
-    const message = `quantFromBlocks: ${type} takes ${blockBytes} bytes for each ${blockSize} inputs; got [${shape.join(", ")}]${bytes}. Pass the whole tensor with its shape [out, in].`;
-    return new HeddleError("shape", message, { type, shape, byteLength });
-  };
-  if (inFeatures % blockSize !== 0) throw wrongBytes();
   const isOnDevice = device.kind === "cpu" && packedTypes.has(type);
   const target = isOnDevice ? deviceTarget(device, layout) : hostTarget(device, layout);
   let taken = 0;
@@ -106,13 +121,12 @@ export function createBlockPacker(
       const firstRow = taken / rowBytes;
       taken += bytes.byteLength;
       const isPiece = firstRow % PANEL_ROWS === 0 && bytes.byteLength % rowBytes === 0;
-      if (!isPiece || taken > outFeatures * rowBytes) throw wrongBytes(taken);
+      if (!isPiece || taken > outFeatures * rowBytes) throw wrongBytes(type, shape, taken);
       if (bytes.byteLength > 0) target.write(bytes, firstRow, place);
     },
     roomFor: (start, byteLength) => target.roomFor?.(start, byteLength),
     finish() {
-      if (taken !== outFeatures * rowBytes) throw wrongBytes(taken);
-      const { type: _, ...plain } = layout;
+      if (taken !== outFeatures * rowBytes) throw wrongBytes(type, shape, taken);
       return quantFromParts(plain, target.finish());
     },
     dispose: () => target.dispose(),

@@ -1,8 +1,9 @@
-// One measurement in a fresh process: loading a GGUF file with Heddle, or plainly reading its bytes. Argument: a job as JSON.
+// One measurement in a fresh process: loading a GGUF file with Heddle, packing it or with its packed form on disk, or plainly reading
+// its bytes. Argument: a job as JSON.
 import { closeSync, fstatSync, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { importSource } from "./sources.mjs";
 
-const { mode, file, threads } = JSON.parse(process.argv[2]);
+const { mode, file, threads, packedCache } = JSON.parse(process.argv[2]);
 const handle = openSync(file, "r");
 const sizeBytes = fstatSync(handle).size;
 
@@ -28,14 +29,15 @@ function memoryBytes(name) {
   return 1024 * Number(kilobytes);
 }
 
-async function load() {
+/** Loads the model; with a packed cache, from it, which an earlier process has written. */
+async function load(cache) {
   const { cpu, openModel } = await importSource("./heddle.ts");
   const device = cpu({ threads });
   const hasStatus = process.platform === "linux";
   if (hasStatus) writeFileSync("/proc/self/clear_refs", "5");
   const before = hasStatus ? memoryBytes("VmRSS") : 0;
   const started = performance.now();
-  const model = await openModel(file, { device });
+  const model = await openModel(file, { device, ...cache });
   const ms = performance.now() - started;
   const peakBytes = hasStatus ? memoryBytes("VmHWM") - before : undefined;
   const heldBytes = device.memory().bytes;
@@ -44,8 +46,23 @@ async function load() {
   return { ms, peakBytes, heldBytes };
 }
 
+/** Loads from the packed cache and insists on that; the first such process writes it. */
+async function loadPacked() {
+  let state;
+  const onPackedCache = ({ kind }) => {
+    state = kind;
+  };
+  const result = await load({ packedCache, onPackedCache });
+  return { ...result, isWarm: state === "read" };
+}
+
+const measures = {
+  read: () => ({ ms: readWhole(), piecesMs: readInPieces() }),
+  load: () => load(),
+  packed: loadPacked,
+};
 readInPieces();
-const result = mode === "load" ? await load() : { ms: readWhole(), piecesMs: readInPieces() };
+const result = await measures[mode]();
 closeSync(handle);
 process.send({ ...result, sizeBytes });
 process.disconnect();

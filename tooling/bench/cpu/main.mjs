@@ -4,6 +4,7 @@
 // Results of earlier calls are kept in the cache folder, so that the page can be made of several short runs.
 import { existsSync } from "node:fs";
 import { loadavg } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadLine, measureLoad } from "./load.mjs";
 import { median, round, start, stop } from "./process.mjs";
@@ -92,7 +93,11 @@ async function measure(row) {
 for (const row of sources.loadRows) {
   if (!isWanted("case", "load") || !isWanted("shape", row.shape) || !isWanted("type", row.type)) continue;
   const file = await sources.randomGguf(row.shape, row.type);
-  console.log(loadLine(await measureLoad(row, { file, threads, rounds })));
+  console.log(
+    loadLine(
+      await measureLoad(row, { file, threads, rounds, packedCache: join(sources.cacheFolder, "packed") }),
+    ),
+  );
 }
 for (const row of wanted) {
   const result = await measure(row);

@@ -1,15 +1,15 @@
 import { createModel, initWeights, type LoadedModel, parseConfig } from "@heddle/models";
-import { openModel } from "@heddle/models/node";
 import type { Device } from "@heddle/tensor";
 import { type Command, Option } from "commander";
 import { type DeviceRates, describeRates, measureRates } from "../bench/device-rates.js";
 import { measure, type Timing } from "../bench/measure.js";
 import { decodeWork, prefillWork, trainingWork, type Work } from "../bench/work.js";
+import { openNamedModel } from "../named-model.js";
 import {
-  addDeviceOptions,
+  addModelOptions,
   addOutputOptions,
   createDevice,
-  type DeviceOptions,
+  type ModelOptions,
   type OutputOptions,
   parseCount,
 } from "../options.js";
@@ -23,7 +23,7 @@ const shapes = {
   "110m": { modelDim: 768, ffnDim: 2048, numLayers: 12, numHeads: 12, numKvHeads: 12, vocabSize: 32_000 },
 } as const;
 
-interface BenchOptions extends DeviceOptions, OutputOptions {
+interface BenchOptions extends ModelOptions, OutputOptions {
   readonly model?: string;
   readonly shape: keyof typeof shapes;
   readonly only?: Work["name"];
@@ -38,7 +38,7 @@ export function addBench(program: Command, terminal: Terminal): void {
     .description(
       "Measure tokens a second of decoding, prefill and training: median and 95th percentile of each step's time.",
     )
-    .option("--model <directory>", "measure a Hugging Face model instead of a synthetic one")
+    .option("--model <path>", "measure a Hugging Face model or a GGUF file instead of a synthetic one")
     .addOption(
       new Option("--shape <name>", "a synthetic Llama of about so many weights")
         .choices(Object.keys(shapes))
@@ -50,11 +50,11 @@ export function addBench(program: Command, terminal: Terminal): void {
     .option("--repeats <n>", "steps to measure", parseCount, 20)
     .option("--batch <n>", "sequences that are decoded or trained on at the same time", parseCount, 1)
     .option("--context <n>", "tokens of the prompt, and of a training row", parseCount, 128);
-  addOutputOptions(addDeviceOptions(command)).action(async (options: BenchOptions) => {
+  addOutputOptions(addModelOptions(command)).action(async (options: BenchOptions) => {
     const device = await createDevice(options);
     try {
       const rates = device.kind === "webgpu" ? await measureRates(device) : undefined;
-      const model = await openBenchModel(options, device);
+      const model = await openBenchModel(options, { device, terminal });
       const report = {
         model: options.model ?? options.shape,
         weights: countWeights(model.weights),
@@ -91,8 +91,12 @@ async function measureAll(model: LoadedModel, options: BenchOptions, terminal: T
   }
 }
 
-async function openBenchModel({ model, shape, context }: BenchOptions, device: Device): Promise<LoadedModel> {
-  if (model !== undefined) return openModel(model, { device });
+async function openBenchModel(
+  { model, shape, context, packedCache }: BenchOptions,
+  place: { readonly device: Device; readonly terminal: Terminal },
+): Promise<LoadedModel> {
+  const { device } = place;
+  if (model !== undefined) return (await openNamedModel(model, { ...place, packedCache })).model;
   const { modelDim, ffnDim, numLayers, numHeads, numKvHeads, vocabSize } = shapes[shape];
   const config = parseConfig({
     model_type: "llama",

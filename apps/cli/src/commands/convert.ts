@@ -6,16 +6,16 @@ import { HeddleError } from "@heddle/tensor";
 import { type Command, Option } from "commander";
 import { openNamedModel } from "../named-model.js";
 import {
-  addDeviceOptions,
+  addModelOptions,
   addOutputOptions,
   createDevice,
-  type DeviceOptions,
+  type ModelOptions,
   type OutputOptions,
 } from "../options.js";
 import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
 
-interface ConvertOptions extends DeviceOptions, OutputOptions {
+interface ConvertOptions extends ModelOptions, OutputOptions {
   readonly model?: string;
   readonly output: string;
   readonly type: GgufWeightType;
@@ -44,11 +44,15 @@ export function addConvert(program: Command, terminal: Terminal): void {
       "llama.cpp's name for the tokenizer's split into words, if it cannot be found out",
     )
     .option("--no-tokenizer", "leave the tokenizer out");
-  addOutputOptions(addDeviceOptions(command)).action(async (options: ConvertOptions) => {
+  addOutputOptions(addModelOptions(command)).action(async (options: ConvertOptions) => {
     checkOutput(options.output);
     const device = await createDevice(options);
     try {
-      const { model, name } = await openNamedModel(options.model, { device, terminal });
+      const { model, name } = await openNamedModel(options.model, {
+        device,
+        terminal,
+        packedCache: options.packedCache,
+      });
       await convert(model, { ...options, name }, terminal);
       const { size } = await stat(options.output);
       const summary = { output: options.output, type: options.type, bytes: size };

@@ -1,11 +1,11 @@
 import { embedTexts, type Pooling } from "@heddle/models";
-import { openAnyModel } from "@heddle/models/node";
 import { type Command, Option } from "commander";
 import { type InputOptions, tokensIn } from "../model-inputs.js";
-import { addDeviceOptions, collect, createDevice, type DeviceOptions, parseRows } from "../options.js";
+import { openAnyNamedModel } from "../named-model.js";
+import { addModelOptions, collect, createDevice, type ModelOptions, parseRows } from "../options.js";
 import { linesOf, type Terminal } from "../terminal.js";
 
-interface EmbedOptions extends DeviceOptions, Pick<InputOptions, "ids" | "attentionMask"> {
+interface EmbedOptions extends ModelOptions, Pick<InputOptions, "ids" | "attentionMask"> {
   readonly model: string;
   readonly text?: string[];
   readonly pooling?: Pooling;
@@ -30,10 +30,14 @@ export function addEmbed(program: Command, terminal: Terminal): void {
     .option("--prompt <name>", "what the texts are for: a prompt of the model, such as query")
     .option("--no-normalize", "leave vectors at their own length instead of 1")
     .option("--json", "accepted for uniformity: output is always JSON lines");
-  addDeviceOptions(command).action(async (options: EmbedOptions) => {
+  addModelOptions(command).action(async (options: EmbedOptions) => {
     const device = await createDevice(options);
     try {
-      const model = await openAnyModel(options.model, { device });
+      const model = await openAnyNamedModel(options.model, {
+        device,
+        terminal,
+        packedCache: options.packedCache,
+      });
       const texts = await textsOf(options, terminal);
       const settings = {
         ...(options.pooling === undefined ? {} : { pooling: options.pooling }),

@@ -6,17 +6,17 @@ import { perplexity } from "@heddle/train";
 import type { Command } from "commander";
 import { openNamedModel } from "../named-model.js";
 import {
-  addDeviceOptions,
+  addModelOptions,
   addOutputOptions,
   createDevice,
-  type DeviceOptions,
+  type ModelOptions,
   type OutputOptions,
   parseCount,
 } from "../options.js";
 import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
 
-interface EvalOptions extends DeviceOptions, OutputOptions {
+interface EvalOptions extends ModelOptions, OutputOptions {
   readonly model?: string;
   readonly text: string;
   readonly separator?: string;
@@ -43,10 +43,14 @@ export function addEval(program: Command, terminal: Terminal): void {
     .option("--stride <n>", "tokens between windows (default: half a window)", parseCount)
     .option("--rows <n>", "windows that run together", parseCount, 8)
     .option("--max-tokens <n>", "use only so many tokens of the text", parseCount);
-  addOutputOptions(addDeviceOptions(command)).action(async (options: EvalOptions) => {
+  addOutputOptions(addModelOptions(command)).action(async (options: EvalOptions) => {
     const device = await createDevice(options);
     try {
-      const { model } = await openNamedModel(options.model, { device, terminal });
+      const { model } = await openNamedModel(options.model, {
+        device,
+        terminal,
+        packedCache: options.packedCache,
+      });
       const summary = await evaluate(model, options, terminal);
       await terminal.print(options.json ? `${JSON.stringify(summary)}\n` : describe(summary));
     } finally {

@@ -12,16 +12,16 @@ import type { Command } from "commander";
 import { addInputOptions, checkIds, type InputOptions, readInputs, tokensIn } from "../model-inputs.js";
 import { openAnyNamedModel } from "../named-model.js";
 import {
-  addDeviceOptions,
+  addModelOptions,
   collect,
   createDevice,
-  type DeviceOptions,
+  type ModelOptions,
   parseNumber,
   parseWhole,
 } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-interface GenerateCommandOptions extends DeviceOptions, InputOptions {
+interface GenerateCommandOptions extends ModelOptions, InputOptions {
   readonly model?: string;
   readonly prompt?: string;
   readonly maxTokens?: number;
@@ -68,11 +68,15 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .option("--chat", "put the prompt as the user's message into the model's chat template")
     .option("--ignore-eos", "go on after end-of-text tokens")
     .option("--json", 'print one JSON object {"text","ids","finishReason",..} for each prompt');
-  addDeviceOptions(addInputOptions(command)).action(async (options: GenerateCommandOptions) => {
+  addModelOptions(addInputOptions(command)).action(async (options: GenerateCommandOptions) => {
     checkPrompt(options);
     const device = await createDevice(options);
     try {
-      const model = await openAnyNamedModel(options.model, { device, terminal });
+      const model = await openAnyNamedModel(options.model, {
+        device,
+        terminal,
+        packedCache: options.packedCache,
+      });
       for (const prompt of await promptsOf(model, options))
         await (options.beams === undefined ? stream : search)(model, prompt, { options, terminal });
     } finally {

@@ -6,10 +6,10 @@ import { HeddleError, type Tensor } from "@heddle/tensor";
 import type { Command } from "commander";
 import { addInputOptions, checkIds, type InputOptions, readInputs } from "../model-inputs.js";
 import { openAnyNamedModel } from "../named-model.js";
-import { addDeviceOptions, createDevice, type DeviceOptions, parseRows } from "../options.js";
+import { addModelOptions, createDevice, type ModelOptions, parseRows } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-interface LogitsOptions extends DeviceOptions, InputOptions {
+interface LogitsOptions extends ModelOptions, InputOptions {
   readonly model: string;
   readonly out?: string;
 }
@@ -25,10 +25,14 @@ export function addLogits(program: Command, terminal: Terminal): void {
     .option("--decoder-attention-mask <json>", "1 for tokens, 0 for padding of the decoder ids", parseRows)
     .option("--out <file>", 'write a safetensors file with the tensor "logits" instead of printing')
     .option("--json", "accepted for uniformity: output is always JSON");
-  addDeviceOptions(addInputOptions(command)).action(async (options: LogitsOptions) => {
+  addModelOptions(addInputOptions(command)).action(async (options: LogitsOptions) => {
     const device = await createDevice(options);
     try {
-      const model = await openAnyNamedModel(options.model, { device, terminal });
+      const model = await openAnyNamedModel(options.model, {
+        device,
+        terminal,
+        packedCache: options.packedCache,
+      });
       const inputs = await readInputs(options);
       checkIds("logits", inputs.ids, model.config.vocabSize);
       using logits = model.logits(inputs);

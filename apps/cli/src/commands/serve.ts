@@ -5,16 +5,16 @@ import { createPrometheusMetrics, drainOnSignals, listen, readPage } from "@hedd
 import { type Command, InvalidArgumentError } from "commander";
 import { findEmbeddedModel, openNamedModel } from "../named-model.js";
 import {
-  addDeviceOptions,
+  addModelOptions,
   collect,
   createDevice,
-  type DeviceOptions,
+  type ModelOptions,
   parseCount,
   parseWhole,
 } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-interface ServeOptions extends DeviceOptions {
+interface ServeOptions extends ModelOptions {
   readonly model?: string;
   readonly name?: string;
   readonly host: string;
@@ -48,14 +48,18 @@ export function addServe(program: Command, terminal: Terminal): void {
     .option("--max-body-bytes <n>", "largest request body", parseCount)
     .option("--cors-origin <origin>", "origin of another page that may call; may be repeated", collect)
     .option("--json", 'print one JSON line {"url","model"} when ready');
-  addDeviceOptions(command).action((options: ServeOptions) => serve(options, terminal));
+  addModelOptions(command).action((options: ServeOptions) => serve(options, terminal));
 }
 
 async function serve(options: ServeOptions, terminal: Terminal): Promise<void> {
   const startedAt = performance.now();
   const device = await createDevice(options);
   try {
-    const { model: loaded, name } = await openNamedModel(options.model, { device, terminal });
+    const { model: loaded, name } = await openNamedModel(options.model, {
+      device,
+      terminal,
+      packedCache: options.packedCache,
+    });
     const weightsSeconds = (performance.now() - startedAt) / 1000;
     const { maxSeqLen, maxQueued, maxBodyBytes, corsOrigin } = options;
     const { engine, model, warmUp, dispose } = prepareModel(loaded, {

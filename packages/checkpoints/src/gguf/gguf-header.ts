@@ -27,6 +27,8 @@ export interface GgufHeader {
   readonly version: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Byte at which the data begins. */
+  readonly dataStart: number;
 }
 
 const magic = 0x46554747; // "GGUF"
@@ -48,8 +50,8 @@ export function parseGgufHeader(cursor: GgufCursor): GgufHeader {
   const listed = new Map<string, ListedTensor>();
   for (let i = 0; i < numTensors; i++) readTensor(cursor, listed, alignment);
   cursor.label = {};
-  const tensors = placeTensors(cursor, listed, alignUp(cursor.at, alignment));
-  return { version, metadata, tensors };
+  const dataStart = alignUp(cursor.at, alignment);
+  return { version, metadata, tensors: placeTensors(cursor, listed, dataStart), dataStart };
 }
 
 function readVersion(cursor: GgufCursor): number {

@@ -3,6 +3,7 @@ import { type FileSource, missingFile } from "../file-source.js";
 import { type RangePiece, type ReadRangesOptions, readRanges } from "../read-ranges.js";
 import { GgufCursor, PrefixTooShort } from "./gguf-cursor.js";
 import { ggufError } from "./gguf-error.js";
+import { fingerprintOf, type GgufPart } from "./gguf-fingerprint.js";
 import { type GgufHeader, type GgufTensor, parseGgufHeader } from "./gguf-header.js";
 import { type GgufValue, maxGgufHeaderBytes } from "./gguf-value.js";
 
@@ -14,6 +15,11 @@ export interface GgufFiles {
   readonly tensors: ReadonlyMap<string, GgufTensor>;
   /** The stored bytes of one tensor, for `dequantize`. */
   read(name: string): Promise<Uint8Array>;
+  /**
+   * A text that tells this model from others and from later versions of its files: their sizes, times of change (where the source
+   * knows them) and hashes of their headers. The data is not read.
+   */
+  fingerprint(): Promise<string>;
   /**
    * The stored bytes of tensors or of parts of them, in the order asked for, piece by piece: whole units of at most some
    * megabytes (longer where one unit is). The next piece is read while the caller works on the one at hand, which is valid
@@ -58,7 +64,7 @@ export async function openGguf(source: FileSource, file: string): Promise<GgufFi
   const split = partName.exec(file);
   if (split === null) return openOne(source, file);
   const [, base = "", , of = ""] = split;
-  const parts: GgufHeader[] = [];
+  const parts: PartHeader[] = [];
   for (let part = 1; part <= Number(of); part++) {
     const name = `${base}-${String(part).padStart(5, "0")}-of-${of}.gguf`;
     const header = await readGgufHeader(source, name);
@@ -67,17 +73,22 @@ export async function openGguf(source: FileSource, file: string): Promise<GgufFi
   }
   const [first] = parts;
   if (first === undefined) throw missingFile(file, source.list());
-  return reader(source, file, { metadata: first.metadata, tensors: joinTensors(parts, first, file) });
+  const tensors = joinTensors(parts, first, file);
+  return reader(source, parts, { file, metadata: first.metadata, tensors });
+}
+
+interface PartHeader extends GgufHeader {
+  readonly file: string;
 }
 
 /** Reads and checks the header of one file, fetching eight times as much whenever it turns out to be longer. */
-async function readGgufHeader(source: FileSource, file: string): Promise<GgufHeader> {
+async function readGgufHeader(source: FileSource, file: string): Promise<PartHeader> {
   const fileBytes = await source.size(file);
   const most = Math.min(fileBytes, maxGgufHeaderBytes);
   for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = Math.min(bytes * 8, most)) {
     const prefix = await readBytes(source, { file, start: 0, end: bytes });
     try {
-      return parseGgufHeader(new GgufCursor(prefix, file, fileBytes));
+      return { file, ...parseGgufHeader(new GgufCursor(prefix, file, fileBytes)) };
     } catch (error) {
       if (!(error instanceof PrefixTooShort)) throw error;
     }
@@ -92,7 +103,7 @@ async function openOne(source: FileSource, file: string): Promise<GgufFiles> {
     const cure = "Rename the parts as they were.";
     throw ggufError({ file, field: "split.count" }, { rule, got: `${parts} parts`, cure });
   }
-  return reader(source, file, header);
+  return reader(source, [header], header);
 }
 
 function checkPart(
@@ -139,8 +150,8 @@ function numberIn({ metadata }: GgufHeader, field: string): number | undefined {
 
 function reader(
   source: FileSource,
-  file: string,
-  { metadata, tensors }: Pick<GgufHeader, "metadata" | "tensors">,
+  parts: readonly GgufPart[],
+  { file, metadata, tensors }: Pick<PartHeader, "file" | "metadata" | "tensors">,
 ): GgufFiles {
   const find = (name: string): GgufTensor => {
     const tensor = tensors.get(name);
@@ -155,6 +166,7 @@ function reader(
       const { file: part, byteOffset: start, byteLength } = find(name);
       return readBytes(source, { file: part, start, end: start + byteLength, tensor: name });
     },
+    fingerprint: () => fingerprintOf(source, parts),
     async *pieces(ranges, options) {
       const wanted = ranges.map((range) => {
         const { file: part, byteOffset, byteLength } = find(range.name);

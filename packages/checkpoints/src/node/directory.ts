@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -7,13 +8,15 @@ import { type FileSource, missingFile, type OpenFile } from "../file-source.js";
 /** A source over the files that lie directly in a directory. */
 export function directorySource(path: string): FileSource {
   const list = () => filesIn(path);
+  const statOf = async (name: string) => {
+    const found = await stat(join(path, name)).catch(() => undefined);
+    if (!found?.isFile()) throw missingFile(join(path, name), list());
+    return found;
+  };
   return {
     list,
-    size: async (name) => {
-      const found = await stat(join(path, name)).catch(() => undefined);
-      if (!found?.isFile()) throw missingFile(join(path, name), list());
-      return found.size;
-    },
+    size: async (name) => (await statOf(name)).size,
+    modified: async (name) => (await statOf(name)).mtimeMs,
     async read(name, start, end) {
       const bytes = new Uint8Array(end - start);
       const file = await openFile(join(path, name));
@@ -45,7 +48,8 @@ export async function writeAtomically(
   file: string,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
+  // Two writes of one name at a time, in this process or in two, must not mix.
+  const temporary = `${file}.${process.pid}-${randomUUID()}.tmp`;
   try {
     await writeAndFlush(temporary, chunks);
     await rename(temporary, file);
@@ -94,8 +98,33 @@ async function openFile(path: string): Promise<OpenFile> {
       }
       return filled;
     },
+    async readIntoAll(start, targets) {
+      let filled = 0;
+      for (let rest = targets.filter(({ byteLength }) => byteLength > 0); rest.length > 0; ) {
+        const { bytesRead } = await handle.readv(rest.slice(0, MOST_TARGETS), start + filled);
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+        rest = behind(rest, bytesRead);
+      }
+      return filled;
+    },
     close: () => handle.close(),
   };
+}
+
+/** Most pieces of memory that one system call fills; Linux takes 1024. */
+const MOST_TARGETS = 512;
+
+/** What is left of pieces of memory when the first bytes of them are filled. */
+function behind(targets: readonly Uint8Array[], filled: number): Uint8Array[] {
+  let rest = filled;
+  let first = 0;
+  for (let next = targets[0]; next !== undefined && rest >= next.byteLength; next = targets[first]) {
+    rest -= next.byteLength;
+    first++;
+  }
+  const [cut, ...others] = targets.slice(first);
+  return cut === undefined ? [] : [cut.subarray(rest), ...others];
 }
 
 function filesIn(path: string): string[] {

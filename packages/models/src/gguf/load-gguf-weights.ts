@@ -7,60 +7,88 @@ import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { locateWeights } from "../loading/weight-map.js";
 import type { GgufFamily } from "./gguf-family.js";
 import { factorTensors } from "./gguf-rope.js";
-import { receivePart, type WeightReceiver } from "./receive-weight.js";
+import { type PlannedWeight, planWeight } from "./planned-weight.js";
+import { receiveWeight, type WeightReceiver } from "./receive-weight.js";
+import { throughCache } from "./through-cache.js";
 import { ruleOf } from "./weight-rules.js";
+
+export interface LoadGgufWeightsOptions extends LoadWeightsOptions {
+  readonly family: GgufFamily;
+}
 
 /**
  * Loads the tensors of a GGUF file into the tree of a configuration, all or none; quantised matrices stay quantised.
  *
  * Names and shapes of all tensors are checked before the first is read. The file is read in the order of its bytes, into two
- * windows of the device's memory in turns: one is filled while the other is packed.
+ * windows of the device's memory in turns: one is filled while the other is packed. With a packed cache they come from there.
  * @returns a tree that the caller disposes, of the kind that the family's architecture builds
  * @throws HeddleError "format" listing every tensor that is missing, unexpected or of another shape
  */
 export async function loadGgufWeights(
   config: DecoderConfig,
   files: GgufFiles,
-  { family, onProgress, signal, ...options }: LoadWeightsOptions & { readonly family: GgufFamily },
+  { family, packedCache, ...options }: LoadGgufWeightsOptions,
 ): Promise<unknown> {
-  const own = new Map([...files.tensors].filter(([name]) => !factorTensors.has(name)));
-  const located = locateWeights(config, own, { rules: family.rules });
-  const totalBytes = located.reduce((sum, { name }) => sum + (own.get(name)?.byteLength ?? 0), 0);
+  const planned = planWeights(config, files, { family, ...options });
+  const weights = await throughCache(packedCache, { files, planned, ...options }, () =>
+    readWeights(files, planned, options),
+  );
+  const byPath = new Map(planned.map(({ path }, i) => [path, weights[i]]));
+  const take = (path: string) => {
+    const weight = byPath.get(path);
+    invariant(weight, `the weight map covers ${path}`);
+    // Only matrices that a tree takes as LinearWeight or table are quantised: `formOf`.
+    return weight as Tensor;
+  };
+  return findFamily(config.family).architecture.buildWeights(config, take);
+}
+
+function planWeights(
+  config: DecoderConfig,
+  { tensors }: GgufFiles,
+  { family, device, dtype }: LoadGgufWeightsOptions,
+): readonly PlannedWeight[] {
+  const own = new Map([...tensors].filter(([name]) => !factorTensors.has(name)));
+  return locateWeights(config, own, { rules: family.rules }).flatMap(({ name, parts }) => {
+    const listed = own.get(name);
+    invariant(listed, `${name} was located`);
+    const job = { config, listed, name, rule: ruleOf(family, name), device, ...(dtype && { dtype }) };
+    let start = 0;
+    return parts.map((part) => {
+      const planned = planWeight(job, part, start);
+      start = planned.end;
+      return planned;
+    });
+  });
+}
+
+/** Reads and packs the weights from the GGUF file, in the order of `planned`. */
+async function readWeights(
+  files: GgufFiles,
+  planned: readonly PlannedWeight[],
+  { device, onProgress, signal }: LoadWeightsOptions,
+): Promise<readonly (Tensor | QuantTensor)[]> {
+  const totalBytes = planned.reduce((sum, { start, end }) => sum + end - start, 0);
   const receivers: WeightReceiver[] = [];
-  const byPath = new Map<string, Tensor | QuantTensor>();
+  const made: (Tensor | QuantTensor)[] = [];
   let loadedBytes = 0;
-  using windows = createWindows(options.device, totalBytes);
+  using windows = createWindows(device, totalBytes);
   try {
-    for (const weight of located) {
-      const listed = own.get(weight.name);
-      invariant(listed, `${weight.name} was located`);
-      const job = { config, listed, name: weight.name, rule: ruleOf(family, weight.name), ...options };
-      let start = 0;
-      for (const part of weight.parts) {
-        const receiver = receivePart(job, part, start);
-        start = receiver.end;
-        receivers.push(receiver);
-      }
-    }
-    for await (const { range, bytes, place } of files.pieces(inFileOrder(receivers, own), windows.options)) {
+    for (const weight of planned) receivers.push(receiveWeight(weight));
+    const ranges = inFileOrder(receivers, files.tensors);
+    for await (const { range, bytes, place } of files.pieces(ranges, windows)) {
       signal?.throwIfAborted();
       range.write(bytes, place && windows.placeOf(place));
       loadedBytes += bytes.byteLength;
       onProgress?.({ loadedBytes, totalBytes });
     }
-    for (const receiver of receivers) byPath.set(receiver.path, receiver.finish());
+    for (const receiver of receivers) made.push(receiver.finish());
+    return made;
   } catch (error) {
-    for (const { path, dispose } of receivers) if (!byPath.has(path)) dispose();
-    disposeTree([...byPath.values()]);
+    for (const { dispose } of receivers.slice(made.length)) dispose();
+    disposeTree(made);
     throw error;
   }
-  const take = (path: string) => {
-    const weight = byPath.get(path);
-    invariant(weight, `the weight map covers ${path}`);
-    // Only matrices that a tree takes as LinearWeight or table are quantised: `canQuantize`.
-    return weight as Tensor;
-  };
-  return findFamily(config.family).architecture.buildWeights(config, take);
 }
 
 function inFileOrder(
@@ -80,23 +108,24 @@ function inFileOrder(
 /** Bytes of a window: small enough to stay in a processor's cache until it is packed. */
 const WINDOW_BYTES = 2 ** 21;
 
-/** Two pieces of the device's memory into which a file is read; none where the device's memory cannot be written from here. */
+/** Two pieces of the device's memory into which a file is read; made when asked for, none where it cannot be written from here. */
 function createWindows(device: Device, totalBytes: number) {
   const size = Math.min(WINDOW_BYTES, Math.ceil(totalBytes / 64) * 64);
   const tensors: Tensor[] = [];
-  const views: Uint8Array[] = [];
-  for (let i = 0; i < 2 && device.view !== undefined; i++) {
+  const viewed = () => {
     const buffer = device.alloc(size);
     tensors.push(fromDeviceBuffer(device, { shape: [size], dtype: "u8" }, buffer));
-    const view = device.view(buffer);
-    if (view !== undefined) views.push(view);
-  }
-  const [first, second] = views;
+    return device.view?.(buffer);
+  };
   return {
-    options: first === undefined || second === undefined ? {} : { windows: [first, second] as const },
+    windows(): readonly [Uint8Array, Uint8Array] | undefined {
+      const first = device.view && viewed();
+      const second = first && viewed();
+      return first && second && [first, second];
+    },
     placeOf({ window, from }: { readonly window: 0 | 1; readonly from: number }) {
       const bytes = tensors[window];
-      return bytes === undefined || views.length < 2 ? undefined : { bytes, from };
+      return bytes === undefined || tensors.length < 2 ? undefined : { bytes, from };
     },
     [Symbol.dispose]() {
       for (const window of tensors) window.dispose();

@@ -1,10 +1,8 @@
-import { dequantize, type GgufTensor, ggmlTypeInfo } from "@heddle/checkpoints";
-import { type BlockPlace, createBlockPacker, type QuantTensor, quantBlockTypes } from "@heddle/quant";
-import { type Device, type FloatDType, fromBytes, fromDeviceBuffer, type Tensor } from "@heddle/tensor";
-import type { DecoderConfig } from "../config.js";
-import type { StoredPart } from "../loading/weight-map.js";
-import type { GgufWeightRule } from "./gguf-family.js";
+import { dequantize, ggmlTypeInfo } from "@heddle/checkpoints";
+import { type BlockPlace, createBlockPacker, type QuantTensor } from "@heddle/quant";
+import { type FloatDType, fromBytes, fromDeviceBuffer, type Tensor } from "@heddle/tensor";
 import { restoreHalves } from "./head-rows.js";
+import { type PlannedWeight, plainDTypes } from "./planned-weight.js";
 
 /** Takes the bytes of one weight piece by piece. The range `start`..`end` counts from the start of the stored tensor. */
 export interface WeightReceiver {
@@ -25,50 +23,21 @@ export interface WeightReceiver {
   dispose(): void;
 }
 
-export interface PartsJob {
-  readonly config: DecoderConfig;
-  readonly name: string;
-  readonly listed: GgufTensor;
-  readonly rule: GgufWeightRule;
-  readonly device: Device;
-  readonly dtype?: FloatDType | "stored";
-}
-
-/** Makes the receiver of one weight whose rows begin at byte `start` of a stored tensor. Rows are whole blocks. */
-export function receivePart(job: PartsJob, part: StoredPart, start: number): WeightReceiver {
-  const { listed, name } = job;
-  const rowBytes = listed.byteLength / Math.max(1, rowsOf(listed.shape));
-  const end = start + rowsOf(part.shape) * rowBytes;
-  const range = { path: part.path, name, start, end };
-  if (canQuantize(job, part)) return { ...range, ...packing(job, part, rowBytes) };
-  const { dtype = defaultDType(job, part) } = job;
-  const straight = isStored(job, dtype) ? straightInto(job, part) : undefined;
-  return { ...range, ...(straight ?? atOnce({ ...job, dtype }, part, { rowBytes, sizeBytes: end - start })) };
+/** Makes the receiver of one weight. */
+export function receiveWeight(planned: PlannedWeight): WeightReceiver {
+  const { job, path, start, end, form } = planned;
+  const receiving =
+    form.kind === "quantised"
+      ? packing(planned)
+      : ((isStored(planned, form.dtype) ? straightInto(planned, form.dtype) : undefined) ??
+        atOnce(planned, form.dtype));
+  return { path, name: job.name, start, end, ...receiving };
 }
 
 type Receiving = Omit<WeightReceiver, "path" | "name" | "start" | "end">;
 
-/** All axes but the last; of a vector, its elements. */
-function rowsOf(shape: readonly number[]): number {
-  const outer = shape.length === 1 ? shape : shape.slice(0, -1);
-  return outer.reduce((product, size) => product * size, 1);
-}
-
-/** Whether the tree takes the part as a weight that is applied, or as a table that is one, too. */
-function isMatrix({ rule }: PartsJob, { shape }: StoredPart): boolean {
-  return shape.length === 2 && rule.isTable !== true && rule.offset === undefined;
-}
-
-function canQuantize(job: PartsJob, part: StoredPart): boolean {
-  return isMatrix(job, part) && quantBlockTypes.includes(job.listed.type);
-}
-
 /** Packs a matrix while it is read; where the rows of heads are stored in another order, whole heads at a time. */
-function packing(
-  { config, listed, rule, device }: PartsJob,
-  { shape }: StoredPart,
-  rowBytes: number,
-): Receiving {
+function packing({ job: { config, listed, rule, device }, shape, rowBytes }: PlannedWeight): Receiving {
   const [rows = 0, columns = 0] = shape;
   const packer = createBlockPacker(device, listed.type, [rows, columns]);
   const { pieceBytes, roomFor, write, finish, dispose } = packer;
@@ -89,29 +58,15 @@ function leastCommonMultiple(a: number, b: number): number {
   return (a / x) * b;
 }
 
-/** Types whose bytes are elements as devices hold them. */
-const plain: Partial<Record<GgufTensor["type"], FloatDType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
-
-/** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */
-function defaultDType(job: PartsJob, part: StoredPart): FloatDType {
-  const { listed, device } = job;
-  const own = plain[listed.type];
-  const isKept = own !== undefined && device.kind === "cpu" && isMatrix(job, part);
-  return isKept ? own : device.defaultFloat;
-}
-
 /** Whether the bytes of the file are those of the tensor. */
-function isStored({ listed, rule }: PartsJob, dtype: FloatDType | "stored"): boolean {
-  const own = plain[listed.type];
-  const isWanted = own !== undefined && (dtype === "stored" || dtype === own);
-  return isWanted && rule.offset === undefined && rule.interleaved === undefined;
+function isStored({ job: { listed, rule } }: PlannedWeight, dtype: FloatDType): boolean {
+  return plainDTypes[listed.type] === dtype && rule.offset === undefined && rule.interleaved === undefined;
 }
 
 /** A tensor whose own memory is filled from the file; undefined on devices whose memory cannot be. */
-function straightInto({ listed, device }: PartsJob, { shape }: StoredPart): Receiving | undefined {
-  const dtype = plain[listed.type];
-  if (dtype === undefined || device.view === undefined) return undefined;
-  const buffer = device.alloc(elementsOf(shape) * ggmlTypeInfo(listed.type).blockBytes);
+function straightInto({ job: { device }, shape, start, end }: PlannedWeight, dtype: FloatDType) {
+  if (device.view === undefined) return undefined;
+  const buffer = device.alloc(end - start);
   const target = device.view(buffer);
   if (target === undefined) {
     device.free(buffer);
@@ -127,38 +82,30 @@ function straightInto({ listed, device }: PartsJob, { shape }: StoredPart): Rece
   };
 }
 
-function elementsOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 /** A dense tensor that is made of all its bytes. */
-function atOnce(
-  job: PartsJob,
-  part: StoredPart,
-  { rowBytes, sizeBytes }: { readonly rowBytes: number; readonly sizeBytes: number },
-): Receiving {
+function atOnce(planned: PlannedWeight, dtype: FloatDType): Receiving {
+  const { job, rowBytes, start, end } = planned;
   const { config, rule } = job;
   let made: Tensor | undefined;
   return {
-    unitBytes: Math.max(1, sizeBytes),
+    unitBytes: Math.max(1, end - start),
     write(bytes) {
       const ordered =
         rule.interleaved === undefined
           ? bytes
           : restoreHalves(bytes, { numHeads: config[rule.interleaved], rowBytes });
-      made = dense(job, ordered, part.shape);
+      made = dense(planned, ordered, dtype);
     },
-    finish: () => made ?? dense(job, new Uint8Array(0), part.shape),
+    finish: () => made ?? dense(planned, new Uint8Array(0), dtype),
     dispose: () => made?.dispose(),
   };
 }
 
-function dense(
-  { listed: { type }, rule: { offset = 0 }, device, dtype = device.defaultFloat }: PartsJob,
-  bytes: Uint8Array,
-  shape: readonly number[],
-): Tensor {
-  const own = plain[type];
+function dense({ job, shape }: PlannedWeight, bytes: Uint8Array, dtype: FloatDType): Tensor {
+  const { device, rule, listed } = job;
+  const { type } = listed;
+  const { offset = 0 } = rule;
+  const own = plainDTypes[type];
   if (own !== undefined && offset === 0) {
     return castAndFree(fromBytes(device, { shape, dtype: own }, bytes), dtype);
   }
@@ -169,8 +116,8 @@ function dense(
   return castAndFree(fromBytes(device, { shape, dtype: "f32" }, raw), dtype);
 }
 
-function castAndFree(tensor: Tensor, dtype: FloatDType | "stored"): Tensor {
-  if (dtype === "stored" || tensor.dtype === dtype) return tensor;
+function castAndFree(tensor: Tensor, dtype: FloatDType): Tensor {
+  if (tensor.dtype === dtype) return tensor;
   try {
     return tensor.cast(dtype);
   } finally {

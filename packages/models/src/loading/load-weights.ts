@@ -3,11 +3,15 @@ import { invariant, stack, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
+import type { PackedCache } from "./packed-cache.js";
 import { takeApart } from "./stored-layout.js";
 import { locateWeights, type Slice, type StoredPart } from "./weight-map.js";
 
 /** How tensors are loaded; which ones, the configuration says. */
-export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {}
+export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {
+  /** Keeps the packed form of quantised weights on disk, so that the next load only reads; see `PackedCache`. */
+  readonly packedCache?: PackedCache;
+}
 
 /** Loads a decoder's weights; see `loadTree`. */
 export async function loadWeights(
@@ -28,7 +32,7 @@ export async function loadWeights(
 export async function loadTree(
   config: ModelConfig,
   files: SafetensorsFiles,
-  { device, dtype, onProgress, signal }: LoadWeightsOptions,
+  { device, dtype, packedCache, onProgress, signal }: LoadWeightsOptions,
 ): Promise<unknown> {
   const located = locateWeights(config, files.tensors);
   const sizeOf = (name: string) => {
@@ -50,6 +54,7 @@ export async function loadTree(
     gathered.dispose();
     throw error;
   }
+  packedCache?.onState?.({ kind: "unneeded" });
   return findFamily(config.family).architecture.buildWeights(config, gathered.take);
 }
 

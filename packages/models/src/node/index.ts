@@ -1,1 +1,2 @@
 export { openAnyModel, openModel, saveModelDirectory } from "./model-directory.js";
+export type { OpenModelOptions } from "./packed-folder.js";

@@ -3,20 +3,22 @@ import type { FileSource } from "@heddle/checkpoints";
 import { directorySink, directorySource } from "@heddle/checkpoints/node";
 import { loadAnyGguf, loadGguf } from "../gguf/load-gguf.js";
 import { type AnyModel, type LoadedModel, loadAnyModel, loadModel } from "../loading/load-model.js";
-import type { LoadWeightsOptions } from "../loading/load-weights.js";
 import { type SaveModelOptions, saveModel } from "../loading/save-model.js";
+import { type OpenModelOptions, withPackedFolder } from "./packed-folder.js";
 
 /**
  * Loads a decoder from disk: a Hugging Face directory (see `loadModel`) or a GGUF file, whose name ends in ".gguf" (see
  * `loadGguf`).
  */
-export async function openModel(path: string, options: LoadWeightsOptions): Promise<LoadedModel> {
-  return isGguf(path) ? loadGguf(...fileOf(path), options) : loadModel(directorySource(path), options);
+export async function openModel(path: string, options: OpenModelOptions): Promise<LoadedModel> {
+  const loading = withPackedFolder(path, options);
+  return isGguf(path) ? loadGguf(...fileOf(path), loading) : loadModel(directorySource(path), loading);
 }
 
 /** Loads a model of whatever architecture from disk: a directory (see `loadAnyModel`) or a GGUF file. */
-export async function openAnyModel(path: string, options: LoadWeightsOptions): Promise<AnyModel> {
-  return isGguf(path) ? loadAnyGguf(...fileOf(path), options) : loadAnyModel(directorySource(path), options);
+export async function openAnyModel(path: string, options: OpenModelOptions): Promise<AnyModel> {
+  const loading = withPackedFolder(path, options);
+  return isGguf(path) ? loadAnyGguf(...fileOf(path), loading) : loadAnyModel(directorySource(path), loading);
 }
 
 function isGguf(path: string): boolean {
