@@ -22,7 +22,8 @@ import { compile, defineOp, disposeTree, type HostData, randn, type Tensor, tens
 import type { WgslKernelFactory } from "@heddle/tensor/kernel";
 import { flashAttention, flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
 import type { FlashParams } from "../../../packages/attention/src/flash-params.ts";
-import { flashMatrixWgsl, type MatrixTile } from "./candidates/flash-matrix.wgsl.ts";
+import { flashMatrixWgsl } from "../../../packages/attention/src/kernels/flash-matrix.wgsl.ts";
+import type { MatrixTile } from "../../../packages/attention/src/kernels/matrix-attention.wgsl.ts";
 import { medianSeconds } from "./parts/median.ts";
 import { describeDevice, openDevice } from "./parts/open-device.ts";
 
@@ -398,8 +399,10 @@ const works: readonly Work[] = [
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),
-  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 1, keys: 32 }),
-  prefillWork(middle, "f16", 1, { subgroups: 8, strips: 1, keys: 32 }),
+  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 2, keys: 32 }),
+  prefillWork(middle, "f16", 1, { subgroups: 2, strips: 2, keys: 64 }),
+  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 1, keys: 64 }),
+  prefillWork(middle, "f16", 1, { subgroups: 8, strips: 1, keys: 64 }),
   prefillWork(short, "f32"),
   prefillWork(middle, "f32"),
   backwardWork(short, "f16"),

@@ -10,6 +10,7 @@ import {
   vectorsOf,
   writeBuffer,
 } from "./flash.wgsl.js";
+import { flashMatrixWgsl } from "./flash-matrix.wgsl.js";
 import { tileStates } from "./tile-states.wgsl.js";
 
 /** Threads on both sides of a tile: 16 share its queries, 8 its keys and the features of values. */
@@ -56,13 +57,14 @@ export function bytesOf({ tile, headVectors, rowStride, weightStride }: Layout):
 }
 
 /**
- * WGSL kernel of `flashAttention` for f32. A workgroup takes a tile of queries of one head through the tiles of keys, with a running softmax; each thread keeps a few queries times a few keys in
+ * WGSL kernel of `flashAttention` for f32; f16 is for matrix units. A workgroup takes a tile of queries of one head through the tiles of keys, with a running softmax; each thread keeps a few queries times a few keys in
  * registers. Tiles without a seen pair are skipped.
  *
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1. Twin: `naiveAttention`.
  */
 export const flashForwardWgsl: WgslKernelFactory<FlashParams> = (call, features) => {
   const { inputs, params } = call;
+  if (inputs[0]?.dtype === "f16") return flashMatrixWgsl(call, features);
   if (inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32") || params.countsTiles) return undefined;
   const shape = flashShape(inputs);
   const at = flashInputs(params);

@@ -4,7 +4,7 @@ import {
   denseTarget,
   floatProductStep,
   floatTarget,
-  hasMatrixUnits,
+  matrixUnitOf,
   registerTilingOf,
   type Tiling,
   tensorSource,
@@ -43,12 +43,13 @@ export function manyRowsWgsl(
   if (M < 1) return undefined;
   const extents = { M, N, K, count: 1 };
   const dense = { name: "a", index: 0, isDenseK: true, edge: M, K, from: "0u" } as const;
-  if (hasMatrixUnits(features)) {
+  const unit = matrixUnitOf(features);
+  if (unit !== undefined) {
     const tiling = tilingOf(M);
     const left = denseSource({ ...dense, dtype: x.dtype, lanes: 4 }, tiling);
-    const target = denseTarget(inputs.length, y.dtype, N);
+    const target = denseTarget({ index: inputs.length, dtype: y.dtype, N }, features);
     const right = panelSource(layout, 1, tiling);
-    return { steps: [tileProductStep({ ...extents, tiling, left, right, target })] };
+    return { steps: [tileProductStep({ ...extents, unit, tiling, left, right, target })] };
   }
   const tiling = { ...registerTilingOf(M, N), depth: BLOCK_SIZE, unroll: 4 };
   const left = tensorSource({ ...dense, dtype: x.dtype, strides: [] }, tiling);

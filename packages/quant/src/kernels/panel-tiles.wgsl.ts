@@ -31,7 +31,8 @@ export function panelSource(layout: QuantLayout, first: number, tiling: Tiling):
     declarations: `${codes.declarations}\n${halvesFunction(layout)}`,
     keep: (base) =>
       codes.keep(
-        (group) => `      ${at(base, group)} = halvesOf(${group.codes}, ${group.scale}, ${group.minimum});`,
+        (group) =>
+          `      ${at(base, group)} = widenedCodes(${group.codes}, ${group.scale}, ${group.minimum});`,
       ),
   };
 }
@@ -62,13 +63,13 @@ const zeroOf = ({ codeBits, offset }: QuantLayout) => (codeBits === 8 ? 128 + of
 /** Four codes in bytes as two words of halves, rounded once: 0x6400 | n is the half 1024 + n. */
 const halvesFunction = (
   layout: QuantLayout,
-) => `fn halvesOf(codes: u32, scale: f32, minimum: f32) -> vec2<u32> {
-  let low = bitcast<vec2<f16>>((codes & 0xffu) | ((codes & 0xff00u) << 8u) | 0x64006400u);
-  let high = bitcast<vec2<f16>>(((codes >> 16u) & 0xffu) | ((codes >> 8u) & 0xff0000u) | 0x64006400u);
-  let zero = vec2<f16>(${1024 + zeroOf(layout)}.0h);
-  let s = vec2<f16>(f16(scale));
-  let m = vec2<f16>(f16(minimum));
-  return vec2<u32>(bitcast<u32>(fma(low - zero, s, m)), bitcast<u32>(fma(high - zero, s, m)));
+) => `fn widenedCodes(codes: u32, scale: f32, minimum: f32) -> vec2<u32> {
+  let low = halvesOf((codes & 0xffu) | ((codes & 0xff00u) << 8u) | 0x64006400u);
+  let high = halvesOf(((codes >> 16u) & 0xffu) | ((codes >> 8u) & 0xff0000u) | 0x64006400u);
+  let zero = Half2(${1024 + zeroOf(layout)}.0);
+  let s = bothHalves(scale);
+  let m = bothHalves(minimum);
+  return vec2<u32>(bitsOf(fma(low - zero, s, m)), bitsOf(fma(high - zero, s, m)));
 }`;
 
 /** Codes of four neighbouring inputs of an output, as expressions: unsigned bytes of a word. */

@@ -50,7 +50,7 @@ export { type DenseOperand, denseSource, denseTarget } from "../wgsl/kernels/den
 export { groupJoin } from "../wgsl/kernels/group-join.js";
 export { floatTarget, registerTilingOf, tensorSource } from "../wgsl/kernels/matmul-tiled.js";
 export {
-  hasMatrixUnits,
+  matrixUnitOf,
   type TileSource,
   type Tiling,
   threadsOf,
@@ -66,6 +66,14 @@ export {
 } from "../wgsl/kernels/register-tiles.js";
 export { each, numbered } from "../wgsl/kernels/team.js";
 export { lowerWgsl } from "../wgsl/lower.js";
+export {
+  type ElementLanes,
+  elementType,
+  type MatrixPlace,
+  type MatrixUnit,
+  matrixEdge,
+  subgroupSize,
+} from "../wgsl/matrix-unit.js";
 export type {
   FunctionPiece,
   NormPiece,

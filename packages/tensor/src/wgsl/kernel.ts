@@ -1,3 +1,5 @@
+import type { MatrixUnit } from "./matrix-unit.js";
+
 /** What the adapter offers to writers of WGSL. */
 export interface WgslFeatures {
   /** Half-precision arithmetic (`enable f16;`). f16 tensors work without it: they are unpacked to f32. */
@@ -6,6 +8,8 @@ export interface WgslFeatures {
   readonly subgroups: { readonly min: number; readonly max: number } | undefined;
   /** Shapes of subgroup matrix products (`enable chromium_experimental_subgroup_matrix;`); empty where there are none. */
   readonly subgroupMatrices: readonly SubgroupMatrixShape[];
+  /** How kernels write such products, in place of the adapter's own: an emulation of them, for tests. */
+  readonly matrixUnit?: MatrixUnit;
   /** Threads of a workgroup at most. */
   readonly maxThreads: number;
   /** Bytes of workgroup memory at most. */

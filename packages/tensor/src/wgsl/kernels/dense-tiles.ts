@@ -1,7 +1,8 @@
 import type { DType } from "../../dtype.js";
+import type { WgslFeatures } from "../kernel.js";
+import { type ElementLanes, elementType } from "../matrix-unit.js";
 import { bufferAt, type StepParam } from "../step.js";
 import {
-  elementType,
   type TileMemory,
   type TileSource,
   type TileTarget,
@@ -24,7 +25,7 @@ export interface DenseOperand {
   /** Expression of the element where the matrix begins. */
   readonly from: string;
   /** Halves that are moved at once; the matrix begins, and its rows end, at multiples of it. */
-  readonly lanes: TileMemory["lanes"];
+  readonly lanes: ElementLanes;
 }
 
 /** Reads tiles of a tensor as halves: as many at a time as its rows allow. */
@@ -87,15 +88,13 @@ ${each(loads, (i) => {
   };
 }
 
-type Lanes = TileMemory["lanes"];
-
-function elementOf(dtype: "f16" | "f32", lanes: Lanes): string {
+function elementOf(dtype: "f16" | "f32", lanes: ElementLanes): string {
   if (dtype === "f16") return elementType[lanes];
   return lanes === 2 ? "vec2<f32>" : "vec4<f32>";
 }
 
 /** `read_NAME(i)`: run i of `lanes` halves. */
-function readFunction(name: string, dtype: "f16" | "f32", lanes: Lanes): string {
+function readFunction(name: string, dtype: "f16" | "f32", lanes: ElementLanes): string {
   const rounded = (value: string) => `pack2x16float(${value}.xy), pack2x16float(${value}.zw)`;
   const body =
     dtype === "f16"
@@ -109,7 +108,10 @@ function readFunction(name: string, dtype: "f16" | "f32", lanes: Lanes): string 
 }
 
 /** Stores rounded sums in rows of N halves, as many at a time as rows allow. */
-export function denseTarget(index: number, dtype: DType, N: number): TileTarget {
+export function denseTarget(
+  { index, dtype, N }: { readonly index: number; readonly dtype: DType; readonly N: number },
+  { f16 }: WgslFeatures,
+): TileTarget {
   const name = "c";
   const memory = bufferAt(index);
   const at = (m: string, n: string) => `(batch * P.M + ${m}) * P.N + ${n}`;
@@ -126,6 +128,13 @@ export function denseTarget(index: number, dtype: DType, N: number): TileTarget 
     };
   }
   const perStore = ([8, 4, 2] as const).find((n) => N % n === 0) ?? 1;
+  if (perStore === 1 && !f16) {
+    return {
+      buffers: [{ name, memory, dtype, access: "write" }],
+      perStore,
+      store: ({ m, n }, sum) => `store_c(${at(m, n)}, ${sum(0)});`,
+    };
+  }
   const element = perStore === 1 ? "f16" : elementType[perStore];
   const pair = (sum: (i: number) => string, i: number) =>
     `pack2x16float(vec2<f32>(${sum(i)}, ${sum(i + 1)}))`;

@@ -3,7 +3,7 @@ import type { WgslFeatures, WgslKernel } from "../kernel.js";
 import { offsetCode } from "../strides.js";
 import { denseSource, denseTarget } from "./dense-tiles.js";
 import type { MatmulCall } from "./matmul-call.js";
-import { hasMatrixUnits, type Tiling, tileProductStep } from "./matrix-tiles.js";
+import { matrixUnitOf, type Tiling, tileProductStep } from "./matrix-tiles.js";
 
 /** With fewer rows the weights bound the time, and kernels without matrices read them faster. */
 const minRows = 9;
@@ -28,7 +28,7 @@ export function fitsMatrixUnits(call: MatmulCall, features: WgslFeatures): boole
   const { M, N, K, transposeA, transposeB, dtypes } = call;
   const isHalf = [dtypes.a, dtypes.b, dtypes.c].every((dtype) => dtype === "f16");
   const isEven = (transposeA ? M : K) % 2 === 0 && (transposeB ? K : N) % 2 === 0;
-  return hasMatrixUnits(features) && isHalf && M >= minRows && isEven;
+  return matrixUnitOf(features) !== undefined && isHalf && M >= minRows && isEven;
 }
 
 /**
@@ -43,7 +43,8 @@ export function subgroupMatmulWgsl(
   chosen?: Tiling,
 ): WgslKernel | undefined {
   const { M, N, K, batch, batchStridesA, batchStridesB, transposeA, transposeB, dtypes } = call;
-  if (!fitsMatrixUnits(call, features)) return undefined;
+  const unit = matrixUnitOf(features);
+  if (unit === undefined || !fitsMatrixUnits(call, features)) return undefined;
   const [a, b] = [transposeA ? M : K, transposeB ? K : N];
   const lengths = [a, b, ...batchStridesA, ...batchStridesB];
   const lanes = ([8, 4] as const).find((n) => lengths.every((length) => length % n === 0)) ?? 2;
@@ -55,6 +56,7 @@ export function subgroupMatmulWgsl(
     N,
     K,
     count: sizeOf(batch),
+    unit,
     tiling,
     setup: walk.code,
     params: walk.params,
@@ -84,7 +86,7 @@ export function subgroupMatmulWgsl(
       },
       tiling,
     ),
-    target: denseTarget(2, dtypes.c, N),
+    target: denseTarget({ index: 2, dtype: dtypes.c, N }, features),
   });
   return { steps: [step] };
 }

@@ -1,11 +1,15 @@
 import type { WgslFeatures, WgslStep } from "../kernel.js";
+import {
+  type ElementLanes,
+  elementType,
+  hardwareMatrices,
+  type MatrixUnit,
+  matrixEdge,
+  subgroupSize,
+} from "../matrix-unit.js";
 import { type BufferUse, type StepParam, wgslStep } from "../step.js";
 import { each } from "./team.js";
 import { tilePlace } from "./tile-place.js";
-
-/** Edge of the hardware's matrices. */
-export const matrixEdge = 16;
-const subgroupSize = 32;
 
 /** How a workgroup's outputs are shared out, in elements. Subgroups of 32 threads compute a part each. */
 export interface Tiling {
@@ -30,8 +34,7 @@ export const threadsOf = ({ rows, columns, partRows, partColumns }: Tiling): num
 export interface TileMemory {
   /** Rows go along the edge (M or N) and elements along K, or the other way around. */
   readonly isDenseK: boolean;
-  /** Halves of an element: u32, vec2<u32>, vec4<u32>. */
-  readonly lanes: 2 | 4 | 8;
+  readonly lanes: ElementLanes;
   readonly rows: number;
   readonly stride: number;
 }
@@ -72,6 +75,7 @@ export interface TileProduct {
   readonly K: number;
   /** Products of one launch. */
   readonly count: number;
+  readonly unit: MatrixUnit;
   readonly tiling: Tiling;
   readonly left: TileSource;
   readonly right: TileSource;
@@ -81,17 +85,16 @@ export interface TileProduct {
   readonly setup?: string;
 }
 
-/** WGSL types of as many halves in words. */
-export const elementType = { 2: "u32", 4: "vec2<u32>", 8: "vec4<u32>" } as const;
-
-/** Whether the adapter multiplies 16 x 16 halves into f32 sums in subgroups of 32. */
-export function hasMatrixUnits({
+/** What multiplies 16 x 16 halves into f32 sums in subgroups of 32; undefined where the adapter has no such products. */
+export function matrixUnitOf({
   f16,
   subgroups,
   subgroupMatrices,
   maxWorkgroupBytes,
-}: WgslFeatures): boolean {
-  return (
+  matrixUnit,
+}: WgslFeatures): MatrixUnit | undefined {
+  if (matrixUnit !== undefined) return matrixUnit;
+  const fits =
     f16 &&
     subgroups?.min === subgroupSize &&
     subgroups.max === subgroupSize &&
@@ -101,26 +104,16 @@ export function hasMatrixUnits({
         shape.component === "f16" &&
         shape.result === "f32" &&
         [shape.M, shape.N, shape.K].every((n) => n === matrixEdge),
-    )
-  );
+    );
+  return fits ? hardwareMatrices : undefined;
 }
-
-export const matrixDirectives = `enable f16;
-enable subgroups;
-enable chromium_experimental_subgroup_matrix;
-diagnostic(off, chromium.subgroup_matrix_uniformity);
-diagnostic(off, subgroup_uniformity);`;
-
-export const matrixAliases = `alias Left = subgroup_matrix_left<f16, ${matrixEdge}, ${matrixEdge}>;
-alias Right = subgroup_matrix_right<f16, ${matrixEdge}, ${matrixEdge}>;
-alias Sum = subgroup_matrix_result<f32, ${matrixEdge}, ${matrixEdge}>;`;
 
 /**
  * A product on the hardware's matrix units: slices of both operands in workgroup memory, the next slice on its way while one
  * is multiplied. Every 16 x 16 matrix is a variable of its own: arrays of matrices are slow.
  */
 export function tileProductStep(product: TileProduct): WgslStep {
-  const { M, N, K, count, tiling, left, right, target } = product;
+  const { M, N, K, count, tiling, left, right, target, unit } = product;
   const { columns, depth, partRows, partColumns } = tiling;
   const place = tilePlace({ M, N, count }, tiling);
   const [high, wide] = [partRows / matrixEdge, partColumns / matrixEdge];
@@ -136,16 +129,16 @@ export function tileProductStep(product: TileProduct): WgslStep {
     params: { M, N, K, ...place.params, ...left.params, ...right.params, ...product.params },
     threads,
     groups: place.groups,
-    enable: matrixDirectives,
+    enable: unit.directives,
     declarations: [
-      matrixAliases,
       `var<workgroup> tiles: array<${elementType[lanes]}, ${elements}>;`,
+      unit.declarations(lanes),
       left.declarations ?? "",
       right.declarations ?? "",
     ].join("\n"),
     body: `${place.code}
 ${product.setup ?? ""}
-  let subgroup = subgroupBroadcastFirst(thread / ${subgroupSize}u);
+${unit.begin}
   let partA = (subgroup / ${columns / partColumns}u) * ${partRows}u;
   let partB = (subgroup % ${columns / partColumns}u) * ${partColumns}u;
 ${each(high * wide, (i) => `  var sum${Math.floor(i / wide)}_${i % wide}: Sum;`)}
@@ -162,23 +155,24 @@ ${right.keep(`${sizes[0]}u`)}
 ${left.fetch("next")}
 ${right.fetch("next")}
     }
-${each(depth / matrixEdge, (slice) => multiply(tiling, { left, right, k: slice * matrixEdge, rightStart: sizes[0] }))}
+${each(depth / matrixEdge, (slice) => multiply(tiling, { left, right, unit, k: slice * matrixEdge, rightStart: sizes[0] }))}
     workgroupBarrier();
   }
-${each(high, (i) => storeStrip(i, { wide, tiling, target, lanes }))}`,
+${each(high, (i) => storeStrip(i, { wide, tiling, target, unit, lanes }))}`,
   });
 }
 
 interface Slice {
   readonly left: TileSource;
   readonly right: TileSource;
+  readonly unit: MatrixUnit;
   readonly k: number;
   /** Element of workgroup memory where the right operand begins. */
   readonly rightStart: number;
 }
 
 /** The products of 16 x 16 matrices over one slice of 16 of the inner axis. */
-function multiply({ partRows, partColumns }: Tiling, { left, right, k, rightStart }: Slice): string {
+function multiply({ partRows, partColumns }: Tiling, { left, right, unit, k, rightStart }: Slice): string {
   const [high, wide] = [partRows / matrixEdge, partColumns / matrixEdge];
   const place = ({ memory }: TileSource, base: string, i: number) => {
     const { isDenseK, lanes, stride } = memory;
@@ -186,12 +180,20 @@ function multiply({ partRows, partColumns }: Tiling, { left, right, k, rightStar
       ? `(${base} + ${i * matrixEdge}u) * ${stride}u + ${k / lanes}u`
       : `${k * stride}u + (${base} + ${i * matrixEdge}u) / ${lanes}u`;
   };
-  const loadLeft = (i: number) =>
-    `let left${i} = subgroupMatrixLoad<Left, ${left.memory.isDenseK ? "row" : "col"}_major>(&tiles, ${place(left, "partA", i)}, ${left.memory.stride}u);`;
-  const loadRight = (j: number) =>
-    `let right${j} = subgroupMatrixLoad<Right, ${right.memory.isDenseK ? "col" : "row"}_major>(&tiles, ${rightStart}u + ${place(right, "partB", j)}, ${right.memory.stride}u);`;
-  const product = (i: number, j: number) =>
-    `sum${i}_${j} = subgroupMatrixMultiplyAccumulate(left${i}, right${j}, sum${i}_${j});`;
+  const loadLeft = (i: number) => {
+    const { isDenseK, stride } = left.memory;
+    const from = { at: place(left, "partA", i), stride: `${stride}u` };
+    return `let left${i} = ${unit.load("Left", isDenseK ? "row" : "col", from)};`;
+  };
+  const loadRight = (j: number) => {
+    const { isDenseK, stride } = right.memory;
+    const from = { at: `${rightStart}u + ${place(right, "partB", j)}`, stride: `${stride}u` };
+    return `let right${j} = ${unit.load("Right", isDenseK ? "col" : "row", from)};`;
+  };
+  const product = (i: number, j: number) => {
+    const sum = `sum${i}_${j}`;
+    return `${sum} = ${unit.multiplyAdd(`left${i}`, `right${j}`, sum)};`;
+  };
   return `    {
 ${each(high, (i) => `      ${loadLeft(i)}`)}
 ${each(wide, (j) => `      ${loadRight(j)}`)}
@@ -206,12 +208,14 @@ function storeStrip(
     wide,
     tiling,
     target,
+    unit,
     lanes,
   }: {
     readonly wide: number;
     readonly tiling: Tiling;
     readonly target: TileTarget;
-    readonly lanes: TileMemory["lanes"];
+    readonly unit: MatrixUnit;
+    readonly lanes: ElementLanes;
   },
 ): string {
   const { partColumns } = tiling;
@@ -226,7 +230,7 @@ function storeStrip(
   };
   return `  {
     let base = subgroup * ${strip / words}u;
-${each(wide, (j) => `    subgroupMatrixStore<row_major>(&tiles, base + ${(j * matrixEdge) / words}u, sum${i}_${j}, ${partColumns / words}u);`)}
+${each(wide, (j) => `    ${unit.store(`sum${i}_${j}`, { at: `base + ${(j * matrixEdge) / words}u`, stride: `${partColumns / words}u` })}`)}
     workgroupBarrier();
     for (var at = (thread % ${subgroupSize}u) * ${perStore}u; at < ${strip}u; at += ${subgroupSize * perStore}u) {
       let m = aStart + partA + ${i * matrixEdge}u + at / ${partColumns}u;

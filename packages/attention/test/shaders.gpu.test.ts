@@ -1,10 +1,10 @@
 import type { TensorType } from "@heddle/tensor";
 import type { WgslKernel } from "@heddle/tensor/kernel";
 import { expect, test } from "vitest";
-import type { FlashParams } from "../../../../packages/attention/src/flash-params.ts";
-import type { MaskRule } from "../../../../packages/attention/src/mask-rule.ts";
-import { expectCompiles, findCompiler, largeGpu } from "../../../../packages/gpu/test/find-compiler.ts";
-import { flashMatrixWgsl } from "./flash-matrix.wgsl.ts";
+import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
+import type { FlashParams } from "../src/flash-params.js";
+import { flashMatrixWgsl } from "../src/kernels/flash-matrix.wgsl.js";
+import type { MaskRule } from "../src/mask-rule.js";
 
 const { compiler, reason } = await findCompiler();
 
