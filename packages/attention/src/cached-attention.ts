@@ -196,7 +196,8 @@ function checkScores(scale: number, softcap: number | undefined): void {
   );
 }
 
-const cachedAttentionOp: Op<CachedAttentionParams> = defineOp({
+/** Cached attention as an op, which `cachedAttention` and `crossAttention` call. */
+export const cachedAttentionOp: Op<CachedAttentionParams> = defineOp({
   name: "cachedAttention",
   infer: inferCachedAttention,
   reference: cachedAttentionReference,

@@ -2,6 +2,8 @@ import type { TensorType } from "@heddle/tensor";
 import type { WgslKernel } from "@heddle/tensor/kernel";
 import { expect, test } from "vitest";
 import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
+import { cachedAttentionOp } from "../src/cached-attention.js";
+import type { CachedAttentionParams } from "../src/cached-params.js";
 import type { FlashParams } from "../src/flash-params.js";
 import { flashMatrixWgsl } from "../src/kernels/flash-matrix.wgsl.js";
 import type { MaskRule } from "../src/mask-rule.js";
@@ -48,6 +50,40 @@ else {
     const kernel = kernelOf(sizes, rules);
     expect(kernel?.steps.at(-1)?.code).toContain("subgroupMatrixMultiplyAccumulate");
     for (const { code } of kernel?.steps ?? []) await expectCompiles(compiler, code);
+  });
+
+  test.each(["contiguous", "paged"] as const)("attention over %s caches compiles", async (placement) => {
+    const isPaged = placement === "paged";
+    const store: TensorType = { shape: isPaged ? [512, 8, 16, 64] : [2, 8, 4096, 64], dtype: "f16" };
+    for (const [rows, softcap] of [
+      [1, undefined],
+      [300, 30],
+      [300, undefined],
+    ] as const) {
+      const params: CachedAttentionParams = {
+        placement,
+        scale: 0.125,
+        softcap,
+        isCausal: true,
+        inputs: ["query", "key", "value", "slots", "starts", ...(isPaged ? (["table"] as const) : [])],
+      };
+      const ints = (...shape: number[]): TensorType => ({ shape, dtype: "i32" });
+      const inputs: TensorType[] = [
+        { shape: [rows, 32, 1, 64], dtype: "f16" },
+        store,
+        store,
+        ints(rows),
+        ints(rows),
+        ...(isPaged ? [ints(2, 256)] : []),
+      ];
+      const { spec } = cachedAttentionOp;
+      const call = { op: spec, params, inputs, outputs: spec.infer(inputs, params) };
+      const steps = spec.kernels?.wgsl?.(call, largeGpu)?.steps ?? [];
+      expect(steps.length).toBe(rows === 1 ? 2 : 1);
+      const code = steps.map((step) => step.code).join();
+      expect(code).toContain(rows === 1 ? "subgroupShuffleXor" : "subgroupMatrixMultiplyAccumulate");
+      for (const step of steps) await expectCompiles(compiler, step.code);
+    }
   });
 
   test("head sizes that matrices do not divide have no such kernel", () => {

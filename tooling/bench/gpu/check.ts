@@ -5,6 +5,7 @@
 import { reference } from "@heddle/tensor";
 import { matrixUnitOf } from "@heddle/tensor/kernel";
 import { matrixAttention } from "../../../packages/attention/test/matrix-attention.ts";
+import { matrixPrompts } from "../../../packages/attention/test/matrix-prompts.ts";
 import { matrixWeights } from "../../../packages/quant/test/matrix-weights.ts";
 import { conformanceCases, largestDifference, outcomeOf } from "../../../packages/tensor/test/conformance.ts";
 import type { MatrixCheck, MatrixUnits } from "../../../packages/tensor/test/emulated-matrices.ts";
@@ -24,7 +25,7 @@ const modes = chosen.filter((part) => part !== "matrices");
 const units = (["own", "emulated"] as const).filter(
   (kind) => kind === "emulated" || matrixUnitOf(device.features) !== undefined,
 );
-for (const check of [...matrixProducts, ...matrixWeights, ...matrixAttention]) {
+for (const check of [...matrixProducts, ...matrixWeights, ...matrixAttention, ...matrixPrompts]) {
   if (!chosen.includes("matrices")) break;
   const lines = await Promise.all(units.map((kind) => describeCheck(check, kind)));
   const isRight = lines.every(({ isRight }) => isRight);

@@ -2,6 +2,7 @@ import type { TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt, groupJoin, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
 import { type CachedAttentionParams, type CachedInput, cachedInputs, reachOf } from "../cached-params.js";
+import { cachedMatrixWgsl } from "./cached-matrix.wgsl.js";
 import { cachedPrefillWgsl } from "./cached-prefill.wgsl.js";
 import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
 import { decodeWgsl } from "./decode.wgsl.js";
@@ -10,8 +11,8 @@ import { eightBuffers } from "./stored-eight.wgsl.js";
 const threads = 128;
 
 /**
- * WGSL kernel of `cachedAttention` over contiguous, sliding, paged, half-precision and quantised caches: `cachedPrefillWgsl` and
- * `decodeWgsl` where rows can be read eight features at a time, else a workgroup takes one query of one head through its keys, `threads` at a time.
+ * WGSL kernel of `cachedAttention` over contiguous, sliding, paged, half-precision and quantised caches: `cachedMatrixWgsl`,
+ * `cachedPrefillWgsl` and `decodeWgsl` where rows can be read eight features at a time, else a workgroup takes one query of one head through its keys, `threads` at a time.
  *
  * Slots, starts and page tables are read at each run. Twin: the op's reference in cached-attention.ts.
  */
@@ -46,7 +47,8 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
   const reach = reachOf(params, extents.maxSeqLen);
   const dtypes = { query: query.dtype, key: key.dtype, value: (value ?? key).dtype, out: query.dtype };
   const eight = { ...sizes, params, buffers: eightBuffers(params, inputs), uniforms, reach, dtypes };
-  const fast = cachedPrefillWgsl(eight, features) ?? decodeWgsl(eight, features);
+  const fast =
+    cachedMatrixWgsl(eight, features) ?? cachedPrefillWgsl(eight, features) ?? decodeWgsl(eight, features);
   if (fast !== undefined) return fast;
   if (query.dtype !== "f32" || (headDim + 3 * threads) * 4 + 64 > features.maxWorkgroupBytes)
     return undefined;

@@ -1,5 +1,14 @@
 import { each, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
-import { cellFunction, keyRange } from "./cached-rules.wgsl.js";
+import { cellFunction } from "./cached-rules.wgsl.js";
+import {
+  eachRun,
+  type RowTile,
+  rowsOf,
+  rowTileOf,
+  rowVector,
+  runBytes,
+  runDeclarations,
+} from "./cached-runs.wgsl.js";
 import { type DecodeCall, outBuffer, storePair } from "./decode.wgsl.js";
 import { threads } from "./flash.wgsl.js";
 import {
@@ -16,7 +25,7 @@ import {
 import { eightFunctions } from "./stored-eight.wgsl.js";
 
 /** With fewer rows, splitting the keys of each is faster. */
-const manyRows = 64;
+export const manyRows = 64;
 
 /**
  * Cached attention of many rows, as prompts have: a workgroup takes neighbouring rows of a batch, and the query heads of one kv
@@ -27,54 +36,43 @@ const manyRows = 64;
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1
  */
 export function cachedPrefillWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
-  const { params, batch, numHeads, numKvHeads, queryLen, headDim, valueDim, dtypes } = call;
+  const { params, batch, numHeads, queryLen, headDim, valueDim, dtypes } = call;
   const isPlain = !params.inputs.includes("bias") && !params.inputs.includes("distanceBias");
   const fits = headDim % 8 === 0 && valueDim % 8 === 0 && call.buffers.length + 1 <= features.maxBuffers;
   // Rows of a quantised cache read the newest keys each in its own way.
   const isShared = params.format === undefined;
   if (batch * queryLen < manyRows || !isPlain || !isShared || !fits) return undefined;
-  const group = numHeads / numKvHeads;
-  const heads = [4, 2, 1].find((n) => group % n === 0) ?? 1;
   const layout = ([4, 2, 1] as const)
     .map((queries) => layoutOf({ headDim, valueDim }, { queries, keys: 4 }))
-    .find((choice) => bytesOf(choice) + 1024 <= features.maxWorkgroupBytes);
+    .find((choice) => bytesOf(choice) + runBytes(choice.tile.queries) <= features.maxWorkgroupBytes);
   if (layout === undefined) return undefined;
-  const rows = layout.tile.queries / heads;
-  const rowTiles = Math.ceil((batch * queryLen) / rows);
+  const tile = rowTileOf(call, layout.tile.queries);
   const step = wgslStep({
     buffers: [...call.buffers, outBuffer(call)],
-    params: { ...call.uniforms, rows: batch * queryLen, rowTiles },
+    params: { ...call.uniforms, rows: batch * queryLen, rowTiles: tile.rowTiles },
     threads,
-    groups: rowTiles * (numHeads / heads),
+    groups: tile.rowTiles * (numHeads / tile.heads),
     declarations: `${cellFunction(params)}
 ${eightFunctions(params, { headDim, valueDim, dtypes })}
 ${tileMemory(layout)}
-var<workgroup> tSlot: array<i32, ${rows}>;
-var<workgroup> tBegin: array<u32, ${rows}>;
-var<workgroup> tEnd: array<u32, ${rows}>;
+${runDeclarations(params, tile)}
 var<private> slotNow: i32;
-struct Keys { slot: i32, begin: u32, end: u32 };
-fn keysOf(row: u32) -> Keys {
-  let b = row / P.queryLen;
-  let t = row % P.queryLen;
-${keyRange(params)}
-  return Keys(select(-1, slot, isInside), begin, end);
-}
 fn isSeen(b: u32, h: u32, i: u32, j: u32) -> bool {
-  let r = i / ${heads}u;
+  let r = i / ${tile.heads}u;
   return tSlot[r] == slotNow && j >= tBegin[r] && j < tEnd[r];
 }
 fn score(b: u32, h: u32, i: u32, j: u32, product: f32) -> f32 {
   let value = product * P.scale;
   return ${params.softcap === undefined ? "value" : "P.softcap * h_tanh(value / P.softcap)"};
 }`,
-    body: body(call, layout, { heads, rows }),
+    body: body(call, layout, tile),
   });
   return { steps: [step] };
 }
 
-function body(call: DecodeCall, layout: Layout, { heads, rows }: { heads: number; rows: number }): string {
+function body(call: DecodeCall, layout: Layout, rowTile: RowTile): string {
   const { params, headDim, valueDim, numHeads } = call;
+  const { heads } = rowTile;
   const { tile, queries, headVectors, valueVectors, rowStride } = layout;
   const columns = Math.ceil(valueVectors / keyThreads);
   const query = (r: number) => `(tq + ${r * queryThreads}u)`;
@@ -88,8 +86,8 @@ function body(call: DecodeCall, layout: Layout, { heads, rows }: { heads: number
         let j = firstKey + e / ${width / 8}u;
         let c = e % ${width / 8}u;
         var x = Eight(vec4f(), vec4f());
-        if (j < last) {
-          let row = cell(u32(slot), head, j);
+        if (j < run.end) {
+          let row = cell(u32(run.slot), head, j);
           if (row >= 0) { x = ${read}; }
         }
         let at = e / ${width / 8}u * ${rowStride}u + 2u * c;
@@ -97,51 +95,24 @@ function body(call: DecodeCall, layout: Layout, { heads, rows }: { heads: number
         tRows[at + 1u] = x.high;
       }`;
   };
-  return `  let rowTile = P.rowTiles - 1u - group / ${numHeads / heads}u; // the last rows of a prompt see most
-  let h0 = group % ${numHeads / heads}u * ${heads}u;
-  let head = h0 / (P.numHeads / P.kvHeads);
-  let firstRow = rowTile * ${rows}u;
-  let rowCount = min(${rows}u, P.rows - firstRow);
+  return `${rowsOf(numHeads, rowTile)}
   let tq = thread / ${keyThreads}u;
   let tk = thread % ${keyThreads}u;
   let first = 0u;
   let b = 0u;
   let h = 0u;
-  let isWhole = false;
-  if (thread < ${rows}u) {
-    var own = Keys(-1, 0u, 0u);
-    if (thread < rowCount) { own = keysOf(firstRow + thread); }
-    tSlot[thread] = own.slot;
-    tBegin[thread] = own.begin;
-    tEnd[thread] = own.end;
-  }
   for (var e = thread; e < ${(tile.queries * headDim) / 8}u; e += ${threads}u) {
     let m = e / ${headDim / 8}u;
     let c = e % ${headDim / 8}u;
-    let row = firstRow + min(m / ${heads}u, rowCount - 1u);
-    let at = ((row / P.queryLen * P.numHeads + h0 + m % ${heads}u) * P.queryLen + row % P.queryLen) * ${headDim / 8}u + c;
-    let x = queryEight(at);
+    let x = queryEight(${rowVector(rowTile, { m: "m", c: "c", width: headDim })});
     tQuery[m * ${headVectors + 1}u + 2u * c] = x.low;
     tQuery[m * ${headVectors + 1}u + 2u * c + 1u] = x.high;
   }
 ${sums((name) => `  var ${name} = vec4f();`)}
 ${each(queries, (r) => `  var most${r} = ${hasSinks ? sink(r) : "-1e30"};\n  var total${r} = ${hasSinks ? "select(0.0, 1.0, tk == 0u)" : "0.0"};`)}
-  for (var lead = 0u; lead < rowCount; lead++) {
-    let keys = keysOf(firstRow + lead);
-    let slot = keys.slot;
-    var isNew = slot >= 0;
-    for (var other = 0u; other < lead; other++) {
-      if (keysOf(firstRow + other).slot == slot) { isNew = false; break; }
-    }
-    if (!isNew) { continue; }
-    var begin = keys.begin;
-    var last = keys.end;
-    for (var other = lead + 1u; other < rowCount; other++) {
-      let more = keysOf(firstRow + other);
-      if (more.slot == slot) { begin = min(begin, more.begin); last = max(last, more.end); }
-    }
-    slotNow = slot;
-    for (var firstKey = begin; firstKey < last; firstKey += ${tile.keys}u) {
+${eachRun(`    slotNow = run.slot;
+    for (var firstKey = run.begin; firstKey < run.end; firstKey += ${tile.keys}u) {
+      let isWhole = runCount == 1u && run.allBegin <= firstKey && firstKey + ${tile.keys}u <= run.allEnd;
       workgroupBarrier();
 ${load("key", headDim)}
       workgroupBarrier();
@@ -151,8 +122,7 @@ ${weights(layout, sums)}
 ${load("value", valueDim)}
       workgroupBarrier();
 ${addValues(layout, columns)}
-    }
-  }
+    }`)}
   workgroupBarrier();
 ${each(queries, (r) => `  tMost[${query(r)} * ${keyThreads}u + tk] = total${r};`)}
   workgroupBarrier();

@@ -157,6 +157,7 @@ function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslSt
     enable: join.enable,
     declarations: `${cellFunction(params)}
 ${eightFunctions(params, { headDim, valueDim, dtypes })}
+fn held(row: i32, x: Eight) -> Eight { return Eight(select(vec4f(), x.low, row >= 0), select(vec4f(), x.high, row >= 0)); }
 var<workgroup> tSum: array<f32, ${plan.threads}>;
 var<workgroup> tMost: array<f32, ${heads * meeting}>;
 var<workgroup> tTotal: array<f32, ${heads * meeting}>;
@@ -180,6 +181,13 @@ function splitBody(call: DecodeCall, plan: Plan, sum: (name: string) => string):
   const part = (k: number) => `lane + ${k * lanes}u`;
   const guard = (k: number, width: number, text: string) =>
     (k + 1) * lanes * eight > width ? `if (${part(k)} < ${width / eight}u) { ${text} }` : text;
+  // No branches around loads, so that all of them are under way together.
+  const read = (name: string, { a, k, width }: { a: number; k: number; width: number }, load: string) => {
+    const held = params.placement === "paged" ? `held(row${a}, ${load})` : load;
+    return (k + 1) * lanes * eight > width
+      ? `    var ${name} = Eight(vec4f(), vec4f()); ${guard(k, width, `${name} = ${held};`)}`
+      : `    let ${name} = ${held};`;
+  };
   return `  let split = group % P.splits;
   let rest = group / P.splits;
   let t = rest % P.queryLen;
@@ -204,17 +212,17 @@ ${each(heads, (n) => `  var most${n} = -1e30;\n  var total${n} = 0.0;\n${each(va
   for (var tile = first; tile < last; tile += ${step}u) {
 ${each(ahead, (a) => `    let j${a} = tile + ${a * teams}u + team;\n    let row${a} = cell(safeSlot, head, min(j${a}, last - 1u));`)}
 ${each(ahead, (a) =>
-  each(
-    keyParts,
-    (k) => `    var k${a}_${k} = Eight(vec4f(), vec4f());
-    if (row${a} >= 0) { ${guard(k, headDim, `k${a}_${k} = keyEight(u32(row${a}), min(j${a}, last - 1u), complete, safeSlot * P.kvHeads + head, ${part(k)});`)} }`,
+  each(keyParts, (k) =>
+    read(
+      `k${a}_${k}`,
+      { a, k, width: headDim },
+      `keyEight(u32(max(row${a}, 0)), min(j${a}, last - 1u), complete, safeSlot * P.kvHeads + head, ${part(k)})`,
+    ),
   ),
 )}
 ${each(ahead, (a) =>
-  each(
-    valueParts,
-    (k) => `    var v${a}_${k} = Eight(vec4f(), vec4f());
-    if (row${a} >= 0) { ${guard(k, valueDim, `v${a}_${k} = valueEight(u32(row${a}), ${part(k)});`)} }`,
+  each(valueParts, (k) =>
+    read(`v${a}_${k}`, { a, k, width: valueDim }, `valueEight(u32(max(row${a}, 0)), ${part(k)})`),
   ),
 )}
 ${each(ahead, (a) =>
