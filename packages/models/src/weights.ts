@@ -8,8 +8,11 @@ import {
   type NormConfig,
 } from "./config.js";
 
-/** Makes the tensor of one leaf of a tree. */
-export type MakeWeight = (path: string, shape: readonly number[]) => Tensor;
+/**
+ * Makes the tensor of one leaf of a tree. A "matrix" is used through `linear` and `embedding` only, beside activations of any dtype, so
+ * that its own may be narrower.
+ */
+export type MakeWeight = (path: string, shape: readonly number[], use?: "matrix") => Tensor;
 
 /** A linear layer: x -> x W^T + b. The weight may be dense, quantised, adapted, sharded. */
 export interface LinearWeights {
@@ -116,8 +119,10 @@ export function buildWeights(config: DecoderConfig, make: MakeWeight): DecoderWe
   const project = (path: string, shape: readonly number[]) =>
     dim === modelDim ? {} : { [path]: buildLinear(make, path, { shape, hasBias: false }) };
   const offset = positions.kind === "learned" ? (positions.offset ?? 0) : 0;
+  // Where norms have no vectors, the embedding's dtype is that of the activations.
+  const use = norm.learns === "none" ? undefined : "matrix";
   return {
-    embedding: make("embedding", [vocabSize, dim]),
+    embedding: make("embedding", [vocabSize, dim], use),
     ...(positions.kind === "learned"
       ? { positionEmbedding: make("positionEmbedding", [maxSeqLen + offset, modelDim]) }
       : {}),
@@ -126,7 +131,7 @@ export function buildWeights(config: DecoderConfig, make: MakeWeight): DecoderWe
     layers: Array.from({ length: config.numLayers }, (_, layer) => buildLayer(config, make, layer)),
     ...((head.hasNorm ?? true) ? { norm: buildNorm(norm, make, "norm", modelDim) } : {}),
     ...project("headProjection", [dim, modelDim]),
-    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, dim]) }),
+    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, dim], "matrix") }),
     ...(head.hasBias ? { unembeddingBias: make("unembeddingBias", [vocabSize]) } : {}),
   };
 }
@@ -294,7 +299,7 @@ export function buildLinear(
   path: string,
   { shape, hasBias }: { readonly shape: readonly number[]; readonly hasBias: boolean },
 ): LinearWeights {
-  const weight = make(`${path}.weight`, shape);
+  const weight = make(`${path}.weight`, shape, "matrix");
   return hasBias ? { weight, bias: make(`${path}.bias`, shape.slice(0, 1)) } : { weight };
 }
 

@@ -17,7 +17,8 @@ export async function openRunModel(
   device: Device,
 ): Promise<RunModel> {
   const { from, create } = config.model;
-  if (from !== undefined) return openModel(from, { device });
+  // The small steps of training would be lost in the rounding of halves.
+  if (from !== undefined) return openModel(from, { device, dtype: device.defaultFloat });
   if (create === undefined)
     throw new HeddleError("config", "train: model.create must be given; got none. Add it.");
   const decoder = parseConfig({

@@ -129,7 +129,9 @@ function buildPredictions(
         predictions: {
           transform: linear("transform", [dim, modelDim], predictions.hasBias),
           ...normed(dim),
-          ...(config.tieEmbeddings ? {} : { unembedding: make("predictions.unembedding", [vocabSize, dim]) }),
+          ...(config.tieEmbeddings
+            ? {}
+            : { unembedding: make("predictions.unembedding", [vocabSize, dim], "matrix") }),
           ...(predictions.hasTokenBias ? { bias: make("predictions.bias", [vocabSize]) } : {}),
         },
       };

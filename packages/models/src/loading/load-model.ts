@@ -46,7 +46,8 @@ export interface LoadedModel<
  * and generation_config.json.
  *
  * @param options.device  where the weights go; stays the caller's
- * @param options.dtype   of the loaded floats; default `device.defaultFloat`, "stored" keeps that of the file
+ * @param options.dtype   of the loaded floats; default `device.defaultFloat`, but on the CPU matrices in half precision stay so, which
+ *   takes half the memory (training wants "f32"); "stored" keeps all as in the file
  * @throws HeddleError "format" naming what is missing or damaged; "config" and "unsupported" for a config.json that
  *   describes something else; nothing stays loaded then
  */

@@ -1,11 +1,11 @@
 import { type LoadTensorsOptions, loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
-import { invariant, stack, type Tensor } from "@heddle/tensor";
+import { type Device, invariant, stack, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
 import type { PackedCache } from "./packed-cache.js";
 import { takeApart } from "./stored-layout.js";
-import { locateWeights, type Slice, type StoredPart } from "./weight-map.js";
+import { type LocatedWeight, locateWeights, type Slice, type StoredPart } from "./weight-map.js";
 
 /** How tensors are loaded; which ones, the configuration says. */
 export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {
@@ -45,7 +45,10 @@ export async function loadTree(
   try {
     for (const weight of located) {
       signal?.throwIfAborted();
-      const stored = await loadTensor(files, weight.storedName, { device, dtype });
+      const stored = await loadTensor(files, weight.storedName, {
+        device,
+        dtype: dtype ?? (staysHalf(weight, files, device) ? "stored" : undefined),
+      });
       for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
       loadedBytes += sizeOf(weight.storedName);
       onProgress?.({ loadedBytes, totalBytes });
@@ -56,6 +59,17 @@ export async function loadTree(
   }
   packedCache?.onState?.({ kind: "unneeded" });
   return findFamily(config.family).architecture.buildWeights(config, gathered.take);
+}
+
+/** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */
+function staysHalf(
+  { storedName, parts, hasUnitRows }: LocatedWeight,
+  { tensors }: SafetensorsFiles,
+  { kind }: Device,
+): boolean {
+  const { dtype } = tensors.get(storedName) ?? {};
+  const isHalf = dtype === "F16" || dtype === "BF16";
+  return kind === "cpu" && isHalf && !hasUnitRows && parts.every(({ isMatrix }) => isMatrix);
 }
 
 /** Weights as they come, by path; the slices of one weight are joined as soon as all are there. */

@@ -35,6 +35,7 @@ test("GPT-2's attention weight is three of ours, transposed", () => {
     parts: ["query", "key", "value"].map((part) => ({
       path: `layers.1.attention.${part}.weight`,
       shape: [32, 32],
+      isMatrix: true,
     })),
   });
 });

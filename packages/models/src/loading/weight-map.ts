@@ -22,6 +22,8 @@ export interface StoredPart {
   readonly path: string;
   readonly slice?: Slice;
   readonly shape: readonly number[];
+  /** Used as a weight that is applied or looked up; see `MakeWeight`. */
+  readonly isMatrix: boolean;
 }
 
 /** Slice `index` of `count`. */
@@ -32,17 +34,21 @@ export interface Slice {
 
 /** Shape of every weight, by its path. */
 export function weightShapes(config: ModelConfig): ReadonlyMap<string, readonly number[]> {
-  return shapesOf(findFamily(config.family), config);
+  const leaves = leavesOf(findFamily(config.family), config);
+  return new Map([...leaves].map(([path, { shape }]) => [path, shape]));
 }
 
-function shapesOf({ architecture }: AnyFamily, config: ModelConfig): ReadonlyMap<string, readonly number[]> {
-  const shapes = new Map<string, readonly number[]>();
+/** A leaf of the tree. */
+type Leaf = Pick<StoredPart, "shape" | "isMatrix">;
+
+function leavesOf({ architecture }: AnyFamily, config: ModelConfig): ReadonlyMap<string, Leaf> {
+  const leaves = new Map<string, Leaf>();
   // The tree itself is not used: only the leaves that are asked for.
-  architecture.buildWeights(config, (path, shape) => {
-    shapes.set(path, shape);
+  architecture.buildWeights(config, (path, shape, use) => {
+    leaves.set(path, { shape, isMatrix: use === "matrix" });
     return undefined as never;
   });
-  return shapes;
+  return leaves;
 }
 
 /** Lists every tensor that a checkpoint of this configuration holds, by default as its family names them. */
@@ -50,50 +56,76 @@ export function storedWeights(
   config: ModelConfig,
   names: WeightNames = findFamily(config.family).weights(config),
 ): readonly StoredWeight[] {
-  const shapes = shapesOf(findFamily(config.family), config);
-  return names.rules.flatMap((rule) => expandRule(rule, shapes));
+  const leaves = leavesOf(findFamily(config.family), config);
+  const numbers = numbersByPattern(leaves.keys());
+  return names.rules.flatMap((rule) =>
+    tuplesOf(rule, { leaves, numbers }).map((tuple) => storedWeight(rule, tuple, leaves)),
+  );
 }
 
-/** A rule for every tuple of numbers that its stars stand for; nothing where the configuration has no such weights. */
-function expandRule(rule: WeightRule, shapes: ReadonlyMap<string, readonly number[]>): StoredWeight[] {
-  const patterns = rule.paths.map(patternOf);
+type NumbersByPattern = ReadonlyMap<string, readonly (readonly string[])[]>;
+
+/** The numbers in paths of one pattern: of layers.3.mlp.up.weight and others like it, under layers.*.mlp.up.weight. */
+function numbersByPattern(paths: Iterable<string>): NumbersByPattern {
+  const found = new Map<string, (readonly string[])[]>();
+  for (const path of paths) {
+    const numbers: string[] = [];
+    const pattern = path.split(".").map((word) => {
+      if (!isNumber(word)) return word;
+      numbers.push(word);
+      return "*";
+    });
+    const key = pattern.join(".");
+    const others = found.get(key);
+    if (others === undefined) found.set(key, [numbers]);
+    else others.push(numbers);
+  }
+  return found;
+}
+
+function isNumber(word: string): boolean {
+  const first = word.charCodeAt(0);
+  return first >= 48 && first <= 57;
+}
+
+/** Every tuple of numbers that a rule's stars stand for; none where the configuration has no such weights. */
+function tuplesOf(
+  { paths }: WeightRule,
+  { leaves, numbers }: { readonly leaves: ReadonlyMap<string, Leaf>; readonly numbers: NumbersByPattern },
+): readonly (readonly string[])[] {
   const tuples = new Map<string, readonly string[]>();
-  for (const [path, shape] of shapes) {
-    for (const { matcher, isSliced } of patterns) {
-      const numbers = matcher.exec(path)?.slice(1);
-      if (numbers === undefined) continue;
-      const slices = isSliced ? Array.from({ length: shape[0] ?? 0 }, (_, slice) => [String(slice)]) : [[]];
-      for (const slice of slices) tuples.set([...numbers, ...slice].join(), [...numbers, ...slice]);
+  for (const pattern of paths) {
+    const base = pattern.endsWith("[*]") ? pattern.slice(0, -3) : pattern;
+    for (const tuple of numbers.get(base) ?? []) {
+      if (base === pattern) tuples.set(tuple.join(), tuple);
+      const slices = base === pattern ? 0 : (leaves.get(fill(base, tuple))?.shape[0] ?? 0);
+      for (let i = 0; i < slices; i++) tuples.set([...tuple, i].join(), [...tuple, String(i)]);
     }
   }
-  return [...tuples.values()].map((numbers) => storedWeight(rule, numbers, shapes));
-}
-
-function patternOf(pattern: string): { readonly matcher: RegExp; readonly isSliced: boolean } {
-  const isSliced = pattern.endsWith("[*]");
-  const base = isSliced ? pattern.slice(0, -3) : pattern;
-  const source = base.replaceAll(".", "\\.").replaceAll("*", "(\\d+)");
-  return { matcher: new RegExp(`^${source}$`), isSliced };
+  return [...tuples.values()];
 }
 
 function storedWeight(
   { paths, name, isTransposed = false, groups = 1, axis = 0, hasUnitRows = false }: WeightRule,
   numbers: readonly string[],
-  shapes: ReadonlyMap<string, readonly number[]>,
+  leaves: ReadonlyMap<string, Leaf>,
 ): StoredWeight {
-  const parts = paths.flatMap((pattern) => partOf(fill(pattern, numbers), shapes));
+  const parts = paths.flatMap((pattern) => partOf(fill(pattern, numbers), leaves));
   const ours = [...(parts[0]?.shape ?? [])];
   ours[axis] = parts.reduce((sum, { shape }) => sum + (shape[axis] ?? 0), 0);
   const shape = isTransposed ? [...ours.slice(0, -2), ...ours.slice(-2).toReversed()] : ours;
   return { name: fill(name, numbers), shape, isTransposed, axis, groups, hasUnitRows, parts };
 }
 
-function partOf(path: string, shapes: ReadonlyMap<string, readonly number[]>): StoredPart[] {
-  const [, base = path, slice] = /^(.*)\[(\d+)\]$/.exec(path) ?? [];
-  const shape = shapes.get(base);
-  if (shape === undefined) return [];
-  if (slice === undefined) return [{ path, shape }];
-  return [{ path: base, slice: { index: Number(slice), count: shape[0] ?? 0 }, shape: shape.slice(1) }];
+function partOf(path: string, leaves: ReadonlyMap<string, Leaf>): StoredPart[] {
+  const bracket = path.endsWith("]") ? path.lastIndexOf("[") : path.length;
+  const base = path.slice(0, bracket);
+  const leaf = leaves.get(base);
+  if (leaf === undefined) return [];
+  if (base === path) return [{ path, ...leaf }];
+  const { shape, isMatrix } = leaf;
+  const slice = { index: Number(path.slice(bracket + 1, -1)), count: shape[0] ?? 0 };
+  return [{ path: base, slice, shape: shape.slice(1), isMatrix }];
 }
 
 /** The pattern with its stars replaced by numbers, from left to right. */

@@ -47,7 +47,7 @@ export function buildPermutationWeights(config: PermutationConfig, make: MakeWei
     layers: Array.from({ length: config.numLayers }, (_, layer) =>
       buildLayer(config, make, `layers.${layer}`),
     ),
-    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim]) }),
+    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim], "matrix") }),
     unembeddingBias: make("unembeddingBias", [vocabSize]),
   };
 }

@@ -90,7 +90,7 @@ export function buildRecurrentWeights(config: RecurrentConfig, make: MakeWeight)
       buildLayer(config, make, `layers.${layer}`),
     ),
     norm: buildNorm(norm, make, "norm", modelDim),
-    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim]) }),
+    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim], "matrix") }),
   };
 }
 

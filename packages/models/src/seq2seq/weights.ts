@@ -73,7 +73,7 @@ export function buildSeq2SeqWeights(config: Seq2SeqConfig, make: MakeWeight): Se
       ...buildStack(config, decoder, { name: "decoder", make }),
       layers: Array.from({ length: decoder.numLayers }, (_, layer) => buildCrossLayer(decoder, make, layer)),
     },
-    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim]) }),
+    ...(config.tieEmbeddings ? {} : { unembedding: make("unembedding", [vocabSize, modelDim], "matrix") }),
     ...(config.head.hasBias ? { unembeddingBias: make("unembeddingBias", [1, vocabSize]) } : {}),
   };
 }
@@ -111,5 +111,5 @@ function buildCrossLayer(decoder: DecoderConfig, make: MakeWeight, layer: number
 }
 
 function within(name: string, make: MakeWeight): MakeWeight {
-  return (path, shape) => make(`${name}.${path}`, shape);
+  return (path, ...leaf) => make(`${name}.${path}`, ...leaf);
 }
