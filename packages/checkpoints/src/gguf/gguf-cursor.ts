@@ -101,73 +101,85 @@ export class GgufCursor {
 
   /**
    * Checks strings that follow each other, as a vocabulary has them by the hundred thousand, to be made
-   * later: all are decoded at once, which is ten times faster than one by one. Lengths below 128 are UTF-8 themselves, so they
+   * later: many are decoded at once, which is ten times faster than one by one. Lengths below 128 are UTF-8 themselves, so they
    * do not disturb.
    */
-  strings(length: number): LazyStrings {
+  strings(count: number): LazyStrings {
     const start = this.#at;
-    const lengths = this.#lengths(length);
-    const bytes = this.prefix.subarray(start, this.#at);
-    if (lengths.some((size) => size >= 128) || !this.#isUtf8(bytes)) {
+    const { ends, isEachShort } = this.#skipStrings(count);
+    if (!isEachShort || !this.#areUtf8(start, ends)) {
       this.#at = start;
-      const all = lengths.map(() => this.string());
+      const all = Array.from(ends, () => this.string());
       return { all: () => all, item: (index) => all[index] };
     }
-    // The rest of the prefix need not stay in memory.
-    const own = bytes.slice();
-    let starts: Uint32Array | undefined;
+    // The first bytes of the file stay in memory with it: a vocabulary is most of them.
+    const bytes = this.prefix;
     const item = (index: number) => {
-      const size = lengths[index];
-      if (size === undefined) return undefined;
-      starts ??= startsOf(lengths);
-      const at = starts[index] ?? 0;
-      return this.#text.decode(own.subarray(at, at + size));
+      const end = ends[index];
+      if (end === undefined) return undefined;
+      return this.#text.decode(bytes.subarray((index === 0 ? start : (ends[index - 1] ?? 0)) + 8, end));
     };
-    return { all: () => this.#split(own, lengths), item };
+    return { all: () => this.#split(start, ends), item };
   }
 
-  #isUtf8(bytes: Uint8Array): boolean {
+  /** Whether bytes up to the last string are UTF-8. What is decoded for that lives so shortly that it takes no fresh memory. */
+  #areUtf8(start: number, ends: Uint32Array): boolean {
     try {
-      this.#text.decode(bytes);
+      for (const [from, to] of groupsOf(start, ends)) this.#text.decode(this.prefix.subarray(from, to));
       return true;
     } catch {
       return false;
     }
   }
 
-  /** Moves past strings; their lengths in bytes. */
-  #lengths(count: number): readonly number[] {
-    const lengths: number[] = [];
+  /** Moves past strings; the byte at which each ends, and whether all are shorter than 128 bytes. */
+  #skipStrings(count: number) {
+    // More do not fit in a header, which is refused before they are reached.
+    const ends = new Uint32Array(Math.min(count, maxGgufHeaderBytes / 8));
+    const view = this.#view;
     const lastStart = Math.min(this.prefix.byteLength, this.fileBytes, maxGgufHeaderBytes) - 8;
+    let isEachShort = true;
+    let at = this.#at;
     for (let i = 0; i < count; i++) {
-      const at = this.#at;
-      const isShort = at <= lastStart && this.#view.getUint32(at + 4, true) === 0;
-      const bytes = isShort ? this.#view.getUint32(at, true) : lastStart;
-      // The long way says what is wrong, or that the prefix is too short.
-      if (at + bytes <= lastStart) this.#at = at + 8 + bytes;
-      else this.#take(this.count("a string", 1));
-      lengths.push(this.#at - at - 8);
+      const isNear = at <= lastStart && view.getUint32(at + 4, true) === 0;
+      const bytes = isNear ? view.getUint32(at, true) : lastStart;
+      if (at + bytes <= lastStart) {
+        if (bytes >= 128) isEachShort = false;
+        at += 8 + bytes;
+      } else {
+        // The long way says what is wrong, or that the prefix is too short.
+        this.#at = at;
+        const length = this.count("a string", 1);
+        at = this.#take(length) + length;
+        if (length >= 128) isEachShort = false;
+      }
+      ends[i] = at;
     }
-    return lengths;
+    this.#at = at;
+    return { ends, isEachShort };
   }
 
-  /** Moves past numbers and gives a function that reads them. */
-  numbers(type: GgufNumberType, length: number): () => readonly number[] {
+  /** Moves past numbers; they are as in the file. */
+  numbers(type: GgufNumberType, length: number): ArrayLike<number> {
     const bytes = length * leastBytes(type);
     const start = this.#take(bytes);
-    const own = this.prefix.slice(start, start + bytes);
-    return () => Array.from(new numberArrays[type](own.buffer));
+    return new numberArrays[type](this.prefix.slice(start, start + bytes).buffer);
   }
 
-  #split(bytes: Uint8Array, lengths: readonly number[]): readonly string[] {
-    const all = this.#text.decode(bytes);
-    let [byte, unit] = [0, 0];
-    return lengths.map((size) => {
-      const units = unitsOf(bytes, byte + 8, byte + 8 + size);
-      byte += 8 + size;
-      unit += 8 + units;
-      return all.slice(unit - units, unit);
-    });
+  #split(start: number, ends: Uint32Array): readonly string[] {
+    const bytes = this.prefix;
+    const strings: string[] = [];
+    for (const [from, to] of groupsOf(start, ends)) {
+      const all = this.#text.decode(bytes.subarray(from, to));
+      for (let [byte, unit] = [from, 0]; byte < to; ) {
+        const end = ends[strings.length] ?? to;
+        const units = unitsOf(bytes, byte + 8, end);
+        strings.push(all.slice(unit + 8, unit + 8 + units));
+        unit += 8 + units;
+        byte = end;
+      }
+    }
+    return strings;
   }
 
   /** Reads a u64 count of things that take at least `leastBytes` each, which must fit in the rest of the file. */
@@ -211,13 +223,19 @@ export class GgufCursor {
   }
 }
 
-/** The byte at which each string begins, behind its length of eight bytes. */
-function startsOf(lengths: readonly number[]): Uint32Array {
-  let next = 0;
-  return Uint32Array.from(lengths, (size) => {
-    next += 8 + size;
-    return next - size;
-  });
+/** Bytes that are decoded at once. */
+const GROUP_BYTES = 2 ** 15;
+
+/** Cuts strings that follow each other, from byte `start` on, into stretches of whole strings. */
+function* groupsOf(start: number, ends: Uint32Array): Generator<readonly [from: number, to: number]> {
+  let from = start;
+  for (const end of ends) {
+    if (end - from < GROUP_BYTES) continue;
+    yield [from, end];
+    from = end;
+  }
+  const last = ends.at(-1) ?? from;
+  if (last > from) yield [from, last];
 }
 
 /** UTF-16 units of well-formed UTF-8. */

@@ -131,15 +131,17 @@ function stringArray({ all, item }: LazyStrings): GgufArray {
   return Object.defineProperty(array, "item", { value: item });
 }
 
-function numberArray(itemType: GgufNumberType, make: () => readonly number[]): GgufArray {
-  const items = once(make);
-  return {
+/** An array whose items lie as in the file until they are asked for as an array of JavaScript's. */
+function numberArray(itemType: GgufNumberType, numbers: ArrayLike<number>): GgufArray {
+  const items = once(() => Array.from(numbers));
+  const array: GgufArray = {
     type: "array",
     itemType,
     get value() {
       return items();
     },
   };
+  return Object.defineProperty(array, "numbers", { value: numbers });
 }
 
 function once<T>(make: () => T): () => T {

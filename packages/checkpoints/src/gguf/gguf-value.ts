@@ -32,11 +32,20 @@ export type GgufValue =
 
 /** An array of the metadata: all items are of one type, which may be "array" again (then each names its own). */
 export type GgufArray =
-  | { readonly type: "array"; readonly itemType: GgufNumberType; readonly value: readonly number[] }
+  | GgufNumbers
   | { readonly type: "array"; readonly itemType: "u64" | "i64"; readonly value: readonly bigint[] }
   | { readonly type: "array"; readonly itemType: "bool"; readonly value: readonly boolean[] }
   | GgufTexts
   | { readonly type: "array"; readonly itemType: "array"; readonly value: readonly GgufArray[] };
+
+/** An array of numbers. */
+export interface GgufNumbers {
+  readonly type: "array";
+  readonly itemType: GgufNumberType;
+  readonly value: readonly number[];
+  /** The numbers as they were read, without making an array of them. */
+  readonly numbers?: ArrayLike<number>;
+}
 
 /** An array of strings. */
 export interface GgufTexts {

@@ -1,5 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
-import { type FileSource, missingFile } from "../file-source.js";
+import { type FileSource, missingFile, type OpenFile } from "../file-source.js";
 import { type RangePiece, type ReadRangesOptions, readRanges } from "../read-ranges.js";
 import { GgufCursor, PrefixTooShort } from "./gguf-cursor.js";
 import { ggufError } from "./gguf-error.js";
@@ -81,17 +81,49 @@ interface PartHeader extends GgufHeader {
   readonly file: string;
 }
 
-/** Reads and checks the header of one file, fetching eight times as much whenever it turns out to be longer. */
+/** Reads and checks the header of one file, fetching more of it whenever it turns out to be longer. */
 async function readGgufHeader(source: FileSource, file: string): Promise<PartHeader> {
   const fileBytes = await source.size(file);
   const most = Math.min(fileBytes, maxGgufHeaderBytes);
-  for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = Math.min(bytes * 8, most)) {
-    const prefix = await readBytes(source, { file, start: 0, end: bytes });
-    try {
-      return { file, ...parseGgufHeader(new GgufCursor(prefix, file, fileBytes)) };
-    } catch (error) {
-      if (!(error instanceof PrefixTooShort)) throw error;
+  const opened = await source.open?.(file);
+  const growing = opened && new GrowingPrefix(opened, most);
+  const longer = (bytes: number) =>
+    Math.min(growing ? Math.floor(bytes * 1.5) + firstPrefixBytes : bytes * 8, most);
+  try {
+    for (let bytes = Math.min(firstPrefixBytes, most); ; bytes = longer(bytes)) {
+      const range = { file, start: 0, end: bytes };
+      const prefix = growing ? await growing.upTo(range) : await readBytes(source, range);
+      try {
+        return { file, ...parseGgufHeader(new GgufCursor(prefix, file, fileBytes)) };
+      } catch (error) {
+        if (!(error instanceof PrefixTooShort)) throw error;
+      }
     }
+  } finally {
+    await opened?.close();
+  }
+}
+
+/** The first bytes of an open file, of which more and more are read into memory that only costs where it is filled. */
+class GrowingPrefix {
+  readonly #opened: OpenFile;
+  #room: Uint8Array;
+  #filled = 0;
+
+  constructor(opened: OpenFile, most: number) {
+    this.#opened = opened;
+    this.#room = new Uint8Array(Math.min(most, 2 ** 24));
+  }
+
+  async upTo({ file, end }: { readonly file: string; readonly end: number }): Promise<Uint8Array> {
+    if (end > this.#room.byteLength) {
+      const wider = new Uint8Array(2 * end);
+      wider.set(this.#room.subarray(0, this.#filled));
+      this.#room = wider;
+    }
+    this.#filled += await this.#opened.readInto(this.#filled, this.#room.subarray(this.#filled, end));
+    if (this.#filled < end) throw endsInside({ file, end }, this.#filled);
+    return this.#room.subarray(0, end);
   }
 }
 

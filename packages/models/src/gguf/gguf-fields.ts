@@ -10,6 +10,8 @@ export interface GgufFields {
   optionalText(key: string): string | undefined;
   optionalFlag(key: string): boolean | undefined;
   optionalNumbers(key: string): readonly number[] | undefined;
+  /** Where an array of numbers has this one; nowhere without such a field. */
+  placesOf(key: string, number: number): readonly number[];
   optionalTexts(key: string): readonly string[] | undefined;
   /** One item of an array of strings. */
   optionalTextAt(key: string, index: number): string | undefined;
@@ -41,6 +43,15 @@ export function ggufFields(metadata: ReadonlyMap<string, GgufValue>): GgufFields
       throw badField(nameOf(key), "be a bool", field);
     },
     optionalNumbers: (key) => listOf(metadata, nameOf(key), "number") as readonly number[] | undefined,
+    placesOf(key, number) {
+      const name = nameOf(key);
+      const field = metadata.get(name);
+      const kept = field?.type === "array" && "numbers" in field ? field.numbers : undefined;
+      const numbers = kept ?? (listOf(metadata, name, "number") as readonly number[] | undefined) ?? [];
+      const places: number[] = [];
+      for (let i = 0; i < numbers.length; i++) if (numbers[i] === number) places.push(i);
+      return places;
+    },
     optionalTexts: (key) => listOf(metadata, nameOf(key), "string") as readonly string[] | undefined,
     optionalTextAt(key, index) {
       const field = metadata.get(nameOf(key));

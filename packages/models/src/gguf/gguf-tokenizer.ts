@@ -65,8 +65,7 @@ export function endOfTextIds(fields: GgufFields): readonly number[] {
   const named = ["eos", "eot", "eom"].flatMap(
     (role) => fields.optionalNumber(`${prefix}${role}_token_id`) ?? [],
   );
-  const types = fields.optionalNumbers(`${prefix}token_type`) ?? [];
-  const controls = types.flatMap((type, id) => (type === controlType ? [id] : []));
+  const controls = fields.placesOf(`${prefix}token_type`, controlType);
   const known = new Set(endNames);
   const byName = controls.filter((id) => known.has(fields.optionalTextAt(`${prefix}tokens`, id) ?? ""));
   return [...new Set([...named, ...byName])];
