@@ -131,6 +131,23 @@ else {
     });
   });
 
+  test("gradients of heads so wide that tiles are smaller than the threads of a workgroup", async () => {
+    const run = (on: Device) => {
+      const weights = {
+        q: randn(on, [1, 1, 9, 256], { seed: 1 }),
+        k: randn(on, [1, 1, 11, 256], { seed: 2 }),
+        v: randn(on, [1, 1, 11, 254], { seed: 3 }),
+      };
+      const loss = (w: typeof weights) => attention(w.q, w.k, w.v, { mask: causal() }).square().sum();
+      return valueAndGrad(loss)(weights).grad;
+    };
+    const [actual, expected] = [run(device), run(reference())];
+    for (const name of ["q", "k", "v"] as const) {
+      expect(actual[name].executedOn).toBe("wgsl");
+      near(await actual[name].data(), await expected[name].data(), 4);
+    }
+  });
+
   describe("cached attention in WGSL", () => {
     interface Heads {
       readonly headDim: number;

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
 import { cachedAttentionOp } from "../src/cached-attention.js";
 import type { CachedAttentionParams } from "../src/cached-params.js";
+import { flashAttentionBackward } from "../src/flash.js";
 import type { FlashParams } from "../src/flash-params.js";
 import { flashMatrixWgsl } from "../src/kernels/flash-matrix.wgsl.js";
 import type { MaskRule } from "../src/mask-rule.js";
@@ -84,6 +85,27 @@ else {
       expect(code).toContain(rows === 1 ? "subgroupShuffleXor" : "subgroupMatrixMultiplyAccumulate");
       for (const step of steps) await expectCompiles(compiler, step.code);
     }
+  });
+
+  test.each([64, 128, 256])("the gradient of f32 attention compiles: head size %i", async (headDim) => {
+    const f32 = (...shape: number[]): TensorType => ({ shape, dtype: "f32" });
+    const [query, key, row] = [f32(1, 4, 300, headDim), f32(1, 2, 300, headDim), f32(1, 4, 300)];
+    const inputs = [query, key, key, row, row, query];
+    const { spec } = flashAttentionBackward;
+    const params = {
+      scale: 0.125,
+      mask: causal,
+      numMaskInputs: 0,
+      hasBias: false,
+      hasSinks: false,
+      wantsBias: false,
+    };
+    const kernel = spec.kernels?.wgsl?.(
+      { op: spec, params, inputs, outputs: spec.infer(inputs, params) },
+      largeGpu,
+    );
+    expect(kernel?.steps.length).toBe(2);
+    for (const { code } of kernel?.steps ?? []) await expectCompiles(compiler, code);
   });
 
   test("head sizes that matrices do not divide have no such kernel", () => {

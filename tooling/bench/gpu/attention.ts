@@ -131,7 +131,7 @@ function prefillWork(length: number, dtype: Float, texts = 1, tile?: MatrixTile)
   const size = dtype === "f16" ? 2 : 4;
   const own = length / texts;
   return {
-    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}${tile === undefined ? "" : `, tiles of ${16 * tile.subgroups * tile.strips} x ${tile.keys}`}`,
+    name: `prefill ${texts === 1 ? "" : `${texts} texts of `}${own} ${dtype}${tile === undefined ? "" : `, tiles of ${16 * tile.subgroups * tile.strips} x ${tile.keys} by ${tile.subgroups}`}`,
     bytes: (2 * numHeads + 2 * numKvHeads) * length * headDim * size,
     flops: 2 * texts * numHeads * own * (own + 1) * headDim,
     turns: 1,
@@ -315,14 +315,14 @@ function decodeWork(
 }
 
 /** A prompt as decoders read it: one row a token, all of one slot, behind their keys in the cache. */
-function promptWork(length: number, dtype: Float): Work {
+function promptWork(length: number, dtype: Float, queries: Float): Work {
   return {
-    name: `prompt ${length} ${dtype}`,
+    name: `prompt ${length} ${dtype}${queries === dtype ? "" : `, ${queries} queries`}`,
     bytes: 2 * (numHeads + numKvHeads) * length * headDim * (dtype === "f16" ? 2 : 4),
     flops: 2 * numHeads * length * (length + 1) * headDim,
     turns: 1,
     prepare(device) {
-      const q = heads(device, [1, length, numHeads], { dtype: "f32", seed: 1 }).reshape([
+      const q = heads(device, [1, length, numHeads], { dtype: queries, seed: 1 }).reshape([
         length,
         numHeads,
         1,
@@ -395,7 +395,8 @@ const works: readonly Work[] = [
   decodeWork({ batch: 1, length: context, dtype: "f32" }),
   decodeWork({ batch: 1, length: context }, "paged"),
   decodeWork({ batch: 8, length: context }, "paged"),
-  promptWork(short, "f16"),
+  promptWork(short, "f16", "f16"),
+  promptWork(short, "f16", "f32"),
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),

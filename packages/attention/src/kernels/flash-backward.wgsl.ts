@@ -1,33 +1,64 @@
 import type { TensorType } from "@heddle/tensor";
-import { type WgslKernelFactory, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
+import { each, type WgslKernelFactory, type WgslStep, wgslStep } from "@heddle/tensor/kernel";
 import { type FlashBackwardParams, type FlashShape, flashInputs, flashShape } from "../flash-params.js";
 import {
   flashUniforms,
-  loadRows,
+  loadVectors,
   readBuffer,
   ruleBuffers,
   ruleFunctions,
   threads,
-  tileFor,
-  type WgslTile,
+  vectorBuffer,
+  vectorsOf,
   writeBuffer,
 } from "./flash.wgsl.js";
+import { addRows, keyThreads, queryThreads } from "./flash-forward.wgsl.js";
 import { type TileStates, tileStates } from "./tile-states.wgsl.js";
+
+/** Queries and keys of a workgroup's tile; rows of vectors of four in workgroup memory, one more than needed, for its banks. */
+interface Tile {
+  readonly queries: number;
+  readonly keys: number;
+  readonly headVectors: number;
+  readonly valueVectors: number;
+}
+
+const sizes = [
+  [32, 32],
+  [32, 16],
+  [16, 16],
+  [16, 8],
+  [8, 8],
+  [4, 4],
+] as const;
+
+/** Strides of weights [queries, keys] and of transposed ones. */
+const weightStride = ({ keys }: Tile) => keys / 4 + 1;
+const turnedStride = ({ queries }: Tile) => queries / 4 + 1;
+/** Vectors of the larger of what both steps keep of weights. */
+const weightVectors = (tile: Tile) =>
+  Math.max(tile.queries * weightStride(tile), 2 * tile.keys * turnedStride(tile));
+
+function bytesOf(tile: Tile): number {
+  const { queries, keys, headVectors, valueVectors } = tile;
+  const vectors = (queries + keys) * (headVectors + valueVectors + 2) + weightVectors(tile);
+  return 16 * vectors + 8 * queries + 64;
+}
 
 /**
  * WGSL kernels of the gradient of `flashAttention` for f32: one step for queries (and bias), one for keys and values; weights are
- * computed again from the stored log-sum-exp. No two workgroups write to one element.
+ * computed again from the stored log-sum-exp. Each thread keeps a few queries times a few keys, and its sums, in registers. No two
+ * workgroups write to one element.
  *
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 2. Twin: `reference` of `flashAttentionBackward`.
  */
 export const flashBackwardWgsl: WgslKernelFactory<FlashBackwardParams> = ({ inputs, params }, features) => {
   if (inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32")) return undefined;
   const shape = flashShape(inputs);
-  const { headDim, valueDim } = shape;
-  const tile = tileFor(
-    features.maxWorkgroupBytes,
-    ({ queries, keys }) => (queries + keys) * (headDim + valueDim) + 2 * queries * keys + 2 * queries,
-  );
+  const [headVectors, valueVectors] = [vectorsOf(shape.headDim), vectorsOf(shape.valueDim)];
+  const tile = sizes
+    .map(([queries, keys]) => ({ queries, keys, headVectors, valueVectors }))
+    .find((choice) => bytesOf(choice) <= features.maxWorkgroupBytes);
   const count = flashInputs({ ...params, hasSinks: false }).count + 3;
   // Each step reads all inputs and writes two gradients at most.
   if (tile === undefined || count + 3 > features.maxBuffers) return undefined;
@@ -40,7 +71,7 @@ interface BackwardCall {
   readonly inputs: readonly TensorType[];
   readonly params: FlashBackwardParams;
   readonly shape: FlashShape;
-  readonly tile: WgslTile;
+  readonly tile: Tile;
   /** Number of inputs: the outputs follow. */
   readonly count: number;
   readonly states: TileStates;
@@ -58,16 +89,17 @@ function backwardStep(
   const { headDim, valueDim } = shape;
   const biasAt = flashInputs(params).bias;
   const rules = { ...params, hasSinks: false };
+  const { queries, keys, headVectors, valueVectors } = tile;
   return wgslStep({
     buffers: [
-      readBuffer("query", 0),
-      readBuffer("key", 1),
-      readBuffer("value", 2),
+      vectorBuffer("query", 0, headDim),
+      vectorBuffer("key", 1, headDim),
+      vectorBuffer("value", 2, valueDim),
       ...ruleBuffers(inputs, rules),
       ...states.buffers,
       readBuffer("lse", count - 3),
       readBuffer("delta", count - 2),
-      readBuffer("dOut", count - 1),
+      vectorBuffer("dOut", count - 1, valueDim),
       ...step.outputs.map(({ name, index }) => writeBuffer(name, count + index)),
     ],
     params: {
@@ -79,64 +111,120 @@ function backwardStep(
     groups: step.groups,
     declarations: `${ruleFunctions(rules)}
 ${states.functions}
-var<workgroup> tQuery: array<f32, ${tile.queries * headDim}>;
-var<workgroup> tDOut: array<f32, ${tile.queries * valueDim}>;
-var<workgroup> tKey: array<f32, ${tile.keys * headDim}>;
-var<workgroup> tValue: array<f32, ${tile.keys * valueDim}>;
-var<workgroup> tWeight: array<f32, ${tile.queries * tile.keys}>;
-var<workgroup> tDScore: array<f32, ${tile.queries * tile.keys}>;
-var<workgroup> rowLse: array<f32, ${tile.queries}>;
-var<workgroup> rowDelta: array<f32, ${tile.queries}>;`,
-    body: step.body,
+var<workgroup> tQuery: array<vec4f, ${queries * (headVectors + 1)}>;
+var<workgroup> tDOut: array<vec4f, ${queries * (valueVectors + 1)}>;
+var<workgroup> tKey: array<vec4f, ${keys * (headVectors + 1)}>;
+var<workgroup> tValue: array<vec4f, ${keys * (valueVectors + 1)}>;
+var<workgroup> tWeight: array<vec4f, ${weightVectors(tile)}>;
+var<workgroup> rowLse: array<f32, ${queries}>;
+var<workgroup> rowDelta: array<f32, ${queries}>;`,
+    body: `  let tq = thread / ${keyThreads}u;
+  let tk = thread % ${keyThreads}u;
+${step.body}`,
   });
 }
 
 function loadQueries({ shape, tile }: BackwardCall): string {
+  const { headDim, valueDim } = shape;
   const common = { rows: tile.queries, first: "first", limit: "P.queryLen", base: "queryBase" };
-  return `${loadRows({ ...common, target: "tQuery", source: "query", width: shape.headDim })}
-    ${loadRows({ ...common, target: "tDOut", source: "dOut", width: shape.valueDim })}
-    if (thread < ${tile.queries}u && first + thread < P.queryLen) {
-      rowLse[thread] = load_lse(queryBase + first + thread);
-      rowDelta[thread] = load_delta(queryBase + first + thread);
+  return `${loadVectors({ ...common, target: "tQuery", source: "query", width: headDim, stride: tile.headVectors + 1 })}
+${loadVectors({ ...common, target: "tDOut", source: "dOut", width: valueDim, stride: tile.valueVectors + 1 })}
+    if (thread < ${tile.queries}u) {
+      let isOne = first + thread < P.queryLen;
+      let at = queryBase + min(first + thread, P.queryLen - 1u);
+      rowLse[thread] = select(1e30, load_lse(at), isOne);
+      rowDelta[thread] = select(0.0, load_delta(at), isOne);
     }`;
 }
 
 function loadKeys({ shape, tile }: BackwardCall): string {
-  const common = { rows: tile.keys, first: "key", limit: "P.keyLen", base: "keyBase" };
-  return `${loadRows({ ...common, target: "tKey", source: "key", width: shape.headDim })}
-    ${loadRows({ ...common, target: "tValue", source: "value", width: shape.valueDim })}`;
+  const { headDim, valueDim } = shape;
+  const common = { rows: tile.keys, first: "firstKey", limit: "P.keyLen", base: "keyBase" };
+  return `${loadVectors({ ...common, target: "tKey", source: "key", width: headDim, stride: tile.headVectors + 1 })}
+${loadVectors({ ...common, target: "tValue", source: "value", width: valueDim, stride: tile.valueVectors + 1 })}`;
 }
 
-/** Weights and gradients of scores of a tile; the gradient of the bias on the way where `storesBias`. */
-function tileGradients({ shape, tile }: BackwardCall, storesBias: boolean): string {
-  const { headDim, valueDim } = shape;
-  return `for (var e = thread; e < ${tile.queries * tile.keys}u; e += ${threads}u) {
-      let i = e / ${tile.keys}u;
-      let j = e % ${tile.keys}u;
-      var weight = 0.0;
-      var dScore = 0.0;
-      if (isSeen(b, h, first + i, key + j)) {
-        var product = 0.0;
-        for (var c = 0u; c < ${headDim}u; c++) { product += tQuery[i * ${headDim}u + c] * tKey[j * ${headDim}u + c]; }
-        weight = exp(score(b, h, first + i, key + j, product) - rowLse[i]);
-        var dWeight = 0.0;
-        for (var c = 0u; c < ${valueDim}u; c++) { dWeight += tDOut[i * ${valueDim}u + c] * tValue[j * ${valueDim}u + c]; }
-        let dBiased = weight * (dWeight - rowDelta[i]);
-        ${storesBias ? "store_dBias((queryBase + first + i) * P.keyLen + key + j, dBiased);" : ""}
-        dScore = dBiased * slope(product) * P.scale;
-      }
-      tWeight[e] = weight;
-      tDScore[e] = dScore;
+/** How the gradients of a tile's scores are kept: as [queries, keys], or both they and the weights as [keys, queries]. */
+type Kept = "scores" | "turned";
+
+/** Weights and gradients of scores of the thread's pairs, query `tq + 16 r` and key `tk + 8 n`, to `tWeight`. */
+function tileGradients({ tile, params }: BackwardCall, kept: Kept): string {
+  const { queries, keys, headVectors, valueVectors } = tile;
+  const [high, wide] = [Math.ceil(queries / queryThreads), Math.ceil(keys / keyThreads)];
+  const pairs = (line: (r: number, n: number) => string) => each(high, (r) => each(wide, (n) => line(r, n)));
+  const row = (r: number) => `(tq + ${r * queryThreads}u)`;
+  const column = (n: number) => `(tk + ${n * keyThreads}u)`;
+  const dots = (sum: string, [a, b]: readonly [string, string], vectors: number) =>
+    `    for (var c = 0u; c < ${vectors}u; c++) {
+${each(high, (r) => `      let a${r} = ${a}[${row(r)} * ${vectors + 1}u + c];`)}
+${each(wide, (n) => `      let b${n} = ${b}[${column(n)} * ${vectors + 1}u + c];`)}
+${pairs((r, n) => `      ${sum}${r}_${n} += dot(a${r}, b${n});`)}
     }`;
+  const keep = (r: number, n: number) =>
+    kept === "scores"
+      ? `tWeight[${row(r)} * ${weightStride(tile)}u + ${column(n)} / 4u][${column(n)} % 4u] = dScore;`
+      : `let at = ${column(n)} * ${turnedStride(tile)}u + ${row(r)} / 4u;
+        tWeight[at][${row(r)} % 4u] = weight;
+        tWeight[${keys * turnedStride(tile)}u + at][${row(r)} % 4u] = dScore;`;
+  const isPartial = queries < queryThreads || keys < keyThreads;
+  const storesBias = params.wantsBias && kept === "scores";
+  return `    ${isPartial ? `if (tq < ${queries}u && tk < ${keys}u) ` : ""}{
+${pairs((r, n) => `    var s${r}_${n} = 0.0; var g${r}_${n} = 0.0;`)}
+${dots("s", ["tQuery", "tKey"], headVectors)}
+${dots("g", ["tDOut", "tValue"], valueVectors)}
+    var seen = ${2 ** (high * wide) - 1}u; // bit r ${wide} + n
+    if (!isWhole) {
+      seen = 0u;
+      for (var e = 0u; e < ${high * wide}u; e++) {
+        let isOne = isSeen(b, h, first + tq + e / ${wide}u * ${queryThreads}u, firstKey + tk + e % ${wide}u * ${keyThreads}u);
+        seen |= select(0u, 1u << e, isOne);
+      }
+    }
+${pairs(
+  (r, n) => `    {
+        let i = first + ${row(r)};
+        let j = firstKey + ${column(n)};
+        var weight = 0.0;
+        var dScore = 0.0;
+        if (i < P.queryLen && (seen & ${2 ** (r * wide + n)}u) != 0u) {
+          weight = exp(score(b, h, i, j, s${r}_${n}) - rowLse[${row(r)}]);
+          let dBiased = weight * (g${r}_${n} - rowDelta[${row(r)}]);
+          ${storesBias ? "store_dBias((queryBase + i) * P.keyLen + j, dBiased);" : ""}
+          dScore = dBiased * slope(s${r}_${n}) * P.scale;
+        }
+        ${keep(r, n)}
+    }`,
+)}
+    }`;
+}
+
+/** Sums of rows, `count` of them, of `vectors` vectors: how many each thread has, their declaration and their way out. */
+function sumsOf(
+  name: string,
+  { count, width, output }: { readonly count: number; readonly width: number; readonly output: string },
+) {
+  const vectors = vectorsOf(width);
+  const shares = { queries: Math.ceil(count / queryThreads), columns: Math.ceil(vectors / keyThreads) };
+  const all = (line: (r: number, n: number) => string) =>
+    each(shares.queries, (r) => each(shares.columns, (n) => line(r, n)));
+  const store = (r: number, n: number) => `  {
+    let row = tq + ${r * queryThreads}u;
+    let c = (tk + ${n * keyThreads}u) * 4u;
+    if (row < ${count}u && start + row < limit) {
+      let at = (base + start + row) * ${width}u + c;
+${each(4, (lane) => `      if (c + ${lane}u < ${width}u) { store_${output}(at + ${lane}u, ${name}${r}_${n}[${lane}]); }`)}
+    }
+  }`;
+  return { shares, declared: all((r, n) => `  var ${name}${r}_${n} = vec4f();`), stored: all(store) };
 }
 
 /** dQuery = sum over keys of dScore key. */
 function queryStep(call: BackwardCall): WgslStep {
   const { shape, params, tile } = call;
-  const { headDim } = shape;
-  const tiles = Math.ceil(shape.queryLen / tile.queries);
-  const perThread = Math.ceil((tile.queries * headDim) / threads);
-  const zeroBias = `for (var e = thread; e < ${tile.queries}u * P.keyLen; e += ${threads}u) {
+  const { queries, keys, headVectors } = tile;
+  const tiles = Math.ceil(shape.queryLen / queries);
+  const sums = sumsOf("sum", { count: queries, width: shape.headDim, output: "dQuery" });
+  const zeroBias = `for (var e = thread; e < ${queries}u * P.keyLen; e += ${threads}u) {
     let i = first + e / P.keyLen;
     if (i < P.queryLen) { store_dBias((queryBase + i) * P.keyLen + e % P.keyLen, 0.0); }
   }
@@ -147,91 +235,90 @@ function queryStep(call: BackwardCall): WgslStep {
     groups: shape.batch * shape.numHeads * tiles,
     body: `  let h = (group / P.tiles) % P.numHeads;
   let b = group / (P.tiles * P.numHeads);
-  let first = (group % P.tiles) * ${tile.queries}u;
+  let tile = P.tiles - 1u - group % P.tiles; // under causal masks the last tiles have the most work
+  let first = tile * ${queries}u;
   let queryBase = (b * P.numHeads + h) * P.queryLen;
   let keyBase = (b * (P.numHeads / P.group) + h / P.group) * P.keyLen;
-  var acc: array<f32, ${perThread}>;
+${sums.declared}
   ${params.wantsBias ? zeroBias : ""}
-  ${loadQueries(call)}
-  workgroupBarrier();
-  for (var key = 0u; key < P.keyLen; key += ${tile.keys}u) {
-    if (tileState(b, h, first / ${tile.queries}u, key / ${tile.keys}u) == 0u) { continue; }
-    ${loadKeys(call)}
+${loadQueries(call)}
+  for (var keyTile = nextTile(b, h, tile, 0u); keyTile < P.keyTiles; keyTile = nextTile(b, h, tile, keyTile + 1u)) {
+    let firstKey = keyTile * ${keys}u;
+    let isWhole = tileState(b, h, tile, keyTile) == 2u;
     workgroupBarrier();
-    ${tileGradients(call, params.wantsBias)}
+${loadKeys(call)}
     workgroupBarrier();
-    for (var n = 0u; n < ${perThread}u; n++) {
-      let e = thread + n * ${threads}u;
-      if (e < ${tile.queries * headDim}u) {
-        for (var j = 0u; j < ${tile.keys}u; j++) {
-          acc[n] += tDScore[(e / ${headDim}u) * ${tile.keys}u + j] * tKey[j * ${headDim}u + e % ${headDim}u];
-        }
-      }
-    }
+${tileGradients(call, "scores")}
     workgroupBarrier();
+${addRows("sum", {
+  weights: { name: "tWeight", stride: weightStride(tile), rows: queries },
+  rows: { name: "tKey", stride: headVectors + 1, vectors: headVectors },
+  inner: keys,
+  shares: sums.shares,
+})}
   }
-  for (var n = 0u; n < ${perThread}u; n++) {
-    let e = thread + n * ${threads}u;
-    let i = first + e / ${headDim}u;
-    if (e < ${tile.queries * headDim}u && i < P.queryLen) { store_dQuery((queryBase + i) * ${headDim}u + e % ${headDim}u, acc[n]); }
-  }`,
+  let start = first;
+  let limit = P.queryLen;
+  let base = queryBase;
+${sums.stored}`,
   });
 }
 
 /** dKey = sum over the queries of a group's heads of dScore query, dValue = sum of weight dOut. */
 function keyStep(call: BackwardCall): WgslStep {
   const { shape, tile } = call;
-  const { headDim, valueDim, numKvHeads } = shape;
-  const tiles = Math.ceil(shape.keyLen / tile.keys);
-  const [keyThread, valueThread] = [headDim, valueDim].map((width) =>
-    Math.ceil((tile.keys * width) / threads),
-  );
-  const gather = (acc: string, n: string, width: number, [weights, rows]: readonly [string, string]) =>
-    `for (var n = 0u; n < ${n}u; n++) {
-        let e = thread + n * ${threads}u;
-        if (e < ${tile.keys * width}u) {
-          for (var i = 0u; i < ${tile.queries}u; i++) {
-            ${acc}[n] += ${weights}[i * ${tile.keys}u + e / ${width}u] * ${rows}[i * ${width}u + e % ${width}u];
-          }
-        }
-      }`;
-  const store = (acc: string, n: string, width: number, name: string) =>
-    `for (var n = 0u; n < ${n}u; n++) {
-    let e = thread + n * ${threads}u;
-    let j = key + e / ${width}u;
-    if (e < ${tile.keys * width}u && j < P.keyLen) { store_${name}((keyBase + j) * ${width}u + e % ${width}u, ${acc}[n]); }
-  }`;
+  const { queries, keys, headVectors, valueVectors } = tile;
+  const tiles = Math.ceil(shape.keyLen / keys);
+  const dKey = sumsOf("dk", { count: keys, width: shape.headDim, output: "dKey" });
+  const dValue = sumsOf("dv", { count: keys, width: shape.valueDim, output: "dValue" });
   return backwardStep(call, {
     outputs: [
       { name: "dKey", index: 1 },
       { name: "dValue", index: 2 },
     ],
     tiles,
-    groups: shape.batch * numKvHeads * tiles,
+    groups: shape.batch * shape.numKvHeads * tiles,
     body: `  let kvHeads = P.numHeads / P.group;
   let kvHead = (group / P.tiles) % kvHeads;
   let b = group / (P.tiles * kvHeads);
-  let key = (group % P.tiles) * ${tile.keys}u;
+  let keyTile = group % P.tiles;
+  let firstKey = keyTile * ${keys}u;
   let keyBase = (b * kvHeads + kvHead) * P.keyLen;
-  var accKey: array<f32, ${keyThread}>;
-  var accValue: array<f32, ${valueThread}>;
-  ${loadKeys(call)}
-  workgroupBarrier();
+  let queryTiles = (P.queryLen + ${queries - 1}u) / ${queries}u;
+${dKey.declared}
+${dValue.declared}
+${loadKeys(call)}
   for (var own = 0u; own < P.group; own++) {
     let h = kvHead * P.group + own;
     let queryBase = (b * P.numHeads + h) * P.queryLen;
-    for (var first = 0u; first < P.queryLen; first += ${tile.queries}u) {
-      if (tileState(b, h, first / ${tile.queries}u, key / ${tile.keys}u) == 0u) { continue; }
-      ${loadQueries(call)}
+    for (var tile = 0u; tile < queryTiles; tile++) {
+      let state = tileState(b, h, tile, keyTile);
+      if (state == 0u) { continue; }
+      let isWhole = state == 2u;
+      let first = tile * ${queries}u;
       workgroupBarrier();
-      ${tileGradients(call, false)}
+${loadQueries(call)}
       workgroupBarrier();
-      ${gather("accKey", `${keyThread}`, headDim, ["tDScore", "tQuery"])}
-      ${gather("accValue", `${valueThread}`, valueDim, ["tWeight", "tDOut"])}
+${tileGradients(call, "turned")}
       workgroupBarrier();
+${addRows("dv", {
+  weights: { name: "tWeight", stride: turnedStride(tile), rows: keys },
+  rows: { name: "tDOut", stride: valueVectors + 1, vectors: valueVectors },
+  inner: queries,
+  shares: dValue.shares,
+})}
+${addRows("dk", {
+  weights: { name: "tWeight", from: keys * turnedStride(tile), stride: turnedStride(tile), rows: keys },
+  rows: { name: "tQuery", stride: headVectors + 1, vectors: headVectors },
+  inner: queries,
+  shares: dKey.shares,
+})}
     }
   }
-  ${store("accKey", `${keyThread}`, headDim, "dKey")}
-  ${store("accValue", `${valueThread}`, valueDim, "dValue")}`,
+  let start = firstKey;
+  let limit = P.keyLen;
+  let base = keyBase;
+${dKey.stored}
+${dValue.stored}`,
   });
 }

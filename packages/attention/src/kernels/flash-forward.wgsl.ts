@@ -198,13 +198,46 @@ export function addValues(
   { queries, tile, weightStride, rowStride, valueVectors }: Layout,
   columns: number,
 ): string {
-  return `    for (var j = 0u; j < ${tile.keys / 4}u; j++) {
-${each(queries, (r) => `      let w${r} = tWeight[(tq + ${r * queryThreads}u) * ${weightStride}u + j];`)}
+  const rows = { name: "tRows", stride: rowStride, vectors: valueVectors };
+  const weights = { name: "tWeight", stride: weightStride, rows: tile.queries };
+  return addRows("sum", { weights, rows, inner: tile.keys, shares: { queries, columns } });
+}
+
+/**
+ * Statements that add products of `weights` [rows, inner] and `rows` [inner, vectors], both vectors of four in workgroup memory, to the
+ * thread's sums SUM R_N: row `tq + 16 R`, vector `tk + 8 N`.
+ */
+export function addRows(
+  sum: string,
+  {
+    weights,
+    rows,
+    inner,
+    shares: { queries, columns },
+  }: {
+    /** From vector `from` on, default 0. */
+    readonly weights: {
+      readonly name: string;
+      readonly from?: number;
+      readonly stride: number;
+      readonly rows: number;
+    };
+    readonly rows: { readonly name: string; readonly stride: number; readonly vectors: number };
+    readonly inner: number;
+    readonly shares: { readonly queries: number; readonly columns: number };
+  },
+): string {
+  const row = (r: number) => {
+    const at = `tq + ${r * queryThreads}u`;
+    return (r + 1) * queryThreads > weights.rows ? `min(${at}, ${weights.rows - 1}u)` : `(${at})`;
+  };
+  return `    for (var j = 0u; j < ${inner / 4}u; j++) {
+${each(queries, (r) => `      let w${r} = ${weights.name}[${weights.from ?? 0}u + ${row(r)} * ${weights.stride}u + j];`)}
 ${each(columns, (n) => {
-  const isPartial = (n + 1) * keyThreads > valueVectors;
-  return `      ${isPartial ? `if (tk + ${n * keyThreads}u < ${valueVectors}u) ` : ""}{
-${each(4, (lane) => `        let v${lane} = tRows[(j * 4u + ${lane}u) * ${rowStride}u + tk + ${n * keyThreads}u];`)}
-${each(queries, (r) => `        sum${r}_${n} += w${r}.x * v0 + w${r}.y * v1 + w${r}.z * v2 + w${r}.w * v3;`)}
+  const isPartial = (n + 1) * keyThreads > rows.vectors;
+  return `      ${isPartial ? `if (tk + ${n * keyThreads}u < ${rows.vectors}u) ` : ""}{
+${each(4, (lane) => `        let v${lane} = ${rows.name}[(j * 4u + ${lane}u) * ${rows.stride}u + tk + ${n * keyThreads}u];`)}
+${each(queries, (r) => `        ${sum}${r}_${n} += w${r}.x * v0 + w${r}.y * v1 + w${r}.z * v2 + w${r}.w * v3;`)}
       }`;
 })}
     }`;

@@ -6,25 +6,6 @@ import { maskBuffers, seesFunction } from "./mask.wgsl.js";
 /** Threads of a workgroup. */
 export const threads = 128;
 
-/** Queries and keys of a workgroup's tile. */
-export interface WgslTile {
-  readonly queries: number;
-  readonly keys: number;
-}
-
-/** The largest tile whose rows fit into workgroup memory; undefined if not even the smallest does. */
-export function tileFor(maxBytes: number, floats: (tile: WgslTile) => number): WgslTile | undefined {
-  const sizes = [
-    { queries: 32, keys: 32 },
-    { queries: 16, keys: 32 },
-    { queries: 16, keys: 16 },
-    { queries: 16, keys: 8 },
-    { queries: 8, keys: 8 },
-    { queries: 4, keys: 4 },
-  ];
-  return sizes.find((tile) => floats(tile) * 4 + 64 <= maxBytes);
-}
-
 /** Buffers that decide the scores: mask tensors, bias, sinks; whichever are there. */
 export function ruleBuffers(inputs: readonly TensorType[], params: FlashParams): BufferUse[] {
   const at = flashInputs(params);
@@ -126,26 +107,5 @@ export function loadVectors(copy: {
       var x = vec4f();
       if (row < ${limit}) { let at = ${base} + row; ${load} }
       ${target}[e / ${perRow}u * ${stride}u + c] = x;
-    }`;
-}
-
-/** Copies rows of a matrix into workgroup memory; rows behind the last become zeros. */
-export function loadRows(copy: {
-  readonly target: string;
-  readonly source: string;
-  readonly rows: number;
-  readonly width: number;
-  /** First row, and the number of rows that there are. */
-  readonly first: string;
-  readonly limit: string;
-  /** Row 0 in the buffer. */
-  readonly base: string;
-}): string {
-  const { target, source, rows, width, first, limit, base } = copy;
-  return `for (var e = thread; e < ${rows * width}u; e += ${threads}u) {
-      let row = ${first} + e / ${width}u;
-      var element = 0.0;
-      if (row < ${limit}) { element = load_${source}((${base} + row) * ${width}u + e % ${width}u); }
-      ${target}[e] = element;
     }`;
 }
