@@ -1,7 +1,7 @@
 import { codePointLength } from "./aligned-text.js";
 import { utf8Length } from "./byte-level.js";
 import type { Padding } from "./padding.js";
-import { paddingTokens, type TokenList, type TokenName } from "./token-list.js";
+import { paddingTokens, TokenList, type TokenName } from "./token-list.js";
 
 /**
  * The tokens of a text, or of a pair of texts.
@@ -27,9 +27,11 @@ export class Encoding {
   private tokenTexts: readonly string[] | null = null;
   private bytePairs: readonly (readonly [number, number])[] | null = null;
   private offsetPairs: readonly (readonly [number, number])[] | null = null;
+  private readonly lists: readonly TokenList[];
 
+  /** @param lists  their arrays are copied and may change afterwards */
   constructor(
-    private readonly lists: readonly TokenList[],
+    lists: readonly TokenList[],
     private readonly nameOf: TokenName,
     overflowing: readonly Encoding[] = [],
   ) {
@@ -43,7 +45,7 @@ export class Encoding {
     this.sequenceIds = new Int8Array(length);
     this.overflowing = overflowing;
     let at = 0;
-    for (const list of lists) {
+    this.lists = lists.map((list) => {
       const end = at + list.length;
       this.ids.set(list.ids, at);
       this.starts.set(list.starts, at);
@@ -52,8 +54,15 @@ export class Encoding {
       this.sequenceIds.fill(list.sequence, at, end);
       if (list.sequence < 0) this.specialTokensMask.fill(1, at, end);
       if (list.isPadding) this.attentionMask.fill(0, at, end);
+      const own = new TokenList({
+        ...list.parts,
+        ids: this.ids.subarray(at, end),
+        starts: this.starts.subarray(at, end),
+        ends: this.ends.subarray(at, end),
+      });
       at = end;
-    }
+      return own;
+    });
   }
 
   get length(): number {

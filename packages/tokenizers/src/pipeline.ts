@@ -91,7 +91,10 @@ class Pipeline implements Tokenizer {
   encode(text: string, options: EncodeOptions = {}): Encoding {
     const { addSpecialTokens = true, parseSpecialTokens = true, pair, truncation } = options;
     const texts = pair === undefined ? [text] : [text, pair];
-    const lists = texts.map((each, i) => this.tokenList(each, i, parseSpecialTokens));
+    const lists = texts.map((each, i) => {
+      const list = this.tokenList(each, i, parseSpecialTokens);
+      return i + 1 < texts.length ? list.slice(0, list.length) : list;
+    });
     const { postProcessor } = this;
     const join = (parts: readonly TokenList[]) => postProcessor.process(parts, addSpecialTokens);
     if (truncation === undefined) return new Encoding(join(lists), this.names.nameOf);
@@ -186,13 +189,14 @@ class Pipeline implements Tokenizer {
     return token === undefined ? undefined : this.names.idOf(token);
   }
 
+  /** The tokens of a text as views of the buffer, which the next text overwrites. */
   private tokenList(text: string, sequence: number, parseSpecial: boolean): TokenList {
     this.text.fill(this.buffer, text, { parseSpecial, keeps: "ranges" });
     const { ids, starts, ends, length, surfaces } = this.buffer;
     return new TokenList({
-      ids: ids.slice(0, length),
-      starts: starts.slice(0, length),
-      ends: ends.slice(0, length),
+      ids: ids.subarray(0, length),
+      starts: starts.subarray(0, length),
+      ends: ends.subarray(0, length),
       surfaces: new Map(surfaces),
       nameOf: this.names.nameOf,
       typeId: sequence,

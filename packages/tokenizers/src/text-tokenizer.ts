@@ -23,6 +23,9 @@ export interface TextTokenizerParts {
   readonly isRandom: boolean;
 }
 
+/** Room for so many tokens at most is made before the first: pages that no token reaches cost nothing. */
+const MAX_RESERVED = 1 << 20;
+
 /** The way of a text from its units to tokens in a buffer: added tokens, normalizer, words, model. */
 export class TextTokenizer {
   private readonly finder: AddedTokenFinder;
@@ -63,6 +66,7 @@ export class TextTokenizer {
   ): void {
     const { preTokenizer } = this.parts;
     buffer.clear(options.keeps);
+    if (buffer.keepsIds) buffer.reserve(Math.min(text.length, MAX_RESERVED));
     if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
     const track = buffer.keepsRanges || preTokenizer.needsAlignment;
     for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {

@@ -23,7 +23,7 @@ export class TokenBuffer {
     const at = this.length;
     this.length = at + 1;
     if (!this.keepsIds) return;
-    if (at === this.ids.length) this.grow(at + 1);
+    if (at === this.ids.length) this.resize(at * 2);
     this.ids[at] = id;
     if (!this.keepsRanges) return;
     this.starts[at] = start;
@@ -38,7 +38,8 @@ export class TokenBuffer {
 
   /** Makes room for `extra` more tokens. */
   reserve(extra: number): void {
-    if (this.length + extra > this.ids.length) this.grow(this.length + extra);
+    const needed = this.length + extra;
+    if (needed > this.ids.length) this.resize(Math.max(needed, this.ids.length * 2));
   }
 
   clear(keeps: Kept = "ranges"): void {
@@ -50,12 +51,14 @@ export class TokenBuffer {
       this.starts = new Int32Array(64);
       this.ends = new Int32Array(64);
     }
+    if (this.keepsRanges && this.starts.length < this.ids.length) this.resize(this.ids.length);
     if (this.surfaces.size > 0) this.surfaces.clear();
   }
 
-  private grow(needed: number): void {
-    const capacity = Math.max(needed, this.ids.length * 2);
+  /** Ranges that nobody wants keep their short arrays: every new page of memory costs. */
+  private resize(capacity: number): void {
     this.ids = copyTo(new Int32Array(capacity), this.ids);
+    if (!this.keepsRanges) return;
     this.starts = copyTo(new Int32Array(capacity), this.starts);
     this.ends = copyTo(new Int32Array(capacity), this.ends);
   }

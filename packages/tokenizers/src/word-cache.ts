@@ -50,6 +50,11 @@ export class WordCache {
     this.place(word, tokens.length).insert(word, tokens);
   }
 
+  /** Makes room at once for the words that a text of so many units may bring. */
+  expect(numUnits: number): void {
+    this.young.expect(numUnits >> 4);
+  }
+
   /** The generation that has room for a word. */
   private place(word: Word, numTokens = MAX_CACHED_UNITS * 4): Generation {
     if (this.young.hasRoom(word.end - word.start, numTokens)) return this.young;
@@ -132,6 +137,12 @@ class Generation {
       this.keysEnd + keyUnits <= MAX_KEY_UNITS &&
       this.idsEnd + numTokens <= MAX_TOKENS
     );
+  }
+
+  expect(numSlots: number): void {
+    let capacity = this.mask + 1;
+    while (capacity < numSlots && capacity < MAX_SLOTS) capacity *= 2;
+    if (capacity > this.mask + 1) this.growSlots(capacity);
   }
 
   clear(): void {
