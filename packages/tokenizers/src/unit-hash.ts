@@ -8,16 +8,9 @@ export function finishHash(hash: number, length: number): number {
   return spread ^ (spread >>> 13);
 }
 
-/** Hashes units [start, end). Equal units give equal hashes, also through `hashText`. */
+/** Hashes units [start, end). */
 export function hashUnits(units: Uint16Array, start: number, end: number): number {
   let hash = 0;
   for (let at = start; at < end; at++) hash = addUnit(hash, units[at] as number);
   return finishHash(hash, end - start);
-}
-
-/** Hashes the UTF-16 units of a text. */
-export function hashText(text: string): number {
-  let hash = 0;
-  for (let at = 0; at < text.length; at++) hash = addUnit(hash, text.charCodeAt(at));
-  return finishHash(hash, text.length);
 }

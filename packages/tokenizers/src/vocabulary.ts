@@ -1,7 +1,7 @@
 import { BYTE_UNITS, byteLevelText } from "./byte-level.js";
 import { copyTo } from "./copy-to.js";
 import { HeddleError } from "./error.js";
-import { hashText, hashUnits } from "./unit-hash.js";
+import { hashUnits } from "./unit-hash.js";
 
 /** Token strings by id and ids by token string; ids may have gaps. */
 export interface Vocabulary {
@@ -65,23 +65,12 @@ export function createVocabulary(pairs: Iterable<readonly [string, number]>): Vo
 /** Builds a vocabulary from packed tokens with good ids and takes the arrays over; null if two tokens or ids are equal. */
 export function vocabularyOf(packed: PackedTokens): Vocabulary | null {
   const vocabulary = new HashedVocabulary(packed, []);
-  return vocabulary.hasEqualTokens || hasEqualIds(packed.ids, vocabulary.idLimit) ? null : vocabulary;
+  return vocabulary.hasEqualTokens || vocabulary.hasEqualIds ? null : vocabulary;
 }
 
 /** Builds a vocabulary from packed tokens and the hash table that was made of them before, whoever vouches for both. */
 export function vocabularyOfTable(packed: PackedTokens, slots: Int32Array): Vocabulary {
   return new HashedVocabulary(packed, [], slots);
-}
-
-function hasEqualIds(ids: Int32Array, idLimit: number): boolean {
-  if (idLimit > ids.length * 4 + 1024) return new Set(ids).size < ids.length;
-  const isTaken = new Uint8Array(idLimit);
-  for (let entry = 0; entry < ids.length; entry++) {
-    const id = ids[entry] as number;
-    if (isTaken[id] === 1) return true;
-    isTaken[id] = 1;
-  }
-  return false;
 }
 
 /** Collects tokens as units. */
@@ -171,20 +160,11 @@ class HashedVocabulary implements Vocabulary {
   }
 
   idOf(token: string): number | undefined {
-    const { slots, mask, entryBits } = this;
-    const { ids, starts, units } = this.packed;
-    const hash = hashText(token);
-    for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const found = slots[slot] as number;
-      if (((found ^ hash) & ~entryBits) !== 0) continue;
-      const entry = (found & entryBits) - 1;
-      const from = starts[entry] as number;
-      if ((starts[entry + 1] as number) - from !== token.length) continue;
-      let i = 0;
-      while (i < token.length && units[from + i] === token.charCodeAt(i)) i++;
-      if (i === token.length) return ids[entry];
-    }
-    return undefined;
+    const { length } = token;
+    const units = length > scratch.length ? new Uint16Array(length) : scratch;
+    for (let i = 0; i < length; i++) units[i] = token.charCodeAt(i);
+    const id = this.idOfUnits(units, 0, length);
+    return id < 0 ? undefined : id;
   }
 
   idOfUnits(sought: Uint16Array, start: number, end: number): number {
@@ -233,6 +213,11 @@ class HashedVocabulary implements Vocabulary {
     return (entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id]) ?? -1;
   }
 
+  /** Of equal ids the index knows one entry only. */
+  get hasEqualIds(): boolean {
+    return this.entryOfId !== null && this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
+  }
+
   /** Notes it if two tokens are equal. */
   private compare(entry: number, other: number): void {
     const { units, starts } = this.packed;
@@ -266,7 +251,7 @@ function indexIds(ids: Int32Array, idLimit: number): Map<number, number> | Int32
   return entryOfId;
 }
 
-/** Words of at most this many bytes are looked up without making a string. */
+/** Tokens and words of at most this many units are looked up without making another array. */
 const scratch = new Uint16Array(256);
 
 /** Id of the token that these bytes make in the byte alphabet, or -1. */

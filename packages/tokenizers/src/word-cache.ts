@@ -4,7 +4,8 @@ import type { TokenBuffer } from "./token-buffer.js";
 /** Longer words are not remembered: they seldom come back. */
 export const MAX_CACHED_UNITS = 32;
 
-const MIN_SLOTS = 1 << 12;
+/** Slots to begin with; pages of them that no word reaches cost nothing. */
+const MIN_SLOTS = 1 << 14;
 const MAX_SLOTS = 1 << 17;
 const MAX_KEY_UNITS = 1 << 19;
 const MAX_TOKENS = 1 << 18;
@@ -50,11 +51,6 @@ export class WordCache {
     this.place(word, tokens.length).insert(word, tokens);
   }
 
-  /** Makes room at once for the words that a text of so many units may bring. */
-  expect(numUnits: number): void {
-    this.young.expect(numUnits >> 4);
-  }
-
   /** The generation that has room for a word. */
   private place(word: Word, numTokens = MAX_CACHED_UNITS * 4): Generation {
     if (this.young.hasRoom(word.end - word.start, numTokens)) return this.young;
@@ -84,7 +80,7 @@ class Generation {
   /** Arrays that are replaced once here are not taken for constants by the engine, which would compile twice later. */
   constructor() {
     this.growSlots(MIN_SLOTS);
-    this.reserveKeys(MIN_SLOTS * 4);
+    this.reserveKeys(MIN_SLOTS * 2);
     this.reserveTokens(MIN_SLOTS);
   }
 
@@ -137,12 +133,6 @@ class Generation {
       this.keysEnd + keyUnits <= MAX_KEY_UNITS &&
       this.idsEnd + numTokens <= MAX_TOKENS
     );
-  }
-
-  expect(numSlots: number): void {
-    let capacity = this.mask + 1;
-    while (capacity < numSlots && capacity < MAX_SLOTS) capacity *= 2;
-    if (capacity > this.mask + 1) this.growSlots(capacity);
   }
 
   clear(): void {

@@ -52,7 +52,6 @@ export class WordTokenizer {
     this.out = out;
     this.base = base;
     this.word.units = text.units;
-    this.cache?.expect(text.length);
   }
 
   /** Appends the tokens of the word of units [start, end). */
