@@ -9,11 +9,6 @@ export interface ByteRange {
   readonly unitBytes: number;
   /** Memory of the range's size to read straight into; it comes as one piece then. */
   readonly target?: Uint8Array;
-  /**
-   * Memory for the piece that begins at this byte of the range, to be used instead of a window; undefined for a window. The
-   * piece after it is read while the caller works on it.
-   */
-  readonly roomFor?: (start: number, byteLength: number) => Uint8Array | undefined;
 }
 
 /** Some bytes of a range, valid until the next piece is asked for (for good where they are in the range's target). */
@@ -62,11 +57,9 @@ export async function* readRanges<R extends ByteRange>(
   const files = new OpenFiles(source);
   let turn: 0 | 1 = 0;
   const begin = async (read: Read<R>): Promise<Filled<R>> => {
-    const own = room && ownRoom(read);
-    const window = room !== undefined && own === undefined ? turn : undefined;
+    const window = room !== undefined && read.into === "window" ? turn : undefined;
     if (window !== undefined) turn = window === 0 ? 1 : 0;
-    const target = window === undefined ? own : room?.[window].subarray(0, read.end - read.start);
-    const bytes = await fill(files, read, target);
+    const bytes = await fill(files, read, window === undefined ? undefined : room?.[window]);
     const end = read.start + bytes.byteLength;
     const cut = read.slices.find((slice) => slice.end > end);
     if (cut !== undefined) throw endsInside(cut.range, end);
@@ -103,25 +96,20 @@ interface Filled<R> {
   readonly window: 0 | 1 | undefined;
 }
 
-/** Memory for a read that goes into no window. */
-function ownRoom<R extends ByteRange>({ start, end, into, slices }: Read<R>): Uint8Array | undefined {
-  if (into === "own") return new Uint8Array(end - start);
-  if (into !== "window") return into;
-  const [only, ...others] = slices;
-  return others.length > 0 ? undefined : only?.range.roomFor?.(start - only.range.start, end - start);
-}
-
 async function fill(
   files: OpenFiles,
   { file, start, end, into }: Read<unknown>,
-  target: Uint8Array | undefined,
+  window: Uint8Array | undefined,
 ): Promise<Uint8Array> {
   const opened = await files.take(file);
-  if (opened !== undefined && target !== undefined)
-    return target.subarray(0, await opened.readInto(start, target));
-  const bytes = await files.source.read(file, start, end);
-  if (into instanceof Uint8Array) into.set(bytes);
-  return bytes;
+  if (opened === undefined) {
+    const bytes = await files.source.read(file, start, end);
+    if (into instanceof Uint8Array) into.set(bytes);
+    return bytes;
+  }
+  const own = into instanceof Uint8Array ? into : window?.subarray(0, end - start);
+  const target = own ?? new Uint8Array(end - start);
+  return target.subarray(0, await opened.readInto(start, target));
 }
 
 function* piecesOf<R extends ByteRange>({ read, bytes, window }: Filled<R>): Generator<RangePiece<R>> {

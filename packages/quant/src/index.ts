@@ -1,5 +1,4 @@
 export { quantBlockTypes } from "./panels-from-blocks.js";
-export type { BlockPlace } from "./piece-room.js";
 export {
   BLOCK_SIZE,
   codePieces,
@@ -14,6 +13,7 @@ export {
 } from "./quant-format.js";
 export {
   type BlockPacker,
+  type BlockPlace,
   createBlockPacker,
   formatOfBlocks,
   layoutOfBlocks,

@@ -15,7 +15,6 @@ import { packBlocksOp } from "./ops/pack-blocks.js";
 import { panelBytes } from "./panel-bytes.js";
 import { createPanels, type PanelArrays } from "./panels.js";
 import { type BlockLayout, blockSourceOf, bytesOfRow, fillPanels } from "./panels-from-blocks.js";
-import { type BlockPlace, type PieceRoom, pieceRoom } from "./piece-room.js";
 import {
   PANEL_ROWS,
   type PartName,
@@ -77,6 +76,12 @@ export function quantFromBlocks(
   }
 }
 
+/** Bytes inside a tensor of the packer's device: u8 [n], from byte `from` on. */
+export interface BlockPlace {
+  readonly bytes: Tensor;
+  readonly from: number;
+}
+
 /** Takes the blocks of a weight piece by piece, so that a file of any size can be read in small ones. */
 export interface BlockPacker {
   /** Bytes of sixteen rows: a piece is a multiple of them, but for the last. */
@@ -86,11 +91,6 @@ export interface BlockPacker {
    * @param place  where the device holds the same bytes already; without it they are copied there first
    */
   write(bytes: Uint8Array, place?: BlockPlace): void;
-  /**
-   * Memory of the weight itself into which the piece that begins `start` bytes from the first row may be read before it is
-   * written, while the piece before it is; undefined where there is none. Pieces must be written in order then.
-   */
-  roomFor(start: number, byteLength: number): Uint8Array | undefined;
   /** The weight, once all rows are there; it is the caller's then. */
   finish(): QuantTensor;
   /** Frees what has been taken so far; not needed after `finish`. */
@@ -124,7 +124,6 @@ export function createBlockPacker(
       if (!isPiece || taken > outFeatures * rowBytes) throw wrongBytes(type, shape, taken);
       if (bytes.byteLength > 0) target.write(bytes, firstRow, place);
     },
-    roomFor: (start, byteLength) => target.roomFor?.(start, byteLength),
     finish() {
       if (taken !== outFeatures * rowBytes) throw wrongBytes(type, shape, taken);
       return quantFromParts(plain, target.finish());
@@ -136,7 +135,6 @@ export function createBlockPacker(
 /** Where a packer puts rows. */
 interface PackTarget {
   write(bytes: Uint8Array, firstRow: number, place?: BlockPlace): void;
-  roomFor?(start: number, byteLength: number): Uint8Array | undefined;
   finish(): QuantParts;
   dispose(): void;
 }
@@ -144,48 +142,40 @@ interface PackTarget {
 /** Packs by a kernel, straight into the tensors of the weight. */
 function deviceTarget(device: Device, layout: BlockLayout): PackTarget {
   const panelBytes = PANEL_ROWS * bytesOfRow(layout);
-  let made: { readonly parts: readonly Tensor[]; readonly room: PieceRoom | undefined } | undefined;
-  const target = () => {
+  let made: readonly Tensor[] | undefined;
+  const parts = () => {
     made ??= allocateParts(device, layout);
     return made;
   };
   return {
     write(bytes, firstRow, place) {
-      const { parts, room } = target();
       const numPanels = Math.ceil(bytes.byteLength / panelBytes);
-      const found = place ?? room?.placeOf(bytes);
-      const isWhole = found !== undefined && numPanels * panelBytes === bytes.byteLength;
-      using uploaded = isWhole ? undefined : uploadPieces(device, bytes, panelBytes);
-      const from = isWhole ? found.from : 0;
+      const found = numPanels * panelBytes === bytes.byteLength ? place : undefined;
+      using uploaded = found === undefined ? uploadPieces(device, bytes, panelBytes) : undefined;
+      const from = found?.from ?? 0;
       using range = tensor(device, Int32Array.of(from, firstRow / PANEL_ROWS, numPanels));
       // Few different numbers, so that few kernels are made.
       const mostPanels = 2 ** Math.ceil(Math.log2(numPanels));
-      packBlocksOp.apply([uploaded ?? (isWhole ? found.bytes : range), range, ...parts], {
+      packBlocksOp.apply([uploaded ?? found?.bytes ?? range, range, ...parts()], {
         ...layout,
         mostPanels,
       });
     },
-    roomFor: (start, byteLength) => target().room?.roomFor(start, byteLength),
-    finish: () => nameParts(layout, target().parts),
+    finish: () => nameParts(layout, parts()),
     dispose() {
-      for (const part of made?.parts ?? []) part.dispose();
+      for (const part of made ?? []) part.dispose();
     },
   };
 }
 
-function allocateParts(device: Device, layout: BlockLayout) {
-  const parts: Tensor[] = [];
-  let room: PieceRoom | undefined;
+function allocateParts(device: Device, layout: BlockLayout): readonly Tensor[] {
   const types = partTypes(layout);
-  for (const name of partNames) {
+  return partNames.flatMap((name) => {
     const type = types[name];
-    if (type === undefined) continue;
+    if (type === undefined) return [];
     const buffer = device.alloc(type.shape.reduce((product, size) => product * size, byteWidth(type.dtype)));
-    const part = fromDeviceBuffer(device, type, buffer);
-    if (name === "codes") room = pieceRoom(layout, part, device.view?.(buffer));
-    parts.push(part);
-  }
-  return { parts, room };
+    return [fromDeviceBuffer(device, type, buffer)];
+  });
 }
 
 /** The bytes on the device, filled up with zeros to whole pieces. */

@@ -119,6 +119,8 @@ export interface Device {
   /** The kernel for an op call, or undefined where the op's reference composition must run instead. */
   lower(call: OpCall): Kernel | undefined;
   launch(kernel: Kernel, buffers: readonly DeviceBuffer[]): void;
+  /** Begins what the first launch would wait for, such as starting threads, and returns at once; devices without such have none. */
+  start?(): void;
   plan(program: Program): Plan;
   sync(): Promise<void>;
   memory(): MemoryReport;

@@ -38,8 +38,6 @@ export interface GgufRange {
   readonly unitBytes?: number;
   /** Memory of the range's size to read straight into. */
   readonly target?: Uint8Array;
-  /** Memory for the piece that begins at this byte of the range, to be used instead of a window. */
-  readonly roomFor?: (start: number, byteLength: number) => Uint8Array | undefined;
 }
 
 export type GgufPieceOptions = Pick<ReadRangesOptions, "windows">;
@@ -204,8 +202,7 @@ function reader(
         const { file: part, byteOffset, byteLength } = find(range.name);
         const { start = 0, end = byteLength, unitBytes = Math.max(1, end - start) } = range;
         const place = { file: part, start: byteOffset + start, end: byteOffset + end, unitBytes };
-        const { target, roomFor } = range;
-        return { ...place, ...(target && { target }), ...(roomFor && { roomFor }), asked: range };
+        return { ...place, ...(range.target && { target: range.target }), asked: range };
       });
       for await (const { range, ...piece } of readRanges(source, wanted, {
         ...options,

@@ -1,5 +1,5 @@
 import { type FileSource, openGguf } from "@heddle/checkpoints";
-import { HeddleError } from "@heddle/tensor";
+import { type Device, HeddleError } from "@heddle/tensor";
 import type { Tokenizer } from "@heddle/tokenizers";
 import type { Pooling } from "../encoder/pooling.js";
 import type { SentenceModules } from "../encoder/sentence-modules.js";
@@ -30,7 +30,7 @@ export async function loadGguf(
   file: string,
   options: LoadWeightsOptions,
 ): Promise<LoadedModel> {
-  const opened = await openDescription(source, file);
+  const opened = await openDescription(source, file, options.device);
   const { config, fields } = opened;
   if (!isDecoderConfig(config)) {
     const message = `loadGguf: the model must be a decoder; got general.architecture "${fields.architecture}". Use loadAnyGguf.`;
@@ -50,7 +50,7 @@ export async function loadAnyGguf(
   file: string,
   options: LoadWeightsOptions,
 ): Promise<AnyModel> {
-  const { files, fields, family, config } = await openDescription(source, file);
+  const { files, fields, family, config } = await openDescription(source, file, options.device);
   const { architecture } = findFamily(config.family);
   const weights = await loadGgufWeights(config, files, { ...options, family });
   const chatTemplate = fields.optionalText("tokenizer.chat_template");
@@ -58,8 +58,9 @@ export async function loadAnyGguf(
   return withTokenizer({ ...model, ...sentenceModules(fields) }, fields);
 }
 
-/** Everything but the weights. */
-async function openDescription(source: FileSource, file: string) {
+/** Everything but the weights. The device's threads start meanwhile. */
+async function openDescription(source: FileSource, file: string, device: Device) {
+  device.start?.();
   const files = await openGguf(source, file);
   const fields = ggufFields(files.metadata);
   const family = ggufFamilyOf(fields.architecture);

@@ -14,8 +14,6 @@ export interface WeightReceiver {
   readonly unitBytes: number;
   /** Where the bytes are wanted, if they need no change. */
   readonly target?: Uint8Array;
-  /** Memory of the weight itself in which a piece may wait; see `BlockPacker.roomFor`. */
-  readonly roomFor?: (start: number, byteLength: number) => Uint8Array | undefined;
   write(bytes: Uint8Array, place?: BlockPlace): void;
   /** The weight, once all is there; it is the caller's then. */
   finish(): Tensor | QuantTensor;
@@ -40,8 +38,8 @@ type Receiving = Omit<WeightReceiver, "path" | "name" | "start" | "end">;
 function packing({ job: { config, listed, rule, device }, shape, rowBytes }: PlannedWeight): Receiving {
   const [rows = 0, columns = 0] = shape;
   const packer = createBlockPacker(device, listed.type, [rows, columns]);
-  const { pieceBytes, roomFor, write, finish, dispose } = packer;
-  if (rule.interleaved === undefined) return { unitBytes: pieceBytes, roomFor, write, finish, dispose };
+  const { pieceBytes, write, finish, dispose } = packer;
+  if (rule.interleaved === undefined) return { unitBytes: pieceBytes, write, finish, dispose };
   const headBytes = (rows / config[rule.interleaved]) * rowBytes;
   return {
     unitBytes: leastCommonMultiple(pieceBytes, headBytes),

@@ -196,6 +196,10 @@ class WasmDevice implements CpuDevice {
     pool.run(plan, addresses);
   }
 
+  start(): void {
+    this.#alive("start").pool.start();
+  }
+
   plan(program: Program): Plan {
     this.#alive("plan");
     return planProgram(this.#host, program);

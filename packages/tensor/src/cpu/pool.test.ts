@@ -104,6 +104,26 @@ describe("Pool", () => {
     pool.run(count, [a, b]);
   });
 
+  test("workers can be started ahead, once, and run what comes later", async () => {
+    const { memory, pool } = setUp(2);
+    pool.start();
+    pool.start();
+    expect(pool.threads).toBe(2);
+    const x = memory.alloc(8192);
+    memory.bytes().fill(0, x, x + 8192);
+    const deadline = performance.now() + 20_000;
+    let runs = 0;
+    for (let rounds = 1000; pool.workerChunks === 0 && performance.now() < deadline; runs++) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      pool.run(pool.prepare([{ module: slow, args: [slot(0), value(rounds)], units: 1000, grain: 1 }], 1), [
+        x,
+      ]);
+      rounds = Math.min(rounds * 2, 256_000);
+    }
+    expect(pool.workerChunks).toBeGreaterThan(0);
+    expect(new Set(new Int32Array(memory.bytes().slice(x, x + 4000).buffer))).toEqual(new Set([runs]));
+  });
+
   test("memory that grew after the workers started is theirs too", () => {
     const { memory, pool } = setUp(2);
     const warm = memory.alloc(40_000);

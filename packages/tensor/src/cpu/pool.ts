@@ -64,7 +64,7 @@ const CALLER_SPIN_MS = 0.2;
  * Runs plans of kernel calls on the calling thread and its workers. Nobody waits for a worker that has not taken a chunk: one
  * that is asleep, still starting or held up by another process only leaves more chunks to the others.
  *
- * Workers start at the first plan that has use for them and never keep a process alive.
+ * Workers start at the first plan that has use for them, or with `start`, and never keep a process alive.
  */
 export class Pool {
   readonly #memory: LinearMemory;
@@ -99,6 +99,11 @@ export class Pool {
   /** Chunks of work that workers have done so far; 0 while everything ran on the calling thread. */
   get workerChunks(): number {
     return this.#memory.isShared ? Atomics.load(this.#ints, words.workerChunks) : 0;
+  }
+
+  /** Begins to start the workers, which the first plan would else do. */
+  start(): void {
+    this.#workers();
   }
 
   /** Compiles the modules and cuts the steps into stages. */
