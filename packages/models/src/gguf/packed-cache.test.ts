@@ -80,16 +80,15 @@ async function cachedLogits(bytes: Uint8Array, packedCache: PackedCache, on: Dev
 }
 
 /** Loads from disk; gives what became of the cache and the logits. */
-async function fromDisk(options: { readonly dtype?: "f32" } = {}) {
+async function fromDisk(on: Device = device) {
   const states: PackedCacheState[] = [];
   const onPackedCache = (state: PackedCacheState) => states.push(state);
   const progress: number[] = [];
   const model = await openModel(modelFile, {
-    device,
+    device: on,
     packedCache: cacheFolder,
     onPackedCache,
     onProgress: ({ loadedBytes, totalBytes }) => progress.push(loadedBytes / totalBytes),
-    ...options,
   });
   expect(progress.at(-1)).toBe(1);
   return { states, logits: await logitsOf(model) };
@@ -102,7 +101,10 @@ test("the first load writes the packed form, the next reads it; the numbers are 
     const first = await fromDisk();
     expect(first.states[0]?.kind).toBe("written");
     expect(first.logits).toEqual(plain);
-    expect(await fromDisk()).toEqual({ states: [{ kind: "read" }], logits: plain });
+    // A device of its own: no memory holds the weights already.
+    const fresh = cpu({ threads: 2 });
+    expect(await fromDisk(fresh)).toEqual({ states: [{ kind: "read" }], logits: plain });
+    fresh.dispose();
   }
   // One file for the model, and no temporary one.
   expect(readdirSync(cacheFolder)).toHaveLength(1);
@@ -124,8 +126,9 @@ test("a cache of a file that has changed since, of other options, or of another 
 
   const { cache, states } = memoryCache();
   await cachedLogits(fileOf("q4"), cache);
+  expect(await cachedLogits(fileOf("q4"), cache)).toEqual(await plainLogits(fileOf("q4")));
   await cachedLogits(fileOf("q8"), cache);
-  expect(states).toEqual([{ kind: "written", because: "missing" }, rebuilt]);
+  expect(states).toEqual([{ kind: "written", because: "missing" }, { kind: "read" }, rebuilt]);
 });
 
 test("whatever the bytes of the cache file are cut to or its frame is changed to, the load is right and mends it", async () => {

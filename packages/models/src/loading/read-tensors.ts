@@ -43,7 +43,7 @@ export async function readTensors(
 ): Promise<readonly Tensor[]> {
   const tensors: Tensor[] = [];
   try {
-    const targets = allocate(options.device, run.types, tensors);
+    const targets = source.open && allocate(options.device, run.types, tensors);
     if (source.open === undefined || targets === undefined)
       await readEach(source, run, { ...options, tensors });
     else await fill(await source.open(run.file), run, { ...options, targets });
