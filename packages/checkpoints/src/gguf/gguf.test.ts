@@ -116,6 +116,29 @@ describe("reading", () => {
   });
 });
 
+test("fingerprints differ with any byte of the header, the size and the time of change, and with nothing else", async () => {
+  const words = Array.from({ length: 40_000 }, (_, i) => `token ${i}`);
+  const metadata = new Map<string, GgufValue>([
+    ["words", { type: "array", itemType: "string", value: words }],
+  ]);
+  const data = { type: "F32", shape: [64], bytes: new Uint8Array(256) } as const;
+  const whole = await written({ metadata, tensors: new Map([["t", data]]) });
+  const printOf = async (bytes: Uint8Array, modified = 1) => {
+    const source = { ...memorySource({ "m.gguf": bytes }), modified: async () => modified };
+    return (await openGguf(source, "m.gguf")).fingerprint();
+  };
+  const changed = (at: number) => whole.map((byte, i) => (i === at ? byte ^ 1 : byte));
+  const plain = await printOf(whole);
+  expect(await printOf(whole.slice())).toBe(plain);
+  // A digit of a word in the first piece that is hashed, and in the last.
+  const digits = [whole.indexOf(0x39), whole.lastIndexOf(0x39)];
+  expect((digits[1] ?? 0) - (digits[0] ?? 0)).toBeGreaterThan(2 ** 19);
+  const prints = [plain, await printOf(whole, 2), await printOf(new Uint8Array([...whole, 0]))];
+  for (const at of digits) prints.push(await printOf(changed(at)));
+  expect(new Set(prints).size).toBe(5);
+  expect(await printOf(changed(whole.byteLength - 1))).toBe(plain);
+});
+
 test("a file of llama.cpp's own writer", async () => {
   const device = reference();
   const files = await open(
