@@ -7,6 +7,7 @@ import {
   fromTokenizerJson,
   HeddleError,
   loadTokenizer,
+  toSentencePiece,
   toTokenizerJson,
 } from "../src/index.js";
 import { goldenBytes, goldenJson } from "./golden.js";
@@ -260,6 +261,28 @@ describe("loadTokenizer", () => {
     expect([tokenizer.bosId, tokenizer.eosId, tokenizer.idLimit]).toEqual([1, 2, 701]);
     expect([ids[0], ids[1], ids.at(-1)]).toEqual([1, 700, 2]);
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("way");
+  });
+
+  it("puts the dummy prefix where `legacy` says, and refuses models where that cannot be done", () => {
+    const load = (name: string, legacy: boolean) =>
+      loadTokenizer({
+        "tokenizer.model": goldenBytes(`sentencepiece/${name}.model.gz`),
+        "tokenizer_config.json": JSON.stringify({ legacy }),
+      });
+    const [old, once] = [load("bpe_identity_bf", true), load("bpe_identity_bf", false)];
+    const plain = { addSpecialTokens: false };
+    const ids = (text: string) => [...once.encodeIds(text, plain)];
+    expect(ids("the way of a 日")).toEqual([...old.encodeIds("the way of a 日", plain)]);
+    expect(once.encode("way</s>way", plain).tokens.join("|")).toMatch(/^▁.*<\/s>\|[^▁]/);
+    expect(old.encode("way</s>way", plain).tokens.join("|")).toMatch(/^▁.*<\/s>\|▁/);
+    expect(once.encode("</s>way", plain).offsets.at(-1)?.[1]).toBe(7);
+    for (const text of ["way</s>way", "</s>way </s> of", " two  spaces ", "", "日本"]) {
+      expect(once.decode(ids(text), { skipSpecialTokens: true })).toBe(
+        text.replaceAll("</s>", "").replace(/^ /, ""),
+      );
+    }
+    expect([...fromSentencePiece(toSentencePiece(once)).encodeIds("way")]).toEqual(ids("way"));
+    expect(() => load("bpe_plain", false)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: loadTokenizer: legacy: false in tokenizer_config.json needs a tokenizer.model that keeps all white space and marks it before words; got remove_extra_whitespaces true, treat_whitespace_as_suffix false, escape_whitespaces true. Load the model's tokenizer.json.]`);
   });
 
   it("prefers tokenizer.json and gives it the roles", () => {

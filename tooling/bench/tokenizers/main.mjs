@@ -20,6 +20,9 @@ const { values: options } = parseArgs({
   },
 });
 
+/** A contestant that has not encoded the text once by then is left out. */
+const TIMEOUT_MS = 30_000;
+
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Starts a contestant; null if it does not know such a tokenizer or fails. */
@@ -30,11 +33,14 @@ async function start(library, tokenizer, text) {
   child.stderr.on("data", (chunk) => {
     errors += chunk;
   });
+  // Some need time that grows with the square of a line.
+  const timer = setTimeout(() => child.kill(), TIMEOUT_MS);
   const [first] = await Promise.race([once(child, "message"), once(child, "exit")]);
+  clearTimeout(timer);
   if (typeof first === "object" && first !== null) return { ...first, child };
   if (first !== 0)
     console.error(
-      `left out: ${library} on ${tokenizer}, ${text}: ${errors.split("\n").find((line) => /Error/.test(line)) ?? first}`,
+      `left out: ${library} on ${tokenizer}, ${text}: ${errors.split("\n").find((line) => /Error/.test(line)) ?? (first === null ? "killed or too slow" : first)}`,
     );
   return null;
 }

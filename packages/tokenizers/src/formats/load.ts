@@ -1,6 +1,7 @@
 import type { AddedToken } from "../added-tokens.js";
 import { HeddleError } from "../error.js";
-import type { Tokenizer, TokenRoles } from "../tokenizer.js";
+import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
+import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { createFieldChecks, type FieldChecks } from "./field-checks.js";
 import { parseJson } from "./parse-json.js";
@@ -35,10 +36,13 @@ type Json = Readonly<Record<string, unknown>>;
  * tokenizer_config.json names the tokens with a role (bos_token ...) and, for tokenizer.model, further tokens and
  * whether BOS and EOS are added. Where it says nothing, BOS is added and EOS is not, as for Llama.
  *
- * With tokenizer.model each stretch of text between special tokens is encoded by itself, dummy prefix included (the
- * "legacy" way of Hugging Face's Llama tokenizer).
+ * With tokenizer.model the names of control pieces inside a text become these pieces (`fromSentencePiece` alone leaves
+ * them text unless asked), and each stretch between special tokens is encoded by itself, dummy prefix included: the
+ * "legacy" way of Hugging Face's Llama tokenizer. With `"legacy": false` the prefix stands at the start of the whole
+ * text only, and not before a space, as in the tokenizer.json that Hugging Face makes of such files.
  *
- * @throws HeddleError "config" if no such file is given; "format" and "unsupported" as the loaders of the files
+ * @throws HeddleError "config" if no such file is given; "format" and "unsupported" as the loaders of the files;
+ *   "unsupported" for `"legacy": false` beside a model that squeezes white space or marks the ends of words
  */
 export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const settings = readSettings(files["tokenizer_config.json"]);
@@ -57,12 +61,33 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   }
   const plain = fromSentencePiece(model, { roles: withoutUndefined(roles) });
   const addedTokens = readAddedTokens(settings.added_tokens_decoder);
-  return fromSentencePiece(model, {
+  const tokenizer = fromSentencePiece(model, {
     addBosToken: settings.add_bos_token !== false && plain.bosId !== undefined,
     addEosToken: settings.add_eos_token === true,
     parseControlPieces: true,
     roles: withoutUndefined(roles),
     addedTokens,
+  });
+  return settings.legacy === false ? prefixedOnce(tokenizer) : tokenizer;
+}
+
+/** Puts the dummy prefix at the start of the whole text only. */
+function prefixedOnce(tokenizer: Tokenizer): Tokenizer {
+  const { config } = tokenizer;
+  const { normalizer } = config;
+  if (normalizer?.type !== "SentencePiece" || !normalizer.addDummyPrefix) return tokenizer;
+  const { removeExtraWhitespaces, treatWhitespaceAsSuffix, escapeWhitespaces } = normalizer;
+  if (removeExtraWhitespaces || treatWhitespaceAsSuffix || !escapeWhitespaces) {
+    throw new HeddleError(
+      "unsupported",
+      `loadTokenizer: legacy: false in tokenizer_config.json needs a tokenizer.model that keeps all white space and marks it before words; got remove_extra_whitespaces ${removeExtraWhitespaces}, treat_whitespace_as_suffix ${treatWhitespaceAsSuffix}, escape_whitespaces ${escapeWhitespaces}. Load the model's tokenizer.json.`,
+      { removeExtraWhitespaces, treatWhitespaceAsSuffix, escapeWhitespaces },
+    );
+  }
+  return createTokenizer({
+    ...config,
+    normalizer: { ...normalizer, addDummyPrefix: false },
+    preTokenizer: { type: "Metaspace", replacement: SPACE_SYMBOL, prependScheme: "first", split: false },
   });
 }
 

@@ -36,7 +36,7 @@ export function toSentencePiece(tokenizer: Tokenizer): Uint8Array {
     new MessageWriter()
       .text(1, normalizer.precompiledCharsmap.length === 0 ? "identity" : "user_defined")
       .bytes(2, normalizer.precompiledCharsmap)
-      .flag(3, normalizer.addDummyPrefix)
+      .flag(3, decoder.addDummyPrefix)
       .flag(4, normalizer.removeExtraWhitespaces)
       .flag(5, normalizer.escapeWhitespaces)
       .finish(),

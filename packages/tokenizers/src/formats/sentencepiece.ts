@@ -7,7 +7,9 @@ import { type SentencePieceOptions, tokenizerOfPieces } from "./sentencepiece-pi
 /**
  * Loads a SentencePiece `.model` file: unigram, BPE, word or char, with its normaliser and byte fallback.
  *
- * Encoding, decoding and offsets are those of the SentencePiece library.
+ * Encoding, decoding and offsets are those of the SentencePiece library: the names of control pieces ("<s>" ...) inside
+ * a text stay text, and no BOS is added, unless the options say otherwise. `loadTokenizer` reads both as Hugging Face's
+ * loaders do.
  *
  * @throws HeddleError "format" if the bytes are not such a file, "config" if a wanted BOS or EOS piece is missing
  * @see Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226
