@@ -282,7 +282,9 @@ describe("loadTokenizer", () => {
       );
     }
     expect([...fromSentencePiece(toSentencePiece(once)).encodeIds("way")]).toEqual(ids("way"));
-    expect(() => load("bpe_plain", false)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: loadTokenizer: legacy: false in tokenizer_config.json needs a tokenizer.model that keeps all white space and marks it before words; got remove_extra_whitespaces true, treat_whitespace_as_suffix false, escape_whitespaces true. Load the model's tokenizer.json.]`);
+    expect(() => load("bpe_plain", false)).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: loadTokenizer: legacy: false in tokenizer_config.json needs a tokenizer.model that keeps all white space and marks it before words; got remove_extra_whitespaces true, treat_whitespace_as_suffix false, escape_whitespaces true. Load the model's tokenizer.json.]`,
+    );
   });
 
   it("prefers tokenizer.json and gives it the roles", () => {
