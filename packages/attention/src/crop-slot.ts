@@ -1,10 +1,10 @@
 import { HeddleError, scope, tensor } from "@heddle/tensor";
+import { type AnyCache, failPageless } from "./any-cache.js";
 import { appendRows } from "./append-rows.js";
 import type { KvLayer } from "./kv-cache.js";
 import type { LatentKvLayer } from "./latent.js";
 import type { QuantisedKvLayer } from "./quantised-cache.js";
 import { dequantiseRows } from "./quantised-format.js";
-import type { AnyCache } from "./saved-slot.js";
 import type { SlidingKvLayer } from "./sliding-cache.js";
 
 /** A slot that holds positions 0..from-1 and is to hold 0..to-1. */
@@ -19,9 +19,10 @@ export interface CropRange {
  *
  * What it does depends on the kind of layer. Contiguous and latent: nothing, rows behind a query's position are never seen.
  * Quantised: a group of keys that was complete and is open again gets its keys back as they were rounded. Sliding: nothing, but no
- * more than `maxNewTokens - 1` tokens can be taken back, since older ones may have been written over.
+ * more than `maxNewTokens - 1` tokens can be taken back, since older ones may have been written over. Paged: the pages behind
+ * are released.
  * @throws HeddleError "config" if not 0 <= to <= from, "capacity" if a sliding cache no longer has what the next query sees,
- * "unsupported" for a paged cache, whose own `crop` also releases pages
+ * "unsupported" for the tensors of a paged cache without its pages
  */
 export function cropSlot(cache: AnyCache, slot: number, range: CropRange): void {
   const { from, to } = range;
@@ -32,7 +33,8 @@ export function cropSlot(cache: AnyCache, slot: number, range: CropRange): void 
       { from, to },
     );
   }
-  for (const layer of cache.layers) cropLayer(layer, slot, range);
+  if ("pages" in cache) cache.crop(slot, to);
+  else for (const layer of cache.layers) cropLayer(layer, slot, range);
 }
 
 function cropLayer(layer: KvLayer | LatentKvLayer, slot: number, range: CropRange): void {
@@ -48,11 +50,8 @@ function cropLayer(layer: KvLayer | LatentKvLayer, slot: number, range: CropRang
       reopenGroup(layer, slot, range);
       return;
     case "paged":
-      throw new HeddleError(
-        "unsupported",
-        "cropSlot: a paged cache also releases its pages; got a paged cache. Call crop of the PagedKvCache.",
-        { kind: layer.kind },
-      );
+      failPageless("cropSlot");
+      break;
     default:
       layer satisfies never;
   }

@@ -1,3 +1,4 @@
+export type { AnyCache, CacheTree } from "./any-cache.js";
 export { appendRows, type CacheRows, type StoredPair } from "./append-rows.js";
 export {
   type AttentionOptions,
@@ -100,7 +101,7 @@ export {
   type QuantisedKvLayer,
 } from "./quantised-cache.js";
 export { gatedDeltaRule, retention, retentionDecays } from "./retention.js";
-export { type AnyCache, reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
+export { reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
 export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";
 export {
   type BigBirdOptions,

@@ -70,9 +70,7 @@ function describePaged(pageSize: number): void {
       appendKv(layer, key, value, rows);
     },
     attend: cachedAttention,
-    crop: (layer, slot, { to }) => managers.get(layer)?.crop(slot, to),
-    reserve: (layer, slot, length) => managers.get(layer)?.reserve(slot, { from: 0, to: length }),
-    skip: [{ test: "slots change places", reason: "slots share pages: fork" }],
+    cacheOf: (layer) => managers.get(layer) ?? { layers: [layer] },
   });
 }
 describePaged(16);

@@ -39,6 +39,8 @@ export interface PageTable {
   fork(from: number, to: number, length: number): void;
   /** Keeps the first `length` positions of a slot and releases the pages behind. */
   crop(slot: number, length: number): void;
+  /** Lets slot i hold what slot order[i] held, for all slots at once, without copying. */
+  reorder(order: ArrayLike<number>): void;
 }
 
 /**
@@ -112,6 +114,18 @@ export function createPageTable(options: PageTableOptions): PageTable {
       }
     },
     crop: keepPages,
+    reorder(order) {
+      const sources = Array.from(order, first);
+      const before = entries.slice();
+      const after = before.map((_, at) => {
+        const slot = Math.floor(at / pagesPerSlot);
+        return before[(sources[slot] ?? 0) + at - slot * pagesPerSlot] ?? -1;
+      });
+      // Pages gain their new owners before they lose the old ones, so that none is free in between.
+      for (const page of after) if (page >= 0) counts[page] = (counts[page] ?? 0) + 1;
+      for (const at of entries.keys()) release(at);
+      entries.set(after);
+    },
   };
 }
 

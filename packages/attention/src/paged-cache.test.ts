@@ -2,8 +2,10 @@ import { cpu, disposeTree, randn, reference, type Tensor, tensor } from "@heddle
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { worstExcess } from "../test/devices.js";
+import { treeOf } from "./any-cache.js";
 import { attention } from "./attention.js";
 import { cachedAttention } from "./cached-attention.js";
+import { cropSlot } from "./crop-slot.js";
 import { appendKv, createKvCache, type KvLayer } from "./kv-cache.js";
 import { causal } from "./masks.js";
 import { createPageTable } from "./page-table.js";
@@ -55,7 +57,7 @@ test("a fork shares pages until one of both writes, and neither sees the other's
 
 test("pages are never lost, never shared by mistake, whatever slots do", () => {
   const action = fc.record({
-    kind: fc.constantFrom("reserve", "fork", "crop"),
+    kind: fc.constantFrom("reserve", "fork", "crop", "reorder"),
     slot: fc.nat(3),
     other: fc.nat(3),
     length: fc.nat(64),
@@ -76,6 +78,10 @@ test("pages are never lost, never shared by mistake, whatever slots do", () => {
           } else if (kind === "crop" && length < have) {
             table.crop(slot, length);
             lengths[slot] = length;
+          } else if (kind === "reorder") {
+            const order = [slot, other, length % 4, 3];
+            table.reorder(order);
+            lengths.splice(0, 4, ...order.map((source) => lengths[source] ?? 0));
           }
         } catch (error) {
           expect(String(error)).toContain("a page must be free");
@@ -110,11 +116,10 @@ test("a saved slot comes back in any kind of cache; beams change places", async 
       starts: tensor(device, Int32Array.of(start)),
     });
     const paged = createPagedKvCache(device, { ...sizes, numPages: 16, pageSize: 8 });
-    paged.reserve(3, { from: 0, to: 40 });
     const caches = [
       { cache: createKvCache(device, sizes), tolerance: 1e-6 },
       { cache: createSlidingKvCache(device, { ...sizes, window: 40, maxNewTokens: 41 }), tolerance: 1e-6 },
-      { cache: paged.cache, tolerance: 1e-6 },
+      { cache: paged, tolerance: 1e-6 },
       {
         cache: createQuantisedKvCache(device, { ...sizes, bits: 8, group: 8, maxNewTokens: 33 }),
         tolerance: 0.02,
@@ -126,12 +131,11 @@ test("a saved slot comes back in any kind of cache; beams change places", async 
     const saved = await saveSlot(source, 1, 40);
     for (const { cache, tolerance } of caches) {
       restoreSlot(cache, 3, saved);
-      const layer = cache.layers[0] as KvLayer;
+      const layer = treeOf(cache).layers[0] as KvLayer;
       const out = cachedAttention(q, layer, at(3, 39)).dataSync();
       expect(worstExcess(out, expected, 0)).toBeLessThan(tolerance);
       const again = await saveSlot(cache, 3, 40);
       expect(worstExcess(again.layers[0]?.key ?? [], saved.layers[0]?.key ?? [], 0)).toBeLessThan(tolerance);
-      if (layer.kind === "paged") continue;
       reorderSlots(cache, [3, 3, 2, 1]);
       for (const slot of [0, 1]) {
         const moved = cachedAttention(q, layer, at(slot, 39)).dataSync();
@@ -163,12 +167,23 @@ test("errors name the rule, the values and the cure", async () => {
     `[HeddleError: pageTable: a page must be free for each new one; got slot 0 in want of 3, 2 of 2 free. Crop or release another slot, or create the cache with more pages.]`,
   );
   expect(() => reorderSlots(made.cache, [0, 1, 2, 3])).toThrowErrorMatchingInlineSnapshot(
-    `[HeddleError: reorderSlots: slots of a paged cache share pages; got a paged cache. Call its fork for each beam.]`,
+    `[HeddleError: reorderSlots: who holds which page of a paged cache must be known; got its tensors alone. Pass the PagedKvCache itself.]`,
+  );
+  expect(() => cropSlot(made.cache, 0, { from: 1, to: 0 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cropSlot: who holds which page of a paged cache must be known; got its tensors alone. Pass the PagedKvCache itself.]`,
+  );
+  expect(() => reorderSlots(made, [0, 1])).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: reorderSlots: order must name a slot for each slot; got 2 for 4 slots. Name a slot itself to keep it.]`,
   );
   const cache = createKvCache(device, sizes);
   expect(() => reorderSlots(cache, [0, 1])).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: reorderSlots: order must name a slot for each slot; got 2 for 4 slots. Name a slot itself to keep it.]`,
   );
+  for (const any of [cache, made]) {
+    expect(() => reorderSlots(any, [0, 1, 4, 3])).toThrowErrorMatchingInlineSnapshot(
+      `[HeddleError: reorderSlots: order must name slots 0..3; got slot 4. Name a slot itself to keep it.]`,
+    );
+  }
   await expect(saveSlot(cache, 0, 0)).rejects.toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: saveSlot: length must be a whole number above 0; got length 0. An empty slot has nothing to save.]`,
   );

@@ -40,6 +40,8 @@ export interface PagedKvCache {
   fork(from: number, to: number, length: number): void;
   /** Keeps the first `length` positions of a slot; 0 releases it. */
   crop(slot: number, length: number): void;
+  /** Lets slot i hold what slot order[i] held, for all slots at once: pages are shared, no row is copied. */
+  reorder(order: ArrayLike<number>): void;
 }
 
 /**
@@ -81,6 +83,10 @@ export function createPagedKvCache(device: Device, options: PagedKvCacheOptions)
     },
     crop(slot, length) {
       pages.crop(slot, length);
+      upload();
+    },
+    reorder(order) {
+      pages.reorder(order);
       upload();
     },
   };

@@ -1,14 +1,10 @@
 import { arange, HeddleError, type HostData, scope, Tensor, take, tensor, writeInto } from "@heddle/tensor";
+import { type AnyCache, failPageless, treeOf } from "./any-cache.js";
 import { appendRows } from "./append-rows.js";
 import { gatherRows } from "./cache-placement.js";
 import { appendKv, type KvLayer, placementOf } from "./kv-cache.js";
 import type { LatentKvLayer } from "./latent.js";
 import { dequantiseRows } from "./quantised-format.js";
-
-/** A cache of any kind: what slots are saved from, restored into and reordered in. */
-export interface AnyCache {
-  readonly layers: readonly (KvLayer | LatentKvLayer)[];
-}
 
 /** The keys and values of one slot, on the host: plain data. */
 export interface SavedSlot {
@@ -29,12 +25,13 @@ export interface SavedSlot {
  */
 export async function saveSlot(cache: AnyCache, slot: number, length: number): Promise<SavedSlot> {
   checkLength("saveSlot", length);
+  const tree = treeOf(cache);
   const kept = Math.min(
     length,
-    ...cache.layers.map((layer) => (layer.kind === "sliding" ? layer.window : length)),
+    ...tree.layers.map((layer) => (layer.kind === "sliding" ? layer.window : length)),
   );
   const start = length - kept;
-  const layers = cache.layers.map((layer): { readonly key: Tensor; readonly value?: Tensor } => {
+  const layers = tree.layers.map((layer): { readonly key: Tensor; readonly value?: Tensor } => {
     const { device } = layer.key;
     return scope(device, () => {
       const slots = tensor(device, Int32Array.of(slot));
@@ -62,19 +59,22 @@ export async function saveSlot(cache: AnyCache, slot: number, length: number): P
 }
 
 /**
- * Writes a saved slot into a slot of a cache of the same extents, of any kind. In a paged cache, `reserve` its positions first.
+ * Writes a saved slot into a slot of a cache of the same extents, of any kind. A paged cache takes the pages that it needs; of
+ * its tensors alone, positions without a page are not written.
  *
- * @throws HeddleError "shape" if the cache has other layers or extents
+ * @throws HeddleError "shape" if the cache has other layers or extents, "capacity" if a paged cache has too few pages left
  */
 export function restoreSlot(cache: AnyCache, slot: number, saved: SavedSlot): void {
-  if (saved.layers.length !== cache.layers.length) {
+  const { layers } = treeOf(cache);
+  if (saved.layers.length !== layers.length) {
     throw new HeddleError(
       "shape",
-      `restoreSlot: the cache must have the layers that were saved; got ${cache.layers.length} layers, saved ${saved.layers.length}. Restore into a cache of the same model.`,
-      { layers: cache.layers.length, saved: saved.layers.length },
+      `restoreSlot: the cache must have the layers that were saved; got ${layers.length} layers, saved ${saved.layers.length}. Restore into a cache of the same model.`,
+      { layers: layers.length, saved: saved.layers.length },
     );
   }
-  for (const [index, layer] of cache.layers.entries()) {
+  if ("pages" in cache) cache.reserve(slot, { from: saved.start, to: saved.start + saved.length });
+  for (const [index, layer] of layers.entries()) {
     const { device } = layer.key;
     const data = saved.layers[index];
     if (data === undefined) continue;
@@ -122,27 +122,20 @@ function failSize(found: { name: string; index: number; wanted: number; got: num
 /**
  * Makes slot i hold what slot order[i] held, for all slots at once: what beam search does after each step.
  *
- * Rows are copied; a paged cache only shares pages: use its `fork`.
+ * Rows are copied; in a paged cache slots share their pages, and copy one when they write to it.
  * @param order  one slot for each slot of the cache
- * @throws HeddleError "shape" if order has another length, "unsupported" for a paged cache
+ * @throws HeddleError "shape" if order has another length, "capacity" if it names a slot that the cache does not have,
+ * "unsupported" for the tensors of a paged cache without its pages
  */
 export function reorderSlots(cache: AnyCache, order: ArrayLike<number>): void {
+  if ("pages" in cache) {
+    checkOrder(order, cache.pages.entries.length / cache.pages.pagesPerSlot);
+    cache.reorder(order);
+    return;
+  }
   for (const layer of cache.layers) {
-    if (layer.kind === "paged") {
-      throw new HeddleError(
-        "unsupported",
-        "reorderSlots: slots of a paged cache share pages; got a paged cache. Call its fork for each beam.",
-        { kind: layer.kind },
-      );
-    }
-    const numSlots = layer.key.shape[0] ?? 0;
-    if (order.length !== numSlots) {
-      throw new HeddleError(
-        "shape",
-        `reorderSlots: order must name a slot for each slot; got ${order.length} for ${numSlots} slots. Name a slot itself to keep it.`,
-        { order: order.length, numSlots },
-      );
-    }
+    if (layer.kind === "paged") failPageless("reorderSlots");
+    checkOrder(order, layer.key.shape[0] ?? 0);
     const { device } = layer.key;
     scope(device, () => {
       const indices = tensor(device, Int32Array.from(order));
@@ -152,6 +145,25 @@ export function reorderSlots(cache: AnyCache, order: ArrayLike<number>): void {
       return undefined;
     });
   }
+}
+
+function checkOrder(order: ArrayLike<number>, numSlots: number): void {
+  if (order.length !== numSlots) {
+    throw new HeddleError(
+      "shape",
+      `reorderSlots: order must name a slot for each slot; got ${order.length} for ${numSlots} slots. Name a slot itself to keep it.`,
+      { order: order.length, numSlots },
+    );
+  }
+  const stranger = Array.from(order).find(
+    (slot) => !(Number.isInteger(slot) && slot >= 0 && slot < numSlots),
+  );
+  if (stranger === undefined) return;
+  throw new HeddleError(
+    "capacity",
+    `reorderSlots: order must name slots 0..${numSlots - 1}; got slot ${stranger}. Name a slot itself to keep it.`,
+    { slot: stranger, numSlots },
+  );
 }
 
 /** D and Dv of a layer. */

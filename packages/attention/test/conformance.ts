@@ -2,6 +2,7 @@ import { type Device, disposeTree, randn, type Tensor, tensor } from "@heddle/te
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
+  type AnyCache,
   allOf,
   attention,
   type CacheRows,
@@ -35,10 +36,8 @@ export interface CacheUnderTest<Layer extends AnyLayer> {
   create(device: Device, sizes: CacheSizes): Layer;
   append(layer: Layer, key: Tensor, value: Tensor, rows: CacheRows): void;
   attend(query: Tensor, layer: Layer, rows: CacheRows): Tensor;
-  /** Takes back tokens of a slot. Default: `cropSlot`. */
-  crop?(layer: Layer, slot: number, range: CropRange): void;
-  /** Makes room for positions 0..length-1 of a slot before it is restored, where a cache needs that. */
-  reserve?(layer: Layer, slot: number, length: number): void;
+  /** The cache of a layer that `create` made. Default: the layer alone. */
+  cacheOf?(layer: Layer): AnyCache;
   /** Positions that a query of this cache sees, its own included. Default: all. */
   readonly window?: number;
   /** The cache stores no values: those of a key are its first `valueDim` features, and there is one kv head. */
@@ -125,6 +124,10 @@ function sizesOf<Layer extends AnyLayer>(
 
 function createLayer<Layer extends AnyLayer>(device: Device, cache: CacheUnderTest<Layer>): Layer {
   return cache.create(device, sizesOf(cache, device));
+}
+
+function cacheOf<Layer extends AnyLayer>(cache: CacheUnderTest<Layer>, layer: Layer): AnyCache {
+  return cache.cacheOf?.(layer) ?? { layers: [layer] };
 }
 
 function sequence<Layer extends AnyLayer>(
@@ -283,8 +286,7 @@ function checkCrop<Layer extends AnyLayer>({ device, cache, near }: Trial<Layer>
   const layer = createLayer(device, cache);
   const seq = sequence(device, cache, { slot: 1, length: 130, group: 2, seed: 70 });
   const detour = sequence(device, cache, { slot: 1, length: 170, group: 2, seed: 80 });
-  const crop = (range: CropRange) =>
-    cache.crop === undefined ? cropSlot({ layers: [layer] }, 1, range) : cache.crop(layer, 1, range);
+  const crop = (range: CropRange) => cropSlot(cacheOf(cache, layer), 1, range);
   // Lengths that end inside, at and behind the ends of pages, groups and rings.
   let from = 0;
   for (const [to, aside] of [
@@ -306,9 +308,8 @@ async function checkSaved<Layer extends AnyLayer>({ device, cache, near }: Trial
   const [layer, other] = [0, 1].map(() => createLayer(device, cache)) as [Layer, Layer];
   const seq = sequence(device, cache, { slot: 2, length: 60, group: 2, seed: 90 });
   step(cache, layer, { seq, from: 0, to: 45 }).dispose();
-  const saved = await saveSlot({ layers: [layer] }, 2, 45);
-  cache.reserve?.(other, 1, 45);
-  restoreSlot({ layers: [other] }, 1, saved);
+  const saved = await saveSlot(cacheOf(cache, layer), 2, 45);
+  restoreSlot(cacheOf(cache, other), 1, saved);
   const moved = { ...seq, slot: 1 };
   compare(near, step(cache, other, { seq: moved, from: 45, to: 60 }), expectedRows(cache, seq, [45, 60]));
   disposeTree([layer, other, tensorsOf(seq)]);
@@ -321,7 +322,7 @@ function checkReorder<Layer extends AnyLayer>({ device, cache, near }: Trial<Lay
   );
   for (const seq of sequences) step(cache, layer, { seq, from: 0, to: 30 }).dispose();
   const order = [2, 0, 0, 3];
-  reorderSlots({ layers: [layer] }, order);
+  reorderSlots(cacheOf(cache, layer), order);
   for (const [slot, source] of order.entries()) {
     const seq = { ...(sequences[source] as Sequence), slot };
     compare(near, step(cache, layer, { seq, from: 30, to: 40 }), expectedRows(cache, seq, [30, 40]));
