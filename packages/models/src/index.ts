@@ -26,7 +26,7 @@ export type {
 export { describe, type ModelDescription } from "./costs/describe.js";
 export { type MemoryPlan, type PlanMemoryOptions, planMemory } from "./costs/plan-memory.js";
 export { batchInputs } from "./decoder/batch-inputs.js";
-export type { TokenChoice } from "./decoder/choose-tokens.js";
+export type { TokenChoice, Truncation } from "./decoder/choose-tokens.js";
 export { createDecoder, type DecoderOptions } from "./decoder/create-decoder.js";
 export type { DecodeAheadOptions } from "./decoder/decode-ahead.js";
 export {
@@ -84,6 +84,7 @@ export {
 } from "./generation/sampling/processors.js";
 export {
   createSampler,
+  type DeviceSampling,
   type SampledToken,
   type Sampler,
   type TokenLogprob,

@@ -1,4 +1,4 @@
-import { createSampler } from "@heddle/models";
+import { createSampler, type Decoder } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import { createChannel } from "./channel.js";
 import type { GenerationOptions, Request, TokenEvent } from "./request.js";
@@ -24,8 +24,8 @@ export interface RequestContext {
   readonly id: string;
   readonly limits: RequestLimits;
   readonly tokenizer: EngineTokenizer;
-  /** Whether the decoder can choose tokens itself. */
-  readonly canChoose: boolean;
+  /** What tells whether it can choose tokens itself, and out of which. */
+  readonly decoder: Partial<Pick<Decoder, "choose" | "truncates">>;
   /** Called when the reader of the request's events leaves early. */
   readonly onAbandon: () => void;
   readonly nowMs: number;
@@ -50,7 +50,7 @@ export function createRequest(options: GenerationOptions, context: RequestContex
     numPromptTokens: tokens.length,
     maxTokens: Math.min(checkMaxTokens(maxTokens) ?? room, room),
     sampler,
-    onDevice: context.canChoose ? sampler.onDevice() : undefined,
+    onDevice: context.decoder.choose === undefined ? undefined : sampler.onDevice(context.decoder),
     text: createTextStream(context.tokenizer.createDecoder(tokens), stop),
     channel: createChannel<TokenEvent>({ onReturn: context.onAbandon }),
     numStored: 0,

@@ -126,7 +126,7 @@ class BatchingEngine implements Engine {
       id: `${++this.#numAdded}`,
       limits: this,
       tokenizer: this.#options.tokenizer,
-      canChoose: this.#options.decoder.choose !== undefined,
+      decoder: this.#options.decoder,
       onAbandon: () => this.#cancel(request, undefined),
       nowMs: this.#now(),
     });
@@ -176,11 +176,11 @@ class BatchingEngine implements Engine {
     const [part, ...others] = parts;
     if (part === undefined || others.length > 0 || part.request.phase.state !== "decoding") return undefined;
     const { request, slot, start } = part;
-    const { temperature, draw } = request.onDevice ?? {};
+    const { temperature, draw, truncation } = request.onDevice ?? {};
     const [done, token] = [numGenerated(request), request.tokens.at(-1)];
     if (temperature === undefined || draw === undefined || token === undefined) return undefined;
     const steps = request.maxTokens - done;
-    const place = { slot, token, position: start, steps, temperature };
+    const place = { slot, token, position: start, steps, temperature, ...(truncation && { truncation }) };
     return this.#options.decoder.ahead?.({ ...place, draw: (step) => draw(done + step) });
   }
 
@@ -385,9 +385,10 @@ function checkLimits(limits: {
 function choicesOf(parts: readonly StepPart[]): (TokenChoice | undefined)[] {
   const requests = parts.flatMap(({ request, needsLogits }) => (needsLogits ? [request] : []));
   return requests.map((request) => {
-    const { temperature, draw } = request.onDevice ?? {};
+    const { temperature, draw, truncation } = request.onDevice ?? {};
     if (temperature === undefined || draw === undefined) return undefined;
-    return temperature === 0 ? { temperature } : { temperature, draw: draw(numGenerated(request)) };
+    if (temperature === 0) return { temperature };
+    return { temperature, draw: draw(numGenerated(request)), ...(truncation && { truncation }) };
   });
 }
 

@@ -8,6 +8,6 @@ export function fakeRequest(id: string, numPromptTokens: number): Request {
   const limits = { vocabSize: 256, maxSeqLen: 10_000 };
   return createRequest(
     { prompt },
-    { id, limits, tokenizer: byteTokenizer, canChoose: false, onAbandon: () => {}, nowMs: 0 },
+    { id, limits, tokenizer: byteTokenizer, decoder: {}, onAbandon: () => {}, nowMs: 0 },
   );
 }

@@ -14,8 +14,7 @@ import {
 } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
-import { build } from "vite";
-import { sourceAlias } from "../../vitest/source-alias.ts";
+import { bundle, nameOf } from "./parts/bundle.ts";
 
 /** Unpacks once, then runs one program with the packed Node on the machine's own driver. */
 const launcher = `#!/usr/bin/env bash
@@ -47,7 +46,7 @@ const programs = entries.length > 0 ? entries.map((entry) => resolve(entry)) : p
 for (const old of globSync(join(folder, "*.mjs"))) rmSync(old);
 mkdirSync(folder, { recursive: true });
 for (const program of programs) {
-  await bundle(program);
+  await bundle(program, folder);
   const peer = program.replace(/\.[a-z]+$/, "-torch.py");
   if (existsSync(peer)) cpSync(peer, join(folder, basename(peer)));
 }
@@ -60,29 +59,9 @@ console.log(
 );
 
 function programsBesideThis(): string[] {
-  return globSync(join(import.meta.dirname, "*.ts")).filter((file) => basename(file) !== "pack.ts");
-}
-
-function nameOf(program: string): string {
-  return basename(program).replace(/\.[a-z]+$/, "");
-}
-
-/** One file with everything but Node and Dawn in it. */
-async function bundle(program: string): Promise<void> {
-  await build({
-    root,
-    configFile: false,
-    logLevel: "error",
-    plugins: [sourceAlias()],
-    ssr: { noExternal: true },
-    build: {
-      ssr: program,
-      outDir: folder,
-      emptyOutDir: false,
-      target: "es2023",
-      rollupOptions: { output: { entryFileNames: `${nameOf(program)}.mjs`, codeSplitting: false } },
-    },
-  });
+  return globSync(join(import.meta.dirname, "*.ts")).filter(
+    (file) => !["pack.ts", "run.ts"].includes(basename(file)),
+  );
 }
 
 /** Slow, so done once for a folder. */

@@ -83,6 +83,7 @@ export function createDecoder(
   return {
     ...limits,
     cacheBytes: cacheByteLength(cache),
+    truncates: device.kind === "webgpu",
     step: (batch) =>
       eachPiece(batch, async (inputs, wanted) => {
         using logits_OV = logitsOf(cache, inputs);
@@ -204,7 +205,7 @@ function checkAhead(
 function stepToken(
   config: DecoderConfig,
   place: StepPlace,
-  { state, slots, draws, temperature }: AheadInputs & { readonly temperature: number },
+  { state, slots, draws, filters, temperature }: AheadInputs & { readonly temperature: number },
 ): void {
   const { token, position, row } = state;
   const hidden = stepHidden(config, place, {
@@ -214,7 +215,11 @@ function stepToken(
     slots_B: slots,
     starts_B: position,
   });
-  const drawing = draws && { temperature, draws: take(draws, row) };
+  const drawing = draws && {
+    temperature: filters?.temperature ?? temperature,
+    draws: take(draws, row),
+    ...(filters && { filters }),
+  };
   advanceState(state, chooseTokens(unembed(config, place.weights, hidden), drawing));
 }
 

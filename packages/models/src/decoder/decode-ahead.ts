@@ -10,6 +10,7 @@ import {
 } from "@heddle/tensor";
 import type { SampledToken } from "../generation/sampling/sampler.js";
 import type { AheadState } from "./advance-state.js";
+import { type TokenFilters, type Truncation, tokenFilters } from "./choose-tokens.js";
 
 /** Where a sequence stands, and how it goes on. */
 export interface DecodeAheadOptions {
@@ -24,6 +25,8 @@ export interface DecodeAheadOptions {
   readonly temperature: number;
   /** Number in [0, 1) for each step, by which it draws; needed above temperature 0. */
   readonly draw?: (step: number) => number;
+  /** What may be drawn; default: every token. For decoders that say `truncates`. */
+  readonly truncation?: Truncation;
 }
 
 /** What a step on the device works on; the state moves on in place. */
@@ -33,6 +36,8 @@ export interface AheadInputs {
   readonly slots: Tensor;
   /** Numbers in [0, 1) by which the steps draw, f32 [R]: each takes that of the ring's row. Absent at temperature 0. */
   readonly draws?: Tensor;
+  /** What is left to draw from, and the temperature f32 [1] then. */
+  readonly filters?: TokenFilters & { readonly temperature: Tensor };
 }
 
 /** Results of so many steps are kept on the device. */
@@ -97,9 +102,10 @@ interface Block {
 
 function startingInputs(
   device: Device,
-  { slot, token, position, temperature }: DecodeAheadOptions,
+  { slot, token, position, temperature, truncation }: DecodeAheadOptions,
 ): AheadInputs {
   const one = (value: number) => tensor(device, Int32Array.of(value));
+  const filters = temperature > 0 ? tokenFilters(device, [truncation]) : undefined;
   return {
     state: {
       token: one(token),
@@ -109,6 +115,7 @@ function startingInputs(
     },
     slots: one(slot),
     ...(temperature > 0 ? { draws: zeros(device, [ringRows], { dtype: "f32" }) } : {}),
+    ...(filters && { filters: { ...filters, temperature: tensor(device, Float32Array.of(temperature)) } }),
   };
 }
 

@@ -14,6 +14,8 @@ export interface Decoder {
   readonly vocabSize: number;
   /** Memory of keys and values, in bytes. */
   readonly cacheBytes: number;
+  /** Whether `choose` and `ahead` take truncations: where they have no kernel, a host cuts faster. Default false. */
+  readonly truncates?: boolean;
   /** Feeds tokens and gives the logits [V] of each row in `outputs`, in that order. */
   step(batch: DecoderBatch): Promise<Float32Array[]>;
   /** As `step`, with the last hidden states beside the logits: what contrastive search compares. Absent where there are none. */

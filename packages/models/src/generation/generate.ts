@@ -98,7 +98,7 @@ async function* tokensOf(
     yield token;
     history.push(token.id);
     const position = history.length - 1;
-    const onDevice = sampler.onDevice();
+    const onDevice = sampler.onDevice(decoder);
     if (onDevice !== undefined && decoder.ahead !== undefined) {
       yield* decoder.ahead({ slot: 0, token: token.id, position, steps: limit - 1, ...onDevice });
       return;

@@ -1,18 +1,27 @@
 import type { TensorType } from "@heddle/tensor";
-import { type BufferUse, bufferAt, scratchAt, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
+import { bufferAt, scratchAt, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
+import {
+  isReadable,
+  reachFunctions,
+  readInput as read,
+  shared,
+  stretchesOf,
+  threads,
+} from "./choice-parts.wgsl.js";
+import type { TokenSelect } from "./select-threshold.wgsl.js";
+import { truncatedChoiceWgsl } from "./truncated-choice.wgsl.js";
 
 export interface ChooseTokensParams {
-  /** "likeliest", "drawn" at one temperature, or "rows": drawn at a temperature for each row, where 0 takes the likeliest. */
-  readonly kind: "likeliest" | "drawn" | "rows";
+  /**
+   * "likeliest"; "drawn" at one temperature; "rows": drawn at a temperature for each row, where 0 takes the likeliest; or "truncated":
+   * the same, out of what filters leave.
+   */
+  readonly kind: "likeliest" | "drawn" | "rows" | "truncated";
   /** Of "drawn". */
   readonly temperature: number;
+  /** Of "truncated": what any row cuts by, in the order "topK", "topP". */
+  readonly selects?: readonly TokenSelect[];
 }
-
-const threads = 256;
-/** Logits that a workgroup looks through at least. */
-const perGroup = 1024;
-/** Workgroups of a row at most: one workgroup joins what they found. */
-const mostParts = threads;
 
 /**
  * Workgroups find the greatest of a stretch of a row and the sums of its exponentials, as they are and at the row's temperature;
@@ -21,20 +30,14 @@ const mostParts = threads;
  */
 export function chooseTokensWgsl(
   inputs: readonly TensorType[],
-  { kind, temperature }: ChooseTokensParams,
+  { kind, temperature, selects = [] }: ChooseTokensParams,
 ): WgslKernel | undefined {
   const [logits, ...drawing] = inputs;
   const [rows = 0, width = 0] = logits?.shape ?? [];
   if (logits === undefined || width === 0 || rows === 0 || !isReadable(logits)) return undefined;
   if (drawing.some(({ dtype }) => dtype !== "f32")) return undefined;
-  const parts = Math.min(mostParts, Math.ceil(width / perGroup));
-  const stretch = Math.ceil(width / parts);
-  const read = (name: string, index: number, dtype: TensorType["dtype"]): BufferUse => ({
-    name,
-    memory: bufferAt(index),
-    dtype,
-    access: "read",
-  });
+  if (kind === "truncated") return truncatedChoiceWgsl(logits, selects);
+  const { parts, stretch } = stretchesOf(width);
   const isDrawn = kind !== "likeliest";
   const heats = kind === "rows" ? [read("heats", 2, "f32")] : [];
   const heat = kind === "rows" ? "load_heats(row)" : "P.heat";
@@ -84,7 +87,7 @@ export function chooseTokensWgsl(
     params,
     threads,
     groups: rows,
-    declarations: isDrawn ? `${shared}\n${drawFunctions}` : shared,
+    declarations: isDrawn ? `${shared}\n${reachFunctions}\n${drawFunctions}` : shared,
     body: `  let row = group;
   let isPart = thread < P.parts && thread * P.stretch < P.width;
   let part = parts[row * P.parts + select(0u, thread, isPart)];
@@ -111,72 +114,11 @@ ${
   return { steps: [found, joined], scratch: [rows * parts * 16] };
 }
 
-const isReadable = ({ dtype }: TensorType) => dtype === "f32" || dtype === "f16" || dtype === "bf16";
-
-/** `keepBest` leaves the first of the greatest (or what is no number) in place 0; `addUp` adds what all threads have. */
-const shared = `var<workgroup> bestValue: array<f32, ${threads}>;
-var<workgroup> bestIndex: array<u32, ${threads}>;
-var<workgroup> sums: array<f32, ${threads}>;
-fn before(a: f32, i: u32, b: f32, j: u32) -> bool {
-  let aNan = h_isNan(a);
-  let bNan = h_isNan(b);
-  if (aNan != bNan) { return aNan; }
-  if (!aNan && a != b) { return a > b; }
-  return i < j;
-}
-fn keepBest(thread: u32, value: f32, index: u32) {
-  bestValue[thread] = value;
-  bestIndex[thread] = index;
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half && before(bestValue[thread + half], bestIndex[thread + half], bestValue[thread], bestIndex[thread])) {
-      bestValue[thread] = bestValue[thread + half];
-      bestIndex[thread] = bestIndex[thread + half];
-    }
-  }
-  workgroupBarrier();
-}
-fn addUp(thread: u32, value: f32) -> f32 {
-  workgroupBarrier();
-  sums[thread] = value;
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { sums[thread] += sums[thread + half]; }
-  }
-  workgroupBarrier();
-  return sums[0];
-}`;
-
 /**
  * `drawn` finds the first logit at which the running sum of weights reaches the draw: first the stretch, then the run of a
  * thread in it, then the logit. Where rounding keeps sums below, the last that has weight.
  */
 const drawFunctions = `struct DrawState { weight: f32, top: f32, cold: f32 };
-var<workgroup> running: array<f32, ${threads}>;
-var<workgroup> reached: atomic<u32>;
-var<workgroup> goal: f32;
-var<workgroup> below: f32;
-var<workgroup> chosenToken: u32;
-fn runningSums(thread: u32, value: f32) {
-  workgroupBarrier();
-  running[thread] = value;
-  for (var reach = 1u; reach < ${threads}u; reach *= 2u) {
-    workgroupBarrier();
-    var before = 0.0;
-    if (thread >= reach) { before = running[thread - reach]; }
-    workgroupBarrier();
-    running[thread] += before;
-  }
-  workgroupBarrier();
-}
-/** The first thread with weight whose running sum reaches the goal. */
-fn firstReached(thread: u32, weight: f32) -> u32 {
-  if (thread == 0u) { atomicStore(&reached, ${threads - 1}u); }
-  workgroupBarrier();
-  if (weight > 0.0 && running[thread] >= goal) { atomicMin(&reached, thread); }
-  workgroupBarrier();
-  return atomicLoad(&reached);
-}
 fn weightAt(row: u32, j: u32, by: DrawState) -> f32 {
   return exp((load_logits(row * P.width + j) - by.top) * by.cold);
 }

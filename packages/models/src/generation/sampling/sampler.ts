@@ -1,4 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
+import type { Truncation } from "../../decoder/choose-tokens.js";
 import { suppressTokens } from "./forcing.js";
 import {
   badWords,
@@ -41,8 +42,19 @@ export interface Sampler {
   /**
    * How a device may choose the tokens that follow, in the place of `sample`; undefined where the options need all logits on
    * the host. Call it once, after the last `sample`; `draw(0)` is for the token after that one.
+   *
+   * @param device.truncates  whether it can do top-k, top-p and min-p; default false
    */
-  onDevice(): { readonly temperature: number; draw(step: number): number } | undefined;
+  onDevice(device?: { readonly truncates?: boolean | undefined }): DeviceSampling | undefined;
+}
+
+/** How a device chooses a sequence's tokens. */
+export interface DeviceSampling {
+  readonly temperature: number;
+  /** What may be drawn; absent where all may. */
+  readonly truncation?: Truncation;
+  /** Number in [0, 1) by which a step draws. */
+  draw(step: number): number;
 }
 
 /**
@@ -70,11 +82,17 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
       if (!isGreedy) draws.done++;
       return withLogprobs(logits, id, options.logprobs ?? 0);
     },
-    onDevice() {
+    onDevice({ truncates = false } = {}) {
       const { temperature: heat = 1, logprobs = 0 } = options;
-      const isPlain = processors.length === (heat === 0 || heat === 1 ? 0 : 1);
-      if (!isPlain || logprobs > 0) return undefined;
-      return { temperature: heat, draw: (step) => uniform(seed, draws.done + step) };
+      const { topK: k = 0, topP: mass = 1, minP: share = 0 } = heat === 0 ? {} : options;
+      const numCuts = [k > 0, mass < 1, share > 0].filter((cuts) => cuts).length;
+      const numOwn = numCuts + (heat === 0 || heat === 1 ? 0 : 1);
+      if (processors.length !== numOwn || (numCuts > 0 && !truncates) || logprobs > 0) return undefined;
+      return {
+        temperature: heat,
+        ...(numCuts > 0 && { truncation: { topK: k, topP: mass, minP: share } }),
+        draw: (step) => uniform(seed, draws.done + step),
+      };
     },
   };
 }

@@ -33,7 +33,11 @@ export function topP(p: number, { minTokensToKeep = 1 }: KeepOptions = {}): Logi
       else rest.push(id);
     }
     rest.sort((a, b) => (probabilities[a] ?? 0) - (probabilities[b] ?? 0));
-    const kept = new Set(topIds(scores, minTokensToKeep));
+    // Of equals the last ones stay, also where fewer than all of the greatest do.
+    const isEnough = minTokensToKeep <= rest.length;
+    const kept = new Set(
+      isEnough ? rest.slice(rest.length - minTokensToKeep) : topIds(scores, minTokensToKeep),
+    );
     for (const id of rest) {
       removed += probabilities[id] ?? 0;
       if (removed > limit) kept.add(id);
