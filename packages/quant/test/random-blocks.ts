@@ -15,6 +15,26 @@ const halves: Partial<Record<GgmlType, readonly number[]>> = {
   IQ4_NL: [0],
 };
 
+/** Half floats at the ends of what a file may hold: zeros, denormal ones, the smallest normal and the largest. */
+const edges = [0x0000, 0x8000, 0x0001, 0x83ff, 0x0400, 0x7bff, 0xfbff];
+
+/** Random blocks, of which about every second half float, and exponent of MXFP4, lies at an end of its range. */
+export function edgeBlocks(type: GgmlType, count: number, seed: number): Uint8Array {
+  const bytes = randomBlocks(type, count, seed);
+  const { blockBytes } = ggmlTypeInfo(type);
+  for (let at = 0, block = 0; at < bytes.length; at += blockBytes, block++) {
+    const [choice = 0, second = 0] = philox([block, 0, 0, 0], [seed, 8]);
+    for (const place of halves[type] ?? []) {
+      const half = edges[((place === 0 ? choice : second) >>> 8) % (2 * edges.length)];
+      if (half === undefined) continue;
+      bytes[at + place] = half & 255;
+      bytes[at + place + 1] = half >> 8;
+    }
+    if (type === "MXFP4" && choice % 2 === 0) bytes[at] = [0, 1, 2, 254, 255][second % 5] ?? 0;
+  }
+  return bytes;
+}
+
 /** Blocks of random bits with scales around 0.01, some of them negative: what any file could hold. */
 export function randomBlocks(type: GgmlType, count: number, seed: number): Uint8Array {
   const { blockSize, blockBytes } = ggmlTypeInfo(type);

@@ -51,7 +51,10 @@ export const q8_0: BlockSource = {
   },
 };
 
-const unevenLevels = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] as const;
+/** The levels of IQ4_NL by code. */
+export const unevenLevels = [
+  -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+] as const;
 
 /** d f16 | halves that name one of 16 uneven levels, which are kept in 8 bits. */
 export const iq4Nl: BlockSource = {
@@ -63,7 +66,7 @@ export const iq4Nl: BlockSource = {
 };
 
 /** Twice the values of E2M1 by code; the scale is halved in turn. */
-const doubledE2m1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
+export const doubledE2m1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12] as const;
 
 /** e u8 | halves: 2^(e - 127) E2M1[q]. Kept in 8 bits with an f32 scale. */
 export const mxfp4: BlockSource = {
