@@ -52,6 +52,9 @@ test("a cell that says less than its fresh one is no claim, one that says more i
   expect(staleLines(fresh.replace(row, "| masks | 2, 1 skipped |  |  |  |  |"), fresh)).toEqual([]);
   const more = "| masks | 2, 1 skipped | 1 | 4 |  |  |";
   expect(staleLines(fresh.replace(row, more), fresh)).toEqual([more]);
+  const noSkips = row.replace(", 1 skipped", "");
+  expect(staleLines(fresh, fresh.replace(row, noSkips))).toEqual([]);
+  expect(staleLines(fresh.replace(row, noSkips), fresh)).toEqual([noSkips]);
   expect(staleLines(fresh.replace("## cli", "## chat"), fresh)).toContain("## chat");
 });
 

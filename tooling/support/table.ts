@@ -67,7 +67,7 @@ export function gapOf(readme: string): string | undefined {
 
 /**
  * Lines of a stored table that claim what the fresh one does not bear out: another text, a row that is gone, or a cell that
- * says more than its fresh one. Numbers, gaps and cells that could say more by now are no claims.
+ * says more than its fresh one. Numbers, gaps, skips that are gone and cells that could say more by now are no claims.
  */
 export function staleLines(stored: string, fresh: string): string[] {
   const known = linesOf(fresh);
@@ -88,7 +88,12 @@ function linesOf(table: string): { line: string; cells: string[] }[] {
 
 function bearsOut(fresh: readonly string[], stored: readonly string[]): boolean {
   if (fresh.length !== stored.length) return false;
-  return stored.every((cell, index) => cell === fresh[index] || (index > 1 && cell.trim() === ""));
+  return stored.every(
+    (cell, index) =>
+      cell === fresh[index] ||
+      cell.replace(", n skipped", "") === fresh[index] ||
+      (index > 1 && cell.trim() === ""),
+  );
 }
 
 /** `packages/attention/src/masks.property.test.ts` is area attention, concept masks, kind property. */
