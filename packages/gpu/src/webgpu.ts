@@ -45,7 +45,8 @@ const wantedFeatures = [
   "timestamp-query",
   "chromium-experimental-subgroup-matrix",
 ] as const;
-const wantedLimits = [
+/** Limits that the device is asked for as the adapter has them. */
+export const wantedLimits = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
   "maxStorageBuffersPerShaderStage",

@@ -2,6 +2,8 @@ export { quantBlockTypes } from "./panels-from-blocks.js";
 export {
   BLOCK_SIZE,
   codePieces,
+  listParts,
+  nameParts,
   PANEL_LAYOUT_VERSION,
   PANEL_ROWS,
   type PartName,

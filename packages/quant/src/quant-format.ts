@@ -80,6 +80,22 @@ export function partTypes(layout: QuantLayout): Partial<Record<PartName, TensorT
   };
 }
 
+/** The tensors that a weight of this layout has, in order. */
+export function presentParts(layout: QuantLayout): readonly PartName[] {
+  const types = partTypes(layout);
+  return partNames.filter((name) => types[name] !== undefined);
+}
+
+/** What stands for the tensors of a weight, by name, as a list in the order in which ops take them. */
+export function listParts<T>(parts: Partial<Record<PartName, T>>): T[] {
+  return partNames.flatMap((name) => parts[name] ?? []);
+}
+
+/** The way back: what stands in a list for the tensors of a weight of this layout, by name. */
+export function nameParts<T>(layout: QuantLayout, given: readonly T[]): Partial<Record<PartName, T>> {
+  return Object.fromEntries(presentParts(layout).map((name, i) => [name, given[i]]));
+}
+
 /** A piece of a code inside a block: bits `shift`.. of a byte, worth `1 << weight` of the code. */
 interface CodePiece {
   readonly byte: number;

@@ -9,16 +9,15 @@ import {
   type Tensor,
   tensor,
 } from "@heddle/tensor";
-import { packedTypes } from "./kernels/pack-blocks.wasm.js";
-import { nameParts } from "./ops/dequantize.js";
 import { packBlocksOp } from "./ops/pack-blocks.js";
 import { panelBytes } from "./panel-bytes.js";
 import { createPanels, type PanelArrays } from "./panels.js";
 import { type BlockLayout, blockSourceOf, bytesOfRow, fillPanels } from "./panels-from-blocks.js";
 import {
+  listParts,
+  nameParts,
   PANEL_ROWS,
   type PartName,
-  partNames,
   partTypes,
   type QuantFormat,
   type QuantLayout,
@@ -112,8 +111,7 @@ export function createBlockPacker(
   const plain = layoutOfBlocks(type, shape);
   const layout: BlockLayout = { ...plain, type };
   const rowBytes = bytesOfRow(layout);
-  const isOnDevice = device.kind === "cpu" && packedTypes.has(type);
-  const target = isOnDevice ? deviceTarget(device, layout) : hostTarget(device, layout);
+  const target = device.kind === "cpu" ? deviceTarget(device, layout) : hostTarget(device, layout);
   let taken = 0;
   return {
     pieceBytes: PANEL_ROWS * rowBytes,
@@ -169,12 +167,9 @@ function deviceTarget(device: Device, layout: BlockLayout): PackTarget {
 }
 
 function allocateParts(device: Device, layout: BlockLayout): readonly Tensor[] {
-  const types = partTypes(layout);
-  return partNames.flatMap((name) => {
-    const type = types[name];
-    if (type === undefined) return [];
+  return listParts(partTypes(layout)).map((type) => {
     const buffer = device.alloc(type.shape.reduce((product, size) => product * size, byteWidth(type.dtype)));
-    return [fromDeviceBuffer(device, type, buffer)];
+    return fromDeviceBuffer(device, type, buffer);
   });
 }
 
@@ -186,7 +181,7 @@ function uploadPieces(device: Device, bytes: Uint8Array, pieceBytes: number): Te
   return fromBytes(device, { shape: [size], dtype: "u8" }, whole);
 }
 
-/** Packs in JavaScript and uploads at the end: for types without a kernel, and other devices. */
+/** Packs in JavaScript and uploads at the end: for devices without kernels. */
 function hostTarget(device: Device, layout: BlockLayout): PackTarget {
   const arrays = createPanels(layout);
   return {
@@ -202,17 +197,9 @@ export function quantFromArrays(device: Device, layout: QuantLayout, arrays: Pan
 }
 
 function partsFromArrays(device: Device, layout: QuantLayout, arrays: PanelArrays): QuantParts {
-  return mapParts(layout, (name, type) => fromBytes(device, type, panelBytes(type.dtype, arrays[name])));
-}
-
-function mapParts(
-  layout: QuantLayout,
-  make: (name: PartName, type: NonNullable<ReturnType<typeof partTypes>[PartName]>) => Tensor,
-): QuantParts {
-  const types = partTypes(layout);
-  const entries = partNames.flatMap((name) => {
-    const type = types[name];
-    return type === undefined ? [] : [[name, make(name, type)] as const];
-  });
-  return Object.fromEntries(entries);
+  const parts = Object.entries(partTypes(layout)).map(([name, type]) => [
+    name,
+    fromBytes(device, type, panelBytes(type.dtype, arrays[name as PartName])),
+  ]);
+  return Object.fromEntries(parts);
 }

@@ -9,7 +9,7 @@ import {
   treeNode,
 } from "@heddle/tensor";
 import { quantStackLinearOp } from "./ops/quant-stack-linear.js";
-import { partNames } from "./quant-format.js";
+import { listParts } from "./quant-format.js";
 import type { QuantTensor } from "./quant-tensor.js";
 import { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 
@@ -60,7 +60,7 @@ export class QuantStack implements StackedWeight, TreeNode {
       throw new HeddleError("dtype", message, { x: x.dtype, which: which.dtype });
     }
     const { layout, parts } = this.matrix;
-    const tensors = partNames.flatMap((name) => parts[name] ?? []);
+    const tensors = listParts(parts);
     const params = { ...layout, numMatrices: this.numMatrices };
     if (x.dtype === "f32" || x.dtype === "f64")
       return quantStackLinearOp.call([x, which, ...tensors], params);

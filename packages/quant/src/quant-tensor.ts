@@ -12,7 +12,7 @@ import {
 } from "@heddle/tensor";
 import { dequantizeOp, takeRowsOp } from "./ops/dequantize.js";
 import { quantLinearOp } from "./ops/quant-linear.js";
-import { type PartName, partNames, partTypes, type QuantLayout } from "./quant-format.js";
+import { listParts, type PartName, partNames, partTypes, type QuantLayout } from "./quant-format.js";
 
 /** The tensors of a quantised weight; which are there says `partTypes`. */
 export type QuantParts = Partial<Readonly<Record<PartName, Tensor>>>;
@@ -121,7 +121,7 @@ export class QuantTensor implements EmbeddingTable, TreeNode {
   }
 
   #tensors(): Tensor[] {
-    return partNames.flatMap((name) => this.parts[name] ?? []);
+    return listParts(this.parts);
   }
 }
 

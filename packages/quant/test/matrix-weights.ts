@@ -2,7 +2,8 @@ import { type Device, randn } from "@heddle/tensor";
 import { type MatrixCheck, type MatrixUnits, onMatrixUnits } from "../../tensor/test/emulated-matrices.js";
 import { type QuantTensor, quantFromBlocks, quantizeTensor } from "../src/index.js";
 import { quantLinearOp } from "../src/ops/quant-linear.js";
-import { partNames } from "../src/quant-format.js";
+import { listParts } from "../src/quant-format.js";
+import { productError } from "./product-error.js";
 import { randomBlocks } from "./random-blocks.js";
 
 interface Rows {
@@ -48,22 +49,9 @@ async function errorOf(weight: QuantTensor, { rows, dtype }: Rows, units: Matrix
   const { inFeatures, outFeatures } = weight;
   using wide = randn(weight.device, [rows, inFeatures], { seed: rows });
   using x = wide.cast(dtype);
-  const parts = partNames.flatMap((name) => weight.parts[name] ?? []);
+  const parts = listParts(weight.parts);
   using y = onMatrixUnits(quantLinearOp, units).call([x, ...parts], weight.layout);
   using dense = weight.dequantize();
-  const [xs, ws, got] = [await x.data(), await dense.data(), await y.data()];
-  let worst = got.length === rows * outFeatures ? 0 : Number.NaN;
-  for (let m = 0; m < rows; m++) {
-    for (let n = 0; n < outFeatures; n++) {
-      let [sum, size] = [0, 1e-30];
-      for (let k = 0; k < inFeatures; k++) {
-        const term = (xs[m * inFeatures + k] ?? 0) * (ws[n * inFeatures + k] ?? 0);
-        sum += term;
-        size += Math.abs(term);
-      }
-      const error = Math.abs((got[m * outFeatures + n] ?? Number.NaN) - sum);
-      worst = Math.max(worst, error / size / tolerance);
-    }
-  }
-  return worst;
+  const values = { x: await x.data(), w: await dense.data(), y: await y.data() };
+  return productError(values, [rows, outFeatures, inFeatures]) / tolerance;
 }

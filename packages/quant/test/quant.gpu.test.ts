@@ -3,6 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { findDevice } from "../../gpu/test/find-device.js";
 import { type QuantTensor, quantBlockTypes, quantFromBlocks, quantizeTensor } from "../src/index.js";
 import { int8Product } from "./int8-reference.js";
+import { productError } from "./product-error.js";
 import { randomBlocks } from "./random-blocks.js";
 
 const { device, reason } = await findDevice();
@@ -95,21 +96,9 @@ else {
     using y = linear(x, weight);
     using dense = weight.dequantize();
     expect(y.executedOn).toBe("wgsl");
-    const [xs, ws, got] = [await x.data(), await dense.data(), await y.data()];
-    expect(got.length).toBe(rows * outFeatures);
-    let worst = 0;
-    for (let m = 0; m < rows; m++) {
-      for (let n = 0; n < outFeatures; n++) {
-        let [sum, size] = [0, 1e-30];
-        for (let k = 0; k < inFeatures; k++) {
-          const term = (xs[m * inFeatures + k] ?? 0) * (ws[n * inFeatures + k] ?? 0);
-          sum += term;
-          size += Math.abs(term);
-        }
-        worst = Math.max(worst, Math.abs((got[m * outFeatures + n] ?? Number.NaN) - sum) / size);
-      }
-    }
-    return worst;
+    const values = { x: await x.data(), w: await dense.data(), y: await y.data() };
+    expect(values.y.length).toBe(rows * outFeatures);
+    return productError(values, [rows, outFeatures, inFeatures]);
   }
 
   describe("many rows are multiplied over the codes as they lie", () => {

@@ -2,7 +2,7 @@ import type { OpCall } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { expectCompiles, findCompiler, largeGpu } from "../../gpu/test/find-compiler.js";
 import { quantLinearOp } from "../src/ops/quant-linear.js";
-import { partNames, partTypes, type QuantLayout } from "../src/quant-format.js";
+import { listParts, partTypes, type QuantLayout } from "../src/quant-format.js";
 
 const { compiler, reason } = await findCompiler();
 
@@ -20,8 +20,7 @@ else {
   describe("codes are widened on their way to matrix units", () => {
     test.each(layouts)("$codeBits bits, groups of $groupSize, $scaleDType", async (format) => {
       const layout: QuantLayout = { ...format, inFeatures: 512, outFeatures: 70 };
-      const types = partTypes(layout);
-      const parts = partNames.flatMap((name) => types[name] ?? []);
+      const parts = listParts(partTypes(layout));
       for (const dtype of ["f32", "f16"] as const) {
         for (const rows of [40, 60, 300]) {
           const inputs = [{ shape: [rows, 512], dtype }, ...parts];

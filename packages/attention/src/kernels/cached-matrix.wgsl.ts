@@ -1,5 +1,4 @@
 import { matrixUnitOf, type WgslFeatures, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
-import { manyRows } from "./cached-prefill.wgsl.js";
 import { cellFunction } from "./cached-rules.wgsl.js";
 import {
   eachRun,
@@ -9,6 +8,7 @@ import {
   rowVector,
   runBytes,
   runDeclarations,
+  shareKeys,
 } from "./cached-runs.wgsl.js";
 import type { DecodeCall } from "./decode.wgsl.js";
 import {
@@ -33,9 +33,8 @@ import {
 export function cachedMatrixWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
   const { params, batch, numHeads, queryLen, headDim, valueDim, dtypes } = call;
   const unit = matrixUnitOf(features);
-  const isPlain = !params.inputs.includes("bias") && !params.inputs.includes("distanceBias");
-  const areHalves = Object.values(dtypes).every((dtype) => dtype === "f16") && params.format === undefined;
-  if (unit === undefined || batch * queryLen < manyRows || !isPlain || !areHalves) return undefined;
+  const areHalves = Object.values(dtypes).every((dtype) => dtype === "f16");
+  if (unit === undefined || !shareKeys(call) || !areHalves) return undefined;
   const layout = matrixLayoutFor({ headDim, valueDim }, features.maxWorkgroupBytes - runBytes(128));
   if (layout === undefined || call.buffers.length + 1 > features.maxBuffers) return undefined;
   const tile = rowTileOf(call, layout.queries, 8);

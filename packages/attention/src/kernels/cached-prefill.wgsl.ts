@@ -8,6 +8,7 @@ import {
   rowVector,
   runBytes,
   runDeclarations,
+  shareKeys,
 } from "./cached-runs.wgsl.js";
 import { type DecodeCall, outBuffer, storePair } from "./decode.wgsl.js";
 import { threads } from "./flash.wgsl.js";
@@ -24,9 +25,6 @@ import {
 } from "./flash-forward.wgsl.js";
 import { eightFunctions } from "./stored-eight.wgsl.js";
 
-/** With fewer rows, splitting the keys of each is faster. */
-export const manyRows = 64;
-
 /**
  * Cached attention of many rows, as prompts have: a workgroup takes neighbouring rows of a batch, and the query heads of one kv
  * head, through tiles of the keys of their slot. Rows of several slots are taken slot by slot.
@@ -37,11 +35,8 @@ export const manyRows = 64;
  */
 export function cachedPrefillWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
   const { params, batch, numHeads, queryLen, headDim, valueDim, dtypes } = call;
-  const isPlain = !params.inputs.includes("bias") && !params.inputs.includes("distanceBias");
   const fits = headDim % 8 === 0 && valueDim % 8 === 0 && call.buffers.length + 1 <= features.maxBuffers;
-  // Rows of a quantised cache read the newest keys each in its own way.
-  const isShared = params.format === undefined;
-  if (batch * queryLen < manyRows || !isPlain || !isShared || !fits) return undefined;
+  if (!shareKeys(call) || !fits) return undefined;
   const layout = ([4, 2, 1] as const)
     .map((queries) => layoutOf({ headDim, valueDim }, { queries, keys: 4 }))
     .find((choice) => bytesOf(choice) + runBytes(choice.tile.queries) <= features.maxWorkgroupBytes);

@@ -2,6 +2,16 @@ import type { CachedAttentionParams } from "../cached-params.js";
 import { keyRange } from "./cached-rules.wgsl.js";
 import type { DecodeCall } from "./decode.wgsl.js";
 
+/** With fewer rows, splitting the keys of each is faster. */
+const manyRows = 64;
+
+/** Whether rows are many and read the same keys alike, so that a workgroup may read a tile of keys for several of them. */
+export function shareKeys({ params, batch, queryLen }: DecodeCall): boolean {
+  const isPlain = !params.inputs.includes("bias") && !params.inputs.includes("distanceBias");
+  // Rows of a quantised cache read the newest keys each in its own way.
+  return batch * queryLen >= manyRows && isPlain && params.format === undefined;
+}
+
 /** How many rows, of how many query heads of one kv head, a workgroup takes together. */
 export interface RowTile {
   readonly heads: number;

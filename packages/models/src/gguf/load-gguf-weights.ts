@@ -1,9 +1,10 @@
 import type { GgufFiles, GgufTensor } from "@heddle/checkpoints";
 import type { QuantTensor } from "@heddle/quant";
-import { type Device, disposeTree, fromDeviceBuffer, invariant, type Tensor } from "@heddle/tensor";
+import { type Device, disposeTree, invariant, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { LoadWeightsOptions } from "../loading/load-weights.js";
+import { viewedTensor } from "../loading/viewed-tensor.js";
 import { locateWeights } from "../loading/weight-map.js";
 import type { GgufFamily } from "./gguf-family.js";
 import { factorTensors } from "./gguf-rope.js";
@@ -113,13 +114,13 @@ function createWindows(device: Device, totalBytes: number) {
   const size = Math.min(WINDOW_BYTES, Math.ceil(totalBytes / 64) * 64);
   const tensors: Tensor[] = [];
   const viewed = () => {
-    const buffer = device.alloc(size);
-    tensors.push(fromDeviceBuffer(device, { shape: [size], dtype: "u8" }, buffer));
-    return device.view?.(buffer);
+    const made = viewedTensor(device, { shape: [size], dtype: "u8" });
+    if (made !== undefined) tensors.push(made.tensor);
+    return made?.bytes;
   };
   return {
     windows(): readonly [Uint8Array, Uint8Array] | undefined {
-      const first = device.view && viewed();
+      const first = viewed();
       const second = first && viewed();
       return first && second && [first, second];
     },

@@ -1,7 +1,8 @@
 import type { GgufTensor } from "@heddle/checkpoints";
 import {
   layoutOfBlocks,
-  partNames,
+  listParts,
+  nameParts,
   partTypes,
   type QuantLayout,
   type QuantTensor,
@@ -83,13 +84,12 @@ function denseDType(job: PartsJob, part: StoredPart): FloatDType {
 /** The tensors that hold a weight on its device, in order. */
 export function tensorTypes({ shape, form }: PlannedWeight): readonly TensorType[] {
   if (form.kind === "dense") return [{ shape, dtype: form.dtype }];
-  const types = partTypes(form.layout);
-  return partNames.flatMap((name) => types[name] ?? []);
+  return listParts(partTypes(form.layout));
 }
 
 /** The tensors of a weight, in the order of `tensorTypes`. */
 export function tensorsOf(weight: Tensor | QuantTensor): readonly Tensor[] {
-  return "parts" in weight ? partNames.flatMap((name) => weight.parts[name] ?? []) : [weight];
+  return "parts" in weight ? listParts(weight.parts) : [weight];
 }
 
 /** The weight whose tensors these are. It owns them. */
@@ -97,7 +97,5 @@ export function weightFrom({ path, form }: PlannedWeight, tensors: readonly Tens
   const [first] = tensors;
   invariant(first, `${path} has tensors`);
   if (form.kind === "dense") return first;
-  const types = partTypes(form.layout);
-  const names = partNames.filter((name) => types[name] !== undefined);
-  return quantFromParts(form.layout, Object.fromEntries(names.map((name, i) => [name, tensors[i]])));
+  return quantFromParts(form.layout, nameParts(form.layout, tensors));
 }

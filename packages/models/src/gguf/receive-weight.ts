@@ -1,6 +1,7 @@
 import { dequantize, ggmlTypeInfo } from "@heddle/checkpoints";
 import { type BlockPlace, createBlockPacker, type QuantTensor } from "@heddle/quant";
-import { type FloatDType, fromBytes, fromDeviceBuffer, type Tensor } from "@heddle/tensor";
+import { type FloatDType, fromBytes, type Tensor } from "@heddle/tensor";
+import { viewedTensor } from "../loading/viewed-tensor.js";
 import { restoreHalves } from "./head-rows.js";
 import { type PlannedWeight, plainDTypes } from "./planned-weight.js";
 
@@ -62,18 +63,13 @@ function isStored({ job: { listed, rule } }: PlannedWeight, dtype: FloatDType): 
 }
 
 /** A tensor whose own memory is filled from the file; undefined on devices whose memory cannot be. */
-function straightInto({ job: { device }, shape, start, end }: PlannedWeight, dtype: FloatDType) {
-  if (device.view === undefined) return undefined;
-  const buffer = device.alloc(end - start);
-  const target = device.view(buffer);
-  if (target === undefined) {
-    device.free(buffer);
-    return undefined;
-  }
-  const tensor = fromDeviceBuffer(device, { shape, dtype }, buffer);
+function straightInto({ job: { device }, shape }: PlannedWeight, dtype: FloatDType) {
+  const made = viewedTensor(device, { shape, dtype });
+  if (made === undefined) return undefined;
+  const { tensor, bytes } = made;
   return {
     unitBytes: 1,
-    target,
+    target: bytes,
     write: () => undefined,
     finish: () => tensor,
     dispose: () => tensor.dispose(),

@@ -1,7 +1,8 @@
 import type { FileSink, FileSource } from "@heddle/checkpoints";
 import { PANEL_LAYOUT_VERSION } from "@heddle/quant";
-import { byteWidth, type Device, HeddleError, sizeOf, type Tensor, type TensorType } from "@heddle/tensor";
+import { type Device, HeddleError, type Tensor, type TensorType } from "@heddle/tensor";
 import { readTensors } from "./read-tensors.js";
+import { bytesOf } from "./viewed-tensor.js";
 
 /** A file that keeps the packed weights of one model between loads, and who is told of it. */
 export interface PackedCache {
@@ -60,11 +61,7 @@ export async function packedHead(fingerprint: string, entries: readonly PackedEn
 }
 
 function dataBytes(entries: readonly PackedEntry[]): number {
-  return entries.flatMap(({ types }) => types).reduce((sum, type) => sum + typeBytes(type), 0);
-}
-
-function typeBytes({ shape, dtype }: TensorType): number {
-  return sizeOf(shape) * byteWidth(dtype);
+  return entries.flatMap(({ types }) => types).reduce((sum, type) => sum + bytesOf(type), 0);
 }
 
 export interface ReadPackedOptions {

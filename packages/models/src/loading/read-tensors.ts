@@ -1,14 +1,6 @@
 import type { FileSource, OpenFile } from "@heddle/checkpoints";
-import {
-  byteWidth,
-  type Device,
-  fromBytes,
-  fromDeviceBuffer,
-  HeddleError,
-  sizeOf,
-  type Tensor,
-  type TensorType,
-} from "@heddle/tensor";
+import { type Device, fromBytes, HeddleError, type Tensor, type TensorType } from "@heddle/tensor";
+import { bytesOf, viewedTensor } from "./viewed-tensor.js";
 
 /** Tensors whose bytes follow each other in a file. */
 export interface TensorRun {
@@ -57,17 +49,14 @@ export async function readTensors(
 /** Adds a tensor of each type; gives their memory, or undefined and no tensor where it cannot be written from here. */
 function allocate(device: Device, types: readonly TensorType[], into: Tensor[]): Uint8Array[] | undefined {
   const targets: Uint8Array[] = [];
-  if (device.view === undefined) return undefined;
   for (const type of types) {
-    const buffer = device.alloc(bytesOf(type));
-    const view = device.view(buffer);
-    if (view === undefined) {
-      device.free(buffer);
+    const made = viewedTensor(device, type);
+    if (made === undefined) {
       for (const tensor of into.splice(0)) tensor.dispose();
       return undefined;
     }
-    into.push(fromDeviceBuffer(device, type, buffer));
-    targets.push(view);
+    into.push(made.tensor);
+    targets.push(made.bytes);
   }
   return targets;
 }
@@ -157,10 +146,6 @@ async function readInto(opened: OpenFile, { start, targets }: Read): Promise<num
     if (part < target.byteLength) break;
   }
   return filled;
-}
-
-function bytesOf({ shape, dtype }: TensorType): number {
-  return sizeOf(shape) * byteWidth(dtype);
 }
 
 function endsInside(file: string, byte: number): HeddleError {

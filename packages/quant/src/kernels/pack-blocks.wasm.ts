@@ -8,20 +8,10 @@ import {
   type LoweredKernel,
 } from "@heddle/tensor/kernel";
 import type { BlockLayout } from "../panels-from-blocks.js";
-import {
-  PANEL_ROWS,
-  type PartName,
-  panelCounts,
-  partNames,
-  partTypes,
-  type QuantLayout,
-} from "../quant-format.js";
+import { PANEL_ROWS, type PartName, panelCounts, presentParts, type QuantLayout } from "../quant-format.js";
 import { type BlockWriter, writers } from "./pack-types.js";
 
 type I32 = Local<"i32">;
-
-/** The GGUF types whose blocks a kernel packs. */
-export const packedTypes: ReadonlySet<string> = new Set(Object.keys(writers));
 
 /**
  * Packs stored blocks into panels. Buffers: bytes that hold whole panels of rows, `range` (see `packBlocksOp`), then the
@@ -78,12 +68,6 @@ export function packBlocksWasm(
     },
   );
   return { steps: [step], scratchBytes: 0 };
-}
-
-/** The tensors that a weight of this layout has, in order. */
-export function presentParts(layout: QuantLayout): readonly PartName[] {
-  const types = partTypes(layout);
-  return partNames.filter((name) => types[name] !== undefined);
 }
 
 const byteWidths = { f16: 2, f32: 4, u8: 1, i8: 1 } as const;

@@ -19,8 +19,7 @@ import {
   PANEL_ROWS,
   type PartName,
   panelCounts,
-  partNames,
-  partTypes,
+  presentParts,
   type QuantLayout,
 } from "../quant-format.js";
 import { formatKey, panelArguments } from "./panel-arguments.js";
@@ -182,7 +181,7 @@ function openJob(
   const left = parameters.values();
   const next = () => (left.next().value ?? begin) as Local<"i32">;
   const [records, room, y] = [next(), next(), next()];
-  const names = partNames.filter((name) => partTypes(layout)[name]);
+  const names = presentParts(layout);
   const weight = (): WeightParts => Object.fromEntries(names.map((name) => [name, next()]));
   const weights = second === undefined ? [weight()] : [weight(), weight()];
   const [numBlocks, numGroups, numSupers, blocksPerGroup] = [next(), next(), next(), next()];

@@ -11,8 +11,8 @@ import {
   BLOCK_SIZE,
   PANEL_ROWS,
   panelCounts,
-  partNames,
   partTypes,
+  presentParts,
   type QuantLayout,
 } from "../quant-format.js";
 import { chunkOf, constantCode, hasConstants, signShift } from "./chunk-dots.wgsl.js";
@@ -88,12 +88,10 @@ export function quantProduct(
 /** 16 bytes of codes, and the scales of four outputs, at once. */
 function weightBuffers(layout: QuantLayout): PieceBuffer[] {
   const types = partTypes(layout);
-  return partNames
-    .filter((name) => types[name] !== undefined)
-    .map((name, i) => {
-      const dtype = types[name]?.dtype ?? "u8";
-      return { name, input: i + 1, dtype, element: vectorOf(name, dtype) };
-    });
+  return presentParts(layout).map((name, i) => {
+    const dtype = types[name]?.dtype ?? "u8";
+    return { name, input: i + 1, dtype, element: vectorOf(name, dtype) };
+  });
 }
 
 function writeProduct(

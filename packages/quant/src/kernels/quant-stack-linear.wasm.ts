@@ -9,7 +9,7 @@ import {
   v128,
   type WasmKernelFactory,
 } from "@heddle/tensor/kernel";
-import { BLOCK_SIZE, partNames, partTypes, type StackLayout } from "../quant-format.js";
+import { BLOCK_SIZE, presentParts, type StackLayout } from "../quant-format.js";
 import { formatKey, panelArguments } from "./panel-arguments.js";
 import { unpackRow } from "./unpack-rows.wasm.js";
 
@@ -33,8 +33,7 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
   const perSlice = Math.ceil(outFeatures / Math.min(outFeatures, Math.ceil(NUM_UNITS / numMatrices)));
   const slices = Math.ceil(outFeatures / perSlice);
   const tail = inFeatures % BLOCK_SIZE;
-  const types = partTypes(layout);
-  const present = partNames.filter((name) => types[name] !== undefined);
+  const present = presentParts(layout);
   const counts = [inFeatures, outFeatures, rows, slices, perSlice].map(argument.i32);
   const step = kernelStep(
     {

@@ -16,8 +16,7 @@ import {
   codePieces,
   isNested,
   PANEL_ROWS,
-  partNames,
-  partTypes,
+  presentParts,
   type QuantLayout,
 } from "../quant-format.js";
 import { formatKey, panelArguments } from "./panel-arguments.js";
@@ -40,8 +39,7 @@ export function unpackRowsWasm(
   const { inFeatures, outFeatures } = layout;
   const rows = ids === undefined ? outFeatures : ids.shape.reduce((product, extent) => product * extent, 1);
   const tail = inFeatures % BLOCK_SIZE;
-  const types = partTypes(layout);
-  const present = partNames.filter((name) => types[name] !== undefined);
+  const present = presentParts(layout);
   const args = [
     ...Array.from({ length: first + parts + 1 }, (_, i) => argument.buffer(i)),
     ...panelArguments(layout),

@@ -5,11 +5,10 @@ import { accessPanels, type PanelArrays } from "../panels.js";
 import {
   BLOCK_SIZE,
   isNested,
+  nameParts,
   PANEL_ROWS,
   type PartName,
   panelCounts,
-  partNames,
-  partTypes,
   type QuantLayout,
   SUPER_SIZE,
 } from "../quant-format.js";
@@ -17,13 +16,6 @@ import {
 /** What widening ops need: the layout and the dtype of the result, f64 on the reference device only. */
 export interface WidenParams extends QuantLayout {
   readonly dtype: "f32" | "f64";
-}
-
-/** Names the tensors that an op was given after its first inputs. */
-export function nameParts<T>(layout: QuantLayout, given: readonly T[]): Partial<Record<PartName, T>> {
-  const types = partTypes(layout);
-  const present = partNames.filter((name) => types[name] !== undefined);
-  return Object.fromEntries(present.map((name, i) => [name, given[i]]));
 }
 
 /**

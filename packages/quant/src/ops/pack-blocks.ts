@@ -1,8 +1,7 @@
 import { defineOp, type HostArray, type Op } from "@heddle/tensor";
 import { packBlocksWasm } from "../kernels/pack-blocks.wasm.js";
 import { type BlockLayout, bytesOfRow, fillPanels } from "../panels-from-blocks.js";
-import { PANEL_ROWS } from "../quant-format.js";
-import { nameParts } from "./dequantize.js";
+import { nameParts, PANEL_ROWS } from "../quant-format.js";
 
 /** What is packed, and how many panels one call takes at most. */
 export interface PackParams extends BlockLayout {

@@ -57,6 +57,7 @@ export {
   tileMemory,
   tileProductStep,
 } from "../wgsl/kernels/matrix-tiles.js";
+export { keepBestCode, orderCode } from "../wgsl/kernels/order.js";
 export {
   type FloatSource,
   floatPlace,

@@ -1,3 +1,5 @@
+import { wantedLimits } from "../../../../packages/gpu/src/webgpu.ts";
+
 interface Range {
   readonly binding: number;
   readonly resource: { readonly buffer: object; readonly offset?: number; readonly size?: number };
@@ -49,18 +51,7 @@ export function withoutMemory(of: object): object {
   };
 }
 
-const limitNames = [
-  "maxBufferSize",
-  "maxStorageBufferBindingSize",
-  "maxStorageBuffersPerShaderStage",
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-  "maxComputeWorkgroupsPerDimension",
-  "minStorageBufferOffsetAlignment",
-];
+const limitNames = [...wantedLimits, "minStorageBufferOffsetAlignment"];
 
 function shrunken(device: object, limits: object): object {
   const native = device as Native;

@@ -1,12 +1,12 @@
 import type { TensorType } from "@heddle/tensor";
-import { type BufferUse, bufferAt } from "@heddle/tensor/kernel";
+import { type BufferUse, bufferAt, keepBestCode, orderCode } from "@heddle/tensor/kernel";
 
 /** Threads of a workgroup. */
 export const threads = 256;
 /** Logits that a workgroup looks through at least. */
 const perGroup = 1024;
 
-/** How workgroups share rows of `width` logits: at most as many for each as one workgroup has threads to join what they found. */
+/** How workgroups share rows of `width` logits: at most as many for each as one workgroup has threads to join what they held. */
 export function stretchesOf(width: number): { readonly parts: number; readonly stretch: number } {
   const parts = Math.min(threads, Math.ceil(width / perGroup));
   return { parts, stretch: Math.ceil(width / parts) };
@@ -24,28 +24,9 @@ export const isReadable = ({ dtype }: TensorType): boolean =>
   dtype === "f32" || dtype === "f16" || dtype === "bf16";
 
 /** `keepBest` leaves the first of the greatest (or what is no number) in place 0; `addUp` adds what all threads have. */
-export const shared = `var<workgroup> bestValue: array<f32, ${threads}>;
-var<workgroup> bestIndex: array<u32, ${threads}>;
+export const shared = `${orderCode("f32", true)}
+${keepBestCode("f32", threads)}
 var<workgroup> sums: array<f32, ${threads}>;
-fn before(a: f32, i: u32, b: f32, j: u32) -> bool {
-  let aNan = h_isNan(a);
-  let bNan = h_isNan(b);
-  if (aNan != bNan) { return aNan; }
-  if (!aNan && a != b) { return a > b; }
-  return i < j;
-}
-fn keepBest(thread: u32, value: f32, index: u32) {
-  bestValue[thread] = value;
-  bestIndex[thread] = index;
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half && before(bestValue[thread + half], bestIndex[thread + half], bestValue[thread], bestIndex[thread])) {
-      bestValue[thread] = bestValue[thread + half];
-      bestIndex[thread] = bestIndex[thread + half];
-    }
-  }
-  workgroupBarrier();
-}
 fn addUp(thread: u32, value: f32) -> f32 {
   workgroupBarrier();
   sums[thread] = value;
@@ -56,6 +37,40 @@ fn addUp(thread: u32, value: f32) -> f32 {
   workgroupBarrier();
   return sums[0];
 }`;
+
+/** Names the greatest logit of a stretch, `top`, and where it is, `first`; given `row`, `begin` and `end`. */
+export const greatestOfStretch = `  var index = min(begin + thread, P.width - 1u);
+  var value = load_logits(row * P.width + index);
+  for (var j = begin + thread; j < end; j += ${threads}u) {
+    let x = load_logits(row * P.width + j);
+    if (before(x, j, value, index)) { value = x; index = j; }
+  }
+  keepBest(thread, value, index);
+  let top = bestValue[0];
+  let first = bestIndex[0];`;
+
+/** Names the greatest logit of a row, `top`, and what the thread's stretch holds, `held`, if it has one: `isPart`. */
+export const greatestOfRow = `  let isPart = thread < P.parts && thread * P.stretch < P.width;
+  let own = select(0u, thread, isPart);
+  let held = parts[row * P.parts + own];
+  keepBest(thread, held.x, bitcast<u32>(held.z));
+  let top = bestValue[0];`;
+
+/** The same, and the likeliest token with its log-probability. */
+export const likeliestOfRow = `${greatestOfRow}
+  var token = bestIndex[0];
+  let total = addUp(thread, select(0.0, held.y * exp(held.x - top), isPart));
+  var logprob = -log(total);`;
+
+/** The log-probability of another token, in its place. */
+export const logprobOfToken = "    logprob = load_logits(row * P.width + token) - top - log(total);";
+
+/** Writes what a row has chosen. */
+export const storeChoice = `  if (thread == 0u) {
+    store_tokens(row, i32(token));
+    store_results(2u * row, f32(token));
+    store_results(2u * row + 1u, select(logprob, h_nan(), h_isNan(top) || h_isNan(total)));
+  }`;
 
 /** `runningSums` leaves each thread's sum of all up to it in `running`; `firstReached` the first with weight that reaches `goal`. */
 export const reachFunctions = `var<workgroup> running: array<f32, ${threads}>;

@@ -1,10 +1,14 @@
 import type { TensorType } from "@heddle/tensor";
 import { bufferAt, scratchAt, type WgslKernel, wgslStep } from "@heddle/tensor/kernel";
 import {
+  greatestOfStretch,
   isReadable,
+  likeliestOfRow,
+  logprobOfToken,
   reachFunctions,
   readInput as read,
   shared,
+  storeChoice,
   stretchesOf,
   threads,
 } from "./choice-parts.wgsl.js";
@@ -55,15 +59,7 @@ export function chooseTokensWgsl(
     body: `  let row = group / P.parts;
   let begin = min((group % P.parts) * P.stretch, P.width);
   let end = min(begin + P.stretch, P.width);
-  var index = min(begin + thread, P.width - 1u);
-  var value = load_logits(row * P.width + index);
-  for (var j = begin + thread; j < end; j += ${threads}u) {
-    let x = load_logits(row * P.width + j);
-    if (before(x, j, value, index)) { value = x; index = j; }
-  }
-  keepBest(thread, value, index);
-  let top = bestValue[0];
-  let first = bestIndex[0];
+${greatestOfStretch}
   var sum = 0.0;
   var heated = 0.0;
   ${isDrawn ? `let cold = 1.0 / max(${heat}, 1e-30);` : ""}
@@ -89,27 +85,17 @@ export function chooseTokensWgsl(
     groups: rows,
     declarations: isDrawn ? `${shared}\n${reachFunctions}\n${drawFunctions}` : shared,
     body: `  let row = group;
-  let isPart = thread < P.parts && thread * P.stretch < P.width;
-  let part = parts[row * P.parts + select(0u, thread, isPart)];
-  keepBest(thread, part.x, bitcast<u32>(part.z));
-  let top = bestValue[0];
-  var token = bestIndex[0];
-  let total = addUp(thread, select(0.0, part.y * exp(part.x - top), isPart));
-  var logprob = -log(total);
+${likeliestOfRow}
 ${
   isDrawn
     ? `  if (${kind === "rows" ? `${heat} > 0.0` : "true"}) {
     let cold = 1.0 / max(${heat}, 1e-30);
-    token = drawn(thread, row, DrawState(select(0.0, part.w * exp((part.x - top) * cold), isPart), top, cold));
-    logprob = load_logits(row * P.width + token) - top - log(total);
+    token = drawn(thread, row, DrawState(select(0.0, held.w * exp((held.x - top) * cold), isPart), top, cold));
+${logprobOfToken}
   }`
     : ""
 }
-  if (thread == 0u) {
-    store_tokens(row, i32(token));
-    store_results(2u * row, f32(token));
-    store_results(2u * row + 1u, select(logprob, h_nan(), h_isNan(top) || h_isNan(total)));
-  }`,
+${storeChoice}`,
   });
   return { steps: [found, joined], scratch: [rows * parts * 16] };
 }

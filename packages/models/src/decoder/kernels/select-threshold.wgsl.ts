@@ -1,4 +1,4 @@
-import { threads } from "./choice-parts.wgsl.js";
+import { greatestOfRow, threads } from "./choice-parts.wgsl.js";
 
 /** What cuts a row: its k greatest logits, or the greatest that have a share of its mass. */
 export type TokenSelect = "topK" | "topP";
@@ -42,6 +42,13 @@ fn staysOf(x: f32, least: f32, kept: Kept) -> u32 {
   let key = keyOf(x);
   if (key < kept.key || x < least) { return 0u; }
   return select(2u, 1u, key == kept.key && kept.ties >= 0.0);
+}`;
+
+/** A function that adds a whole number to a bin of an array. */
+const adder = (name: string, array: string): string => `fn ${name}(at: u32, amount: Wide) {
+  let old = atomicAdd(&${array}[at], amount.low);
+  let high = amount.high + select(0u, 1u, old + amount.low < old);
+  if (high != 0u) { atomicAdd(&${array}[at + 1u], high); }
 }`;
 
 /**
@@ -92,11 +99,7 @@ var<workgroup> wideSums: array<Wide, ${threads}>;
 var<workgroup> lowest: atomic<u32>;
 var<workgroup> resolved: Found;
 fn binAt(at: u32) -> Wide { return Wide(atomicLoad(&bins[at + 1u]), atomicLoad(&bins[at])); }
-fn addToBin(at: u32, amount: Wide) {
-  let old = atomicAdd(&bins[at], amount.low);
-  let high = amount.high + select(0u, 1u, old + amount.low < old);
-  if (high != 0u) { atomicAdd(&bins[at + 1u], high); }
-}
+${adder("addToBin", "bins")}
 fn resolve(thread: u32, row: u32, at: u32, count: u32, base: Found, kind: u32) -> Found {
   let each = count / ${threads}u;
   // Threads go through the bins from the highest down.
@@ -137,11 +140,7 @@ fn resolve(thread: u32, row: u32, at: u32, count: u32, base: Found, kind: u32) -
 
 /** Bins of one workgroup for the first level, where many elements share few bins. */
 const ownBins = `var<workgroup> ownBins: array<atomic<u32>, ${levelWords[0]}>;
-fn addToOwn(at: u32, amount: Wide) {
-  let old = atomicAdd(&ownBins[at], amount.low);
-  let high = amount.high + select(0u, 1u, old + amount.low < old);
-  if (high != 0u) { atomicAdd(&ownBins[at + 1u], high); }
-}`;
+${adder("addToOwn", "ownBins")}`;
 
 /** What the steps of a chosen sequence of selects do, given `row`, `part`, `begin`, `end` and `top`. */
 export function selectorOf(selects: readonly TokenSelect[]) {
@@ -186,10 +185,7 @@ ${each}
     /** Finds the greatest logit of the row, or reads what an earlier step found. */
     top(isFirst: boolean): string {
       if (!isFirst) return `  let top = bitcast<f32>(state[${state(0)}]);`;
-      return `  let isPart = thread < P.parts && thread * P.stretch < P.width;
-  let greatest = parts[row * P.parts + select(0u, thread, isPart)];
-  keepBest(thread, greatest.x, bitcast<u32>(greatest.z));
-  let top = bestValue[0];
+      return `${greatestOfRow}
 ${keeps(`state[${state(0)}] = bitcast<u32>(top);`)}`;
     },
     /** Counts a level, once the one before is known. */

@@ -7,7 +7,17 @@ import {
   type WgslStep,
   wgslStep,
 } from "@heddle/tensor/kernel";
-import { reachFunctions, readInput, shared, stretchesOf, threads } from "./choice-parts.wgsl.js";
+import {
+  greatestOfStretch,
+  likeliestOfRow,
+  logprobOfToken,
+  reachFunctions,
+  readInput,
+  shared,
+  storeChoice,
+  stretchesOf,
+  threads,
+} from "./choice-parts.wgsl.js";
 import {
   keptFunctions,
   levels,
@@ -127,15 +137,7 @@ ${massCode}`,
 const foundCode = `  for (var i = part * ${threads}u + thread; i < P.selectWords; i += P.parts * ${threads}u) {
     atomicStore(&bins[row * P.selectWords + i], 0u);
   }
-  var index = min(begin + thread, P.width - 1u);
-  var value = load_logits(row * P.width + index);
-  for (var j = begin + thread; j < end; j += ${threads}u) {
-    let x = load_logits(row * P.width + j);
-    if (before(x, j, value, index)) { value = x; index = j; }
-  }
-  keepBest(thread, value, index);
-  let top = bestValue[0];
-  let first = bestIndex[0];
+${greatestOfStretch}
   var sum = 0.0;
   for (var j = begin + thread; j < end; j += ${threads}u) { sum += exp(load_logits(row * P.width + j) - top); }
   let total = addUp(thread, sum);
@@ -229,23 +231,12 @@ fn drawnOf(thread: u32, row: u32, top: f32, partMass: f32, partTies: f32) -> u32
 }`;
 
 const joinCode = `  let row = group;
-  let isPart = thread < P.parts && thread * P.stretch < P.width;
-  let own = select(0u, thread, isPart);
-  let found = parts[row * P.parts + own];
-  keepBest(thread, found.x, bitcast<u32>(found.z));
-  let top = bestValue[0];
-  var token = bestIndex[0];
-  let total = addUp(thread, select(0.0, found.y * exp(found.x - top), isPart));
-  var logprob = -log(total);
+${likeliestOfRow}
   if (load_heats(row) > 0.0) {
     let masses = row * P.stateWords + MASSES + 2u * own;
     let mass = select(0.0, bitcast<f32>(state[masses]), isPart);
     let ties = select(0.0, bitcast<f32>(state[masses + 1u]), isPart);
     token = drawnOf(thread, row, top, mass, ties);
-    logprob = load_logits(row * P.width + token) - top - log(total);
+${logprobOfToken}
   }
-  if (thread == 0u) {
-    store_tokens(row, i32(token));
-    store_results(2u * row, f32(token));
-    store_results(2u * row + 1u, select(logprob, h_nan(), h_isNan(top) || h_isNan(total)));
-  }`;
+${storeChoice}`;

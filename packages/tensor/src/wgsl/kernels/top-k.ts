@@ -3,20 +3,9 @@ import { sizeOf } from "../../shape.js";
 import { valueType } from "../dtype.js";
 import type { WgslKernel } from "../kernel.js";
 import { bufferAt, wgslStep } from "../step.js";
+import { keepBestCode, orderCode } from "./order.js";
 
 const threads = 256;
-
-/** Whether (a, i) comes before (b, j): NaN first, then the larger (or smaller), then the one that stands first. */
-export function orderCode(type: string, largest: boolean): string {
-  const nan =
-    type === "f32"
-      ? "let aNan = h_isNan(a);\n  let bNan = h_isNan(b);\n  if (aNan != bNan) { return aNan; }\n  if (!aNan && a != b)"
-      : "if (a != b)";
-  return `fn before(a: ${type}, i: u32, b: ${type}, j: u32) -> bool {
-  ${nan} { return a ${largest ? ">" : "<"} b; }
-  return i < j;
-}`;
-}
 
 /** Selecting one by one reads the row k times; ranking compares every pair. */
 const maxSelected = 64;
@@ -122,7 +111,7 @@ export function argExtremeWgsl(
     threads: isAlone ? 64 : threads,
     groups: isAlone ? Math.ceil(lines / 64) : lines,
     declarations: `${orderCode(type, kind === "max")}
-${isAlone ? "" : `var<workgroup> bestValue: array<${type}, ${threads}>;\nvar<workgroup> bestIndex: array<u32, ${threads}>;`}`,
+${isAlone ? "" : keepBestCode(type, threads)}`,
     body: `  let line = ${isAlone ? "group * 64u + thread" : "group"};
   ${isAlone ? "if (line >= P.lines) { return; }" : ""}
   let base = (line / P.inner) * P.extent * P.inner + line % P.inner;
@@ -133,18 +122,11 @@ ${isAlone ? "" : `var<workgroup> bestValue: array<${type}, ${threads}>;\nvar<wor
     let x = load_x(base + j * P.inner);
     if (before(x, j, value, index)) { value = x; index = j; }
   }
-${isAlone ? "  store_y(line, i32(index));" : groupBest}`,
+${
+  isAlone
+    ? "  store_y(line, i32(index));"
+    : "  keepBest(thread, value, index);\n  if (thread == 0u) { store_y(line, i32(bestIndex[0])); }"
+}`,
   });
   return { steps: [step] };
 }
-
-const groupBest = `  bestValue[thread] = value;
-  bestIndex[thread] = index;
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half && before(bestValue[thread + half], bestIndex[thread + half], bestValue[thread], bestIndex[thread])) {
-      bestValue[thread] = bestValue[thread + half];
-      bestIndex[thread] = bestIndex[thread + half];
-    }
-  }
-  if (thread == 0u) { store_y(line, i32(bestIndex[0])); }`;
