@@ -417,6 +417,12 @@ describe("convert", () => {
     const written = statSync(path("packed", kept)).mtimeMs;
     expect(await run(cached)).toEqual(plain);
     expect(statSync(path("packed", kept)).mtimeMs).toBe(written);
+    const generate = ["generate", "--model", file, "--ids", "[[1, 2, 3]]", "--temperature", "0"];
+    const story = await run([...generate, "--max-tokens", "4", "--threads", "1"]);
+    expect(story).toMatchObject({ code: 0, errors: "" });
+    expect(
+      await run([...generate, "--max-tokens", "4", "--threads", "1", "--packed-cache", path("packed")]),
+    ).toEqual(story);
     // A folder that cannot be made is told of, and the result is there.
     const { code, out, errors } = await run([...args, "--packed-cache", join(file, "inside")]);
     expect({ code, out }).toEqual({ code: 0, out: plain.out });

@@ -21,26 +21,33 @@ import {
 } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-interface GenerateCommandOptions extends ModelOptions, InputOptions {
+/** Options that go to `generate` as they are. */
+const generationNames = [
+  "maxTokens",
+  "temperature",
+  "topK",
+  "topP",
+  "minP",
+  "typicalP",
+  "topNSigma",
+  "repetitionPenalty",
+  "frequencyPenalty",
+  "presencePenalty",
+  "minTokens",
+  "seed",
+  "stop",
+  "ignoreEos",
+] as const satisfies readonly (keyof GenerateOptions)[];
+
+interface GenerateCommandOptions
+  extends ModelOptions,
+    InputOptions,
+    Pick<GenerateOptions, (typeof generationNames)[number]> {
   readonly model?: string;
   readonly prompt?: string;
-  readonly maxTokens?: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly typicalP?: number;
-  readonly topNSigma?: number;
-  readonly repetitionPenalty?: number;
-  readonly frequencyPenalty?: number;
-  readonly presencePenalty?: number;
   readonly distinctNgrams?: number;
-  readonly minTokens?: number;
   readonly beams?: number;
-  readonly seed?: number;
-  readonly stop?: string[];
   readonly chat?: boolean;
-  readonly ignoreEos?: boolean;
   readonly json?: boolean;
 }
 
@@ -161,8 +168,8 @@ function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int
 }
 
 function samplingOf(options: GenerateCommandOptions): GenerateOptions {
-  const { model, prompt, chat, json, beams, distinctNgrams: size, device, threads, ...others } = options;
-  const { ids, attentionMask, decoderIds, inputs, dawnToggles, ...rest } = others;
-  const given = { ...rest, noRepeatNgramSize: size };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const given = generationNames.map((name) => [name, options[name]]);
+  return Object.fromEntries(
+    [...given, ["noRepeatNgramSize", options.distinctNgrams]].filter(([, value]) => value !== undefined),
+  );
 }
