@@ -3,6 +3,6 @@
 export { directorySink } from "@heddle/checkpoints/node";
 export { saveGguf } from "@heddle/models";
 export { openModel } from "@heddle/models/node";
-export { everyMatrix, quantizeWeights } from "@heddle/quant";
 export { cpu } from "@heddle/tensor";
 export { perplexity } from "@heddle/train";
+export { encodeDocuments } from "../../../apps/cli/src/encode-documents.ts";

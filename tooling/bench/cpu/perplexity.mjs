@@ -16,15 +16,13 @@ const { values: options } = parseArgs({
     "max-tokens": { type: "string", default: "20000" },
   },
 });
-const { cpu, directorySink, openModel, perplexity, saveGguf } = await importSource("./perplexity-sources.ts");
+const { cpu, directorySink, encodeDocuments, openModel, perplexity, saveGguf } =
+  await importSource("./perplexity-sources.ts");
 const device = cpu();
 const text = readFileSync(options.text, "utf8");
 
 async function measure(model) {
-  const { tokenizer } = model;
-  const end = tokenizer.countTokens("") > 0 || tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
-  const documents = text.split(options.separator).map((document) => document.trim());
-  const ids = documents.flatMap((document) => [...tokenizer.encodeIds(document), ...end]);
+  const ids = encodeDocuments(model.tokenizer, text, options.separator);
   const window = Number(options.window);
   const limits = { device, window, stride: window / 2, rows: 8 };
   const used = ids.slice(0, Number(options["max-tokens"]));

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import type { LoadedModel } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
-import type { Tokenizer } from "@heddle/tokenizers";
 import { perplexity } from "@heddle/train";
 import type { Command } from "commander";
+import { encodeDocuments } from "../encode-documents.js";
 import { openNamedModel } from "../named-model.js";
 import {
   addModelOptions,
@@ -102,15 +102,4 @@ async function evaluate(model: LoadedModel, options: EvalOptions, terminal: Term
 
 function describe({ perplexity: value, loss, tokens, window, stride }: EvalSummary): string {
   return `perplexity ${value.toFixed(4)} (${loss.toFixed(4)} nats a token over ${tokens} tokens; window ${window}, stride ${stride})\n`;
-}
-
-/** Ids of a text; of several documents, each with the special tokens that the tokenizer adds, or with its end token. */
-function encodeDocuments(tokenizer: Tokenizer, text: string, separator: string | undefined): number[] {
-  if (separator === undefined) return [...tokenizer.encodeIds(text)];
-  const marksDocuments = tokenizer.countTokens("") > 0;
-  const end = marksDocuments || tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
-  const documents = text.split(separator).map((document) => document.trim());
-  return documents
-    .filter((document) => document !== "")
-    .flatMap((document) => [...tokenizer.encodeIds(document), ...end]);
 }
