@@ -98,3 +98,19 @@ fn firstReached(thread: u32, weight: f32) -> u32 {
   workgroupBarrier();
   return atomicLoad(&reached);
 }`;
+
+/**
+ * Finds the stretch that a draw falls into, `part`, with what lies before it, `below`, and the thread's run of it, `mine` up to `mineEnd`;
+ * given running sums of `weight`, one for each stretch, and the `goal`.
+ */
+export const runInStretch = (weight: string): string => `  let part = firstReached(thread, ${weight});
+  if (thread == 0u) {
+    below = 0.0;
+    if (part > 0u) { below = running[part - 1u]; }
+  }
+  workgroupBarrier();
+  let begin = part * P.stretch;
+  let end = min(begin + P.stretch, P.width);
+  let each = (end - begin + ${threads - 1}u) / ${threads}u;
+  let mine = min(begin + thread * each, end);
+  let mineEnd = min(mine + each, end);`;

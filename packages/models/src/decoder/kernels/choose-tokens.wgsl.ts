@@ -7,6 +7,7 @@ import {
   logprobOfToken,
   reachFunctions,
   readInput as read,
+  runInStretch,
   shared,
   storeChoice,
   stretchesOf,
@@ -112,17 +113,7 @@ fn drawn(thread: u32, row: u32, by: DrawState) -> u32 {
   runningSums(thread, by.weight);
   if (thread == 0u) { goal = min(load_draws(row), 1.0) * running[${threads - 1}]; }
   workgroupBarrier();
-  let part = firstReached(thread, by.weight);
-  if (thread == 0u) {
-    below = 0.0;
-    if (part > 0u) { below = running[part - 1u]; }
-  }
-  workgroupBarrier();
-  let begin = part * P.stretch;
-  let end = min(begin + P.stretch, P.width);
-  let each = (end - begin + ${threads - 1}u) / ${threads}u;
-  let mine = min(begin + thread * each, end);
-  let mineEnd = min(mine + each, end);
+${runInStretch("by.weight")}
   var weight = 0.0;
   for (var j = mine; j < mineEnd; j++) { weight += weightAt(row, j, by); }
   runningSums(thread, weight);

@@ -13,6 +13,7 @@ import {
   logprobOfToken,
   reachFunctions,
   readInput,
+  runInStretch,
   shared,
   storeChoice,
   stretchesOf,
@@ -184,18 +185,8 @@ fn drawnOf(thread: u32, row: u32, top: f32, partMass: f32, partTies: f32) -> u32
   if (thread == 0u) { goal = min(load_draws(row), 1.0) * running[${threads - 1}]; }
   tiesBefore[thread] = left;
   workgroupBarrier();
-  let part = firstReached(thread, weight);
-  if (thread == 0u) {
-    below = 0.0;
-    if (part > 0u) { below = running[part - 1u]; }
-  }
+${runInStretch("weight")}
   let partLeft = tiesBefore[part];
-  workgroupBarrier();
-  let begin = part * P.stretch;
-  let end = min(begin + P.stretch, P.width);
-  let each = (end - begin + ${threads - 1}u) / ${threads}u;
-  let mine = min(begin + thread * each, end);
-  let mineEnd = min(mine + each, end);
   var ownMass = 0.0;
   var ownTies = 0.0;
   for (var j = mine; j < mineEnd; j++) {
