@@ -36,6 +36,30 @@ test.each([
   device.dispose();
 });
 
+test("a bound run ends with the compiled function; its result and arguments stay until it is disposed", async () => {
+  const device = cpu({ threads: 1 });
+  const before = device.memory();
+  const x = tensor(device, [1, 2]);
+  const step = compile((x: Tensor) => x.mul(2).sum());
+  const bound = step.bind(x);
+  bound.run();
+  step.dispose();
+  expect(() => bound.run()).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: compile: a bound run must be alive; got one after the compiled function's dispose(). Bind it again.]`,
+  );
+  expect(await bound.result.item()).toBe(6);
+  // The function itself plans anew; what was bound before does not come back.
+  using again = step(x);
+  expect(await again.item()).toBe(6);
+  expect(() => bound.run()).toThrow(HeddleError);
+  bound.dispose();
+  step.dispose();
+  x.dispose();
+  again.dispose();
+  expect(device.memory()).toMatchObject({ buffers: before.buffers, bytes: before.bytes });
+  device.dispose();
+});
+
 test("a bound run that finds no memory for its second result gives that of the first back", () => {
   const device = reference();
   const x = tensor(device, [1, 2]);

@@ -39,7 +39,7 @@ export interface Compiled<Args extends readonly unknown[], Result> {
    * is written in place by `fn` itself. Costs the least JavaScript a run.
    */
   bind(...args: Args): BoundRun<Result>;
-  /** Frees the plans and what they captured. */
+  /** Frees the plans and what they captured; bound runs cannot run any more, their results stay. */
   dispose(): void;
 }
 
@@ -73,6 +73,8 @@ interface CompiledPlan {
   readonly constants: readonly Storage[];
   readonly results: readonly ResultRef[];
   rebuild(leaves: readonly unknown[]): unknown;
+  /** True after the compiled function's dispose(). */
+  isDisposed: boolean;
 }
 
 /**
@@ -127,9 +129,10 @@ export function compile<Args extends readonly unknown[], Result>(
       return profile(device, plan, slots);
     },
     dispose() {
-      for (const { plan, graph } of plans.values()) {
-        plan.dispose();
-        graph.dispose();
+      for (const compiled of plans.values()) {
+        compiled.isDisposed = true;
+        compiled.plan.dispose();
+        compiled.graph.dispose();
       }
       plans.clear();
     },
@@ -236,6 +239,7 @@ function trace<Args extends readonly unknown[]>(
         : resultRef(graph, value, outputMemories),
     ),
     rebuild: result.rebuild,
+    isDisposed: false,
   };
 }
 
@@ -412,10 +416,10 @@ function bind(device: Device, compiled: CompiledPlan, slots: readonly Storage[])
   return {
     result,
     run() {
-      if (isDisposed) {
+      if (isDisposed || compiled.isDisposed) {
         throw new HeddleError(
           "disposed",
-          "compile: a bound run must be alive; got one after its dispose(). Bind it again.",
+          `compile: a bound run must be alive; got one after ${isDisposed ? "its" : "the compiled function's"} dispose(). Bind it again.`,
         );
       }
       runBound();
