@@ -1,6 +1,6 @@
-import { HeddleError } from "@heddle/tensor";
 import type { Health } from "./health.js";
 import { type NativeBuffer, type NativeDevice, usage } from "./native.js";
+import type { Recorder } from "./recorder.js";
 
 /** Device memory as the pool hands it out; `id` is unique to a native buffer. */
 export interface PooledBuffer {
@@ -8,6 +8,8 @@ export interface PooledBuffer {
   readonly id: number;
   readonly sizeBytes: number;
   readonly touched: { batch: number };
+  /** The GPU had no room for it, which it says later: it is not used again. */
+  isMissing: boolean;
 }
 
 /** Sizes that buffers are made in: 256 bytes, then four steps for each doubling. At most a quarter is wasted. */
@@ -15,6 +17,12 @@ export function sizeClass(bytes: number): number {
   if (bytes <= 256) return 256;
   const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - 2);
   return Math.max(Math.ceil(bytes / step) * step, 256);
+}
+
+export interface PoolHost {
+  readonly native: NativeDevice;
+  readonly health: Health;
+  readonly recorder: Recorder;
 }
 
 export interface PoolLimits {
@@ -27,17 +35,15 @@ export interface PoolLimits {
  * Keeps freed buffers for the next of their size class. Reuse needs no waiting: the queue runs in order.
  */
 export class BufferPool {
-  readonly #native: NativeDevice;
-  readonly #health: Health;
+  readonly #host: PoolHost;
   readonly #limits: PoolLimits;
   readonly #idle = new Map<number, PooledBuffer[]>();
   readonly #all = new Set<PooledBuffer>();
   #idleBytes = 0;
   #nextId = 1;
 
-  constructor(native: NativeDevice, health: Health, limits: PoolLimits) {
-    this.#native = native;
-    this.#health = health;
+  constructor(host: PoolHost, limits: PoolLimits) {
+    this.#host = host;
     this.#limits = limits;
   }
 
@@ -58,14 +64,14 @@ export class BufferPool {
       this.#idleBytes -= sizeBytes;
       return idle;
     }
-    const buffer = { native: this.#create(sizeBytes), id: this.nextId(), sizeBytes, touched: { batch: 0 } };
+    const buffer = this.#create(sizeBytes);
     this.#all.add(buffer);
     return buffer;
   }
 
   give(buffer: PooledBuffer): void {
-    const { sizeBytes } = buffer;
-    if (this.#idleBytes + sizeBytes > this.#limits.maxIdleBytes) {
+    const { sizeBytes, isMissing } = buffer;
+    if (isMissing || this.#idleBytes + sizeBytes > this.#limits.maxIdleBytes) {
       this.#destroy(buffer);
       return;
     }
@@ -91,30 +97,30 @@ export class BufferPool {
   }
 
   #destroy(buffer: PooledBuffer): void {
+    const { recorder } = this.#host;
+    // What is recorded but not submitted may not use a destroyed buffer.
+    if (buffer.touched.batch === recorder.batch) recorder.flush();
     this.#all.delete(buffer);
+    if (buffer.isMissing) this.#host.health.countMissing(-1);
     buffer.native.destroy();
   }
 
-  #create(size: number): NativeBuffer {
-    this.#native.pushErrorScope("out-of-memory");
-    const buffer = this.#native.createBuffer({
-      size,
+  #create(sizeBytes: number): PooledBuffer {
+    const { native: device, health } = this.#host;
+    device.pushErrorScope("out-of-memory");
+    const native = device.createBuffer({
+      size: sizeBytes,
       usage: usage.storage | usage.copySource | usage.copyTarget,
     });
-    this.#native.popErrorScope().then(
-      (error) => {
-        if (error === null) return;
-        this.trim();
-        this.#health.report(
-          new HeddleError(
-            "capacity",
-            `webgpu: the GPU must have room for every tensor; got no memory for ${size} more bytes (${error.message}). Free tensors, use a smaller batch or cache, or a quantised model.`,
-            { bytes: size },
-          ),
-        );
-      },
-      () => {},
-    );
+    const buffer = { native, id: this.nextId(), sizeBytes, touched: { batch: 0 }, isMissing: false };
+    const answer = device.popErrorScope().then((error) => {
+      if (error === null) return;
+      buffer.isMissing = true;
+      health.reportFull(error, sizeBytes);
+      health.countMissing(1);
+      this.trim();
+    });
+    health.expect(answer);
     return buffer;
   }
 }

@@ -93,11 +93,12 @@ class DawnDevice implements WebGpuDevice {
     this.adapter = parts.adapter;
     this.limits = parts.limits;
     this.#health = new Health(parts.native);
-    this.#pool = new BufferPool(parts.native, this.#health, {
+    this.#recorder = new Recorder(parts.native);
+    const host = { native: parts.native, health: this.#health, recorder: this.#recorder };
+    this.#pool = new BufferPool(host, {
       maxIdleBytes: parts.maxIdleBytes,
       maxBufferBytes: parts.limits.maxBufferBytes,
     });
-    this.#recorder = new Recorder(parts.native);
     this.#binder = new Binder(parts.native, this.#recorder, this.#pool);
     this.#pipelines = new Pipelines(parts.native);
     this.#planHost = {
@@ -203,7 +204,12 @@ class DawnDevice implements WebGpuDevice {
     const from = { native: source.native, byteOffset: source.byteOffset + first };
     this.#recorder.copy(from, { native: reader, byteOffset: 0 }, size);
     this.#recorder.flush();
-    await this.#health.wait(reader.mapAsync(mapRead) as Promise<unknown>);
+    try {
+      await this.#health.wait(reader.mapAsync(mapRead) as Promise<unknown>);
+    } catch (error) {
+      reader.destroy();
+      throw error;
+    }
     const copy = reader.getMappedRange(0, size).slice(byteOffset - first, byteOffset - first + byteLength);
     reader.unmap();
     this.#giveReader(reader);
@@ -261,7 +267,6 @@ class DawnDevice implements WebGpuDevice {
   }
 
   trim(): void {
-    this.#recorder.flush();
     this.#pool.trim();
   }
 

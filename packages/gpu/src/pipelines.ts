@@ -3,6 +3,7 @@ import { computeStage, type NativeBuffer, type NativeDevice, usage } from "./nat
 
 /** A step that can be dispatched: its pipeline, its layout and its uniforms. */
 export interface PreparedStep {
+  /** Compiled when it is first asked for: not every kernel that a device could run is run. */
   readonly pipeline: object;
   readonly layout: object;
   readonly bindings: readonly WgslBinding[];
@@ -34,11 +35,6 @@ export class Pipelines {
     this.#native = native;
   }
 
-  /** Number of different programs so far. */
-  get size(): number {
-    return this.#pipelines.size;
-  }
-
   dispose(): void {
     for (const buffer of this.#chunks) buffer.destroy();
   }
@@ -50,17 +46,32 @@ export class Pipelines {
   #prepareStep(name: string, step: WgslStep): PreparedStep {
     const { code, bindings, params, grid } = step;
     const layout = this.#layoutOf(bindings, params !== undefined);
-    let pipeline = this.#pipelines.get(code);
-    if (pipeline === undefined) {
-      const module = this.#native.createShaderModule({ code, label: name });
-      pipeline = this.#native.createComputePipeline({
-        label: name,
-        layout: layout.pipeline,
-        compute: { module, entryPoint: "main" },
-      });
-      this.#pipelines.set(code, pipeline);
-    }
-    return { pipeline, layout: layout.group, bindings, uniforms: params && this.#uniformsOf(params), grid };
+    const uniforms = params && this.#uniformsOf(params);
+    const compile = () => this.#pipelineOf(name, code, layout.pipeline);
+    let pipeline: object | undefined;
+    return {
+      get pipeline() {
+        pipeline ??= compile();
+        return pipeline;
+      },
+      layout: layout.group,
+      bindings,
+      uniforms,
+      grid,
+    };
+  }
+
+  #pipelineOf(label: string, code: string, layout: object): object {
+    const known = this.#pipelines.get(code);
+    if (known) return known;
+    const module = this.#native.createShaderModule({ code, label });
+    const pipeline = this.#native.createComputePipeline({
+      label,
+      layout,
+      compute: { module, entryPoint: "main" },
+    });
+    this.#pipelines.set(code, pipeline);
+    return pipeline;
   }
 
   #layoutOf(bindings: readonly WgslBinding[], hasParams: boolean): { group: object; pipeline: object } {

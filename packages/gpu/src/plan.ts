@@ -24,6 +24,7 @@ const maxUnsubmitted = 256;
 /** A step whose bindings are the plan's own memory or slots. */
 interface PlanStep {
   readonly step: PreparedStep;
+  readonly pipeline: object;
   readonly bound: readonly (GpuBuffer | number)[];
   /** The slots among them. */
   readonly slots: readonly number[];
@@ -109,11 +110,11 @@ function planStep(
   const groups = new Map<string, object>();
   if (slots.length === 0 && !mayClash)
     groups.set("", binder.createGroup(step, bound as readonly GpuBuffer[]));
-  return { step, bound, slots, mayClash, groups };
+  return { step, pipeline: step.pipeline, bound, slots, mayClash, groups };
 }
 
 function runStep({ binder, recorder }: PlanHost, plan: PlanStep, given: readonly GpuBuffer[]): void {
-  const { step, bound, slots, groups } = plan;
+  const { step, pipeline, bound, slots, groups } = plan;
   const resolve = () =>
     bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
   if (plan.mayClash || slots.some((slot) => given[slot]?.pooled === undefined)) {
@@ -128,7 +129,7 @@ function runStep({ binder, recorder }: PlanHost, plan: PlanStep, given: readonly
     group = binder.createGroup(step, resolve());
     groups.set(key, group);
   }
-  recorder.dispatch(step.pipeline, group, step.grid);
+  recorder.dispatch(pipeline, group, step.grid);
 }
 
 /** A dispatch with everything in place, or what makes it where a buffer is read and written. */
@@ -142,14 +143,14 @@ type BoundStep =
 
 function bindStep(
   { binder }: PlanHost,
-  { step, bound, slots, mayClash }: PlanStep,
+  { step, pipeline, bound, slots, mayClash }: PlanStep,
   given: readonly GpuBuffer[],
 ): BoundStep {
   const buffers = bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
   // A caller's buffers may overlap.
   if (mayClash || slots.some((slot) => given[slot]?.pooled === undefined))
     return () => binder.dispatchBound(step, buffers);
-  return { pipeline: step.pipeline, group: binder.createGroup(step, buffers), grid: step.grid };
+  return { pipeline, group: binder.createGroup(step, buffers), grid: step.grid };
 }
 
 interface Layout {
