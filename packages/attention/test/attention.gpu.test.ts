@@ -1,6 +1,6 @@
-import { webgpu } from "@heddle/gpu";
 import { type Device, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import {
   allOf,
   anyOf,
@@ -45,11 +45,7 @@ import {
   goldenTensor,
 } from "./golden/cases.js";
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
-const { device } = found;
+const { device, reason } = await findDevice();
 afterAll(() => device?.dispose());
 
 const near = (actual: ArrayLike<number>, expected: ArrayLike<number>, factor = 1) =>
@@ -89,7 +85,7 @@ function flags(on: Device, shape: readonly number[]): Tensor {
   return tensor(on, values, { shape, dtype: "bool" });
 }
 
-if (device === undefined) test.skip(`attention on WebGPU: ${found.reason}`);
+if (device === undefined) test.skip(`attention on WebGPU: ${reason}`);
 else {
   describe("goldens in WGSL", () => {
     test.each(goldenCases)("$name", async (which) => {

@@ -1,7 +1,7 @@
-import { webgpu } from "@heddle/gpu";
 import { type Device, disposeTree, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
 import type { GoldenArrays } from "../../../tooling/golden/safetensors.js";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { encoder } from "../src/encoder/encoder-architecture.js";
 import { generate } from "../src/generation/generate.js";
 import { type AnyModel, loadModelOf } from "../src/loading/load-model.js";
@@ -20,10 +20,7 @@ import { showsOf } from "./shows.js";
 /** As for decoders on this device, relative to the largest logit. */
 const tolerance = 1e-4;
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
+const found = await findDevice();
 afterAll(() => found.device?.dispose());
 
 if (found.device === undefined) test.skip(`models on WebGPU: ${found.reason}`);

@@ -1,6 +1,7 @@
 import { type WebGpuDevice, webgpu } from "@heddle/gpu";
 import { disposeTree, randn, reference, scope, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { nullAdapter } from "../../gpu/test/null-adapter.js";
 import type { DecoderConfig } from "../src/config.js";
 import { chooseTokensOp } from "../src/decoder/choose-tokens-op.js";
@@ -8,10 +9,7 @@ import { createDecoder } from "../src/decoder/create-decoder.js";
 import { parseConfig } from "../src/loading/parse-config.js";
 import { buildWeights } from "../src/weights.js";
 
-const { device, reason } = await webgpu({ toggles: { enable: ["allow_unsafe_apis"] } }).then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
+const { device, reason } = await findDevice({ toggles: { enable: ["allow_unsafe_apis"] } });
 afterAll(() => device?.dispose());
 
 const config = parseConfig({

@@ -1,5 +1,4 @@
 import { appendKv, createKvCache } from "@heddle/attention";
-import { webgpu } from "@heddle/gpu";
 import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import { partTypes, type QuantFormat, quantFromParts } from "@heddle/quant";
 import {
@@ -21,11 +20,9 @@ import {
   tensor,
 } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 
-const { device, reason } = await webgpu({ toggles: { enable: ["allow_unsafe_apis"] } }).then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
+const { device, reason } = await findDevice({ toggles: { enable: ["allow_unsafe_apis"] } });
 afterAll(() => device?.dispose());
 
 /** Largest difference of two tensors beside the largest number of the second. */

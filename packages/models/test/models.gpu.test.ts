@@ -1,16 +1,13 @@
-import { webgpu } from "@heddle/gpu";
 import { type Device, reference } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { createDecoder } from "../src/decoder/create-decoder.js";
 import { generate } from "../src/generation/generate.js";
 import { loadModel } from "../src/loading/load-model.js";
 import { goldenExpected, goldenSource, rowsOf } from "./golden-model.js";
 import { describeGoldenModels } from "./golden-suite.js";
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
+const found = await findDevice();
 afterAll(() => found.device?.dispose());
 const { device } = found;
 

@@ -1,16 +1,12 @@
-import { webgpu } from "@heddle/gpu";
 import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import { type Device, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
-const { device } = found;
+const { device, reason } = await findDevice();
 afterAll(() => device?.dispose());
 
-if (device === undefined) test.skip(`rotary encoding on WebGPU: ${found.reason}`);
+if (device === undefined) test.skip(`rotary encoding on WebGPU: ${reason}`);
 else {
   test.each([
     { layout: "half", rotaryDim: 32, positions: undefined },

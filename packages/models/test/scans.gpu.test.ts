@@ -1,4 +1,3 @@
-import { webgpu } from "@heddle/gpu";
 import {
   compile,
   type Device,
@@ -9,15 +8,12 @@ import {
   valueAndGrad,
 } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { type ScanResult, selectiveScan } from "../src/recurrent/selective-scan.js";
 import { wkvScan } from "../src/recurrent/wkv-scan.js";
 import { relativeError } from "./relative-error.js";
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
-const { device } = found;
+const { device, reason } = await findDevice();
 afterAll(() => device?.dispose());
 
 /** Numbers like those of the device in f32, in the device's own dtype. */
@@ -50,7 +46,7 @@ function runWkv(on: Device, [B = 1, T = 1, I = 1]: readonly number[]): ScanResul
   return wkvScan({ key: random(on, [B, T, I], 5), value: random(on, [B, T, I], 6), ...rest, state });
 }
 
-if (device === undefined) test.skip(`scans on WebGPU: ${found.reason}`);
+if (device === undefined) test.skip(`scans on WebGPU: ${reason}`);
 else {
   test.each([
     { name: "Mamba's state", run: runSelective, sizes: [2, 9, 37, 1, 16, 16] },

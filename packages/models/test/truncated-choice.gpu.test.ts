@@ -1,17 +1,14 @@
 import { readFileSync } from "node:fs";
 import { loadTensors, memorySource, openSafetensors } from "@heddle/checkpoints";
-import { webgpu } from "@heddle/gpu";
 import { disposeTree, randn, reference, type Tensor, tensor } from "@heddle/tensor";
 import { afterAll, describe, expect, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { chooseTokens, type Truncation, tokenFilters } from "../src/decoder/choose-tokens.js";
 import { createSampler, inverseCdf } from "../src/generation/sampling/sampler.js";
 import { logSumExp, softmaxOf } from "../src/generation/sampling/scores.js";
 import { minP, topK, topP } from "../src/generation/sampling/truncation.js";
 
-const { device, reason } = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
+const { device, reason } = await findDevice();
 afterAll(() => device?.dispose());
 
 interface Row {

@@ -1,16 +1,12 @@
-import { webgpu } from "@heddle/gpu";
 import { afterAll, test } from "vitest";
+import { findDevice } from "../../gpu/test/find-device.js";
 import { expectFirstGradients, givenLabelRuns } from "./given-label-runs.js";
 import { describeTrainingRuns } from "./training-runs.js";
 
-const found = await webgpu().then(
-  (device) => ({ device, reason: "" }),
-  (error: unknown) => ({ device: undefined, reason: String(error) }),
-);
-const { device } = found;
+const { device, reason } = await findDevice();
 afterAll(() => device?.dispose());
 
-if (device === undefined) test.skip(`training on WebGPU: ${found.reason}`);
+if (device === undefined) test.skip(`training on WebGPU: ${reason}`);
 else {
   // Op by op, the same numbers come out; the conformance suite shows it faster.
   describeTrainingRuns("webgpu", (run) => run(device), { modes: ["compiled"] });
