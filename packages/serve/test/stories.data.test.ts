@@ -1,12 +1,7 @@
 import { join } from "node:path";
-import { generate, type LoadedModel } from "@heddle/models";
-import { openModel } from "@heddle/models/node";
-import { cpu, type Device } from "@heddle/tensor";
-import OpenAI from "openai";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { collect } from "../src/collect.js";
-import { createApp, type PreparedModel, prepareModel } from "../src/http/index.js";
-import { type HttpServer, listen } from "../src/node/index.js";
+import { generateAlone, streamText, useServedFiles } from "./served-files.js";
 
 const beginnings = [
   "Once upon a time",
@@ -16,58 +11,36 @@ const beginnings = [
   "Tom was sad because",
 ];
 
-let device: Device;
-let loaded: LoadedModel;
-let prepared: PreparedModel;
-let server: HttpServer;
-let client: OpenAI;
-
-beforeAll(async () => {
-  device = cpu();
-  loaded = await openModel(join(process.env.HEDDLE_DATA ?? "", "models/stories260K/hf"), { device });
-  prepared = prepareModel(loaded, { id: "stories260K", numSlots: 8 });
-  await prepared.warmUp();
-  server = await listen(createApp(prepared), { port: 0 });
-  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none" });
+const served = useServedFiles(join(process.env.HEDDLE_DATA ?? "", "models/stories260K/hf"), {
+  id: "stories260K",
+  numSlots: 8,
 });
-afterAll(async () => {
-  await server.close({ timeoutMs: 100 });
-  await prepared.dispose();
-  loaded.dispose();
-  device.dispose();
-});
-
-async function generateAlone(prompt: string, maxTokens: number): Promise<string> {
-  let text = "";
-  for await (const token of generate(loaded, prompt, { maxTokens, temperature: 0 })) text += token.text;
-  return text;
-}
 
 describe("a real trained model", () => {
   it("says in a batch what generate() says alone", async () => {
+    const { engine } = served().prepared;
     const alone: string[] = [];
-    for (const beginning of beginnings) alone.push(await generateAlone(beginning, 80));
+    for (const beginning of beginnings) alone.push(await generateAlone(served(), beginning, 80));
     const batched = await Promise.all(
-      beginnings.map((prompt) => collect(prepared.engine.add({ prompt, maxTokens: 80, temperature: 0 }))),
+      beginnings.map((prompt) => collect(engine.add({ prompt, maxTokens: 80, temperature: 0 }))),
     );
     expect(batched.map(({ text }) => text)).toEqual(alone);
   });
 
   it("streams to 32 clients of the openai package at once", async () => {
+    const { client } = served();
     const streamed = await Promise.all(
-      Array.from({ length: 32 }, async (_, i) => {
+      Array.from({ length: 32 }, (_, i) => {
         const prompt = beginnings[i % beginnings.length] ?? "";
-        const body = { model: "stories260K", prompt, max_tokens: 40, temperature: 0, stream: true } as const;
-        let text = "";
-        for await (const chunk of await client.completions.create(body)) text += chunk.choices[0]?.text ?? "";
-        return text;
+        return streamText(client, { model: "stories260K", prompt, max_tokens: 40, temperature: 0 });
       }),
     );
     for (const [i, text] of streamed.entries()) expect(text).toBe(streamed[i % beginnings.length]);
-    expect(streamed[0]).toBe(await generateAlone(beginnings[0] ?? "", 40));
+    expect(streamed[0]).toBe(await generateAlone(served(), beginnings[0] ?? "", 40));
   });
 
   it("frees the cache when clients leave, and ends with the device memory it began with", async () => {
+    const { client, device, prepared } = served();
     const ask = (i: number) =>
       client.completions.create({
         model: "stories260K",
@@ -91,6 +64,7 @@ describe("a real trained model", () => {
   });
 
   it("refuses a prompt that is too long and serves on", async () => {
+    const { client } = served();
     const long = client.completions.create({ model: "stories260K", prompt: "word ".repeat(3000) });
     await expect(long).rejects.toThrow(/the prompt must leave room for an answer; got \d+ prompt tokens/);
     const { choices } = await client.completions.create({

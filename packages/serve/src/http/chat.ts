@@ -2,19 +2,17 @@ import { renderChat } from "@heddle/models";
 import { z } from "zod";
 import type { Engine } from "../engine.js";
 import type { TokenEvent } from "../request.js";
-import { repeatChoices } from "./choices.js";
 import { HttpError } from "./errors.js";
 import {
   checkModel,
   commonFields,
   readBody,
   refuseUnsupported,
-  samplingOf,
-  stopOf,
   unsupportedCommon,
+  wishesOf,
 } from "./fields.js";
-import { chatLogprobs, describeToken } from "./logprobs.js";
-import { type AnswerPlan, type AnswerShape, answer } from "./openai.js";
+import { chatLogprobs, closingOf } from "./logprobs.js";
+import { type AnswerPlan, type AnswerShape, answer, planAnswer } from "./openai.js";
 import type { ServedModel, ServedTokenizer } from "./served-model.js";
 
 const textPart = z.looseObject({ type: z.literal("text"), text: z.string() });
@@ -63,24 +61,14 @@ export async function chat(engine: Engine, model: ServedModel, request: Request)
 }
 
 function planChat(body: ChatBody, model: ServedModel): AnswerPlan {
-  const n = body.n ?? 1;
   const maxTokens = body.max_completion_tokens ?? body.max_tokens;
   const options = {
-    ...samplingOf(body, model.defaults),
+    ...wishesOf(body, model.defaults),
     prompt: renderPrompt(body, model),
     ...(maxTokens ? { maxTokens } : {}),
-    stop: stopOf(body),
-    ignoreEndOfText: body.ignore_eos === true,
     ...(body.top_logprobs ? { logprobs: body.top_logprobs } : {}),
   };
-  return {
-    model: model.id,
-    shape: chatShape(body, model.tokenizer),
-    wanted: repeatChoices([options], n),
-    n,
-    isStreamed: body.stream === true,
-    withUsage: body.stream_options?.include_usage === true,
-  };
+  return planAnswer(body, model.id, chatShape(body, model.tokenizer), [options]);
 }
 
 /** Turns the messages into ids by the model's own template. */
@@ -112,8 +100,7 @@ function renderPrompt(body: ChatBody, { chat: format, id, tokenizer }: ServedMod
 function chatShape(body: ChatBody, tokenizer: ServedTokenizer): AnswerShape {
   const rest = (events: readonly TokenEvent[]): object => ({
     logprobs: body.logprobs === true ? chatLogprobs(tokenizer, events) : null,
-    finish_reason: events.at(-1)?.finishReason ?? null,
-    ...(body.return_tokens && { tokens: events.map((event) => describeToken(tokenizer, event)) }),
+    ...closingOf(body, tokenizer, events),
   });
   return {
     object: "chat.completion",

@@ -1,19 +1,17 @@
 import { z } from "zod";
 import type { Engine } from "../engine.js";
 import type { TokenEvent } from "../request.js";
-import { repeatChoices } from "./choices.js";
 import { HttpError } from "./errors.js";
 import {
   checkModel,
   commonFields,
   readBody,
   refuseUnsupported,
-  samplingOf,
-  stopOf,
   unsupportedCommon,
+  wishesOf,
 } from "./fields.js";
-import { completionLogprobs, describeToken } from "./logprobs.js";
-import { type AnswerPlan, type AnswerShape, answer } from "./openai.js";
+import { closingOf, completionLogprobs } from "./logprobs.js";
+import { type AnswerPlan, type AnswerShape, answer, planAnswer } from "./openai.js";
 import type { ServedModel, ServedTokenizer } from "./served-model.js";
 
 const tokenId = z.int().min(0);
@@ -56,25 +54,13 @@ export async function complete(engine: Engine, model: ServedModel, request: Requ
 }
 
 function planCompletion(body: CompletionBody, model: ServedModel): AnswerPlan {
-  const n = body.n ?? 1;
-  const shared = {
-    ...samplingOf(body, model.defaults),
+  const options = {
+    ...wishesOf(body, model.defaults),
     maxTokens: body.max_tokens ?? defaultMaxTokens,
-    stop: stopOf(body),
-    ignoreEndOfText: body.ignore_eos === true,
     ...(body.logprobs ? { logprobs: body.logprobs } : {}),
   };
-  return {
-    model: model.id,
-    shape: completionShape(body, model.tokenizer),
-    wanted: repeatChoices(
-      promptsOf(body.prompt).map((prompt) => ({ ...shared, prompt })),
-      n,
-    ),
-    n,
-    isStreamed: body.stream === true,
-    withUsage: body.stream_options?.include_usage === true,
-  };
+  const prompts = promptsOf(body.prompt).map((prompt) => ({ ...options, prompt }));
+  return planAnswer(body, model.id, completionShape(body, model.tokenizer), prompts);
 }
 
 /** A prompt field is one prompt or a list, of text or of ids. */
@@ -103,8 +89,7 @@ function completionShape(body: CompletionBody, tokenizer: ServedTokenizer): Answ
       index,
       text,
       logprobs: hasLogprobs ? completionLogprobs(tokenizer, events, offset) : null,
-      finish_reason: events.at(-1)?.finishReason ?? null,
-      ...(body.return_tokens && { tokens: events.map((event) => describeToken(tokenizer, event)) }),
+      ...closingOf(body, tokenizer, events),
     };
   };
   return {

@@ -1,5 +1,6 @@
 import type { SamplingOptions } from "@heddle/models";
 import { z } from "zod";
+import type { GenerationOptions } from "../request.js";
 import { HttpError, unknownModel } from "./errors.js";
 
 const positive = z.int().min(1);
@@ -98,8 +99,11 @@ export function unsupportedCommon(body: CommonBody): Record<string, boolean> {
   };
 }
 
-/** The sampling options of a body over a model's own defaults; absent fields stay absent. */
-export function samplingOf(body: CommonBody, defaults: SamplingOptions = {}): SamplingOptions {
+/** How a body asks for its text: sampling over the model's own defaults, and where to end. */
+export function wishesOf(
+  body: CommonBody,
+  defaults: SamplingOptions = {},
+): Omit<GenerationOptions, "prompt"> {
   const given = {
     temperature: body.temperature,
     topP: body.top_p,
@@ -111,11 +115,15 @@ export function samplingOf(body: CommonBody, defaults: SamplingOptions = {}): Sa
     seed: body.seed,
   };
   const present = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
-  return { ...defaults, ...Object.fromEntries(present) };
+  return {
+    ...defaults,
+    ...Object.fromEntries(present),
+    stop: stopOf(body),
+    ignoreEndOfText: body.ignore_eos === true,
+  };
 }
 
-/** The stop strings of a body. */
-export function stopOf(body: CommonBody): readonly string[] {
+function stopOf(body: CommonBody): readonly string[] {
   if (typeof body.stop === "string") return [body.stop];
   return body.stop ?? [];
 }

@@ -1,4 +1,5 @@
 import type { TokenEvent } from "../request.js";
+import type { CommonBody } from "./fields.js";
 import type { ServedTokenizer } from "./served-model.js";
 
 /** The UTF-8 bytes of a token's text; null where the token holds part of a character. */
@@ -21,14 +22,22 @@ export function completionLogprobs(
   events: readonly TokenEvent[],
   offset: number,
 ): CompletionLogprobs {
-  const lengths = events.map((event) => event.text.length);
   const withTop = events.some((event) => event.top !== undefined && event.top.length > 0);
   return {
     tokens: events.map((event) => tokenizer.tokenText(event.id)),
     token_logprobs: events.map((event) => event.logprob),
     top_logprobs: withTop ? events.map((event) => topByText(tokenizer, event)) : null,
-    text_offset: lengths.map((_, i) => offset + lengths.slice(0, i).reduce((sum, length) => sum + length, 0)),
+    text_offset: startsOf(events, offset),
   };
+}
+
+function startsOf(events: readonly TokenEvent[], offset: number): number[] {
+  let start = offset;
+  return events.map(({ text }) => {
+    const own = start;
+    start += text.length;
+    return own;
+  });
 }
 
 /** The alternatives keyed by their text; of two with one text the likelier stays. */
@@ -48,8 +57,19 @@ export function chatLogprobs(tokenizer: ServedTokenizer, events: readonly TokenE
   return { content, refusal: null };
 }
 
-/** One token with its id and alternatives: the extension `return_tokens`. */
-export function describeToken(tokenizer: ServedTokenizer, event: TokenEvent): object {
+/** What closes a choice of either endpoint: why it ended, and its tokens where `return_tokens` asks for them. */
+export function closingOf(
+  body: CommonBody,
+  tokenizer: ServedTokenizer,
+  events: readonly TokenEvent[],
+): object {
+  return {
+    finish_reason: events.at(-1)?.finishReason ?? null,
+    ...(body.return_tokens && { tokens: events.map((event) => describeToken(tokenizer, event)) }),
+  };
+}
+
+function describeToken(tokenizer: ServedTokenizer, event: TokenEvent): object {
   const describe = ({ id, logprob }: { id: number; logprob: number }) => ({
     id,
     token: tokenizer.tokenText(id),

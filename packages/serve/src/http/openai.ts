@@ -1,8 +1,9 @@
 import { type CollectedGeneration, collectEvents } from "../collect.js";
 import type { Engine } from "../engine.js";
 import type { GenerationOptions, TokenEvent } from "../request.js";
-import { type Choices, readChoices, startChoices, usageOf } from "./choices.js";
+import { type Choices, readChoices, repeatChoices, startChoices, usageOf } from "./choices.js";
 import { toHttpError } from "./errors.js";
+import type { CommonBody } from "./fields.js";
 import { sseResponse } from "./sse.js";
 
 /** How one endpoint writes its answers; the rest is the same for all. */
@@ -29,6 +30,24 @@ export interface AnswerPlan {
   readonly n: number;
   readonly isStreamed: boolean;
   readonly withUsage: boolean;
+}
+
+/** Plans the answer to a checked body: each prompt's options, once for each of its `n` choices. */
+export function planAnswer(
+  body: CommonBody,
+  model: string,
+  shape: AnswerShape,
+  prompts: readonly GenerationOptions[],
+): AnswerPlan {
+  const n = body.n ?? 1;
+  return {
+    model,
+    shape,
+    wanted: repeatChoices(prompts, n),
+    n,
+    isStreamed: body.stream === true,
+    withUsage: body.stream_options?.include_usage === true,
+  };
 }
 
 /** Runs a plan and answers as OpenAI's API does: one JSON object, or server-sent chunks and `[DONE]`. */
