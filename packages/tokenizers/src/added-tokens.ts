@@ -47,7 +47,7 @@ export function createAddedTokenFinder(
   tokens: readonly AddedToken[],
   normalizer: CompiledNormalizer | null,
 ): AddedTokenFinder {
-  const found = tokens.filter(({ content, isSearched = true }) => content !== "" && isSearched);
+  const found = tokens.filter(({ isSearched = true }) => isSearched);
   const raw = new TokenMatcher(
     found.filter((token) => !token.normalized).map((token) => ({ token, content: token.content })),
   );
@@ -57,7 +57,10 @@ export function createAddedTokenFinder(
       .map((token) => ({ token, content: normalizer?.apply(token.content) ?? token.content })),
   );
   return {
-    scan: normalized.isEmpty ? (text, parseSpecial, visit) => raw.scan(text, parseSpecial, visit) : null,
+    scan:
+      normalized.tokens.length === 0
+        ? (text, parseSpecial, visit) => raw.scan(text, parseSpecial, visit)
+        : null,
     split(text, { parseSpecial, track }) {
       if (text === "") return [];
       const original: AlignedText = { text, base: 0, starts: null, ends: null };
@@ -78,9 +81,11 @@ function normalize(aligned: AlignedText, normalizer: CompiledNormalizer | null, 
 
 class TokenMatcher {
   private readonly trie = new PieceTrie();
-  /** Finds the places where a token may begin. */
+  /** Finds the places where a token may begin: units that a token begins with. */
   private readonly firstUnits: RegExp | null;
-  private readonly tokens: readonly AddedToken[];
+  /** The unit if it is one only, which the platform finds faster than a pattern. */
+  private readonly onlyUnit: string | null;
+  readonly tokens: readonly AddedToken[];
 
   constructor(patterns: readonly { readonly token: AddedToken; readonly content: string }[]) {
     const usable = patterns.filter(({ content }) => content !== "");
@@ -88,11 +93,8 @@ class TokenMatcher {
     for (const [i, { content }] of usable.entries()) this.trie.add(content, i);
     const units = [...new Set(usable.map(({ content }) => content.charCodeAt(0)))];
     const source = units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+    this.onlyUnit = units.length === 1 ? String.fromCharCode(units[0] as number) : null;
     this.firstUnits = units.length === 0 ? null : new RegExp(`[${source}]`, "g");
-  }
-
-  get isEmpty(): boolean {
-    return this.tokens.length === 0;
   }
 
   split(aligned: AlignedText, parseSpecial: boolean): Segment[] {
@@ -104,12 +106,10 @@ class TokenMatcher {
   }
 
   scan(text: string, parseSpecial: boolean, visit: VisitStretch): void {
-    const finder = this.firstUnits;
     let end = 0;
-    for (let at = 0; finder !== null && at < text.length; ) {
-      finder.lastIndex = at;
-      if (!finder.test(text)) break;
-      const first = finder.lastIndex - 1;
+    for (let at = 0; at < text.length; ) {
+      const first = this.nextFirst(text, at);
+      if (first < 0) break;
       const hit = this.longestAt(text, first);
       at = first + (hit?.length ?? 1);
       if (hit === null || (hit.token.special && !parseSpecial)) continue;
@@ -122,6 +122,15 @@ class TokenMatcher {
       end = stop;
     }
     if (end < text.length) visit(end, text.length, null);
+  }
+
+  /** Where the next token may begin, or -1. */
+  private nextFirst(text: string, from: number): number {
+    const { firstUnits, onlyUnit } = this;
+    if (onlyUnit !== null) return text.indexOf(onlyUnit, from);
+    if (firstUnits === null) return -1;
+    firstUnits.lastIndex = from;
+    return firstUnits.test(text) ? firstUnits.lastIndex - 1 : -1;
   }
 
   private longestAt(text: string, start: number): { token: AddedToken; length: number } | null {

@@ -61,7 +61,14 @@ export function createBertWords(
       scanner: createBertScanner(config.normalizer.handleChineseChars),
       prepare: null,
     },
-    model: { ...model, tokenize, tokenizeBytes: null, createCuts: null, createByteCuts: null },
+    model: {
+      ...model,
+      tokenize,
+      tokenizeUnits: null,
+      tokenizeBytes: null,
+      createCuts: null,
+      createByteCuts: null,
+    },
   };
 }
 

@@ -6,27 +6,22 @@ import { paddingTokens, TokenList, type TokenName } from "./token-list.js";
 /**
  * The tokens of a text, or of a pair of texts.
  *
- * Ids and masks are typed arrays; token strings and offset pairs are built when first asked for.
+ * Ids, ranges and masks are typed arrays. Only ids and ranges are made at once; masks, token strings and offset pairs
+ * when they are first asked for.
  */
 export class Encoding {
   readonly ids: Int32Array;
-  /** 1 where a token was added by the post-processor (or by padding) and stands for no text. */
-  readonly specialTokensMask: Uint8Array;
-  /** Number of the segment that each token belongs to, as the post-processor's template says. */
-  readonly typeIds: Uint8Array;
-  /** 0 where a token is padding. */
-  readonly attentionMask: Uint8Array;
   /** First UTF-16 unit of each token in its original text; 0 for added tokens. */
   readonly starts: Int32Array;
   /** One past the last UTF-16 unit. */
   readonly ends: Int32Array;
-  /** 0 or 1: the text that each token came from; -1: none. */
-  readonly sequenceIds: Int8Array;
   /** Further windows of a text that was truncated with overflow. */
   readonly overflowing: readonly Encoding[];
   private tokenTexts: readonly string[] | null = null;
   private bytePairs: readonly (readonly [number, number])[] | null = null;
   private offsetPairs: readonly (readonly [number, number])[] | null = null;
+  /** Masks that somebody asked for. */
+  private readonly masks: Uint8Array<ArrayBuffer>[] = [];
   private readonly lists: readonly TokenList[];
 
   /** @param lists  their arrays are copied and may change afterwards */
@@ -37,12 +32,8 @@ export class Encoding {
   ) {
     const length = lists.reduce((sum, list) => sum + list.length, 0);
     this.ids = new Int32Array(length);
-    this.specialTokensMask = new Uint8Array(length);
-    this.typeIds = new Uint8Array(length);
-    this.attentionMask = new Uint8Array(length).fill(1);
     this.starts = new Int32Array(length);
     this.ends = new Int32Array(length);
-    this.sequenceIds = new Int8Array(length);
     this.overflowing = overflowing;
     let at = 0;
     this.lists = lists.map((list) => {
@@ -50,10 +41,6 @@ export class Encoding {
       this.ids.set(list.ids, at);
       this.starts.set(list.starts, at);
       this.ends.set(list.ends, at);
-      this.typeIds.fill(list.typeId, at, end);
-      this.sequenceIds.fill(list.sequence, at, end);
-      if (list.sequence < 0) this.specialTokensMask.fill(1, at, end);
-      if (list.isPadding) this.attentionMask.fill(0, at, end);
       const own = new TokenList({
         ...list.parts,
         ids: this.ids.subarray(at, end),
@@ -63,6 +50,40 @@ export class Encoding {
       at = end;
       return own;
     });
+  }
+
+  /** 1 where a token was added by the post-processor (or by padding) and stands for no text. */
+  get specialTokensMask(): Uint8Array {
+    return this.mask(0, (list) => (list.sequence < 0 ? 1 : 0));
+  }
+
+  /** Number of the segment that each token belongs to, as the post-processor's template says. */
+  get typeIds(): Uint8Array {
+    return this.mask(1, (list) => list.typeId);
+  }
+
+  /** 0 where a token is padding. */
+  get attentionMask(): Uint8Array {
+    return this.mask(2, (list) => (list.isPadding ? 0 : 1));
+  }
+
+  /** 0 or 1: the text that each token came from; -1: none. */
+  get sequenceIds(): Int8Array {
+    return new Int8Array(this.mask(3, (list) => list.sequence).buffer);
+  }
+
+  /** Gives the tokens of each list one value. */
+  private mask(kind: number, of: (list: TokenList) => number): Uint8Array<ArrayBuffer> {
+    if (this.masks[kind] === undefined) {
+      const mask = new Uint8Array(this.length);
+      let at = 0;
+      for (const list of this.lists) {
+        mask.fill(of(list), at, at + list.length);
+        at += list.length;
+      }
+      this.masks[kind] = mask;
+    }
+    return this.masks[kind];
   }
 
   get length(): number {

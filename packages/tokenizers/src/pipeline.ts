@@ -8,7 +8,7 @@ import type { CompiledModel } from "./models/model.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import { padEncodings } from "./padding.js";
 import { type CompiledPostProcessor, NO_POST_PROCESSOR } from "./post-processors/compiled.js";
-import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import type { WordFinder } from "./pre-tokenizers/pre-tokenizer.js";
 import { createStreamEncoder, type StreamEncoder } from "./stream-encoder.js";
 import { TextTokenizer } from "./text-tokenizer.js";
 import { TokenBuffer } from "./token-buffer.js";
@@ -32,7 +32,7 @@ import { combineWindows, truncateLists } from "./truncation.js";
  */
 export interface TokenizerParts {
   readonly normalizer: CompiledNormalizer | null;
-  readonly preTokenizer: CompiledPreTokenizer;
+  readonly preTokenizer: WordFinder;
   readonly model: CompiledModel;
   readonly postProcessor?: CompiledPostProcessor;
   /** Makes the stages of decoding with fresh state. */

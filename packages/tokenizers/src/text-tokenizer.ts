@@ -1,13 +1,8 @@
-import {
-  type AddedToken,
-  type AddedTokenFinder,
-  createAddedTokenFinder,
-  type Segment,
-} from "./added-tokens.js";
+import { type AddedToken, type AddedTokenFinder, createAddedTokenFinder } from "./added-tokens.js";
 import type { AlignedText } from "./aligned-text.js";
 import type { CompiledModel } from "./models/model.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
-import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import type { WordFinder } from "./pre-tokenizers/pre-tokenizer.js";
 import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
 import { TextUnits } from "./text-units.js";
 import type { Kept, TokenBuffer } from "./token-buffer.js";
@@ -17,7 +12,7 @@ import { WordTokenizer } from "./word-tokenizer.js";
 /** The parts that a text passes, ready to run. */
 export interface TextTokenizerParts {
   readonly normalizer: CompiledNormalizer | null;
-  readonly preTokenizer: CompiledPreTokenizer;
+  readonly preTokenizer: WordFinder;
   readonly model: CompiledModel;
   readonly names: TokenNames;
   readonly isRandom: boolean;
@@ -46,7 +41,7 @@ export class TextTokenizer {
   get endsWordsAtSpaces(): boolean {
     const { normalizer, preTokenizer, names } = this.parts;
     const { scanner, prepare } = preTokenizer;
-    const isInPlace = prepare === null && (normalizer === null || normalizer.prefixUnits === 0);
+    const isInPlace = prepare === null && (normalizer === null || normalizer.inPlace?.prefix === "");
     const staysApart = names.addedTokens.every(
       ({ content, rstrip }) => !rstrip && !/\p{White_Space}/u.test(content),
     );
@@ -70,9 +65,13 @@ export class TextTokenizer {
     if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
     const track = buffer.keepsRanges || preTokenizer.needsAlignment;
     for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
-      if (segment.token !== null) this.addToken(segment, segment.token, buffer);
-      else if (preTokenizer.scanner !== null) this.addScanned(segment.text, preTokenizer.scanner, buffer);
-      else this.addSplit(segment.text, buffer);
+      if (segment.token === null) this.addPieces(segment.text, buffer);
+      else {
+        const { text } = segment;
+        const start = text.starts?.[0] ?? text.base;
+        const end = text.ends?.at(-1) ?? text.base + text.text.length;
+        this.pushAdded(buffer, segment.token, [start, end], text.text);
+      }
     }
     this.units.clear();
   }
@@ -83,27 +82,28 @@ export class TextTokenizer {
    * tokens is read by itself. False if the parts are not of that kind.
    */
   private fillInPlace(buffer: TokenBuffer, text: string, parseSpecial: boolean): boolean {
-    const { normalizer, preTokenizer, names } = this.parts;
+    const { normalizer, preTokenizer } = this.parts;
     const { scanner, prepare } = preTokenizer;
     const { scan } = this.finder;
-    const prefixUnits = normalizer === null ? 0 : normalizer.prefixUnits;
-    const isInPlace = scanner !== null && prepare === null && scan !== null && prefixUnits !== null;
+    const change = normalizer?.inPlace ?? null;
+    const isInPlace =
+      scanner !== null && prepare === null && scan !== null && (normalizer === null || change !== null);
+    const prefixUnits = change?.prefix.length ?? 0;
     if (!isInPlace || (scanner.isBounded === false && prefixUnits === 0)) return false;
     const { units, words } = this;
     if (prefixUnits === 0) {
-      units.load(normalizer?.apply(text) ?? text);
+      units.load(text, change);
       words.begin(units, buffer, 0);
     }
     scan(text, parseSpecial, (start, end, token) => {
       if (token !== null) {
         const surface = end - start === token.content.length ? token.content : text.slice(start, end);
-        if (surface !== names.tokenOf(token.id)) buffer.pushSurface(token.id, [start, end], surface);
-        else buffer.push(token.id, start, end);
+        this.pushAdded(buffer, token, [start, end], surface);
       } else if (prefixUnits === 0) {
         this.addWords(scanner, start, end);
       } else {
         const before = buffer.length;
-        units.load(normalizer?.apply(text.slice(start, end)) ?? "");
+        units.load(text.slice(start, end), change);
         words.begin(units, buffer, start - prefixUnits);
         this.addWords(scanner, 0, units.length);
         normalizer?.coverPrefix?.(buffer, before, { text, start });
@@ -115,7 +115,7 @@ export class TextTokenizer {
 
   private addWords(scanner: Scanner, start: number, end: number): void {
     const { units, words } = this;
-    scanner.start(units.text);
+    scanner.start(units);
     for (let at = start; at < end; ) {
       const next = scanner.next(units.units, at, end);
       words.append(at, next);
@@ -123,34 +123,30 @@ export class TextTokenizer {
     }
   }
 
-  private addToken({ text }: Segment, { id }: AddedToken, buffer: TokenBuffer): void {
-    const start = text.starts?.[0] ?? text.base;
-    const end = text.ends?.at(-1) ?? text.base + text.text.length;
-    if (text.text !== this.parts.names.tokenOf(id)) buffer.pushSurface(id, [start, end], text.text);
-    else buffer.push(id, start, end);
+  private pushAdded(
+    buffer: TokenBuffer,
+    { id }: AddedToken,
+    range: readonly [number, number],
+    surface: string,
+  ): void {
+    if (surface !== this.parts.names.tokenOf(id)) buffer.pushSurface(id, range, surface);
+    else buffer.push(id, range[0], range[1]);
   }
 
-  /** The common case: words are found in the units of the text one by one, and no list of pieces is built. */
-  private addScanned(piece: AlignedText, scanner: Scanner, buffer: TokenBuffer): void {
+  /** Adds the words of a piece: those of a scanner are found one by one, and no list of them is built. */
+  private addPieces(piece: AlignedText, buffer: TokenBuffer): void {
     const { units, words } = this;
-    const text = this.parts.preTokenizer.prepare?.(piece) ?? piece;
-    const before = buffer.length;
-    units.load(text.text);
-    words.begin(units, buffer, text.starts === null ? text.base : 0);
-    this.addWords(scanner, 0, units.length);
-    moveToOriginal(buffer, before, text);
-  }
-
-  private addSplit(piece: AlignedText, buffer: TokenBuffer): void {
-    const { units, words } = this;
+    const { scanner, prepare, split } = this.parts.preTokenizer;
     const pieces: AlignedText[] = [];
-    this.parts.preTokenizer.split(piece, pieces);
-    for (const word of pieces) {
+    if (scanner !== null) pieces.push(prepare?.(piece) ?? piece);
+    else split?.(piece, pieces);
+    for (const text of pieces) {
       const before = buffer.length;
-      units.load(word.text);
-      words.begin(units, buffer, word.starts === null ? word.base : 0);
-      words.append(0, units.length);
-      moveToOriginal(buffer, before, word);
+      units.load(text.text);
+      words.begin(units, buffer, text.starts === null ? text.base : 0);
+      if (scanner === null) words.append(0, units.length);
+      else this.addWords(scanner, 0, units.length);
+      moveToOriginal(buffer, before, text);
     }
   }
 }

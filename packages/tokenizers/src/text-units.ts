@@ -1,26 +1,55 @@
+import type { InPlaceChange } from "./normalizers/compiled.js";
+import { textOfUnits } from "./vocabulary.js";
+
 /** Longer texts do not keep their memory. */
 const MAX_KEPT = 1 << 22;
+/** From this length on the platform's own copy, where it has one, is worth its call. */
+const MIN_COPIED = 64;
 
-/** A text and its UTF-16 units in a typed array, which is read many times faster than a string; reused for many texts. */
+/** Node's Buffer, as far as it is needed here: copies a text as UTF-16. */
+interface TextCopier {
+  from(bytes: ArrayBuffer, offset: number): { write(text: string, encoding: "utf16le"): number };
+}
+
+/** Where words are stored with their low byte first, as UTF-16LE is. */
+const copier =
+  new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+    ? (globalThis as { readonly Buffer?: TextCopier }).Buffer
+    : undefined;
+
+/**
+ * The UTF-16 units of a text, changed on the way if something changes in place, in a typed array, which is read many
+ * times faster than a string; reused for many texts.
+ */
 export class TextUnits {
-  text = "";
   units = new Uint16Array(256);
+  length = 0;
+  /** All of the text as a string; null: not made yet. */
+  private whole: string | null = "";
 
-  get length(): number {
-    return this.text.length;
+  get text(): string {
+    this.whole ??= textOfUnits(this.units, 0, this.length);
+    return this.whole;
   }
 
-  load(text: string): void {
-    const { length } = text;
+  load(text: string, change: InPlaceChange | null = null): void {
+    const { prefix, replaced } = change ?? { prefix: "", replaced: [] };
+    const all = prefix + text;
+    const { length } = all;
     if (this.units.length < length) this.units = new Uint16Array(Math.max(length, 2 * this.units.length));
     const { units } = this;
-    for (let at = 0; at < length; at++) units[at] = text.charCodeAt(at);
-    this.text = text;
+    if (copier !== undefined && length > MIN_COPIED) copier.from(units.buffer, 0).write(all, "utf16le");
+    else for (let at = 0; at < length; at++) units[at] = all.charCodeAt(at);
+    for (const [from, to] of replaced) {
+      for (let at = prefix.length; at < length; at++) if (units[at] === from) units[at] = to;
+    }
+    this.length = length;
+    this.whole = change === null ? text : null;
   }
 
   /** Lets the text go. */
   clear(): void {
-    this.text = "";
+    this.whole = "";
     if (this.units.length > MAX_KEPT) this.units = new Uint16Array(256);
   }
 }

@@ -19,6 +19,7 @@ export interface TokenSpan {
  */
 export function spanTokens(text: string, encoding: Encoding): TokenSpan[] {
   const spans: TokenSpan[] = [];
+  const { sequenceIds } = encoding;
   let reached = 0;
   /** Tokens of the first bytes of a character, where a model gives the character to its last byte. */
   let waiting: number[] = [];
@@ -28,7 +29,7 @@ export function spanTokens(text: string, encoding: Encoding): TokenSpan[] {
   };
   for (let i = 0; i < encoding.length; i++) {
     const [start, end] = [encoding.starts[i] as number, encoding.ends[i] as number];
-    const isAdded = (encoding.sequenceIds[i] as number) < 0;
+    const isAdded = (sequenceIds[i] as number) < 0;
     if (isAdded || end <= start) {
       if (isAdded) put(reached, reached, [i]);
       else waiting.push(i);

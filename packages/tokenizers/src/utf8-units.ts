@@ -29,19 +29,6 @@ export function encodeUnits(units: Uint16Array, start: number, end: number, byte
   return to;
 }
 
-/** Writes one character as UTF-8 and returns the number of bytes, at most 4; half a surrogate pair becomes U+FFFD. */
-export function encodeCodePoint(codePoint: number, bytes: Uint8Array): number {
-  const written = codePoint >= 0xd800 && codePoint < 0xe000 ? 0xfffd : codePoint;
-  const length = written < 0x80 ? 1 : written < 0x800 ? 2 : written < 0x10000 ? 3 : 4;
-  let rest = written;
-  for (let i = length - 1; i > 0; i--) {
-    bytes[i] = 0x80 | (rest & 0x3f);
-    rest >>= 6;
-  }
-  bytes[0] = length === 1 ? rest : rest | ((0xff00 >> length) & 0xff);
-  return length;
-}
-
 /** Returns 2 where a surrogate pair begins at `at`, else 1. */
 export function pairLength(units: Uint16Array, at: number, limit: number): number {
   const unit = units[at] as number;

@@ -131,8 +131,8 @@ class HashedVocabulary implements Vocabulary {
   readonly slots: Int32Array;
   private readonly mask: number;
   private readonly entryBits: number;
-  /** Entry of each id, or -1; null while ids are the numbers of the entries. */
-  private readonly entryOfId: Map<number, number> | Int32Array | null;
+  /** Entry of each id, or -1; null: ids are the numbers of the entries; undefined: nobody asked yet. */
+  private entryOfId: Map<number, number> | Int32Array | null | undefined;
 
   /**
    * @param strings  token strings that are known already, by id; the others are made when asked for
@@ -152,11 +152,10 @@ class HashedVocabulary implements Vocabulary {
     for (let entry = 0; entry < ids.length; entry++) {
       const id = ids[entry] as number;
       if (id >= limit) limit = id + 1;
-      if (slots !== null) continue;
-      this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
+      if (slots === null)
+        this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
     }
     this.idLimit = Math.max(limit, strings.length);
-    this.entryOfId = indexIds(ids, this.idLimit);
   }
 
   idOf(token: string): number | undefined {
@@ -207,34 +206,27 @@ class HashedVocabulary implements Vocabulary {
   }
 
   entryOf(id: number): number {
-    const { entryOfId } = this;
     if (!(id >= 0 && id < this.idLimit)) return -1;
+    if (this.entryOfId === undefined) this.entryOfId = indexIds(this.packed.ids, this.idLimit);
+    const { entryOfId } = this;
     if (entryOfId === null) return id;
     return (entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id]) ?? -1;
   }
 
   /** Of equal ids the index knows one entry only. */
   get hasEqualIds(): boolean {
-    return this.entryOfId !== null && this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
+    return this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
   }
 
-  /** Notes it if two tokens are equal. */
-  private compare(entry: number, other: number): void {
-    const { units, starts } = this.packed;
-    const [from, to] = [starts[entry] as number, starts[entry + 1] as number];
-    const otherFrom = starts[other] as number;
-    if ((starts[other + 1] as number) - otherFrom !== to - from) return;
-    let i = 0;
-    while (from + i < to && units[from + i] === units[otherFrom + i]) i++;
-    if (from + i === to) this.hasEqualTokens = true;
-  }
-
+  /** Notes it if the token stands there already. */
   private place(hash: number, entry: number): void {
     const { slots, mask, entryBits } = this;
+    const { starts, units } = this.packed;
     let slot = hash & mask;
     for (; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const other = slots[slot] as number;
-      if (((other ^ hash) & ~entryBits) === 0) this.compare(entry, (other & entryBits) - 1);
+      const isAlike = (((slots[slot] as number) ^ hash) & ~entryBits) === 0;
+      if (isAlike && this.find(hash, units, starts[entry] as number, starts[entry + 1] as number) >= 0)
+        this.hasEqualTokens = true;
     }
     slots[slot] = (hash & ~entryBits) | (entry + 1);
   }

@@ -1,12 +1,11 @@
-import { copyTo } from "./copy-to.js";
-import type { TokenBuffer } from "./token-buffer.js";
+import { TokenBuffer } from "./token-buffer.js";
 
 /** Longer words are not remembered: they seldom come back. */
 export const MAX_CACHED_UNITS = 32;
 
-/** Slots to begin with; pages of them that no word reaches cost nothing. */
-const MIN_SLOTS = 1 << 14;
+/** The arrays have their last size from the start: pages of them that no word reaches cost nothing. */
 const MAX_SLOTS = 1 << 17;
+const MASK = MAX_SLOTS - 1;
 const MAX_KEY_UNITS = 1 << 19;
 const MAX_TOKENS = 1 << 18;
 /** A word that finds this many neighbours in its way is not kept, so that no choice of words makes lookups slow. */
@@ -30,6 +29,8 @@ export interface Word {
 export class WordCache {
   private young = new Generation();
   private old = new Generation();
+  /** Tokens of a word that moves back. */
+  private readonly aged = new TokenBuffer();
 
   /** Appends the tokens of a word, ranges counted from `base`; false if they are not remembered. */
   append(word: Word, out: TokenBuffer, base: number): boolean {
@@ -42,23 +43,21 @@ export class WordCache {
     const aged = old.find(word);
     if (aged < 0) return false;
     old.append(aged, out, base);
-    this.place(word).copy(word, old, aged);
+    this.aged.clear();
+    old.append(aged, this.aged, 0);
+    this.set(word, this.aged);
     return true;
   }
 
   /** Remembers the tokens of a word of at most MAX_CACHED_UNITS units. */
   set(word: Word, tokens: TokenBuffer): void {
-    this.place(word, tokens.length).insert(word, tokens);
-  }
-
-  /** The generation that has room for a word. */
-  private place(word: Word, numTokens = MAX_CACHED_UNITS * 4): Generation {
-    if (this.young.hasRoom(word.end - word.start, numTokens)) return this.young;
-    const emptied = this.old;
-    this.old = this.young;
-    this.young = emptied;
-    emptied.clear();
-    return emptied;
+    if (!this.young.hasRoom(word.end - word.start, tokens.length)) {
+      const emptied = this.old;
+      this.old = this.young;
+      this.young = emptied;
+      emptied.clear();
+    }
+    this.young.insert(word, tokens);
   }
 }
 
@@ -67,29 +66,22 @@ export class WordCache {
  * first token); length 0: empty. The one token of a word that is a token is the slot's last number itself.
  */
 class Generation {
-  private slots = new Int32Array(4);
-  private mask = 0;
+  private readonly slots = new Int32Array(MAX_SLOTS * 4);
   private count = 0;
-  private keys = new Uint16Array(0);
+  private readonly keys = new Uint16Array(MAX_KEY_UNITS);
   private keysEnd = 0;
-  private ids = new Int32Array(0);
+  private readonly ids = new Int32Array(MAX_TOKENS);
   /** start and end of each token in its word, a byte each */
-  private ranges = new Uint16Array(0);
+  private readonly ranges = new Uint16Array(MAX_TOKENS);
   private idsEnd = 0;
-
-  /** Arrays that are replaced once here are not taken for constants by the engine, which would compile twice later. */
-  constructor() {
-    this.growSlots(MIN_SLOTS);
-    this.reserveKeys(MIN_SLOTS * 2);
-    this.reserveTokens(MIN_SLOTS);
-  }
 
   /** Returns the place of the word's slot, or -1. */
   find(word: Word): number {
-    const { slots, mask, keys } = this;
+    if (this.count === 0) return -1;
+    const { slots, keys } = this;
     const { hash, units, start } = word;
     const length = word.end - start;
-    let slot = hash & mask;
+    let slot = hash & MASK;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const at = slot * 4;
       const sizes = slots[at + 2] as number;
@@ -100,7 +92,7 @@ class Generation {
         while (i < length && keys[key + i] === units[start + i]) i++;
         if (i === length) return at;
       }
-      slot = (slot + 1) & mask;
+      slot = (slot + 1) & MASK;
     }
     return -1;
   }
@@ -147,7 +139,6 @@ class Generation {
     const isOne = tokens.length === 1 && tokens.starts[0] === 0 && tokens.ends[0] === length;
     const first = isOne ? (tokens.ids[0] as number) : this.idsEnd;
     if (!this.addKey(word, (length << 16) | (isOne ? IS_ONE | 1 : tokens.length), first) || isOne) return;
-    this.reserveTokens(tokens.length);
     for (let i = 0; i < tokens.length; i++) {
       this.ids[first + i] = tokens.ids[i] as number;
       this.ranges[first + i] = ((tokens.starts[i] as number) << 8) | (tokens.ends[i] as number);
@@ -155,32 +146,16 @@ class Generation {
     this.idsEnd = first + tokens.length;
   }
 
-  /** Takes a slot over from another generation. */
-  copy(word: Word, from: Generation, at: number): void {
-    const sizes = from.slots[at + 2] as number;
-    const source = from.slots[at + 3] as number;
-    const isOne = (sizes & IS_ONE) !== 0;
-    const first = isOne ? source : this.idsEnd;
-    if (!this.addKey(word, sizes, first) || isOne) return;
-    const count = sizes & 0x7fff;
-    this.reserveTokens(count);
-    this.ids.set(from.ids.subarray(source, source + count), first);
-    this.ranges.set(from.ranges.subarray(source, source + count), first);
-    this.idsEnd = first + count;
-  }
-
   /** False if the word's neighbourhood is full. */
   private addKey(word: Word, sizes: number, first: number): boolean {
-    if (this.count * 2 >= this.mask) this.growSlots((this.mask + 1) * 2);
-    const { slots, mask } = this;
-    let slot = word.hash & mask;
+    const { slots } = this;
+    let slot = word.hash & MASK;
     for (let probe = 0; slots[slot * 4 + 2] !== 0; probe++) {
       if (probe === MAX_PROBES - 1) return false;
-      slot = (slot + 1) & mask;
+      slot = (slot + 1) & MASK;
     }
     const { units, start, end } = word;
     const key = this.keysEnd;
-    this.reserveKeys(end - start);
     this.keysEnd = key + end - start;
     for (let i = start; i < end; i++) this.keys[key + i - start] = units[i] as number;
     slots[slot * 4] = word.hash;
@@ -189,31 +164,6 @@ class Generation {
     slots[slot * 4 + 3] = first;
     this.count++;
     return true;
-  }
-
-  private reserveKeys(extra: number): void {
-    if (this.keysEnd + extra <= this.keys.length) return;
-    const capacity = Math.max(this.keysEnd + extra, this.keys.length * 2);
-    this.keys = copyTo(new Uint16Array(capacity), this.keys);
-  }
-
-  private reserveTokens(extra: number): void {
-    if (this.idsEnd + extra <= this.ids.length) return;
-    const capacity = Math.max(this.idsEnd + extra, this.ids.length * 2);
-    this.ids = copyTo(new Int32Array(capacity), this.ids);
-    this.ranges = copyTo(new Uint16Array(capacity), this.ranges);
-  }
-
-  private growSlots(capacity: number): void {
-    const old = this.slots;
-    this.slots = new Int32Array(capacity * 4);
-    this.mask = capacity - 1;
-    for (let from = 0; from < old.length; from += 4) {
-      if (old[from + 2] === 0) continue;
-      let slot = (old[from] as number) & this.mask;
-      while (this.slots[slot * 4 + 2] !== 0) slot = (slot + 1) & this.mask;
-      for (let i = 0; i < 4; i++) this.slots[slot * 4 + i] = old[from + i] as number;
-    }
   }
 }
 

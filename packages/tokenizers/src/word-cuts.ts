@@ -12,6 +12,8 @@ export interface WordCuts {
   next(units: Uint16Array, from: number, limit: number): number;
 }
 
+const [KNOWN, BEFORE, BEHIND, HALF] = [1, 2, 4, 8];
+
 /**
  * Prepares the search for tokens made of characters.
  *
@@ -19,8 +21,8 @@ export interface WordCuts {
  * @param cutsUnknown  a character that is in no token becomes its bytes, whatever stands around it: words are cut there too
  */
 export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): WordCuts {
-  /** 0: the unit is in no token; 1: it is; 2: it is half a surrogate pair, which stays with its neighbours. */
-  const kinds = new Uint8Array(0x10000).fill(2, 0xd800, 0xe000);
+  /** Bits of each unit: is in a token, stands before or behind another one there, is half a surrogate pair. */
+  const kinds = new Uint8Array(0x10000).fill(HALF, 0xd800, 0xe000);
   /** Neighbours in ASCII by (left, right), others in the table. */
   const ascii = new Uint8Array(0x80 * 0x80);
   const others = new PairTable(1 << 12);
@@ -29,23 +31,30 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
     const end = starts[token + 1] as number;
     for (let at = starts[token] as number; at < end; at++) {
       const left = all[at] as number;
-      if (kinds[left] === 0) kinds[left] = 1;
+      kinds[left] = (kinds[left] as number) | KNOWN;
       if (at + 1 === end) continue;
       const right = all[at + 1] as number;
+      kinds[left] = (kinds[left] as number) | BEFORE;
+      kinds[right] = (kinds[right] as number) | BEHIND;
       if ((left | right) < 0x80) ascii[(left << 7) | right] = 1;
       else others.set(left, right, 1);
     }
   }
-  const areNeighbours = (left: number, right: number): boolean =>
-    (left | right) < 0x80 ? ascii[(left << 7) | right] === 1 : others.get(left, right) >= 0;
   return {
     next(units, from, limit) {
       let left = units[from] as number;
       for (let at = from + 1; at < limit; at++) {
         const right = units[at] as number;
-        const least = Math.min(kinds[left] as number, kinds[right] as number);
-        const most = Math.max(kinds[left] as number, kinds[right] as number);
-        if (most < 2 && (least === 1 ? !areNeighbours(left, right) : cutsUnknown)) return at;
+        const before = kinds[left] as number;
+        const behind = kinds[right] as number;
+        // Most characters of Chinese join no other one: no pair is looked up for them.
+        const isJoined =
+          (before & behind & KNOWN) === 0
+            ? !cutsUnknown
+            : (before & BEFORE) !== 0 &&
+              (behind & BEHIND) !== 0 &&
+              ((left | right) < 0x80 ? ascii[(left << 7) | right] === 1 : others.get(left, right) >= 0);
+        if (!isJoined && ((before | behind) & HALF) === 0) return at;
         left = right;
       }
       return limit;
@@ -63,7 +72,7 @@ export function createByteCuts(packed: PackedTokens): WordCuts {
   const mayBeNeighbours = new PairFilter();
   /** By (last byte of the left character, first byte of the right one). */
   const parts = new Uint8Array(0x10000);
-  const bytes = new Uint8Array(longest(packed.starts));
+  const bytes = new Uint8Array(packed.units.length);
   for (let token = 0; token + 1 < packed.starts.length; token++) {
     const length = readBytes(packed, token, bytes);
     for (let at = 1; at < length; at++) {
@@ -112,14 +121,6 @@ class PairFilter {
 }
 
 const hashPair = (left: number, right: number): number => Math.imul(left ^ (right << 11), 0x9e3779b1) >>> 14;
-
-function longest(starts: Int32Array): number {
-  let most = 0;
-  for (let i = 0; i + 1 < starts.length; i++) {
-    most = Math.max(most, (starts[i + 1] as number) - (starts[i] as number));
-  }
-  return most;
-}
 
 /** Reads a token of the byte alphabet; 0 for one of ASCII only, or with another character, which no merge can make. */
 function readBytes({ units, starts }: PackedTokens, token: number, bytes: Uint8Array): number {

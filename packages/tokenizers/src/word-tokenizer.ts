@@ -19,6 +19,8 @@ const isSpaceless = (unit: number): boolean => unit >= 0x2e80 || (unit >= 0x0e00
 export class WordTokenizer {
   private readonly cache: WordCache | null;
   private readonly word: Word = { units: new Uint16Array(0), start: 0, end: 0, hash: 0 };
+  /** The token of each unit that is one by itself, and one; 0: not known. Four in five words of Chinese are such. */
+  private readonly ofUnit = new Uint32Array(0x10000);
   private readonly scratch = new TokenBuffer();
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
@@ -82,19 +84,24 @@ export class WordTokenizer {
   }
 
   private appendPart(start: number, end: number): void {
-    const { word, cache } = this;
-    const isShort = end - start <= MAX_CACHED_UNITS;
-    if (cache === null || !isShort) {
-      this.compute(start, end);
-      this.appendScratch(start);
+    const { word, cache, ofUnit, scratch } = this;
+    const isCached = cache !== null && end - start <= MAX_CACHED_UNITS;
+    const unit = isCached && end - start === 1 ? (word.units[start] as number) : -1;
+    if (unit >= 0 && (ofUnit[unit] as number) > 0) {
+      this.out.push((ofUnit[unit] as number) - 1, this.base + start, this.base + end);
       return;
     }
-    word.start = start;
-    word.end = end;
-    word.hash = hashUnits(word.units, start, end);
-    if (cache.append(word, this.out, this.base + start)) return;
+    if (isCached) {
+      word.start = start;
+      word.end = end;
+      word.hash = hashUnits(word.units, start, end);
+      if (cache.append(word, this.out, this.base + start)) return;
+    }
     this.compute(start, end);
-    if (this.scratch.surfaces.size === 0) cache.set(word, this.scratch);
+    if (isCached && scratch.surfaces.size === 0) {
+      if (unit >= 0 && scratch.length === 1) ofUnit[unit] = (scratch.ids[0] as number) + 1;
+      else cache.set(word, scratch);
+    }
     this.appendScratch(start);
   }
 
@@ -103,8 +110,9 @@ export class WordTokenizer {
     const { model, scratch, text } = this;
     const { bytes } = this.options;
     scratch.clear();
-    if (bytes === null) model.tokenize(text.text.slice(start, end), scratch);
-    else bytes.tokenize(model, { units: text.units, start, end }, scratch);
+    if (bytes !== null) bytes.tokenize(model, { units: text.units, start, end }, scratch);
+    else if (model.tokenizeUnits) model.tokenizeUnits(text.units, start, end, scratch);
+    else model.tokenize(text.text.slice(start, end), scratch);
   }
 
   private appendScratch(start: number): void {

@@ -50,6 +50,6 @@ it("damage is found", () => {
 
 it("says what is wrong", () => {
   expect(() => fromCompact(new Uint8Array(32))).toThrowErrorMatchingInlineSnapshot(
-    `[HeddleError: fromCompact: the file must have "HDTK" and version 2 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
+    `[HeddleError: fromCompact: the file must have "HDTK" and version 3 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
   );
 });

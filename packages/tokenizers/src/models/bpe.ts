@@ -1,9 +1,9 @@
-import { codePointLength } from "../aligned-text.js";
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
+import { TextUnits } from "../text-units.js";
 import type { TokenBuffer } from "../token-buffer.js";
-import { encodeCodePoint } from "../utf8-units.js";
-import { idOfBytes, type PackedTokens, type Vocabulary } from "../vocabulary.js";
+import { encodeUnits, pairLength } from "../utf8-units.js";
+import { idOfBytes, type PackedTokens, textOfUnits, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts, type WordCuts } from "../word-cuts.js";
 import { byteTokens } from "./byte-fallback.js";
 import { Merger } from "./merge.js";
@@ -71,6 +71,17 @@ export function compileBpe(
       for (let at = 0; at < length; at++) merger.add(byteSymbols[bytes[at] as number] as number, at, at + 1);
       merger.merge(out);
     };
+  const units = new TextUnits();
+  const tokenizeUnits = (word: Uint16Array, start: number, end: number, out: TokenBuffer): void => {
+    const whole = takesWhole ? vocabulary.idOfUnits(word, start, end) : -1;
+    if (whole >= 0) {
+      out.push(whole, 0, end - start);
+      return;
+    }
+    merger.clear();
+    symbols.read(word, start, end, merger);
+    merger.merge(out);
+  };
   const canCut = symbols.isPlain && sampling === null;
   return {
     vocabulary,
@@ -78,15 +89,10 @@ export function compileBpe(
     createCuts:
       canCut && cutText !== null ? () => cutText(vocabulary.packed, symbols.bytesStandAlone(merges)) : null,
     createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
+    tokenizeUnits,
     tokenize(word, out) {
-      const whole = takesWhole ? vocabulary.idOf(word) : undefined;
-      if (whole !== undefined) {
-        out.push(whole, 0, word.length);
-        return;
-      }
-      merger.clear();
-      symbols.read(word, merger);
-      merger.merge(out);
+      units.load(word);
+      tokenizeUnits(units.units, 0, word.length, out);
     },
   };
 }
@@ -95,8 +101,8 @@ export function compileBpe(
 class SymbolReader {
   private readonly unkId: number | null;
   private readonly byteIds: readonly number[] | null;
-  /** Ids of characters below U+0180, which covers the byte alphabet; -1: not in the vocabulary. */
-  private readonly lowIds = new Int32Array(0x180).fill(-1);
+  /** By unit: 0 for one that was not looked up yet, 1 for one that is no token, else its id and 2. */
+  private readonly ofUnit = new Uint32Array(0x10000);
   /** Ids of the 256 bytes in the byte alphabet; null if one is missing or symbols depend on their place. */
   readonly byteSymbols: Int32Array | null;
   /** True if symbols are the characters themselves, whatever their place in the word. */
@@ -108,60 +114,52 @@ class SymbolReader {
   ) {
     this.unkId = requireUnknown(model.unkToken, vocabulary);
     this.byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
-    for (let unit = 0; unit < this.lowIds.length; unit++) {
-      this.lowIds[unit] = vocabulary.idOf(String.fromCharCode(unit)) ?? -1;
-    }
     this.isPlain = !model.continuingSubwordPrefix && !model.endOfWordSuffix;
     const ids = Int32Array.from(BYTE_CHARACTERS, (char) => vocabulary.idOf(char) ?? -1);
     this.byteSymbols = this.isPlain && !ids.includes(-1) ? ids : null;
   }
 
-  read(word: string, merger: Merger): void {
+  /** Gives the symbols of units [start, end) to the merger; ranges are in units of the word. */
+  read(units: Uint16Array, start: number, end: number, merger: Merger): void {
     let unknownFrom = -1;
     let unknownTo = -1;
     const flush = (): void => {
       if (unknownFrom >= 0 && this.unkId !== null) merger.add(this.unkId, unknownFrom, unknownTo);
       unknownFrom = -1;
     };
-    for (let at = 0; at < word.length; ) {
-      const end = at + codePointLength(word, at);
-      const id = this.idAt(word, at, end);
+    for (let at = start; at < end; ) {
+      const next = at + pairLength(units, at, end);
+      const id = this.isPlain
+        ? this.idOfCharacter(units, at, next)
+        : this.idOfAffixed(textOfUnits(units, at, next), at === start, next === end);
       if (id >= 0) {
-        flush();
-        merger.add(id, at, end);
-      } else if (!this.addBytes(word, { start: at, end }, merger) && this.unkId !== null) {
+        if (unknownFrom >= 0) flush();
+        merger.add(id, at - start, next - start);
+      } else if (this.byteIds !== null) {
+        const length = encodeUnits(units, at, next, scratch);
+        for (let i = 0; i < length; i++)
+          merger.add(this.byteIds[scratch[i] as number] as number, at - start, next - start);
+      } else if (this.unkId !== null) {
         if (unknownFrom >= 0 && !this.model.fuseUnk) flush();
-        if (unknownFrom < 0) unknownFrom = at;
-        unknownTo = end;
+        if (unknownFrom < 0) unknownFrom = at - start;
+        unknownTo = next - start;
       }
-      at = end;
+      at = next;
     }
     flush();
   }
 
-  private idAt(word: string, start: number, end: number): number {
-    if (this.isPlain) {
-      const unit = word.charCodeAt(start);
-      return unit < 0x180
-        ? (this.lowIds[unit] as number)
-        : (this.vocabulary.idOf(word.slice(start, end)) ?? -1);
-    }
-    const prefix = start === 0 ? "" : (this.model.continuingSubwordPrefix ?? "");
-    const suffix = end === word.length ? (this.model.endOfWordSuffix ?? "") : "";
-    return this.vocabulary.idOf(prefix + word.slice(start, end) + suffix) ?? -1;
+  private idOfCharacter(units: Uint16Array, start: number, end: number): number {
+    if (end - start > 1) return this.vocabulary.idOfUnits(units, start, end);
+    const unit = units[start] as number;
+    if (this.ofUnit[unit] === 0) this.ofUnit[unit] = this.vocabulary.idOfUnits(units, start, end) + 2;
+    return (this.ofUnit[unit] as number) - 2;
   }
 
-  private addBytes(
-    word: string,
-    range: { readonly start: number; readonly end: number },
-    merger: Merger,
-  ): boolean {
-    if (this.byteIds === null) return false;
-    const length = encodeCodePoint(word.codePointAt(range.start) as number, scratch);
-    for (let i = 0; i < length; i++) {
-      merger.add(this.byteIds[scratch[i] as number] as number, range.start, range.end);
-    }
-    return true;
+  private idOfAffixed(char: string, isFirst: boolean, isLast: boolean): number {
+    const prefix = isFirst ? "" : (this.model.continuingSubwordPrefix ?? "");
+    const suffix = isLast ? (this.model.endOfWordSuffix ?? "") : "";
+    return this.vocabulary.idOf(prefix + char + suffix) ?? -1;
   }
 
   /** True if a character that is in no token becomes bytes that never merge. */
@@ -172,7 +170,7 @@ class SymbolReader {
   }
 }
 
-const scratch = new Uint8Array(4);
+const scratch = new Uint8Array(6);
 
 /** Looks up the unknown token; null where the model has none. */
 export function requireUnknown(unkToken: string | null, vocabulary: Vocabulary): number | null {

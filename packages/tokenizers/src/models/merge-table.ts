@@ -7,11 +7,12 @@ const LOW = 512;
  * Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result.
  *
  * Open addressing: a slot is the number of a merge and one, with bits of the hash above it, so that the list is seldom
- * looked at in vain; 0: empty. Merges of symbols below LOW, which the first symbols of a word mostly are, lie in a plain
- * table too.
+ * looked at in vain; 0: empty. For symbols below LOW, which the first symbols of a word mostly are, what was found is
+ * kept in a plain table.
  */
 export class MergeTable {
-  private readonly low = new Int32Array(LOW * LOW).fill(-1);
+  /** By pair: the number of the merge and two; 1: there is none; 0: not looked up yet. */
+  private readonly low = new Int32Array(LOW * LOW);
   readonly slots: Int32Array;
   private readonly mask: number;
   private readonly numberBits: number;
@@ -30,17 +31,18 @@ export class MergeTable {
     this.slots = slots ?? new Int32Array(numPairSlots(count));
     this.mask = this.slots.length - 1;
     this.numberBits = -1 >>> Math.clz32(count);
-    for (let merge = 0; merge < count; merge++) {
-      const left = merges[3 * merge] as number;
-      const right = merges[3 * merge + 1] as number;
-      if ((left | right) < LOW) this.low[left * LOW + right] = merge;
-      else if (slots === null) this.place(left, right, merge);
-    }
+    for (let merge = 0; merge < count && slots === null; merge++) this.place(merge);
   }
 
   /** Number of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
-    if ((left | right) < LOW) return this.low[left * LOW + right] as number;
+    if ((left | right) >= LOW) return this.search(left, right);
+    const at = left * LOW + right;
+    if (this.low[at] === 0) this.low[at] = this.search(left, right) + 2;
+    return (this.low[at] as number) - 2;
+  }
+
+  private search(left: number, right: number): number {
     const { slots, mask, merges, numberBits } = this;
     const hash = mixPair(left, right);
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
@@ -60,8 +62,10 @@ export class MergeTable {
     return this.merges[3 * merge + 2] as number;
   }
 
-  private place(left: number, right: number, merge: number): void {
+  private place(merge: number): void {
     const { slots, mask, merges, numberBits } = this;
+    const left = merges[3 * merge] as number;
+    const right = merges[3 * merge + 1] as number;
     const hash = mixPair(left, right);
     let slot = hash & mask;
     for (; slots[slot] !== 0; slot = (slot + 1) & mask) {

@@ -30,6 +30,10 @@ export interface CompiledModel {
   readonly createByteCuts: (() => WordCuts) | null;
   /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
   tokenize(word: string, out: TokenBuffer): void;
+  /** The same for units [start, end), where no string need be made; absent or null: `tokenize` it is. */
+  readonly tokenizeUnits?:
+    | ((units: Uint16Array, start: number, end: number, out: TokenBuffer) => void)
+    | null;
   /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */
   readonly tokenizeBytes: ((bytes: Uint8Array, length: number, out: TokenBuffer) => void) | null;
 }

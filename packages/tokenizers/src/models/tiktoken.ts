@@ -1,4 +1,5 @@
-import { BYTE_CHARACTERS, byteOfUnit } from "../byte-level.js";
+import { BYTE_CHARACTERS, fromByteLevel } from "../byte-level.js";
+import type { TokenBuffer } from "../token-buffer.js";
 import { addUnit, finishHash } from "../unit-hash.js";
 import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts } from "../word-cuts.js";
@@ -69,31 +70,24 @@ export function compileTiktoken(model: TiktokenModel, sampling: Sampling | null 
 export function compileRanks(vocabulary: Vocabulary, sampling: Sampling | null = null): CompiledModel {
   const merger = new Merger(createRankTable(vocabulary), sampling);
   const byteIds = BYTE_CHARACTERS.map((char) => vocabulary.idOf(char) as number);
+  const tokenizeBytes = (bytes: Uint8Array, length: number, out: TokenBuffer): void => {
+    const whole = sampling === null ? idOfBytes(vocabulary, bytes, length) : -1;
+    if (whole >= 0) {
+      out.push(whole, 0, length);
+      return;
+    }
+    merger.clear();
+    for (let at = 0; at < length; at++) merger.add(byteIds[bytes[at] as number] as number, at, at + 1);
+    merger.merge(out);
+  };
   return {
     vocabulary,
     createCuts: null,
     createByteCuts: sampling === null ? () => createByteCuts(vocabulary.packed) : null,
-    tokenizeBytes(bytes, length, out) {
-      const whole = sampling === null ? idOfBytes(vocabulary, bytes, length) : -1;
-      if (whole >= 0) {
-        out.push(whole, 0, length);
-        return;
-      }
-      merger.clear();
-      for (let at = 0; at < length; at++) merger.add(byteIds[bytes[at] as number] as number, at, at + 1);
-      merger.merge(out);
-    },
-    tokenize(word, out) {
-      const whole = vocabulary.idOf(word);
-      if (whole !== undefined && sampling === null) {
-        out.push(whole, 0, word.length);
-        return;
-      }
-      merger.clear();
-      for (let at = 0; at < word.length; at++) {
-        merger.add(byteIds[byteOfUnit(word.charCodeAt(at))] as number, at, at + 1);
-      }
-      merger.merge(out);
+    tokenizeBytes,
+    tokenize: (word, out) => {
+      const bytes = fromByteLevel(word) ?? new TextEncoder().encode(word);
+      tokenizeBytes(bytes, bytes.length, out);
     },
   };
 }

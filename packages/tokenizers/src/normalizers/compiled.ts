@@ -1,16 +1,21 @@
 import { type AlignedText, applyRewrite, type Rewrite } from "../aligned-text.js";
 import type { CoverPrefix } from "./cover-prefix.js";
 
+/** A change that can be made while the units of a text are read. */
+export interface InPlaceChange {
+  /** Is put before the text; empty: every unit keeps its place, so a text may be changed whole and cut later. */
+  readonly prefix: string;
+  /** Units that others take the place of, one pair after the other. */
+  readonly replaced: readonly (readonly [from: number, to: number])[];
+}
+
 /** A normalizer ready to run: `apply` is the quick way, `align` also says where every unit came from. */
 export interface CompiledNormalizer {
   apply(text: string): string;
   align(aligned: AlignedText): AlignedText;
-  /**
-   * How many units are put before a text whose own units all keep their order and number; 0: every unit keeps its
-   * place, so a text may be normalised whole and cut later; null: units move.
-   */
-  readonly prefixUnits: number | null;
-  /** Where something is put before a text (prefixUnits above 0): lets it count as part of the first character. */
+  /** What `apply` does to a text that is not empty, if no unit of it moves or goes; null: some may. */
+  readonly inPlace: InPlaceChange | null;
+  /** Where something is put before a text: lets it count as part of the first character. */
   readonly coverPrefix?: CoverPrefix;
 }
 
@@ -27,6 +32,6 @@ export function compileTraced(
   return {
     apply: apply ?? ((text) => trace(text)?.text ?? text),
     align: (aligned) => applyRewrite(aligned, trace(aligned.text)),
-    prefixUnits: null,
+    inPlace: null,
   };
 }

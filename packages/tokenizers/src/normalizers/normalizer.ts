@@ -2,7 +2,7 @@ import { type Rewrite, RewriteBuilder } from "../aligned-text.js";
 import { byteLevelRewrite } from "../byte-level.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
 import { traceBert } from "./bert.js";
-import { type CompiledNormalizer, compileTraced } from "./compiled.js";
+import { type CompiledNormalizer, compileTraced, type InPlaceChange } from "./compiled.js";
 import { coverPrefix } from "./cover-prefix.js";
 import { filterText, mapText } from "./filter.js";
 import { lowercase, traceLowercase } from "./lowercase.js";
@@ -39,21 +39,35 @@ export function compileNormalizer(normalizer: Normalizer): CompiledNormalizer {
     return {
       apply: (text) => steps.reduce((result, step) => step.apply(result), text),
       align: (aligned) => steps.reduce((result, step) => step.align(result), aligned),
-      prefixUnits: steps.reduce<number | null>(
-        (sum, step) => (sum === null || step.prefixUnits === null ? null : sum + step.prefixUnits),
-        0,
+      inPlace: steps.reduce<InPlaceChange | null>(
+        (change, step) =>
+          change === null || step.inPlace === null ? null : joinChanges(change, step.apply, step.inPlace),
+        { prefix: "", replaced: [] },
       ),
       coverPrefix,
     };
   }
   if (normalizer.type === "SentencePiece") return compileSentencePieceNormalizer(normalizer);
-  if (normalizer.type === "Replace" && replacesUnits(normalizer)) {
+  const inPlace = normalizer.type === "Replace" ? replacedUnits(normalizer) : null;
+  if (inPlace !== null) {
     const apply = compileApply(normalizer) as (text: string) => string;
-    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), prefixUnits: 0 };
+    return { apply, align: (aligned) => ({ ...aligned, text: apply(aligned.text) }), inPlace };
   }
   const compiled = compileTraced(compileTrace(normalizer), compileApply(normalizer));
   if (normalizer.type !== "Prepend") return compiled;
-  return { ...compiled, prefixUnits: normalizer.prepend.length, coverPrefix };
+  return { ...compiled, inPlace: { prefix: normalizer.prepend, replaced: [] }, coverPrefix };
+}
+
+/** One change after another: what was put before a text is changed with it. */
+function joinChanges(
+  { prefix, replaced }: InPlaceChange,
+  apply: (text: string) => string,
+  next: InPlaceChange,
+): InPlaceChange {
+  return {
+    prefix: prefix === "" ? next.prefix : apply(prefix),
+    replaced: [...replaced, ...next.replaced],
+  };
 }
 
 type SingleNormalizer = Exclude<Normalizer, { type: "Sequence" } | SentencePieceNormalizer>;
@@ -84,11 +98,11 @@ function compileApply(normalizer: SingleNormalizer): ((text: string) => string) 
   }
 }
 
-/** True if one unit takes the place of another, and neither is half a character. */
-function replacesUnits({ pattern, content }: Extract<Normalizer, { type: "Replace" }>): boolean {
-  return (
-    pattern.type === "String" && /^[^\ud800-\udfff]$/.test(pattern.text) && /^[^\ud800-\udfff]$/.test(content)
-  );
+/** The change if one unit takes the place of another, and neither is half a character; else null. */
+function replacedUnits({ pattern, content }: Extract<Normalizer, { type: "Replace" }>): InPlaceChange | null {
+  const isUnit = (text: string): boolean => /^[^\ud800-\udfff]$/.test(text);
+  if (pattern.type !== "String" || !isUnit(pattern.text) || !isUnit(content)) return null;
+  return { prefix: "", replaced: [[pattern.text.charCodeAt(0), content.charCodeAt(0)]] };
 }
 
 /** The exact way: the new text and the source of each of its units; null where nothing changes. */

@@ -38,7 +38,7 @@ export function compileSentencePieceNormalizer(options: SentencePieceNormalizer)
     ? (text: string) =>
         text.includes(SPACE_SYMBOL) ? run(alignOriginal(text)).text : normalizePlain(text, options)
     : (text: string) => run(alignOriginal(text)).text;
-  return { apply, align: run, prefixUnits: null };
+  return { apply, align: run, inPlace: null };
 }
 
 /** The quick way where only spaces change. Twin: Normalization */

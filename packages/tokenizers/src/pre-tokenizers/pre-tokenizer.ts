@@ -35,10 +35,10 @@ export type PreTokenizer =
 /** A pre-tokenizer that is not a sequence of others. */
 export type SinglePreTokenizer = Exclude<PreTokenizer, { type: "Sequence" }>;
 
-/** A pre-tokenizer ready to run. */
-export interface CompiledPreTokenizer {
-  /** Appends the words of one piece of text. */
-  split(piece: AlignedText, out: AlignedText[]): void;
+/** Finds the words of texts. */
+export interface WordFinder {
+  /** Appends the words of one piece of text; null: the scanner finds them all. */
+  readonly split: ((piece: AlignedText, out: AlignedText[]) => void) | null;
   /** Writes the words in the byte alphabet (word by word, behind the cache); null: they stay as they are. */
   readonly bytes: ByteWords | null;
   /** Finds the same words one by one in the text that `prepare` makes of a piece; null: only `split` can. */
@@ -49,6 +49,11 @@ export interface CompiledPreTokenizer {
   readonly isWhole: boolean;
   /** True if the result depends on where a piece stood in the original text. */
   readonly needsAlignment: boolean;
+}
+
+/** A pre-tokenizer ready to run. */
+export interface CompiledPreTokenizer extends WordFinder {
+  readonly split: (piece: AlignedText, out: AlignedText[]) => void;
 }
 
 /** Prepares a pre-tokenizer; null passes every piece on whole. */

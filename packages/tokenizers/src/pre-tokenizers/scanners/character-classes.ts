@@ -47,11 +47,10 @@ export class CharacterClasses {
     this.classify(0, this.ofUnit.subarray(0, BLOCK));
   }
 
-  /** Classes of the character that begins at `at` (below `limit`). */
+  /** Classes of the character that begins at `at` (below `limit`), where `ofUnit` does not tell them. */
   at(units: Uint16Array, at: number, limit: number): number {
     const unit = units[at] as number;
     const known = this.ofUnit[unit] as number;
-    if (known !== 0 && (known & SURROGATE) === 0) return known;
     if (known !== 0) return this.ofPair(units, at, limit);
     const first = unit & -BLOCK;
     this.classify(first, this.ofUnit.subarray(first, first + BLOCK));
