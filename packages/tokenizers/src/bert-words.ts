@@ -1,11 +1,11 @@
 import { type AlignedText, alignOriginal } from "./aligned-text.js";
-import type { CompiledModel } from "./models/model.js";
+import type { CompiledModel } from "./models/compiled.js";
 import { type BertOptions, traceBert } from "./normalizers/bert.js";
 import { type CompiledNormalizer, compileTraced } from "./normalizers/compiled.js";
 import type { TokenizerParts } from "./pipeline.js";
-import type { CompiledPreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 import { createBertScanner } from "./pre-tokenizers/scanners/bert.js";
 import { bertSteps, chain } from "./pre-tokenizers/steps.js";
+import type { CompiledPreTokenizer } from "./pre-tokenizers/word-finder.js";
 import { TokenBuffer } from "./token-buffer.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 

@@ -1,7 +1,8 @@
 import { BYTE_CHARACTERS } from "./byte-level.js";
+import { createTokenizer } from "./create-tokenizer.js";
 import { PLAIN_BPE } from "./models/bpe.js";
 import { plainSpecialToken } from "./special-token.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "./tokenizer.js";
+import type { Tokenizer, TokenRoles } from "./tokenizer.js";
 
 export interface ByteTokenizerOptions {
   /** Get the first ids; the bytes follow in their order. Default none. */

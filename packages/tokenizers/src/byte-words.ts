@@ -1,5 +1,5 @@
 import { byteLevelText } from "./byte-level.js";
-import type { CompiledModel } from "./models/model.js";
+import type { CompiledModel } from "./models/compiled.js";
 import type { TokenBuffer } from "./token-buffer.js";
 import { bytesToUnits, encodeUnits } from "./utf8-units.js";
 

@@ -1,7 +1,8 @@
 import { alignOriginal, originalStart } from "./aligned-text.js";
 import { toByteLevel } from "./byte-level.js";
 import { compileNormalizer, type Normalizer } from "./normalizers/normalizer.js";
-import { compilePreTokenizer, type PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "./pre-tokenizers/kinds.js";
+import { compilePreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
 
 /** A word that a pre-tokenizer cut out, and where it stood: [start, end) in UTF-16 units of the text. */
 export interface Word {

@@ -1,7 +1,8 @@
 import { HeddleError } from "./error.js";
 import { fromCompact, toCompact } from "./formats/compact.js";
 import type { EncodeIdsOptions, Tokenizer } from "./tokenizer.js";
-import { listen, type WorkerLike } from "./training/counting-workers.js";
+import { listen } from "./training/counting-workers.js";
+import type { WorkerLike } from "./training/worker-like.js";
 
 type Request =
   | { readonly heddle: "encoding"; readonly kind: "open"; readonly bytes: Uint8Array }

@@ -7,6 +7,7 @@ export {
   compressBytes,
   decompressBytes,
 } from "./compression/byte-pair-compressor.js";
+export { createSamplingTokenizer, createTokenizer, type SamplingOptions } from "./create-tokenizer.js";
 export type { Decoder } from "./decoders/decoder.js";
 export type { StreamDecoder } from "./decoders/stream.js";
 export type { Encoding } from "./encoding.js";
@@ -42,21 +43,18 @@ export { createNBestEncoder, type Segmentation } from "./n-best.js";
 export type { Normalizer } from "./normalizers/normalizer.js";
 export type { Padding } from "./padding.js";
 export type { PostProcessor } from "./post-processors/post-processor.js";
-export type { PreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+export type { PreTokenizer } from "./pre-tokenizers/kinds.js";
 export type { StreamEncoder } from "./stream-encoder.js";
 export { spanTokens, type TokenSpan } from "./token-spans.js";
-export {
-  createSamplingTokenizer,
-  createTokenizer,
-  type DecodeOptions,
-  type EncodeBatchOptions,
-  type EncodeIdsOptions,
-  type EncodeOptions,
-  type SamplingOptions,
-  type StreamDecodeOptions,
-  type Tokenizer,
-  type TokenizerConfig,
-  type TokenRoles,
+export type {
+  DecodeOptions,
+  EncodeBatchOptions,
+  EncodeIdsOptions,
+  EncodeOptions,
+  StreamDecodeOptions,
+  Tokenizer,
+  TokenizerConfig,
+  TokenRoles,
 } from "./tokenizer.js";
 export type { TrainedBpe } from "./training/bpe-trainer.js";
 export {
@@ -66,13 +64,13 @@ export {
   trainByteLevelBpe,
 } from "./training/byte-level-bpe.js";
 export { type TrainCharacterLevelOptions, trainCharacterLevel } from "./training/character-level.js";
-export { serveTraining, type WorkerLike } from "./training/counting-workers.js";
+export { serveTraining } from "./training/counting-workers.js";
 export { type TrainMorphemesOptions, trainMorphemes } from "./training/morpheme-trainer.js";
-export type { TrainingControl, TrainingProgress } from "./training/progress.js";
+export type { TrainingControl, TrainingProgress, TrainingState } from "./training/progress.js";
 export type { TrainSentencePieceOptions } from "./training/sentencepiece/options.js";
 export { trainSentencePiece } from "./training/sentencepiece-trainer.js";
-export type { TrainingState } from "./training/training-state.js";
 export { type TrainUnigramOptions, trainUnigram } from "./training/unigram-trainer.js";
 export { type TrainWordLevelOptions, trainWordLevel } from "./training/word-level-trainer.js";
 export { type TrainWordPieceOptions, trainWordPiece } from "./training/word-piece-trainer.js";
+export type { WorkerLike } from "./training/worker-like.js";
 export type { Truncation } from "./truncation.js";

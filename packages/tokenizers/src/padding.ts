@@ -1,5 +1,3 @@
-import type { Encoding } from "./encoding.js";
-
 /** How the encodings of a batch are brought to one length. */
 export interface Padding {
   /** Tokens in all; default the longest of the batch. */
@@ -14,8 +12,14 @@ export interface Padding {
   readonly padTypeId?: number;
 }
 
+/** What can be padded: gives one of at least `length` tokens. */
+interface Paddable<Padded> {
+  readonly length: number;
+  padded(length: number, options: Padding): Padded;
+}
+
 /** Pads the encodings of a batch; overflow windows are padded too. An encoding that is longer stays as it is. */
-export function padEncodings(encodings: readonly Encoding[], padding: Padding): Encoding[] {
+export function padEncodings<Padded>(encodings: readonly Paddable<Padded>[], padding: Padding): Padded[] {
   const longest = encodings.reduce((length, encoding) => Math.max(length, encoding.length), 0);
   const wanted = padding.length ?? longest;
   const multiple = padding.multipleOf ?? 1;

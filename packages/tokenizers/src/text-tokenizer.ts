@@ -1,9 +1,9 @@
 import { type AddedToken, type AddedTokenFinder, createAddedTokenFinder } from "./added-tokens.js";
 import type { AlignedText } from "./aligned-text.js";
-import type { CompiledModel } from "./models/model.js";
+import type { CompiledModel } from "./models/compiled.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
-import type { WordFinder } from "./pre-tokenizers/pre-tokenizer.js";
 import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
+import type { WordFinder } from "./pre-tokenizers/word-finder.js";
 import { TextUnits } from "./text-units.js";
 import type { Kept, TokenBuffer } from "./token-buffer.js";
 import type { TokenNames } from "./token-names.js";

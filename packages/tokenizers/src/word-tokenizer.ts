@@ -1,5 +1,5 @@
 import type { ByteWords } from "./byte-words.js";
-import type { CompiledModel } from "./models/model.js";
+import type { CompiledModel } from "./models/compiled.js";
 import { TextUnits } from "./text-units.js";
 import { TokenBuffer } from "./token-buffer.js";
 import { hashUnits } from "./unit-hash.js";

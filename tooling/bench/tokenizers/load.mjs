@@ -2,13 +2,14 @@
 //   node tooling/bench/tokenizers/load.mjs [--rounds 7]
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeHeddle } from "./bundle.mjs";
 import { sources } from "./files.mjs";
 import { libraries } from "./libraries.mjs";
+import { machineLine } from "./machine.mjs";
 
 const { values: options, positionals } = parseArgs({
   options: { rounds: { type: "string", default: "7" } },
@@ -54,9 +55,7 @@ async function main() {
       times[i].push(Number(printed.toString()));
     }
   }
-  console.log(
-    `${new Date().toISOString()}, ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(1)}`,
-  );
+  console.log(machineLine());
   console.log("\n| loaded by | file | ms, median (least) |\n|---|---|--:|");
   for (const [i, [library, tokenizer]] of runs.entries()) {
     const sorted = times[i].toSorted((a, b) => a - b);

@@ -3,11 +3,11 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
-import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { writeHeddle } from "./bundle.mjs";
 import { texts } from "./files.mjs";
 import { libraries } from "./libraries.mjs";
+import { machineLine } from "./machine.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -132,9 +132,7 @@ if (!existsSync(new URL("../node_modules/kitoken", import.meta.url))) {
   );
 }
 await writeHeddle();
-console.log(
-  `${new Date().toISOString()}, ${cpus().length} x ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(1)}`,
-);
+console.log(machineLine());
 const results = [];
 for (const tokenizer of options.tokenizers.split(",")) {
   for (const text of options.texts.split(",")) {

@@ -1,11 +1,11 @@
 // Throughput of batch encoding on this thread and over one and two workers.
 //   node tooling/bench/tokenizers/pool.mjs [--tokenizer Llama-3] [--rounds 7]
 import { writeFileSync } from "node:fs";
-import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { writeHeddle } from "./bundle.mjs";
 import { sources, texts } from "./files.mjs";
+import { machineLine } from "./machine.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -56,9 +56,7 @@ await Promise.all(workers.map((worker) => worker.terminate()));
 if (totals.size > 1) throw new Error(`the ways must give equally many ids; got ${[...totals]}`);
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-console.log(
-  `${new Date().toISOString()}, ${cpus().length} x ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(1)}`,
-);
+console.log(machineLine());
 console.log(`\n${documents.length} documents, ${megabytes.toFixed(1)} MB, ${options.tokenizer}\n`);
 console.log("| encoded by | MB/s | to this thread |\n|---|--:|--:|");
 for (const [i, [name]] of ways.entries()) {

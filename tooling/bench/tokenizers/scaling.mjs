@@ -1,9 +1,9 @@
 // Times of n, 2n and 4n units of hard texts for each algorithm: one word of a million letters, repeats, one long line.
 //   node tooling/bench/tokenizers/scaling.mjs [--units 250000]
-import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { writeHeddle } from "./bundle.mjs";
 import { texts } from "./files.mjs";
+import { machineLine } from "./machine.mjs";
 
 const { values: options } = parseArgs({ options: { units: { type: "string", default: "250000" } } });
 const heddle = await import(await writeHeddle());
@@ -59,9 +59,7 @@ const kinds = {
 };
 
 const n = Number(options.units);
-console.log(
-  `${new Date().toISOString()}, ${cpus()[0].model}, Node ${process.version}, load ${loadavg()[0].toFixed(1)}`,
-);
+console.log(machineLine());
 console.log(`\n| | | ms for ${n} | ${2 * n} | ${4 * n} units | 4n / n |\n|---|---|--:|--:|--:|--:|`);
 for (const [name, tokenizer] of Object.entries(tokenizers)) {
   tokenizer.encodeIds(corpus);

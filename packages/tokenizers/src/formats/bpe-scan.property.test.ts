@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { goldenJson } from "../../test/golden.js";
-import type { BpeModel } from "../models/bpe.js";
+import type { BpeModel } from "../models/bpe-model.js";
 import { scanBpe } from "./bpe-scan.js";
 import { readModel } from "./model-json.js";
 

@@ -1,8 +1,9 @@
+import { createTokenizer } from "../create-tokenizer.js";
 import { HeddleError } from "../error.js";
 import { MergeTable } from "../models/merge-table.js";
 import { type PackedBpe, packBpe } from "../models/packed-bpe.js";
 import { numPairSlots } from "../pair-table.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { numTokenSlots, vocabularyOfTable } from "../vocabulary.js";
 import { requireObject } from "./component-fields.js";
 import { readTokenizerFile, toTokenizerJson } from "./tokenizer-json.js";

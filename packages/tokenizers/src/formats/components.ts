@@ -3,7 +3,7 @@ import { HeddleError } from "../error.js";
 import type { Normalizer } from "../normalizers/normalizer.js";
 import type { PostProcessor } from "../post-processors/post-processor.js";
 import type { TemplatePiece, TemplateToken } from "../post-processors/template.js";
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 import type { TextPattern } from "../text-pattern.js";
 import {
   badField,

@@ -1,4 +1,4 @@
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 
 /** What the name in `tokenizer.ggml.pre` stands for. */
 export interface GgufPreTokenizer {

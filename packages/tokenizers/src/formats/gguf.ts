@@ -1,11 +1,12 @@
 import type { AddedToken } from "../added-tokens.js";
+import { createTokenizer } from "../create-tokenizer.js";
 import { HeddleError } from "../error.js";
 import { PLAIN_BPE } from "../models/bpe.js";
 import type { Piece, PieceKind } from "../models/sentencepiece-pieces.js";
 import type { PostProcessor } from "../post-processors/post-processor.js";
 import type { TemplatePiece, TemplateToken } from "../post-processors/template.js";
 import { plainSpecialToken } from "../special-token.js";
-import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenizerConfig, TokenRoles } from "../tokenizer.js";
 import {
   type GgufPreTokenizer,
   ggufPreTokenizer,

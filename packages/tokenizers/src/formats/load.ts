@@ -1,7 +1,8 @@
 import type { AddedToken } from "../added-tokens.js";
+import { createTokenizer } from "../create-tokenizer.js";
 import { HeddleError } from "../error.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { createFieldChecks, type FieldChecks } from "./field-checks.js";
 import { parseJson } from "./parse-json.js";

@@ -1,5 +1,6 @@
 import { HeddleError } from "../error.js";
-import { type BpeModel, PLAIN_BPE } from "../models/bpe.js";
+import { PLAIN_BPE } from "../models/bpe.js";
+import type { BpeModel } from "../models/bpe-model.js";
 import type { Model } from "../models/model.js";
 import { bpeOfPacked, type PackedBpe } from "../models/packed-bpe.js";
 import type { TiktokenModel } from "../models/tiktoken.js";

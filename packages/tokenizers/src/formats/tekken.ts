@@ -1,7 +1,8 @@
 import { decodeBase64 } from "../base64.js";
 import { BYTE_CHARACTERS, byteLevelText } from "../byte-level.js";
+import { createTokenizer } from "../create-tokenizer.js";
 import { plainSpecialToken } from "../special-token.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { createFieldChecks, createUnknownFieldsCheck, type FieldChecks } from "./field-checks.js";
 import { parseJson } from "./parse-json.js";
 

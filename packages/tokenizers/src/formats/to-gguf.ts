@@ -1,7 +1,7 @@
 import { HeddleError } from "../error.js";
-import type { BpeModel } from "../models/bpe.js";
+import type { BpeModel } from "../models/bpe-model.js";
 import type { PieceKind, SentencePieceModel } from "../models/sentencepiece-pieces.js";
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 import type { Tokenizer } from "../tokenizer.js";
 import type { GgufVocabulary } from "./gguf.js";
 import { ggufPreTokenizer, ggufPreTokenizerNames } from "./gguf-pre-tokenizers.js";

@@ -1,5 +1,6 @@
+import { createTokenizer } from "../create-tokenizer.js";
 import type { PackedBpe } from "../models/packed-bpe.js";
-import { createTokenizer, type Tokenizer, type TokenizerConfig, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenizerConfig, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { readPadding, readTruncation, writePadding, writeTruncation } from "./batch-settings.js";
 import { scanBpe } from "./bpe-scan.js";

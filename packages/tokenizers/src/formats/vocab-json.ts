@@ -1,5 +1,6 @@
 import { ByteLevelDecoder, createByteLevelStage } from "../decoders/byte-level.js";
-import { type BpeModel, compileBpe, PLAIN_BPE } from "../models/bpe.js";
+import { compileBpe, PLAIN_BPE } from "../models/bpe.js";
+import type { BpeModel } from "../models/bpe-model.js";
 import { assembleTokenizer } from "../pipeline.js";
 import { withPrefix } from "../pre-tokenizers/metaspace.js";
 import { scannedBytes } from "../pre-tokenizers/scanned.js";

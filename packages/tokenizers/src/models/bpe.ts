@@ -5,32 +5,13 @@ import type { TokenBuffer } from "../token-buffer.js";
 import { encodeUnits, pairLength } from "../utf8-units.js";
 import { idOfBytes, type PackedTokens, textOfUnits, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts, type WordCuts } from "../word-cuts.js";
+import type { BpeModel } from "./bpe-model.js";
 import { byteTokens } from "./byte-fallback.js";
+import type { CompiledModel } from "./compiled.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
-import type { CompiledModel } from "./model.js";
 import { packBpe } from "./packed-bpe.js";
 import type { Sampling } from "./sampling.js";
-
-/** Byte-pair encoding over the characters of a word. */
-export interface BpeModel {
-  readonly type: "BPE";
-  /** (token, id) in ascending order of id. */
-  readonly vocab: readonly (readonly [string, number])[];
-  /** Pairs in order of rank. */
-  readonly merges: readonly (readonly [string, string])[];
-  readonly unkToken: string | null;
-  readonly continuingSubwordPrefix: string | null;
-  readonly endOfWordSuffix: string | null;
-  /** Neighbouring unknown characters become one token. */
-  readonly fuseUnk: boolean;
-  /** Unknown characters become their UTF-8 bytes, tokens `<0x00>` to `<0xFF>`. */
-  readonly byteFallback: boolean;
-  /** A word that is in the vocabulary is taken whole. */
-  readonly ignoreMerges: boolean;
-  /** Probability that a possible merge is passed over, drawn anew for each text; absent or null: none. */
-  readonly dropout?: number | null;
-}
 
 /** The fields of a model that merges and does nothing else. */
 export const PLAIN_BPE = {

@@ -1,7 +1,7 @@
-import type { TokenBuffer } from "../token-buffer.js";
-import type { Vocabulary } from "../vocabulary.js";
-import { createWordCuts, type WordCuts } from "../word-cuts.js";
-import { type BpeModel, compileBpe } from "./bpe.js";
+import { createWordCuts } from "../word-cuts.js";
+import { compileBpe } from "./bpe.js";
+import type { BpeModel } from "./bpe-model.js";
+import type { CompiledModel } from "./compiled.js";
 import { cannotSample, type Sampling } from "./sampling.js";
 import { compileSentencePieceModel } from "./sentencepiece.js";
 import { compileAlgorithm } from "./sentencepiece-algorithm.js";
@@ -20,23 +20,6 @@ export type Model =
   | WordLevelModel
   | SentencePieceModel
   | TiktokenModel;
-
-/** A model ready to run. */
-export interface CompiledModel {
-  readonly vocabulary: Vocabulary;
-  /** Makes the table of places where words may be cut first; null if the tokens of a word depend on all of it. */
-  readonly createCuts: (() => WordCuts) | null;
-  /** The same for words whose bytes `tokenizeBytes` gets. */
-  readonly createByteCuts: (() => WordCuts) | null;
-  /** Appends the tokens of one word; ranges are in UTF-16 units of the word. */
-  tokenize(word: string, out: TokenBuffer): void;
-  /** The same for units [start, end), where no string need be made; absent or null: `tokenize` it is. */
-  readonly tokenizeUnits?:
-    | ((units: Uint16Array, start: number, end: number, out: TokenBuffer) => void)
-    | null;
-  /** Appends the tokens of the first `length` bytes; ranges are in bytes. Null: write them in the byte alphabet. */
-  readonly tokenizeBytes: ((bytes: Uint8Array, length: number, out: TokenBuffer) => void) | null;
-}
 
 /**
  * Prepares a model: vocabulary, merge table, trie.

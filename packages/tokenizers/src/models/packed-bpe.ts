@@ -1,6 +1,6 @@
 import { HeddleError } from "../error.js";
 import { createVocabulary, type Vocabulary } from "../vocabulary.js";
-import type { BpeModel } from "./bpe.js";
+import type { BpeModel } from "./bpe-model.js";
 
 /** The vocabulary and merges of a byte-pair model in numbers. */
 export interface PackedBpe {

@@ -12,7 +12,7 @@ import {
   type SentencePieceModel,
   userDefinedTrie,
 } from "./sentencepiece-pieces.js";
-import type { PathPiece } from "./unigram.js";
+import type { PathPiece } from "./unigram-lattice.js";
 
 /**
  * Prepares SentencePiece's byte-pair encoding: any two neighbours merge whose joined text is a piece, the piece of

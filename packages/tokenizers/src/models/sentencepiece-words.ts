@@ -2,7 +2,7 @@ import { codePointLength } from "../aligned-text.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
 import { longestPrefix } from "../piece-trie.js";
 import { type CompiledAlgorithm, type SentencePieceModel, userDefinedTrie } from "./sentencepiece-pieces.js";
-import type { PathPiece } from "./unigram.js";
+import type { PathPiece } from "./unigram-lattice.js";
 
 /** Characters and user-defined symbols. */
 export function compileSentencePieceChars(model: SentencePieceModel): CompiledAlgorithm {

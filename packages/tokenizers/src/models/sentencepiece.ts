@@ -1,9 +1,10 @@
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
 import { byteTokenName } from "./byte-fallback.js";
-import type { CompiledModel } from "./model.js";
+import type { CompiledModel } from "./compiled.js";
 import type { CompiledAlgorithm, Piece, SentencePieceModel } from "./sentencepiece-pieces.js";
-import type { PathPiece, UnigramTables } from "./unigram.js";
+import type { UnigramTables } from "./unigram.js";
+import type { PathPiece } from "./unigram-lattice.js";
 
 /**
  * Prepares a SentencePiece model that cuts text by one of the four algorithms.

@@ -3,9 +3,9 @@ import type { TokenBuffer } from "../token-buffer.js";
 import { addUnit, finishHash } from "../unit-hash.js";
 import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts } from "../word-cuts.js";
+import type { CompiledModel } from "./compiled.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
-import type { CompiledModel } from "./model.js";
 import type { Sampling } from "./sampling.js";
 
 /** Byte-pair encoding by ranks: any two neighbours merge whose joined bytes are a token; its rank is its id. */

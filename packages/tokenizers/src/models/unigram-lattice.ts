@@ -1,6 +1,12 @@
 import { codePointLength } from "../aligned-text.js";
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
-import type { PathPiece } from "./unigram.js";
+
+/** A piece of the best path; id -1: unknown character. */
+export interface PathPiece {
+  readonly id: number;
+  readonly start: number;
+  readonly end: number;
+}
 
 /** A segmentation and its log probability. */
 export interface ScoredPath {

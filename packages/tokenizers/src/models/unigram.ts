@@ -4,8 +4,8 @@ import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary, type Vocabulary } from "../vocabulary.js";
 import { byteTokens } from "./byte-fallback.js";
-import type { CompiledModel } from "./model.js";
-import type { LatticeOptions } from "./unigram-lattice.js";
+import type { CompiledModel } from "./compiled.js";
+import type { LatticeOptions, PathPiece } from "./unigram-lattice.js";
 
 /** A unigram language model over pieces. */
 export interface UnigramModel {
@@ -106,13 +106,6 @@ function pushUnknown(
     );
   }
   out.pushSurface(unkId, [start, end], surface);
-}
-
-/** A piece of the best path; id -1: unknown character. */
-export interface PathPiece {
-  readonly id: number;
-  readonly start: number;
-  readonly end: number;
 }
 
 function* fuseUnknown(path: readonly PathPiece[]): Generator<PathPiece> {

@@ -1,6 +1,6 @@
 import { HeddleError } from "../error.js";
 import { createVocabulary } from "../vocabulary.js";
-import type { CompiledModel } from "./model.js";
+import type { CompiledModel } from "./compiled.js";
 
 /** Whole words only. */
 export interface WordLevelModel {

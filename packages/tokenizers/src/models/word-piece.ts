@@ -1,7 +1,7 @@
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
 import { createVocabulary } from "../vocabulary.js";
 import { requireUnknown } from "./bpe.js";
-import type { CompiledModel } from "./model.js";
+import type { CompiledModel } from "./compiled.js";
 
 /** Longest match first, from the left; pieces inside a word carry a prefix. */
 export interface WordPieceModel {

@@ -1,60 +1,15 @@
-import { type AlignedText, applyRewrite, codePointLength, sliceAligned } from "../aligned-text.js";
+import { applyRewrite, codePointLength, sliceAligned } from "../aligned-text.js";
 import { byteLevelRewrite } from "../byte-level.js";
-import { type ByteWords, createByteWords } from "../byte-words.js";
+import { createByteWords } from "../byte-words.js";
 import { compilePattern, type TextPattern } from "../text-pattern.js";
+import type { PreTokenizer, SinglePreTokenizer } from "./kinds.js";
 import { type Metaspace, markSpaces, withPrefix } from "./metaspace.js";
 import { compileScanner } from "./scanners/compile-scanner.js";
 import { GPT2_PATTERN } from "./scanners/known-patterns.js";
-import type { Scanner } from "./scanners/scanner.js";
 import type { SplitBehavior } from "./split.js";
 import { bertSteps, byRegExp, chain, PUNCTUATION, type Step } from "./steps.js";
 import { splitByScript } from "./unicode-scripts.js";
-
-/** Cuts normalised text into words; the names and fields are those of tokenizer.json in camel case. */
-export type PreTokenizer =
-  | { readonly type: "Sequence"; readonly pretokenizers: readonly PreTokenizer[] }
-  | { readonly type: "Whitespace" | "WhitespaceSplit" | "BertPreTokenizer" | "UnicodeScripts" }
-  | { readonly type: "Punctuation"; readonly behavior: SplitBehavior }
-  | { readonly type: "Digits"; readonly individualDigits: boolean }
-  | { readonly type: "CharDelimiterSplit"; readonly delimiter: string }
-  | { readonly type: "FixedLength"; readonly length: number }
-  | {
-      readonly type: "Split";
-      readonly pattern: TextPattern;
-      readonly behavior: SplitBehavior;
-      readonly invert: boolean;
-    }
-  | {
-      readonly type: "ByteLevel";
-      readonly addPrefixSpace: boolean;
-      readonly useRegex: boolean;
-      readonly trimOffsets: boolean;
-    }
-  | Metaspace;
-
-/** A pre-tokenizer that is not a sequence of others. */
-export type SinglePreTokenizer = Exclude<PreTokenizer, { type: "Sequence" }>;
-
-/** Finds the words of texts. */
-export interface WordFinder {
-  /** Appends the words of one piece of text; null: the scanner finds them all. */
-  readonly split: ((piece: AlignedText, out: AlignedText[]) => void) | null;
-  /** Writes the words in the byte alphabet (word by word, behind the cache); null: they stay as they are. */
-  readonly bytes: ByteWords | null;
-  /** Finds the same words one by one in the text that `prepare` makes of a piece; null: only `split` can. */
-  readonly scanner: Scanner | null;
-  /** null: the scanner reads the piece itself */
-  readonly prepare: ((piece: AlignedText) => AlignedText) | null;
-  /** True if words are long: whole pieces, or what stands between two literal texts. */
-  readonly isWhole: boolean;
-  /** True if the result depends on where a piece stood in the original text. */
-  readonly needsAlignment: boolean;
-}
-
-/** A pre-tokenizer ready to run. */
-export interface CompiledPreTokenizer extends WordFinder {
-  readonly split: (piece: AlignedText, out: AlignedText[]) => void;
-}
+import type { CompiledPreTokenizer } from "./word-finder.js";
 
 /** Prepares a pre-tokenizer; null passes every piece on whole. */
 export function compilePreTokenizer(preTokenizer: PreTokenizer | null): CompiledPreTokenizer {

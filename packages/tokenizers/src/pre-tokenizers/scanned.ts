@@ -1,7 +1,7 @@
 import type { AlignedText } from "../aligned-text.js";
 import { createByteWords } from "../byte-words.js";
-import type { WordFinder } from "./pre-tokenizer.js";
 import type { Scanner } from "./scanners/scanner.js";
+import type { WordFinder } from "./word-finder.js";
 
 /**
  * Finds words by one scanner, which are then written in the byte alphabet.

@@ -1,6 +1,7 @@
 import type { SentencePieceProcessor } from "sentencepiece-js";
 import { HeddleError } from "../error.js";
-import { listen, type WorkerLike } from "../training/counting-workers.js";
+import { listen } from "../training/counting-workers.js";
+import type { WorkerLike } from "../training/worker-like.js";
 
 export type { WorkerLike };
 

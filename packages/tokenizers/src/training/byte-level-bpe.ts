@@ -1,8 +1,9 @@
 import { BYTE_CHARACTERS } from "../byte-level.js";
+import { createTokenizer } from "../create-tokenizer.js";
 import { PLAIN_BPE } from "../models/bpe.js";
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 import { plainSpecialToken } from "../special-token.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { type BpeTrainerOptions, type TrainedBpe, trainBpeOnWords } from "./bpe-trainer.js";
 import { countCorpusWords, type WordOptions } from "./word-counts.js";
 

@@ -1,7 +1,8 @@
+import { createTokenizer } from "../create-tokenizer.js";
 import type { Normalizer } from "../normalizers/normalizer.js";
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 import { plainSpecialToken } from "../special-token.js";
-import { createTokenizer, type Tokenizer, type TokenRoles } from "../tokenizer.js";
+import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import type { TrainingControl } from "./progress.js";
 import { trainWordLevel } from "./word-level-trainer.js";
 

@@ -1,16 +1,6 @@
 import { HeddleError } from "../error.js";
 import { TextCounter, type WordSource } from "./text-counter.js";
-
-/** A Web Worker, a worker thread of Node, or a port: whatever messages can be sent to. */
-export interface WorkerLike {
-  postMessage(message: unknown): void;
-  /** Node's way to listen. */
-  on?(event: "message", listener: (value: unknown) => void): unknown;
-  off?(event: "message", listener: (value: unknown) => void): unknown;
-  /** The browser's way to listen. */
-  addEventListener?(event: "message", listener: (event: Event) => void): unknown;
-  removeEventListener?(event: "message", listener: (event: Event) => void): unknown;
-}
+import type { WorkerLike } from "./worker-like.js";
 
 type Request =
   | { readonly heddle: "training"; readonly kind: "open"; readonly source: WordSource }

@@ -1,20 +1,5 @@
 import { HeddleError } from "../error.js";
-import type { TrainingControl } from "./progress.js";
-
-/** Where a training stands; plain data. */
-export interface TrainingState {
-  readonly version: 1;
-  /** Texts that have been read; of no meaning once all have. */
-  readonly numTexts: number;
-  /** All texts have been read. */
-  readonly isCounted: boolean;
-  /** Words with their counts. */
-  readonly words: readonly (readonly [word: string, count: number])[];
-  /** Byte-pair training: the merges made so far. */
-  readonly merges?: readonly (readonly [left: string, right: string])[];
-  /** Unigram training: the pieces that are left after a round, with their scores. */
-  readonly pieces?: readonly (readonly [piece: string, score: number])[];
-}
+import type { TrainingControl, TrainingState } from "./progress.js";
 
 /** The state of a training that has counted its words. */
 export function countedState(

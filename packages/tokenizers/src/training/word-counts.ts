@@ -1,9 +1,10 @@
 import type { Normalizer } from "../normalizers/normalizer.js";
-import type { PreTokenizer } from "../pre-tokenizers/pre-tokenizer.js";
+import type { PreTokenizer } from "../pre-tokenizers/kinds.js";
 import { CountingPool } from "./counting-workers.js";
+import type { TrainingState } from "./progress.js";
 import { createPacer, type TrainingControl } from "./progress.js";
 import { TextCounter, type WordSource } from "./text-counter.js";
-import { checkState, createCheckpoints, type TrainingState } from "./training-state.js";
+import { checkState, createCheckpoints } from "./training-state.js";
 
 /** What every trainer asks about the way from text to words. */
 export interface WordOptions {

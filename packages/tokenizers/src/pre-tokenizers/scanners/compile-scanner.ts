@@ -1,6 +1,6 @@
 import type { AlignedText } from "../../aligned-text.js";
+import type { SinglePreTokenizer } from "../kinds.js";
 import { markSpaces, withPrefix } from "../metaspace.js";
-import type { SinglePreTokenizer } from "../pre-tokenizer.js";
 import { WHOLE_SCANNER } from "../scanned.js";
 import { ALL_PATTERNS } from "./all-patterns.js";
 import { createGpt2Scanner } from "./gpt2.js";
