@@ -49,12 +49,16 @@ async function measure(row) {
   const times = Object.fromEntries(names.map((name) => [name, []]));
   const seen = [];
   const firstIds = {};
+  const disturbed = [];
   try {
     for (let i = 0; i < rounds; i++) {
-      seen.push((await round(limits)).limits);
+      const limit = await round(limits);
+      seen.push(limit.limits);
+      disturbed.push(limit.others);
       for (const name of names) {
         if (contestants[name] === undefined) continue;
-        const { ms, ids } = await round(contestants[name]);
+        const { ms, ids, others } = await round(contestants[name]);
+        disturbed.push(others);
         times[name].push(ms);
         firstIds[name] = ids;
       }
@@ -83,6 +87,7 @@ async function measure(row) {
     threads,
     date: new Date().toISOString().slice(0, 10),
     load: loadavg()[0],
+    others: { median: median(disturbed), most: Math.max(...disturbed) },
     speeds,
     limits: { 1: limit(1), [threads]: limit(threads) },
     work: sources.workOf(row),

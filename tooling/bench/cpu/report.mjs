@@ -31,7 +31,7 @@ function sharesOf({ row, speeds, limits, threads, work }) {
 
 /** One result in one line. */
 export function line(result) {
-  const { row, speeds, rounds, limits, threads } = result;
+  const { row, speeds, rounds, limits, threads, others } = result;
   const { heddle, llama } = speeds;
   const speed = (entry) =>
     entry === undefined ? "none" : `${entry.median.toFixed(1)} (best ${entry.best.toFixed(1)})`;
@@ -41,7 +41,7 @@ export function line(result) {
     read === undefined ? "" : `; of reading ${percent(read)}, of arithmetic ${percent(arithmetic)}`;
   const { readGBs, f32GFlops, int8GOps } = limits[threads];
   const limit = `read ${readGBs.toFixed(1)} GB/s, f32 ${f32GFlops.toFixed(0)} GFLOP/s, int8 ${int8GOps.toFixed(0)} GOP/s`;
-  return `${keyOf(row)}: Heddle ${speed(heddle)}, node-llama-cpp ${speed(llama)} tokens/s, ratio ${ratio}${row.target ? ` (aim ${row.target})` : ""}${shares}; ${rounds} rounds; limits ${limit}`;
+  return `${keyOf(row)}: Heddle ${speed(heddle)}, node-llama-cpp ${speed(llama)} tokens/s, ratio ${ratio}${row.target ? ` (aim ${row.target})` : ""}${shares}; ${rounds} rounds, others took ${percent(others.median)} (at most ${percent(others.most)}) of the machine; limits ${limit}`;
 }
 
 const begin = "<!-- measured -->";

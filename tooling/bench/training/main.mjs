@@ -19,11 +19,12 @@ const scripts = ["contestant-heddle.mjs", "contestant-torch.mjs"];
 const contestants = [];
 for (const script of scripts) {
   const contestant = await start(`../training/${script}`, job);
-  if (contestant !== undefined) contestants.push({ ...contestant, times: [], losses: [] });
+  if (contestant !== undefined) contestants.push({ ...contestant, times: [], losses: [], others: [] });
 }
 for (let i = 0; i < rounds; i++) {
   for (const contestant of contestants) {
-    const { ms, loss } = await round(contestant);
+    const { ms, loss, others } = await round(contestant);
+    contestant.others.push(others);
     contestant.times.push(ms);
     contestant.losses.push(loss);
   }
@@ -40,9 +41,10 @@ const rows = contestants.map(({ name, detail, times, losses }) => {
   const loss = losses.at(-1).toFixed(3);
   return `| ${name} (${detail}) | ${rate(middle).toFixed(0)} | ${rate(best).toFixed(0)} | ${middle.toFixed(0)} | ${gflops.toFixed(1)} | ${ratio} | ${loss} |`;
 });
+const most = Math.max(...contestants.flatMap(({ others }) => others));
 const report = `# A training step
 
-${new Date().toISOString().slice(0, 10)}; ${cpus()[0]?.model.trim()}, ${cpus().length} cores, load average ${loadavg()[0]?.toFixed(2)}; Node ${process.versions.node}.
+${new Date().toISOString().slice(0, 10)}; ${cpus()[0]?.model.trim()}, ${cpus().length} cores, load average ${loadavg()[0]?.toFixed(2)}, other processes took at most ${(100 * most).toFixed(0)} % of them in any round; Node ${process.versions.node}.
 Command: \`pnpm bench:training --rounds ${rounds} --threads ${threads}\`. GPT-2 blocks, f32, AdamW: width ${job.modelDim}, ${job.numLayers} layers, ${job.numHeads} heads,
 ${job.seqLen} tokens, batch ${job.batchSize}, vocabulary ${job.vocabSize}, tied. Medians of ${rounds} rounds in which both take turns, ${threads} threads each.
 
