@@ -12,6 +12,7 @@ import {
   take,
   where,
 } from "@heddle/tensor";
+import { chooseTokensWasm } from "./kernels/choose-tokens.wasm.js";
 import { type ChooseTokensParams, chooseTokensWgsl } from "./kernels/choose-tokens.wgsl.js";
 
 /**
@@ -46,7 +47,7 @@ export const chooseTokensOp: Op<ChooseTokensParams> = defineOp({
         : drawTokens(scores, { draws, temperature: temperatures ?? temperature, filters });
     return [tokens, withLogprobs(scores, tokens)];
   },
-  kernels: { wgsl: ({ inputs, params }) => chooseTokensWgsl(inputs, params) },
+  kernels: { wasm: chooseTokensWasm, wgsl: ({ inputs, params }) => chooseTokensWgsl(inputs, params) },
 });
 
 interface Drawing {

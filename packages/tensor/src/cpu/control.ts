@@ -52,7 +52,22 @@ export interface StageStep {
 /** Steps without a barrier between them: on one thread one after the other, or each cut into chunks for all threads. */
 export interface Stage {
   readonly chunks: number;
+  /** Whether chunks grow smaller towards the end, so that threads end together; else they are of one size. */
+  readonly isTapered: boolean;
   readonly steps: readonly StageStep[];
+}
+
+/**
+ * First of a step's units in a chunk; with the number of chunks the end of the last. Tapered, the chunks not yet taken hold the
+ * square of their share, unless single units are small enough. Its twin is in the worker's source.
+ */
+export function firstUnit(
+  units: number,
+  { chunks, isTapered }: Pick<Stage, "chunks" | "isTapered">,
+  chunk: number,
+): number {
+  const left = 1 - chunk / chunks;
+  return Math.round(units * (1 - (isTapered && units > chunks ? left * left : left)));
 }
 
 /** What the pool tells its workers; each message counts once in `controlWords.messages`. */

@@ -43,10 +43,10 @@ const slow = kernelModule("slow", (f) => {
   });
 });
 
+/** Traps at one unit. */
 const trapping = kernelModule("trapping", (f) => {
-  const [at, begin] = [f.param("i32"), f.param("i32")];
-  f.param("i32");
-  f.if(i32.eq(begin, at), () => f.drop(i32.divU(1, 0)));
+  const [at, begin, end] = [f.param("i32"), f.param("i32"), f.param("i32")];
+  f.if(i32.and(i32.leS(begin, at), i32.ltS(at, end)), () => f.drop(i32.divU(1, 0)));
 });
 
 const slot = (index: number, byteOffset = 0): PoolArgument => ({ kind: "slot", slot: index, byteOffset });

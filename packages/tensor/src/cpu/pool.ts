@@ -3,6 +3,7 @@ import {
   CHUNK_BITS,
   CLOSED_CHUNK,
   CONTROL_BYTES,
+  firstUnit,
   MAX_CHUNKS,
   MAX_FAILURE_BYTES,
   MAX_SLOTS,
@@ -57,6 +58,8 @@ interface CompiledModule {
 
 /** A stage is cut finer than the number of threads, so that one that is held up elsewhere does not hold up the rest. */
 const CHUNKS_PER_THREAD = 8;
+/** From so many chunks a thread on they grow smaller towards the end: with fewer the first would be too large. */
+const TAPERED_CHUNKS_PER_THREAD = 4;
 /** How long the calling thread spins for the others before it sleeps, in milliseconds. */
 const CALLER_SPIN_MS = 0.2;
 
@@ -120,7 +123,13 @@ export class Pool {
         last.chunks = Math.max(last.chunks, chunks);
       } else stages.push({ chunks, steps: [stageStep] });
     }
-    return { id: this.#nextPlan++, stages, slots, isParallel: stages.some((stage) => stage.chunks > 1) };
+    const least = TAPERED_CHUNKS_PER_THREAD * this.threads;
+    return {
+      id: this.#nextPlan++,
+      stages: stages.map((stage) => ({ ...stage, isTapered: stage.chunks >= least })),
+      slots,
+      isParallel: stages.some(({ chunks }) => chunks > 1),
+    };
   }
 
   /**
@@ -238,8 +247,8 @@ export class Pool {
         for (let i = 0; i < patches.length; i += 3) {
           args[patches[i] ?? 0] = (ints[words.slots + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
         }
-        const begin = Math.floor((units * chunk) / stage.chunks);
-        const end = Math.floor((units * (chunk + 1)) / stage.chunks);
+        const begin = firstUnit(units, stage, chunk);
+        const end = firstUnit(units, stage, chunk + 1);
         if (begin === end) continue;
         args[args.length - 2] = begin;
         args[args.length - 1] = end;

@@ -69,8 +69,8 @@ function runChunk(stage, chunk) {
   try {
     for (const { module, args, patches, units } of stage.steps) {
       for (let i = 0; i < patches.length; i += 3) args[patches[i]] = ints[W.slots + patches[i + 1]] + patches[i + 2];
-      const begin = Math.floor((units * chunk) / stage.chunks);
-      const end = Math.floor((units * (chunk + 1)) / stage.chunks);
+      const begin = firstUnit(units, stage, chunk);
+      const end = firstUnit(units, stage, chunk + 1);
       if (begin === end) continue;
       args[args.length - 2] = begin;
       args[args.length - 1] = end;
@@ -82,6 +82,11 @@ function runChunk(stage, chunk) {
     bytes.set(text, W.failureText * 4);
     Atomics.store(ints, W.failureLength, text.length);
   }
+}
+
+function firstUnit(units, { chunks, isTapered }, chunk) {
+  const left = 1 - chunk / chunks;
+  return Math.round(units * (1 - (isTapered && units > chunks ? left * left : left)));
 }
 
 function advance(ticket, base, stages) {
