@@ -3,6 +3,7 @@ import { jobOf, rows, shapeOf, workOf } from "./rows.ts";
 import { tensorShapes } from "./shapes.ts";
 
 test.each([
+  ["stories260k", 260_032],
   ["smollm2", 134_515_008],
   ["qwen2", 494_032_768],
 ])("%s has as many parameters as the model that it is named after", (name, expected) => {

@@ -21,6 +21,20 @@ export interface Shape {
 }
 
 export const shapes: Readonly<Record<string, Shape>> = {
+  stories260k: {
+    architecture: "llama",
+    title: "stories260K",
+    modelDim: 64,
+    ffnDim: 172,
+    numLayers: 5,
+    numHeads: 8,
+    numKvHeads: 4,
+    vocabSize: 512,
+    hasBias: false,
+    ropeTheta: 10_000,
+    normEps: 1e-5,
+    contextLength: 512,
+  },
   smollm2: {
     architecture: "llama",
     title: "SmolLM2-135M",
@@ -104,7 +118,7 @@ export function metadataOf(shape: Shape, { type }: { readonly type: BenchType })
 }
 
 function tokenizerMetadata({ vocabSize, architecture }: Shape): [string, GgufValue][] {
-  const { tokens, merges } = smallBpe();
+  const { tokens, merges } = smallBpe(vocabSize - 1);
   const endOfText = tokens.length;
   tokens.push("<|endoftext|>");
   const types: number[] = tokens.map((_, id) => (id === endOfText ? 3 : 1));
@@ -122,15 +136,15 @@ function tokenizerMetadata({ vocabSize, architecture }: Shape): [string, GgufVal
   ];
 }
 
-/** All bytes as GPT-2 writes them, and every pair of small letters. */
-function smallBpe(): { readonly tokens: string[]; readonly merges: readonly string[] } {
+/** All bytes as GPT-2 writes them, and pairs of small letters as far as there is room. */
+function smallBpe(most: number): { readonly tokens: string[]; readonly merges: readonly string[] } {
   const isPlain = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
   const tokens: string[] = [];
   for (let byte = 0, moved = 256; byte < 256; byte++) {
     tokens.push(String.fromCodePoint(isPlain(byte) ? byte : moved++));
   }
   const letters = [..."abcdefghijklmnopqrstuvwxyz"];
-  const pairs = letters.flatMap((a) => letters.map((b) => [a, b] as const));
+  const pairs = letters.flatMap((a) => letters.map((b) => [a, b] as const)).slice(0, most - tokens.length);
   tokens.push(...pairs.map(([a, b]) => a + b));
   return { tokens, merges: pairs.map(([a, b]) => `${a} ${b}`) };
 }
