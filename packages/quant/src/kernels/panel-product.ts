@@ -52,8 +52,8 @@ export function activationBits({ codeBits }: QuantLayout): 8 | 16 {
 }
 
 /**
- * One row goes through two panels at once, of one weight or one of each of two: two streams of memory, and each activation is
- * loaded once for both.
+ * One row goes through two panels at once, one of each half of a weight or one of each of two weights: two streams of memory,
+ * each of which goes on where it was when the next panels follow, and each activation is loaded once for both.
  */
 function tilesOf(rows: number): readonly Tile[] {
   if (rows === 1) return [{ rows: 1, panels: 2 }];
@@ -87,7 +87,8 @@ export function productRoom(layout: QuantLayout, hasSecond = false): number {
 }
 
 /**
- * y [rows, out] = records W^T. A unit is as many panels as a tile; each panel is read once for all rows.
+ * y [rows, out] = records W^T. A unit is as many panels as a tile, with two those that lie half of all panels apart; each panel is
+ * read once for all rows.
  *
  * Whole-number products are scaled once a group, and added up in f32 block after block: the same bits for any number of rows
  * and threads, and with an epilogue those of its ops one after another.
@@ -125,14 +126,14 @@ export function productStep(
     (f, parameters, { begin, end }) => {
       const job = openJob(f, parameters, { layout, args, features, begin });
       f.for(begin, end, 1, (unit) => {
-        const panel = f.let(i32.mul(unit, panels));
-        if (tilePanels === 1) return multiplyRows(job, panel, tiles);
-        const row = f.let(i32.const(0));
-        if (second !== undefined) return multiplyTile(job, panel, { row, rows: 1, panels: 1 });
+        if (tilePanels === 1) return multiplyRows(job, unit, tiles);
+        const tile = { row: f.let(i32.const(0)), rows: 1 };
+        if (second !== undefined) return multiplyTile(job, [unit], tile);
+        const other = f.let(i32.add(unit, i32.shrU(i32.add(job.numPanels, 1), 1)));
         f.if(
-          i32.ltU(i32.add(panel, 1), job.numPanels),
-          () => multiplyTile(job, panel, { row, rows: 1, panels: 2 }),
-          () => multiplyTile(job, panel, { row, rows: 1, panels: 1 }),
+          i32.ltU(other, job.numPanels),
+          () => multiplyTile(job, [unit, other], tile),
+          () => multiplyTile(job, [unit], tile),
         );
       });
     },
@@ -210,7 +211,8 @@ function openJob(
   };
 }
 
-interface PlacedTile extends Tile {
+interface PlacedTile {
+  readonly rows: number;
   /** First row of activations. */
   readonly row: Local<"i32">;
 }
@@ -221,9 +223,9 @@ function multiplyRows(job: ProductJob, panel: Local<"i32">, tiles: readonly Tile
   const row = f.let(i32.const(0));
   for (const tile of tiles) {
     if (tile.rows === MAX_TILE_ROWS) {
-      const multiply = () => multiplyTile(job, panel, { ...tile, row });
+      const multiply = () => multiplyTile(job, [panel], { rows: tile.rows, row });
       f.advance(row, i32.sub(numRows, MAX_TILE_ROWS - 1), MAX_TILE_ROWS, multiply);
-    } else multiplyTile(job, panel, { ...tile, row });
+    } else multiplyTile(job, [panel], { rows: tile.rows, row });
   }
 }
 
@@ -257,33 +259,30 @@ function panelPointers(
 }
 
 /** Some panels of one weight, or one of each of two, against some rows: leaves the results in y. */
-function multiplyTile(job: ProductJob, panel: Local<"i32">, tile: PlacedTile): void {
+function multiplyTile(job: ProductJob, panels: readonly Local<"i32">[], tile: PlacedTile): void {
   const { f, weights, outFeatures, y, room, finish } = job;
   const [first = {}, second] = weights;
-  const pointers = (parts: WeightParts, i = 0) =>
-    panelPointers(job, parts, i === 0 ? panel : f.let(i32.add(panel, i)));
-  const columns = Array.from({ length: tile.panels }, (_, i) => f.let(i32.shl(i32.add(panel, i), 4)));
+  const pointers = (parts: WeightParts) => panels.map((panel) => panelPointers(job, parts, panel));
+  const columns = panels.map((panel) => f.let(i32.shl(panel, 4)));
   const places: PanelPlace[] = columns.map((column) => ({
     column,
     target: f.let(i32.add(y, i32.shl(i32.add(i32.mul(tile.row, outFeatures), column), 2))),
     rowBytes: f.let(i32.shl(outFeatures, 2)),
   }));
-  const aside: PanelPlace = { column: panel, target: room, rowBytes: f.let(i32.const(64)) };
+  const aside = columns.map(
+    (column): PanelPlace => ({
+      column,
+      target: room,
+      rowBytes: f.let(i32.const(64)),
+    }),
+  );
   if (second === undefined) {
-    storeTotals(
-      job,
-      places,
-      totalsOf(
-        job,
-        tile,
-        columns.map((_, i) => pointers(first, i)),
-      ),
-    );
+    storeTotals(job, places, totalsOf(job, tile, pointers(first)));
   } else if (tile.rows === 1) {
-    storeTotals(job, [...places, aside], totalsOf(job, tile, [pointers(first), pointers(second)]));
+    storeTotals(job, [...places, ...aside], totalsOf(job, tile, [...pointers(first), ...pointers(second)]));
   } else {
-    storeTotals(job, places, totalsOf(job, tile, [pointers(first)]));
-    storeTotals(job, [aside], totalsOf(job, tile, [pointers(second)]));
+    storeTotals(job, places, totalsOf(job, tile, pointers(first)));
+    storeTotals(job, aside, totalsOf(job, tile, pointers(second)));
   }
   if (finish === undefined) return;
   for (const { column, target } of places) {
