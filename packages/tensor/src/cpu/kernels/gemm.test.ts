@@ -28,7 +28,9 @@ describe.each([
     test.each([
       [1, 1, 1],
       [1, 7, 5],
+      [1, 24, 9],
       [2, 16, 8],
+      [3, 8, 40],
       [3, 5, 259],
       [5, 33, 31],
       [8, 64, 64],
@@ -54,9 +56,11 @@ describe.each([
   test.each(["f16", "bf16"] as const)("reads %s", (dtype) => {
     for (const rows of [1, 4, 20]) {
       for (const layout of layouts) {
-        const base = problem(rows, 19, 37, layout);
-        expectExact(multiply({ ...base, b: { ...base.b, dtype } }, features));
-        expectExact(multiply({ ...base, a: { ...base.a, dtype }, b: { ...base.b, dtype } }, features));
+        for (const columns of [19, 24]) {
+          const base = problem(rows, columns, 37, layout);
+          expectExact(multiply({ ...base, b: { ...base.b, dtype } }, features));
+          expectExact(multiply({ ...base, a: { ...base.a, dtype }, b: { ...base.b, dtype } }, features));
+        }
       }
     }
   });
