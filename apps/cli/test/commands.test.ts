@@ -405,6 +405,23 @@ describe("convert", () => {
     });
   });
 
+  test("calibrates on a text", async () => {
+    const model = path("run", "model");
+    const convert = (name: string, ...rest: string[]) =>
+      run(["convert", "--model", model, "--type", "Q4_0", "--output", path(name), "--threads", "1", ...rest]);
+    const text = path("calibration.txt");
+    writeFileSync(text, "The cat sat on the mat. The dog ran after the cat.\n".repeat(40));
+    expect(await convert("plain4.gguf")).toMatchObject({ code: 0, errors: "" });
+    const tokens = ["--calibration-tokens", "256"];
+    expect(await convert("calibrated4.gguf", "--calibrate", text, ...tokens)).toMatchObject({
+      code: 0,
+      errors: "",
+    });
+    const [plain, calibrated] = [readFileSync(path("plain4.gguf")), readFileSync(path("calibrated4.gguf"))];
+    expect(calibrated.byteLength).toBe(plain.byteLength);
+    expect(calibrated.equals(plain)).toBe(false);
+  });
+
   test("loads packed weights again from the folder that keeps them", async () => {
     const file = path("packed.gguf");
     await run(["convert", "--model", path("run", "model"), "--type", "Q8_0", "--output", file]);

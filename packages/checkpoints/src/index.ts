@@ -15,7 +15,7 @@ export type { GgufTensor } from "./gguf/gguf-header.js";
 export type { GgufArray, GgufNumberType, GgufScalarType, GgufValue } from "./gguf/gguf-value.js";
 export { type LoadGgufTensorOptions, loadGgufTensor } from "./gguf/load-gguf-tensor.js";
 export { type GgufFiles, type GgufPiece, type GgufRange, openGguf } from "./gguf/open-gguf.js";
-export { type QuantizableType, quantize } from "./gguf/quantize.js";
+export { beginBlock, type QuantizableType, quantize } from "./gguf/quantize.js";
 export { type GgufContent, type GgufTensorData, writeGguf } from "./gguf/write-gguf.js";
 export type { StoredTensor } from "./header.js";
 export { type LoadTensorsOptions, loadTensor, loadTensors } from "./load-tensors.js";

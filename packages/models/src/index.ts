@@ -102,6 +102,7 @@ export {
   typical,
 } from "./generation/sampling/truncation.js";
 export { createStopMatcher, type StopMatcher } from "./generation/stop-matcher.js";
+export { type CalibrateOptions, calibrate } from "./gguf/calibrate.js";
 export { loadAnyGguf, loadGguf } from "./gguf/load-gguf.js";
 export { type GgufWeightType, type SaveGgufOptions, saveGguf } from "./gguf/save-gguf.js";
 export { attentionPatterns } from "./inspection/attention-patterns.js";

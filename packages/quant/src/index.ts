@@ -1,3 +1,15 @@
+export {
+  type ErrorFeedbackOptions,
+  type RoundElement,
+  type RoundedColumns,
+  roundWithFeedback,
+} from "./error-feedback.js";
+export {
+  type InputMoments,
+  type InputObserver,
+  type ObserveOptions,
+  observeInputs,
+} from "./input-moments.js";
 export { quantBlockTypes } from "./panels-from-blocks.js";
 export {
   BLOCK_SIZE,
@@ -23,5 +35,10 @@ export {
 } from "./quant-from-blocks.js";
 export { QuantStack, quantizeStack } from "./quant-stack.js";
 export { type QuantParts, QuantTensor, quantFromParts } from "./quant-tensor.js";
-export { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
-export { everyMatrix, type QuantRecipe, quantizeWeights } from "./quantize-weights.js";
+export { type QuantizeTensorOptions, type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
+export {
+  everyMatrix,
+  type QuantizeWeightsOptions,
+  type QuantRecipe,
+  quantizeWeights,
+} from "./quantize-weights.js";

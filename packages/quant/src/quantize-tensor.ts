@@ -1,4 +1,6 @@
 import { HeddleError, type Tensor } from "@heddle/tensor";
+import { roundWithFeedback } from "./error-feedback.js";
+import type { InputMoments } from "./input-moments.js";
 import { accessPanels, createPanels } from "./panels.js";
 import { BLOCK_SIZE, type QuantLayout } from "./quant-format.js";
 import { quantFromArrays } from "./quant-from-blocks.js";
@@ -14,18 +16,31 @@ export interface QuantScheme {
   readonly isSymmetric?: boolean;
 }
 
+export interface QuantizeTensorOptions {
+  /**
+   * Of the weight's inputs, as `observeInputs` gives them: then the errors of products with such inputs are kept small (GPTQ), not those
+   * of the weights. Groups must fit into windows: one scale for all inputs needs a window of all.
+   */
+  readonly moments?: InputMoments;
+}
+
 /**
- * Quantises a dense weight by rounding to the nearest level (affine quantisation).
+ * Quantises a dense weight by rounding to the nearest level (affine quantisation), or with `moments` by GPTQ.
  *
  * Shapes: weight [out, in]. Symmetric: scale = max|w| / (2^(bits-1) - 1), levels -2^(bits-1)..2^(bits-1)-1. Asymmetric:
- * scale = (max(w, 0) - min(w, 0)) / (2^bits - 1), zero = round(-min(w, 0) / scale). Ties go to the even level; no weight is
- * off by more than half a scale.
+ * scale = (max(w, 0) - min(w, 0)) / (2^bits - 1), zero = round(-min(w, 0) / scale). Ties go to the even level; without `moments` no
+ * weight is off by more than half a scale.
  * @param weight  borrowed; a float matrix on any device
  * @returns a weight on the same device that the caller disposes
- * @throws HeddleError "shape" if it is no matrix, "config" for an impossible scheme or a weight that is not finite
+ * @throws HeddleError "shape" if it is no matrix or has other inputs than the moments, "config" for an impossible scheme, moments
+ *   whose windows split groups, or a weight that is not finite
  * @see Jacob et al. 2018, arXiv:1712.05877, section 2.1
  */
-export async function quantizeTensor(weight: Tensor, scheme: QuantScheme): Promise<QuantTensor> {
+export async function quantizeTensor(
+  weight: Tensor,
+  scheme: QuantScheme,
+  { moments }: QuantizeTensorOptions = {},
+): Promise<QuantTensor> {
   const [outFeatures, inFeatures] = weight.shape;
   if (weight.rank !== 2 || outFeatures === undefined || inFeatures === undefined) {
     throw new HeddleError(
@@ -47,17 +62,37 @@ export async function quantizeTensor(weight: Tensor, scheme: QuantScheme): Promi
   const arrays = createPanels(layout);
   const access = accessPanels(layout, arrays);
   const { scales, mins } = arrays;
-  for (let row = 0; row < outFeatures; row++) {
-    for (let start = 0, group = 0; start < inFeatures; start += layout.groupSize, group++) {
-      const from = row * inFeatures + start;
-      const part = values.subarray(from, from + Math.min(layout.groupSize, inFeatures - start));
-      const { scale, zero, codes } = roundGroup(part, scheme);
-      const at = access.groupAt(row, group);
-      const shift = layout.codeBits === 8 && mins ? 128 : -layout.offset;
-      if (scales) scales[at] = scale;
-      if (mins) mins[at] = scale * (shift - zero);
-      for (const [i, code] of codes.entries()) access.setCode(row, start + i, code - shift);
+  const shift = layout.codeBits === 8 && mins ? 128 : -layout.offset;
+  const keepScale = (row: number, start: number, { scale, zero }: GroupRange) => {
+    const at = access.groupAt(row, start / layout.groupSize);
+    if (scales) scales[at] = scale;
+    if (mins) mins[at] = scale * (shift - zero);
+  };
+  if (moments === undefined) {
+    for (let row = 0; row < outFeatures; row++) {
+      for (let start = 0; start < inFeatures; start += layout.groupSize) {
+        const from = row * inFeatures + start;
+        const part = values.subarray(from, from + Math.min(layout.groupSize, inFeatures - start));
+        const { codes, ...range } = roundGroup(part, scheme);
+        keepScale(row, start, range);
+        for (const [i, code] of codes.entries()) access.setCode(row, start + i, code - shift);
+      }
     }
+  } else {
+    checkWidth(moments, inFeatures);
+    roundWithFeedback(values, {
+      moments,
+      groupSize: layout.groupSize,
+      begin: ({ row, start, values: part }) => {
+        const range = rangeOf(part, scheme);
+        keepScale(row, start, range);
+        return (i, value) => {
+          const code = codeOf(value, range);
+          access.setCode(row, start + i, code - shift);
+          return range.scale * (code - range.zero);
+        };
+      },
+    });
   }
   return quantFromArrays(weight.device, layout, arrays);
 }
@@ -91,15 +126,21 @@ function checkScheme({ bits, groupSize }: { readonly bits: number; readonly grou
   }
 }
 
-interface RoundedGroup {
-  readonly scale: number;
-  readonly zero: number;
-  /** From qmin to qmax of the scheme. */
-  readonly codes: Int32Array;
+function checkWidth({ width }: InputMoments, inFeatures: number): void {
+  if (width === inFeatures) return;
+  const message = `quantizeTensor: moments must be of the weight's inputs; got moments of ${width}, ${inFeatures} inputs. Observe this weight.`;
+  throw new HeddleError("shape", message, { width, inFeatures });
 }
 
-/** Scale, zero and codes of one group. */
-export function roundGroup(values: Float32Array, { bits, isSymmetric = true }: QuantScheme): RoundedGroup {
+/** Where the levels of one group lie. */
+interface GroupRange {
+  readonly scale: number;
+  readonly zero: number;
+  readonly qmin: number;
+  readonly qmax: number;
+}
+
+function rangeOf(values: Float32Array, { bits, isSymmetric = true }: QuantScheme): GroupRange {
   const [qmin, qmax] = isSymmetric ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];
   let [low, high] = [0, 0];
   for (const value of values) {
@@ -109,12 +150,22 @@ export function roundGroup(values: Float32Array, { bits, isSymmetric = true }: Q
   const span = isSymmetric ? Math.max(high, -low) / qmax : (high - low) / qmax;
   // A group so small that its scale is denormal becomes zeros: such numbers slow every product down.
   const scale = span < 2 ** -120 ? 0 : Math.fround(span);
-  const inverse = scale === 0 ? 0 : 1 / scale;
   const zero = isSymmetric ? 0 : Math.min(qmax, roundHalfEven(scale === 0 ? 0 : -low / span));
-  const codes = Int32Array.from(values, (value) =>
-    Math.max(qmin, Math.min(qmax, roundHalfEven(value * inverse + zero))),
-  );
-  return { scale, zero, codes };
+  return { scale, zero, qmin, qmax };
+}
+
+function codeOf(value: number, { scale, zero, qmin, qmax }: GroupRange): number {
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  return Math.max(qmin, Math.min(qmax, roundHalfEven(value * inverse + zero)));
+}
+
+/** Scale, zero and codes (from qmin to qmax of the scheme) of one group. */
+export function roundGroup(
+  values: Float32Array,
+  scheme: QuantScheme,
+): GroupRange & { readonly codes: Int32Array } {
+  const range = rangeOf(values, scheme);
+  return { ...range, codes: Int32Array.from(values, (value) => codeOf(value, range)) };
 }
 
 /** Nearest whole number, ties to even, below 2^51. */

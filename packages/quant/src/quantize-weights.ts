@@ -1,7 +1,8 @@
 import { disposeTree, flattenTree, Tensor } from "@heddle/tensor";
+import type { InputMoments } from "./input-moments.js";
 import { type QuantStack, quantizeStack } from "./quant-stack.js";
 import type { QuantTensor } from "./quant-tensor.js";
-import { type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
+import { type QuantizeTensorOptions, type QuantScheme, quantizeTensor } from "./quantize-tensor.js";
 
 /** Says how a weight is quantised, or that it is not. `path` names it in the tree: `layers.0.mlp.up.weight`. */
 export type QuantRecipe = (path: string, weight: Tensor) => QuantScheme | undefined;
@@ -19,6 +20,11 @@ export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?:
   };
 }
 
+export interface QuantizeWeightsOptions {
+  /** Second moments of the inputs of weights, by path; those that have some are rounded with regard to them (GPTQ). */
+  readonly moments?: ReadonlyMap<string, InputMoments>;
+}
+
 /**
  * Quantises the weights of a tree as a recipe says, whatever model they belong to.
  *
@@ -27,12 +33,19 @@ export function everyMatrix(scheme: QuantScheme, { except }: { readonly except?:
  *   each stack of them; what was not chosen shares memory with `tree`. The caller disposes both trees, in any order
  * @throws what `quantizeTensor` throws; nothing stays allocated then
  */
-export async function quantizeWeights<Weights>(tree: Weights, recipe: QuantRecipe): Promise<Weights> {
+export async function quantizeWeights<Weights>(
+  tree: Weights,
+  recipe: QuantRecipe,
+  { moments }: QuantizeWeightsOptions = {},
+): Promise<Weights> {
   const { leaves, paths, rebuild } = flattenTree<unknown, Weights>(tree);
   const made: unknown[] = [];
   try {
     for (const [i, leaf] of leaves.entries()) {
-      made.push(leaf instanceof Tensor ? await quantizeLeaf(leaf, recipe(paths[i] ?? "", leaf)) : leaf);
+      const path = paths[i] ?? "";
+      const known = moments?.get(path);
+      const options = known === undefined ? {} : { moments: known };
+      made.push(leaf instanceof Tensor ? await quantizeLeaf(leaf, recipe(path, leaf), options) : leaf);
     }
   } catch (error) {
     disposeTree(made);
@@ -44,7 +57,8 @@ export async function quantizeWeights<Weights>(tree: Weights, recipe: QuantRecip
 async function quantizeLeaf(
   weight: Tensor,
   scheme: QuantScheme | undefined,
+  options: QuantizeTensorOptions,
 ): Promise<Tensor | QuantTensor | QuantStack> {
   if (scheme === undefined) return weight.reshape(weight.shape);
-  return weight.rank === 3 ? quantizeStack(weight, scheme) : quantizeTensor(weight, scheme);
+  return weight.rank === 3 ? quantizeStack(weight, scheme) : quantizeTensor(weight, scheme, options);
 }

@@ -1,5 +1,7 @@
 // What quantising costs: perplexity of a model on a text in F32 and in GGUF types.
-//   pnpm bench:perplexity --model DIRECTORY --text FILE [--type Q4_0]... [--window 128] [--max-tokens N]
+//   pnpm bench:perplexity --model DIRECTORY --text FILE [--calibrate FILE [--calibration-tokens 16384]]
+//     [--type Q4_0]... [--window 128] [--max-tokens N]
+// With a text to calibrate on, which must be another one, each type is measured with and without.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,13 +12,15 @@ const { values: options } = parseArgs({
   options: {
     model: { type: "string" },
     text: { type: "string" },
+    calibrate: { type: "string" },
+    "calibration-tokens": { type: "string", default: "16384" },
     separator: { type: "string", default: "<|endoftext|>" },
     type: { type: "string", multiple: true, default: ["Q8_0", "Q6_K", "Q4_K", "Q4_0"] },
     window: { type: "string", default: "128" },
     "max-tokens": { type: "string", default: "20000" },
   },
 });
-const { cpu, directorySink, encodeDocuments, openModel, perplexity, saveGguf } =
+const { calibrate, cpu, directorySink, encodeDocuments, openModel, perplexity, saveGguf } =
   await importSource("./perplexity-sources.ts");
 const device = cpu();
 const text = readFileSync(options.text, "utf8");
@@ -29,22 +33,33 @@ async function measure(model) {
   return perplexity((batch) => model.forward({ ids: batch }), used, limits);
 }
 
+async function calibrated(model) {
+  const used = readFileSync(options.calibrate, "utf8").slice(0, 16 * Number(options["calibration-tokens"]));
+  const ids = encodeDocuments(model.tokenizer, used, options.separator);
+  const window = Number(options.window);
+  return calibrate(model, ids.slice(0, Number(options["calibration-tokens"])), { device, window });
+}
+
 const folder = mkdtempSync(join(tmpdir(), "heddle-perplexity-"));
 try {
   const model = await openModel(options.model, { device });
   const exact = await measure(model);
   console.log(`F32: perplexity ${exact.perplexity.toFixed(4)} over ${exact.tokens} tokens`);
+  const calibration = options.calibrate && (await calibrated(model));
   for (const type of options.type) {
-    const start = performance.now();
-    await saveGguf(directorySink(folder), "model.gguf", model, { type, tokenizer: model.tokenizer });
-    const ms = performance.now() - start;
-    const quantised = await openModel(join(folder, "model.gguf"), { device });
-    const { perplexity: value } = await measure(quantised);
-    quantised.dispose();
-    const rise = 100 * (value / exact.perplexity - 1);
-    console.log(
-      `${type}: ${value.toFixed(4)}, ${rise > 0 ? "+" : ""}${rise.toFixed(2)} % (written in ${ms.toFixed(0)} ms)`,
-    );
+    for (const moments of calibration ? [undefined, calibration] : [undefined]) {
+      const start = performance.now();
+      const { tokenizer } = model;
+      await saveGguf(directorySink(folder), "model.gguf", model, { type, tokenizer, calibration: moments });
+      const ms = performance.now() - start;
+      const quantised = await openModel(join(folder, "model.gguf"), { device });
+      const { perplexity: value } = await measure(quantised);
+      quantised.dispose();
+      const rise = 100 * (value / exact.perplexity - 1);
+      console.log(
+        `${type}${moments ? ", calibrated" : ""}: ${value.toFixed(4)}, ${rise > 0 ? "+" : ""}${rise.toFixed(2)} % (written in ${ms.toFixed(0)} ms)`,
+      );
+    }
   }
   model.dispose();
 } finally {

@@ -1,9 +1,16 @@
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { directorySink } from "@heddle/checkpoints/node";
-import { type GgufWeightType, type LoadedModel, saveGguf } from "@heddle/models";
+import {
+  calibrate,
+  type GgufWeightType,
+  type LoadedModel,
+  type SaveGgufOptions,
+  saveGguf,
+} from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import { type Command, Option } from "commander";
+import { encodeDocuments } from "../encode-documents.js";
 import { openNamedModel } from "../named-model.js";
 import {
   addModelOptions,
@@ -11,6 +18,7 @@ import {
   createDevice,
   type ModelOptions,
   type OutputOptions,
+  parseCount,
 } from "../options.js";
 import { createProgress } from "../progress.js";
 import type { Terminal } from "../terminal.js";
@@ -20,6 +28,9 @@ interface ConvertOptions extends ModelOptions, OutputOptions {
   readonly output: string;
   readonly type: GgufWeightType;
   readonly embeddingType?: GgufWeightType;
+  readonly calibrate?: string;
+  readonly separator?: string;
+  readonly calibrationTokens: number;
   readonly pre?: string;
   readonly tokenizer: boolean;
 }
@@ -39,6 +50,12 @@ export function addConvert(program: Command, terminal: Terminal): void {
         "type of the embedding (default: Q6_K where --type has four bits)",
       ).choices(types),
     )
+    .option(
+      "--calibrate <file>",
+      "a UTF-8 text like those that the model will meet: weights are quantised with regard to what it makes them see (GPTQ)",
+    )
+    .option("--separator <text>", "what stands between two documents of that text")
+    .option("--calibration-tokens <n>", "use so many tokens of it", parseCount, 16384)
     .option(
       "--pre <name>",
       "llama.cpp's name for the tokenizer's split into words, if it cannot be found out",
@@ -71,24 +88,46 @@ function checkOutput(output: string): void {
   throw new HeddleError("config", message, { output });
 }
 
+/** What weights see while the model reads a text, where one is given. */
+async function calibrationOf(
+  model: LoadedModel,
+  { calibrate: file, separator, calibrationTokens, progress: isForced = false }: ConvertOptions,
+  terminal: Terminal,
+): Promise<Pick<SaveGgufOptions, "calibration">> {
+  if (file === undefined) return {};
+  const { tokenizer, config, device } = model;
+  if (tokenizer === undefined) {
+    const message = `convert: --calibrate needs a tokenizer; got a model without one and --calibrate ${file}. Put tokenizer.json beside it.`;
+    throw new HeddleError("config", message, { calibrate: file });
+  }
+  // A token has seldom more than sixteen bytes: the rest of a long text need not be encoded.
+  const text = (await readFile(file, "utf8")).slice(0, 16 * calibrationTokens);
+  const ids = encodeDocuments(tokenizer, text, separator).slice(0, calibrationTokens);
+  const window = Math.min(256, config.maxSeqLen, Math.max(1, ids.length));
+  const progress = createProgress(terminal, { format: "calibrate {bar} {percentage} %", total: 1, isForced });
+  const { signal } = terminal;
+  try {
+    const onProgress = ({ done, total }: { readonly done: number; readonly total: number }) =>
+      progress.update(done / total);
+    return { calibration: await calibrate(model, ids, { device, window, signal, onProgress }) };
+  } finally {
+    progress.stop();
+  }
+}
+
 async function convert(
   model: LoadedModel,
-  {
-    output,
-    type,
-    embeddingType,
-    pre,
-    tokenizer,
-    name,
-    progress: isForced = false,
-  }: ConvertOptions & { readonly name: string },
+  options: ConvertOptions & { readonly name: string },
   terminal: Terminal,
-): Promise<void> {
+) {
+  const { output, type, embeddingType, pre, tokenizer, name, progress: isForced = false } = options;
+  const calibration = await calibrationOf(model, options, terminal);
   const progress = createProgress(terminal, { format: "write {bar} {percentage} %", total: 1, isForced });
   try {
     await saveGguf(directorySink(dirname(output)), basename(output), model, {
       type,
       name,
+      ...calibration,
       ...(embeddingType === undefined ? {} : { embeddingType }),
       ...(pre === undefined ? {} : { pre }),
       ...(tokenizer && model.tokenizer !== undefined ? { tokenizer: model.tokenizer } : {}),

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { dequantizableTypes, dequantize } from "./dequantize.js";
 import { type GgmlType, ggmlTypeInfo } from "./ggml-type.js";
-import { type QuantizableType, quantize } from "./quantize.js";
+import { beginBlock, type QuantizableType, quantize } from "./quantize.js";
 
 const golden: {
   dequantized: Record<string, { count: number; bytes: string; values: string }>;
@@ -66,6 +66,48 @@ describe("blocks computed by hand", () => {
   });
 });
 
+describe.each(["Q8_0", "Q4_0", "Q4_K", "Q6_K"] as const)("beginBlock %s", (type) => {
+  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  const values = floatsOf(golden.input).slice(0, blockSize);
+  const place = () => ({ bytes: new Uint8Array(3 + blockBytes), at: 3 });
+  const weightsLike = (of: (i: number) => number) =>
+    Float32Array.from({ length: blockSize }, (_, i) => of(i));
+
+  test("gives the values that its bytes stand for, and comes as near as they can", () => {
+    const { bytes, at } = place();
+    const weights = weightsLike((i) => 1 + (i % 3));
+    const round = beginBlock(type, values, { weights, bytes, at });
+    // Every other value has changed since.
+    const asked = values.map((value, i) => (i % 2 === 0 ? value : 0.9 * value));
+    const got = asked.map((value, i) => round(i, value));
+    expect(bits(got)).toEqual(bits(dequantize(type, bytes.slice(at), blockSize)));
+    expect([...bytes.slice(0, at)]).toEqual([0, 0, 0]);
+    const reference = dequantize(type, quantize(type, values), blockSize);
+    const error = (near: Float32Array, to: Float32Array) =>
+      near.reduce((sum, value, i) => sum + (weights[i] ?? 0) * (value - (to[i] ?? 0)) ** 2, 0);
+    expect(error(got, asked)).toBeLessThan(1.3 * error(reference, values));
+  });
+
+  test("a value of much weight comes nearer", () => {
+    const own = weightsLike((i) => Math.sin(7 * i + 1) * (1 + Math.cos(3 * i)));
+    const errorOf = (weight: number) => {
+      const { bytes, at } = place();
+      const round = beginBlock(type, own, { weights: weightsLike((i) => (i === 5 ? weight : 1)), bytes, at });
+      const got = own.map((value, i) => round(i, value));
+      return Math.abs((got[5] ?? 0) - (own[5] ?? 0));
+    };
+    if (type === "Q8_0") expect(errorOf(1e6)).toBe(errorOf(1));
+    else expect(errorOf(1e6)).toBeLessThan(0.9 * errorOf(1));
+  });
+
+  test("zeros stay zeros", () => {
+    const { bytes, at } = place();
+    const round = beginBlock(type, new Float32Array(blockSize), { weights: weightsLike(() => 1), bytes, at });
+    for (let i = 0; i < blockSize; i++) expect(Math.abs(round(i, 0))).toBe(0);
+    expect([...dequantize(type, bytes.slice(at), blockSize)].every((value) => value === 0)).toBe(true);
+  });
+});
+
 test("bits per weight are those of the format", () => {
   const bitsPerWeight = dequantizableTypes.map((type) => {
     const { blockSize, blockBytes } = ggmlTypeInfo(type);
@@ -99,6 +141,12 @@ test("wrong types, counts and values are refused", () => {
     () => quantize("Q4_K", new Float32Array(255)),
     () => quantize("Q8_0", new Float32Array(32).fill(Number.NaN, 7)),
     () => quantize("Q8_0", new Float32Array(32).fill(1e6)),
+    () =>
+      beginBlock("Q4_0", new Float32Array(8), {
+        weights: new Float32Array(8),
+        bytes: new Uint8Array(18),
+        at: 0,
+      }),
   ];
   const messages = refusals.map((refuse) => {
     try {
@@ -116,6 +164,7 @@ test("wrong types, counts and values are refused", () => {
       "quantize: Q4_K takes a multiple of 256 values; got 255 values. Keep such a tensor in F16.",
       "quantize: values must be finite and at most 524032 in size; got value NaN at 7. Keep such a tensor in F32.",
       "quantize: values must be finite and at most 524032 in size; got value 1000000 at 0. Keep such a tensor in F32.",
+      "beginBlock: Q4_0 takes a multiple of 32 values; got 8 values. Keep such a tensor in F16.",
     ]
   `);
 });

@@ -1,9 +1,9 @@
 import { HeddleError } from "@heddle/tensor";
-import type { BlockEncoder } from "./blocks/block-codec.js";
-import { encodeQ4_K } from "./blocks/q4-k.js";
-import { encodeQ4_0 } from "./blocks/q4-q5.js";
-import { encodeQ6_K } from "./blocks/q6-k.js";
-import { encodeQ8_0 } from "./blocks/q8-0.js";
+import type { BlockEncoder, BlockPlace, BlockRounder } from "./blocks/block-codec.js";
+import { encodeQ4_K, roundQ4_K } from "./blocks/q4-k.js";
+import { encodeQ4_0, roundQ4_0 } from "./blocks/q4-q5.js";
+import { encodeQ6_K, roundQ6_K } from "./blocks/q6-k.js";
+import { encodeQ8_0, roundQ8_0 } from "./blocks/q8-0.js";
 import { ggmlTypeInfo } from "./ggml-type.js";
 
 const encoders = {
@@ -15,6 +15,13 @@ const encoders = {
 
 /** The types that `quantize` can make. */
 export type QuantizableType = keyof typeof encoders;
+
+const rounders: Readonly<Record<QuantizableType, BlockRounder>> = {
+  Q8_0: roundQ8_0,
+  Q4_0: roundQ4_0,
+  Q4_K: roundQ4_K,
+  Q6_K: roundQ6_K,
+};
 
 /** Greatest size of a value whose scale fits in f16 whatever the type. */
 const maxSize = 8 * 65504;
@@ -29,21 +36,45 @@ const maxSize = 8 * 65504;
  *   that is not finite or above 524032
  */
 export function quantize(type: QuantizableType, values: Float32Array): Uint8Array {
+  const bytes = emptyBlocks("quantize", type, values);
+  encoders[type](values, bytes);
+  return bytes;
+}
+
+/**
+ * Begins one block that is rounded element by element, as methods need that answer an error with the elements after it.
+ *
+ * @param values  what the block is to hold, as far as is known: its scales are chosen for these
+ * @param weights  how much a squared error of each element counts, such as the mean square of what it is multiplied by
+ * @param place  where the block goes; its bytes must be zero
+ * @returns rounds element i, which may have changed since: writes its code, once, and gives the value that it stands for
+ * @throws what `quantize` throws
+ * @see ggml's quantisation with an importance matrix, whose searches for the scales these are
+ */
+export function beginBlock(
+  type: QuantizableType,
+  values: Float32Array,
+  { weights, ...place }: BlockPlace & { readonly weights: Float32Array },
+): (i: number, value: number) => number {
+  emptyBlocks("beginBlock", type, values);
+  return rounders[type](values, weights, place);
+}
+
+/** Zeros for the blocks of values that can be quantised. */
+function emptyBlocks(caller: string, type: QuantizableType, values: Float32Array): Uint8Array {
   if (!Object.hasOwn(encoders, type)) {
-    const message = `quantize: the type must be one of ${Object.keys(encoders).join(" ")}; got ${type}.`;
+    const message = `${caller}: the type must be one of ${Object.keys(encoders).join(" ")}; got ${type}.`;
     throw new HeddleError("unsupported", `${message} Choose one of these.`, { type });
   }
   const { blockSize, blockBytes } = ggmlTypeInfo(type);
   if (values.length % blockSize !== 0) {
-    const message = `quantize: ${type} takes a multiple of ${blockSize} values; got ${values.length} values.`;
+    const message = `${caller}: ${type} takes a multiple of ${blockSize} values; got ${values.length} values.`;
     throw new HeddleError("shape", `${message} Keep such a tensor in F16.`, { type, count: values.length });
   }
   const bad = values.findIndex((value) => !(Math.abs(value) <= maxSize));
   if (bad >= 0) {
-    const message = `quantize: values must be finite and at most ${maxSize} in size; got value ${values[bad]} at ${bad}.`;
+    const message = `${caller}: values must be finite and at most ${maxSize} in size; got value ${values[bad]} at ${bad}.`;
     throw new HeddleError("config", `${message} Keep such a tensor in F32.`, { type, at: bad });
   }
-  const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
-  encoders[type](values, bytes);
-  return bytes;
+  return new Uint8Array((values.length / blockSize) * blockBytes);
 }

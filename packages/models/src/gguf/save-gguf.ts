@@ -1,13 +1,15 @@
 import {
+  beginBlock,
   type FileSink,
   type GgmlType,
   type GgufTensorData,
   type GgufValue,
   ggmlTypeInfo,
+  type QuantizableType,
   quantize,
   writeGguf,
 } from "@heddle/checkpoints";
-import { QuantTensor } from "@heddle/quant";
+import { type InputMoments, QuantTensor, roundWithFeedback } from "@heddle/quant";
 import { HeddleError, invariant, Tensor } from "@heddle/tensor";
 import { type Tokenizer, toGgufVocabulary } from "@heddle/tokenizers";
 import type { DecoderConfig } from "../config.js";
@@ -33,6 +35,11 @@ export interface SaveGgufOptions {
    * llama.cpp does.
    */
   readonly embeddingType?: GgufWeightType;
+  /**
+   * Second moments of the inputs of weights by path, as `calibrate` gives them: such weights are quantised with regard to them (GPTQ).
+   * The others, and all without it, are rounded by themselves, as ggml's reference does to the byte.
+   */
+  readonly calibration?: ReadonlyMap<string, InputMoments>;
   readonly tokenizer?: Tokenizer;
   /** llama.cpp's name for the tokenizer's split into words, where it cannot be found out; see `toGgufVocabulary`. */
   readonly pre?: string;
@@ -73,7 +80,9 @@ export async function saveGguf(
       type,
       shape: weight.shape,
       bytes: async () => {
-        const bytes = await bytesOf({ config, rule: ruleOf(family, weight.name), weight, type }, byPath);
+        const rule = ruleOf(family, weight.name);
+        const { calibration } = options;
+        const bytes = await bytesOf({ config, rule, weight, type, calibration }, byPath);
         writtenBytes += bytes.byteLength;
         options.onProgress?.({ writtenBytes, totalBytes });
         return bytes;
@@ -136,29 +145,50 @@ interface BytesJob {
   readonly rule: GgufWeightRule;
   readonly weight: StoredWeight;
   readonly type: GgmlType;
+  readonly calibration?: SaveGgufOptions["calibration"];
 }
 
 async function bytesOf(
-  { config, rule, weight, type }: BytesJob,
+  { config, rule, weight, type, calibration }: BytesJob,
   byPath: ReadonlyMap<string, Writable>,
 ): Promise<Uint8Array> {
   const count = weight.shape.reduce((product, size) => product * size, 1);
-  const values = new Float32Array(count);
+  const { offset = 0 } = rule;
+  const bytes = new Uint8Array(sizeOf(weight, type));
   let at = 0;
   for (const { path } of weight.parts) {
     const part = byPath.get(path);
     invariant(part, `the tree holds ${path}`);
-    const own = await valuesOf(part);
-    values.set(own, at);
-    at += own.length;
+    const values = Float32Array.from(await valuesOf(part));
+    if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + offset;
+    const own = encodeValues(type, values, calibration?.get(path));
+    bytes.set(own, at);
+    at += own.byteLength;
   }
-  const { offset = 0 } = rule;
-  if (offset !== 0) for (let i = 0; i < count; i++) values[i] = (values[i] ?? 0) + offset;
-  const bytes =
-    type === "F32" || type === "F16" ? floatBytes(type, values) : quantize(type as "Q8_0", values);
   if (rule.interleaved === undefined) return bytes;
   const rows = weight.shape.length === 1 ? count : count / (weight.shape.at(-1) ?? 1);
   return interleaveHalves(bytes, { numHeads: config[rule.interleaved], rowBytes: bytes.byteLength / rows });
+}
+
+function encodeValues(type: GgmlType, values: Float32Array, moments: InputMoments | undefined): Uint8Array {
+  if (type === "F32" || type === "F16") return floatBytes(type, values);
+  const quantised = type as QuantizableType;
+  return moments === undefined ? quantize(quantised, values) : encodeCalibrated(quantised, values, moments);
+}
+
+/** Quantises rows so that the errors of products with the observed inputs are small. */
+function encodeCalibrated(type: QuantizableType, values: Float32Array, moments: InputMoments): Uint8Array {
+  const { blockSize, blockBytes } = ggmlTypeInfo(type);
+  const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
+  roundWithFeedback(values, {
+    moments,
+    groupSize: blockSize,
+    begin: ({ row, start, values: block, weights }) => {
+      const at = ((row * moments.width + start) / blockSize) * blockBytes;
+      return beginBlock(type, block, { weights, bytes, at });
+    },
+  });
+  return bytes;
 }
 
 async function valuesOf(weight: Writable): Promise<ArrayLike<number>> {

@@ -4,6 +4,22 @@ export type BlockDecoder = (bytes: Uint8Array, out: Float32Array) => void;
 /** Turns f32 values into stored blocks of one type, filling `bytes` (zero before). Lengths were checked by the caller. */
 export type BlockEncoder = (values: Float32Array, bytes: Uint8Array) => void;
 
+/** One block among the bytes of many; its bytes are zero before it is written. */
+export interface BlockPlace {
+  readonly bytes: Uint8Array;
+  readonly at: number;
+}
+
+/**
+ * Chooses and writes the scales of one block for values whose errors count by `weights`; then rounds elements one by one: each
+ * call writes the code of element i, once, and gives the value that it stands for.
+ */
+export type BlockRounder = (
+  values: Float32Array,
+  weights: Float32Array,
+  place: BlockPlace,
+) => (i: number, value: number) => number;
+
 /** Reads 16 bits, little-endian. */
 export function u16At(bytes: Uint8Array, at: number): number {
   return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);

@@ -3,49 +3,59 @@ import { roundHalfEven } from "../half.js";
 const f32 = Math.fround;
 
 /**
- * Finds the scale of one sub-block of Q6_K: maximises (sum w x q)^2 / sum w q^2 with w = x^2 over 19 rounding grids
- * q = round(-(32 + 0.1 k) x / max), k = -9..9, where the best scale is (sum w x q) / (sum w q^2). All in f32.
+ * Finds the scale of one sub-block of signed codes -n..n-1: maximises (sum w x q)^2 / sum w q^2 over 19 rounding grids
+ * q = round(-(n + 0.1 k) x / max), k = -9..9, where the best scale is (sum w x q) / (sum w q^2). All in f32.
  *
- * @returns the scale, of the sign opposite to that of the x of greatest size, or 0 for zeros; and the codes q + 32
- * @see ggml, `make_qx_quants` as Q6_K calls it (nmax 32, rmse_type 1)
+ * @param weights  how much an error of each x counts; Q6_K takes x^2
+ * @param n  32 for six bits, 8 for four
+ * @returns the scale, of the sign opposite to that of the x of greatest size, or 0 for zeros; and the codes q + n
+ * @see ggml, `make_qx_quants` (rmse_type 1, or qw)
  */
-export function fitScale(x: Float32Array): { readonly scale: number; readonly codes: Uint8Array } {
+export function fitScale(
+  x: Float32Array,
+  weights: Float32Array,
+  n: 8 | 32,
+): { readonly scale: number; readonly codes: Uint8Array } {
   const greatest = x.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0);
   if (Math.abs(greatest) < 1e-15) return { scale: 0, codes: new Uint8Array(x.length) };
-  const firstGrid = f32(-32 / greatest);
-  const first = products(x, firstGrid);
-  let codes = roundToGrid(x, firstGrid);
+  const coded = { x, weights, n };
+  let grid = f32(-n / greatest);
+  let bestGrid = grid;
+  const first = products(coded, grid);
   let scale = first.q2 === 0 ? 0 : f32(first.xq / first.q2);
   let best = f32(scale * first.xq);
   for (let k = -9; k <= 9; k++) {
     if (k === 0) continue;
-    const grid = f32(-f32(32 + f32(f32(0.1) * k)) / greatest);
-    const { xq, q2 } = products(x, grid);
+    grid = f32(-f32(n + f32(f32(0.1) * k)) / greatest);
+    const { xq, q2 } = products(coded, grid);
     if (!(q2 > 0 && f32(xq * xq) > f32(best * q2))) continue;
     scale = f32(xq / q2);
     best = f32(scale * xq);
-    codes = roundToGrid(x, grid);
+    bestGrid = grid;
   }
-  return { scale, codes };
+  return { scale, codes: Uint8Array.from(x, (value) => toCode(bestGrid, value, n)) };
+}
+
+interface Coded {
+  readonly x: Float32Array;
+  readonly weights: Float32Array;
+  readonly n: number;
 }
 
 /** sum w x q and sum w q^2 on one grid. */
-function products(x: Float32Array, grid: number): { readonly xq: number; readonly q2: number } {
+function products({ x, weights, n }: Coded, grid: number): { readonly xq: number; readonly q2: number } {
   let xq = 0;
   let q2 = 0;
-  for (const value of x) {
-    const q = toCode(grid, value) - 32;
-    const weight = f32(value * value);
+  for (let i = 0; i < x.length; i++) {
+    const value = x[i] ?? 0;
+    const weight = weights[i] ?? 0;
+    const q = toCode(grid, value, n) - n;
     xq = f32(xq + f32(f32(weight * value) * q));
     q2 = f32(q2 + f32(f32(weight * q) * q));
   }
   return { xq, q2 };
 }
 
-function roundToGrid(x: Float32Array, grid: number): Uint8Array {
-  return Uint8Array.from(x, (value) => toCode(grid, value));
-}
-
-function toCode(grid: number, value: number): number {
-  return Math.max(-32, Math.min(31, roundHalfEven(f32(grid * value)))) + 32;
+function toCode(grid: number, value: number, n: number): number {
+  return Math.max(-n, Math.min(n - 1, roundHalfEven(f32(grid * value)))) + n;
 }

@@ -1,5 +1,5 @@
 import { fromHalf, roundHalfEven, toHalf } from "../half.js";
-import { setU16, u16At } from "./block-codec.js";
+import { type BlockRounder, setU16, u16At } from "./block-codec.js";
 import { fitScaleAndMin, type ScaleAndMin } from "./fit-scale-and-min.js";
 import { scaleAndMin, setScaleAndMin } from "./k-scales.js";
 
@@ -48,6 +48,25 @@ export function encodeQ4_K(values: Float32Array, bytes: Uint8Array): void {
   }
 }
 
+/** Q4_K with errors of each value weighted, one element after the other. */
+export const roundQ4_K: BlockRounder = (values, weights, { bytes, at }) => {
+  const parts = Array.from({ length: 8 }, (_, j) => [j * 32, j * 32 + 32] as const);
+  const fits = parts.map(([from, to]) =>
+    fitScaleAndMin(values.subarray(from, to), weights.subarray(from, to)),
+  );
+  encodeScales(fits, bytes, at);
+  const d = fromHalf(u16At(bytes, at));
+  const dmin = fromHalf(u16At(bytes, at + 2));
+  return (i, value) => {
+    const j = i >> 5;
+    const [scale, min] = scaleAndMin(bytes, at + 4, j);
+    const q = d * scale === 0 ? 0 : toLevel(value, d * scale, dmin * min);
+    const byte = at + 16 + (j >> 1) * 32 + (i & 31);
+    bytes[byte] = (bytes[byte] ?? 0) | (q << ((j & 1) * 4));
+    return f32(d * scale * q - dmin * min);
+  };
+};
+
 function fitPart(part: Float32Array): ScaleAndMin {
   let squares = 0;
   for (const x of part) squares = f32(squares + f32(x * x));
@@ -74,5 +93,9 @@ function encodeScales(fits: readonly ScaleAndMin[], bytes: Uint8Array, at: numbe
 
 /** Codes of the nearest levels step q - offset. */
 function roundToLevels(part: Float32Array, step: number, offset: number): Uint8Array {
-  return Uint8Array.from(part, (x) => Math.max(0, Math.min(15, roundHalfEven(f32(f32(x + offset) / step)))));
+  return Uint8Array.from(part, (x) => toLevel(x, step, offset));
+}
+
+function toLevel(x: number, step: number, offset: number): number {
+  return Math.max(0, Math.min(15, roundHalfEven(f32(f32(x + offset) / step))));
 }

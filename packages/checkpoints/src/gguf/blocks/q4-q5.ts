@@ -1,5 +1,6 @@
-import { fromHalf, toHalf } from "../half.js";
-import { i32At, inverseOf, setU16, u16At } from "./block-codec.js";
+import { fromHalf, roundHalfEven, toHalf } from "../half.js";
+import { type BlockRounder, i32At, inverseOf, setU16, u16At } from "./block-codec.js";
+import { fitScale } from "./fit-scale.js";
 
 /**
  * Q4_0: x = d (q - 8). A block of 32: d f16 | 16 bytes, element i in the low half of byte i, i + 16 in the high half.
@@ -75,3 +76,16 @@ export function encodeQ4_0(values: Float32Array, bytes: Uint8Array): void {
     for (let i = 0; i < 16; i++) bytes[at + 2 + i] = code(i) | (code(i + 16) << 4);
   }
 }
+
+/** Q4_0 with errors of each value weighted, one element after the other; d of least weighted squared error. */
+export const roundQ4_0: BlockRounder = (values, weights, { bytes, at }) => {
+  const half = toHalf(fitScale(values, weights, 8).scale);
+  const d = fromHalf(half);
+  setU16(bytes, at, half);
+  return (i, value) => {
+    const q = d === 0 ? 0 : Math.max(-8, Math.min(7, roundHalfEven(value / d)));
+    const byte = at + 2 + (i & 15);
+    bytes[byte] = (bytes[byte] ?? 0) | ((q + 8) << ((i >> 4) * 4));
+    return d * q;
+  };
+};

@@ -1,5 +1,5 @@
 import { fromHalf, roundHalfEven, toHalf } from "../half.js";
-import { i8At, setU16, u16At } from "./block-codec.js";
+import { type BlockPlace, type BlockRounder, i8At, setU16, u16At } from "./block-codec.js";
 import { fitScale } from "./fit-scale.js";
 
 const blockBytes = 210;
@@ -32,33 +32,57 @@ export function decodeQ6_K(bytes: Uint8Array, out: Float32Array): void {
  */
 export function encodeQ6_K(values: Float32Array, bytes: Uint8Array): void {
   for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
-    const fits = Array.from({ length: 16 }, (_, j) =>
-      fitScale(values.subarray(block + j * 16, block + j * 16 + 16)),
+    const x = values.subarray(block, block + 256);
+    const { fits, steps } = chooseScales(
+      x,
+      x.map((value) => value * value),
+      { bytes, at },
     );
-    const greatest = fits.reduce((most, { scale }) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
-    if (Math.abs(greatest) < 1e-15) continue; // a block of zeros: all bytes 0
-    const inverse = f32(-128 / greatest);
-    setU16(bytes, at + 208, toHalf(f32(1 / inverse)));
-    fits.forEach(({ scale }, j) => {
-      bytes[at + 192 + j] = Math.min(127, roundHalfEven(f32(inverse * scale)));
-    });
-    const d = fromHalf(u16At(bytes, at + 208));
+    if (steps === undefined) continue; // a block of zeros: all bytes 0
     for (const [j, { codes }] of fits.entries()) {
-      const step = d * i8At(bytes, at + 192 + j);
+      const step = steps[j] ?? 0;
       for (const [k, fitted] of codes.entries()) {
         const i = j * 16 + k;
-        const q = roundHalfEven(f32((values[block + i] ?? 0) / step));
-        const code = step === 0 ? fitted : Math.max(-32, Math.min(31, q)) + 32;
-        storeCode(bytes, { at, i, code });
+        storeCode({ bytes, at }, i, step === 0 ? fitted : toCode(x[i] ?? 0, step));
       }
     }
   }
 }
 
-function storeCode(
-  bytes: Uint8Array,
-  { at, i, code }: { readonly at: number; readonly i: number; readonly code: number },
-): void {
+/** Q6_K with errors of each value weighted, one element after the other. */
+export const roundQ6_K: BlockRounder = (x, weights, place) => {
+  const { steps } = chooseScales(x, weights, place);
+  return (i, value) => {
+    const step = steps?.[i >> 4] ?? 0;
+    const code = step === 0 ? 32 : toCode(value, step);
+    storeCode(place, i, code);
+    return Math.fround(step * (code - 32));
+  };
+};
+
+/** Writes scale and sub-scales of a block; gives the step of each sub-block, undefined where all are zero. */
+function chooseScales(x: Float32Array, weights: Float32Array, { bytes, at }: BlockPlace) {
+  const fits = Array.from({ length: 16 }, (_, j) => {
+    const [from, to] = [j * 16, j * 16 + 16];
+    return fitScale(x.subarray(from, to), weights.subarray(from, to), 32);
+  });
+  const greatest = fits.reduce((most, { scale }) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
+  if (Math.abs(greatest) < 1e-15) return { fits, steps: undefined };
+  const inverse = f32(-128 / greatest);
+  setU16(bytes, at + 208, toHalf(f32(1 / inverse)));
+  fits.forEach(({ scale }, j) => {
+    bytes[at + 192 + j] = Math.min(127, roundHalfEven(f32(inverse * scale)));
+  });
+  const d = fromHalf(u16At(bytes, at + 208));
+  return { fits, steps: fits.map((_, j) => d * i8At(bytes, at + 192 + j)) };
+}
+
+/** Code 0..63 of the nearest level. */
+function toCode(value: number, step: number): number {
+  return Math.max(-32, Math.min(31, roundHalfEven(f32(value / step)))) + 32;
+}
+
+function storeCode({ bytes, at }: BlockPlace, i: number, code: number): void {
   const { lowAt, lowShift, highAt, highShift } = placeOf(i);
   bytes[at + lowAt] = (bytes[at + lowAt] ?? 0) | ((code & 15) << lowShift);
   bytes[at + highAt] = (bytes[at + highAt] ?? 0) | ((code >> 4) << highShift);

@@ -1,5 +1,5 @@
 import { fromHalf, roundHalfAway, toHalf } from "../half.js";
-import { i8At, inverseOf, setU16, u16At } from "./block-codec.js";
+import { type BlockRounder, i8At, inverseOf, setU16, u16At } from "./block-codec.js";
 
 const blockBytes = 34;
 
@@ -33,3 +33,15 @@ export function encodeQ8_0(values: Float32Array, bytes: Uint8Array): void {
     });
   }
 }
+
+/** Q8_0, one element after the other; the scale is that of the values at first, whatever their weights. */
+export const roundQ8_0: BlockRounder = (values, _, { bytes, at }) => {
+  const half = toHalf(values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+  const d = fromHalf(half);
+  setU16(bytes, at, half);
+  return (i, value) => {
+    const q = d === 0 ? 0 : Math.max(-127, Math.min(127, roundHalfAway(value / d)));
+    bytes[at + 2 + i] = q;
+    return d * q;
+  };
+};
