@@ -55,6 +55,23 @@ describe.each([
     device.dispose();
   });
 
+  test.each([1, 9])("rows that name no matrix get zeros, %d of them", async (rows) => {
+    const device = make();
+    using dense = randn(device, [3, 20, 64], { seed: 1 });
+    using stack = await quantizeStack(dense, { bits: 4, groupSize: 32 });
+    const numbers = Int32Array.from({ length: rows }, (_, row) => [3, 1, -1, 2 ** 31 - 1][row % 4] ?? 0);
+    using which = tensor(device, numbers);
+    using x = randn(device, [rows, 64], { seed: 2 });
+    // What lay in the memory of the result before must not be seen.
+    randn(device, [rows, 20], { seed: 3 }).dispose();
+    using y = stack.applyEach(x, which);
+    const ys = await y.data();
+    for (const [row, number] of numbers.entries()) {
+      const isZero = Array.from(ys.slice(row * 20, row * 20 + 20)).every((value) => value === 0);
+      expect(isZero, `row ${row}`).toBe(number !== 1);
+    }
+  });
+
   test("gradients flow to x; compiled, it gives the same numbers; half floats are widened", async () => {
     const device = make();
     using dense = randn(device, [3, 20, 64], { seed: 1 });

@@ -51,7 +51,8 @@ export class QuantStack implements StackedWeight, TreeNode {
   }
 
   /**
-   * y_r = W[which_r] x_r. Shapes: x [R, in] float, which [R] i32, each in 0..X-1 -> [R, out] of x's dtype.
+   * y_r = W[which_r] x_r. Shapes: x [R, in] float, which [R] i32, each in 0..X-1 -> [R, out] of x's dtype; another number
+   * gives zeros.
    * @throws HeddleError "shape" or "dtype" if the extents or types do not fit
    */
   applyEach(x: Tensor, which: Tensor): Tensor {

@@ -125,7 +125,10 @@ test("fingerprints differ with any byte of the header, the size and the time of 
   const whole = await written({ metadata, tensors: new Map([["t", data]]) });
   const printOf = async (bytes: Uint8Array, modified = 1) => {
     const source = { ...memorySource({ "m.gguf": bytes }), modified: async () => modified };
-    return (await openGguf(source, "m.gguf")).fingerprint();
+    const files = await openGguf(source, "m.gguf");
+    const print = await files.fingerprint();
+    expect(await files.fingerprint({ isAnew: true })).toBe(print);
+    return print;
   };
   const changed = (at: number) => whole.map((byte, i) => (i === at ? byte ^ 1 : byte));
   const plain = await printOf(whole);
@@ -137,6 +140,30 @@ test("fingerprints differ with any byte of the header, the size and the time of 
   for (const at of digits) prints.push(await printOf(changed(at)));
   expect(new Set(prints).size).toBe(5);
   expect(await printOf(changed(whole.byteLength - 1))).toBe(plain);
+});
+
+test("a fingerprint takes the header as it was read, or reads it anew", async () => {
+  const bytes = await written({
+    metadata: new Map([["general.name", { type: "string", value: "one" }]]),
+    tensors: new Map([["t", { type: "F32", shape: [64], bytes: new Uint8Array(256) }]]),
+  });
+  const inside = memorySource({ "m.gguf": bytes });
+  let reads = 0;
+  const source: typeof inside = {
+    ...inside,
+    read: (...range) => {
+      reads++;
+      return inside.read(...range);
+    },
+  };
+  const files = await openGguf(source, "m.gguf");
+  const readsToOpen = reads;
+  const print = await files.fingerprint();
+  expect(reads).toBe(readsToOpen);
+  const name = bytes.findIndex((_, at) => String.fromCharCode(...bytes.subarray(at, at + 3)) === "one");
+  bytes[name] = "a".charCodeAt(0);
+  expect(await files.fingerprint({ isAnew: true })).not.toBe(print);
+  expect(reads).toBeGreaterThan(readsToOpen);
 });
 
 test("a file of llama.cpp's own writer", async () => {

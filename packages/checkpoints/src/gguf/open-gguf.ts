@@ -18,8 +18,9 @@ export interface GgufFiles {
   /**
    * A text that tells this model from others and from later versions of its files: their sizes, times of change (where the source
    * knows them) and hashes of their headers. The data is not read.
+   * @param options.isAnew  reads the headers again, to see whether they have changed; default: takes them as they were read
    */
-  fingerprint(): Promise<string>;
+  fingerprint(options?: { readonly isAnew?: boolean }): Promise<string>;
   /**
    * The stored bytes of tensors or of parts of them, in the order asked for, piece by piece: whole units of at most some
    * megabytes (longer where one unit is). The next piece is read while the caller works on the one at hand, which is valid
@@ -75,9 +76,7 @@ export async function openGguf(source: FileSource, file: string): Promise<GgufFi
   return reader(source, parts, { file, metadata: first.metadata, tensors });
 }
 
-interface PartHeader extends GgufHeader {
-  readonly file: string;
-}
+type PartHeader = GgufHeader & GgufPart;
 
 /** Reads and checks the header of one file, fetching more of it whenever it turns out to be longer. */
 async function readGgufHeader(source: FileSource, file: string): Promise<PartHeader> {
@@ -92,7 +91,10 @@ async function readGgufHeader(source: FileSource, file: string): Promise<PartHea
       const range = { file, start: 0, end: bytes };
       const prefix = growing ? await growing.upTo(range) : await readBytes(source, range);
       try {
-        return { file, ...parseGgufHeader(new GgufCursor(prefix, file, fileBytes)) };
+        const header = parseGgufHeader(new GgufCursor(prefix, file, fileBytes));
+        const end = Math.min(header.dataStart, fileBytes);
+        // Lazily read strings keep the bytes alive anyway.
+        return { file, ...header, ...(end <= prefix.byteLength ? { header: prefix.subarray(0, end) } : {}) };
       } catch (error) {
         if (!(error instanceof PrefixTooShort)) throw error;
       }
@@ -196,7 +198,7 @@ function reader(
       const { file: part, byteOffset: start, byteLength } = find(name);
       return readBytes(source, { file: part, start, end: start + byteLength, tensor: name });
     },
-    fingerprint: () => fingerprintOf(source, parts),
+    fingerprint: ({ isAnew = false } = {}) => fingerprintOf(source, parts, isAnew),
     async *pieces(ranges, options) {
       const wanted = ranges.map((range) => {
         const { file: part, byteOffset, byteLength } = find(range.name);

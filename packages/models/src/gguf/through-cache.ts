@@ -60,7 +60,7 @@ interface Kept {
 /** Writes the cache. What goes wrong is told and does not concern the model, which is loaded. */
 async function keep(cache: PackedCache, { files, fingerprint, head, weights, because }: Kept): Promise<void> {
   try {
-    if ((await files.fingerprint()) !== fingerprint) {
+    if ((await files.fingerprint({ isAnew: true })) !== fingerprint) {
       const message = `loadGguf: the file must stay the same while it is loaded; got one that changed, so that its packed form is not kept. Load it again.`;
       throw new HeddleError("format", message);
     }

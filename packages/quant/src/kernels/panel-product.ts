@@ -1,3 +1,4 @@
+import { invariant } from "@heddle/tensor";
 import {
   argument,
   type CpuFeatures,
@@ -180,7 +181,11 @@ function openJob(
   },
 ): ProductJob {
   const left = parameters.values();
-  const next = () => (left.next().value ?? begin) as Local<"i32">;
+  const next = () => {
+    const { value } = left.next();
+    invariant(value, "a product has all of its arguments");
+    return value as Local<"i32">;
+  };
   const [records, room, y] = [next(), next(), next()];
   const names = presentParts(layout);
   const weight = (): WeightParts => Object.fromEntries(names.map((name) => [name, next()]));

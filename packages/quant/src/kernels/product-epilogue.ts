@@ -1,3 +1,4 @@
+import { invariant } from "@heddle/tensor";
 import {
   canEvaluateLanes,
   constantArguments,
@@ -71,15 +72,19 @@ export function emitEpilogue(
   { target, second, offset, rowOffset }: ResultPlace,
 ): void {
   const results = second === undefined ? [target] : [target, second];
-  const others = inputs.map(({ isRow }, i) =>
-    f.let(i32.add(addresses[i] ?? target, isRow ? rowOffset : offset)),
-  );
+  const others = inputs.map(({ isRow }, i) => {
+    const address = addresses[i];
+    invariant(address, "every input of an epilogue has an address");
+    return f.let(i32.add(address, isRow ? rowOffset : offset));
+  });
   for (let vector = 0; vector < 4; vector += VECTORS) {
     const at = Array.from({ length: VECTORS }, (_, v) => 16 * (vector + v));
     const values = at.map((byte) => {
       const lanes = [...results, ...others].map((address) => f.let(v128.load(address, byte)));
-      return expressionLanes(f, math, expression, { inputs: lanes, constants })[0] ?? target;
+      const [value] = expressionLanes(f, math, expression, { inputs: lanes, constants });
+      invariant(value, "an epilogue has one result");
+      return { byte, value };
     });
-    for (const [v, byte] of at.entries()) f.store("v128", target, values[v] as Local<"v128">, byte);
+    for (const { byte, value } of values) f.store("v128", target, value, byte);
   }
 }

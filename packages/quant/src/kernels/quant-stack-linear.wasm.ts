@@ -1,3 +1,4 @@
+import { invariant } from "@heddle/tensor";
 import {
   argument,
   type FunctionBuilder,
@@ -13,13 +14,16 @@ import { BLOCK_SIZE, presentParts, type StackLayout } from "../quant-format.js";
 import { formatKey, panelArguments } from "./panel-arguments.js";
 import { unpackRow } from "./unpack-rows.wasm.js";
 
+/** Numbers of a matrix that are worth a thread. */
+const GRAIN_NUMBERS = 16384;
+
 /** Units that a product is cut into, about, so that threads share few chosen matrices. */
 const NUM_UNITS = 64;
 
 /**
  * y_r = W[which_r] x_r over a stack of quantised matrices. A unit is a slice of the outputs of one matrix: if a row names the matrix,
  * each of its outputs is widened to f32 once, into the unit's own room, and multiplied with every row that does. Matrices that no row
- * names are not read.
+ * names are not read. A row that names none gets zeros.
  *
  * Buffers: x [R, in], which [R], the weight's tensors, y [R, out].
  */
@@ -34,7 +38,7 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
   const slices = Math.ceil(outFeatures / perSlice);
   const tail = inFeatures % BLOCK_SIZE;
   const present = presentParts(layout);
-  const counts = [inFeatures, outFeatures, rows, slices, perSlice].map(argument.i32);
+  const counts = [inFeatures, outFeatures, rows, slices, perSlice, numMatrices].map(argument.i32);
   const step = kernelStep(
     {
       key: `quant-stack:${formatKey(layout)}:${tail}:${features.relaxedSimd}`,
@@ -46,7 +50,7 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
         ...counts,
       ],
       units: numMatrices * slices,
-      grain: 1,
+      grain: GRAIN_NUMBERS / (perSlice * inFeatures),
     },
     (f, parameters, { begin, end }) => {
       const [xs, which, ...rest] = parameters as readonly Local<"i32">[];
@@ -54,9 +58,10 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
       const [ys, room, numBlocks, numGroups, numSupers, blocksPerGroup, ...extents] = rest.slice(
         parts.length,
       );
-      const [width, height, numRows, numSlices, sliceHeight] = extents;
-      if (!xs || !which || !ys || !room || !numBlocks || !numGroups || !numSupers || !blocksPerGroup) return;
-      if (!width || !height || !numRows || !numSlices || !sliceHeight) return;
+      const [width, height, numRows, numSlices, sliceHeight, matrices] = extents;
+      invariant(xs && which && ys && room, "a product over a stack has rows, choices, results and room");
+      invariant(numBlocks && numGroups && numSupers && blocksPerGroup, "panels have counts");
+      invariant(width && height && numRows && numSlices && sliceHeight && matrices, "a stack has extents");
       const rowBytes = f.let(i32.shl(width, 2));
       f.for(begin, end, 1, (unit) => {
         const own = f.let(i32.add(room, i32.mul(unit, rowBytes)));
@@ -68,6 +73,8 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
           f.for(0, numRows, 1, (row) => {
             f.if(i32.eq(i32.load(i32.add(which, i32.shl(row, 2))), matrix), () => body(row));
           });
+        // The slices of the first matrix see to the rows that name none.
+        f.if(i32.eqz(matrix), () => clearUnnamed(f, { which, numRows, matrices, ys, height, from, to }));
         const isNamed = f.let(i32.const(0));
         f.set(isNamed, i32.const(0));
         forRows(() => f.set(isNamed, i32.const(1)));
@@ -98,6 +105,27 @@ export const quantStackLinearWasm: WasmKernelFactory<StackLayout> = ({ inputs, p
   );
   return { steps: [step], scratchBytes: numMatrices * slices * inFeatures * 4 };
 };
+
+/** Zeros at outputs from..to-1 of rows that name no matrix. */
+function clearUnnamed(
+  f: FunctionBuilder,
+  {
+    which,
+    numRows,
+    matrices,
+    ys,
+    height,
+    from,
+    to,
+  }: Readonly<Record<"which" | "numRows" | "matrices" | "ys" | "height" | "from" | "to", Local<"i32">>>,
+): void {
+  f.for(0, numRows, 1, (row) => {
+    f.if(i32.geU(i32.load(i32.add(which, i32.shl(row, 2))), matrices), () => {
+      const y = i32.add(ys, i32.shl(i32.add(i32.mul(row, height), from), 2));
+      f.fillMemory(y, 0, i32.shl(i32.sub(to, from), 2));
+    });
+  });
+}
 
 interface DotOfRows {
   readonly a: Local<"i32">;
