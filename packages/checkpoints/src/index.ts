@@ -16,6 +16,7 @@ export type { GgufArray, GgufNumberType, GgufScalarType, GgufValue } from "./ggu
 export { type LoadGgufTensorOptions, loadGgufTensor } from "./gguf/load-gguf-tensor.js";
 export { type GgufFiles, type GgufPiece, type GgufRange, openGguf } from "./gguf/open-gguf.js";
 export { beginBlock, type QuantizableType, quantize } from "./gguf/quantize.js";
+export { quantizeOn } from "./gguf/quantize-on.js";
 export { type GgufContent, type GgufTensorData, writeGguf } from "./gguf/write-gguf.js";
 export type { StoredTensor } from "./header.js";
 export { type LoadTensorsOptions, loadTensor, loadTensors } from "./load-tensors.js";

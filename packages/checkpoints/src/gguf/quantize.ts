@@ -36,7 +36,7 @@ const maxSize = 8 * 65504;
  *   that is not finite or above 524032
  */
 export function quantize(type: QuantizableType, values: Float32Array): Uint8Array {
-  const bytes = emptyBlocks("quantize", type, values);
+  const bytes = checkedBlocks("quantize", type, values);
   encoders[type](values, bytes);
   return bytes;
 }
@@ -56,12 +56,12 @@ export function beginBlock(
   values: Float32Array,
   { weights, ...place }: BlockPlace & { readonly weights: Float32Array },
 ): (i: number, value: number) => number {
-  emptyBlocks("beginBlock", type, values);
+  checkedBlocks("beginBlock", type, values);
   return rounders[type](values, weights, place);
 }
 
 /** Zeros for the blocks of values that can be quantised. */
-function emptyBlocks(caller: string, type: QuantizableType, values: Float32Array): Uint8Array {
+export function checkedBlocks(caller: string, type: QuantizableType, values: Float32Array): Uint8Array {
   if (!Object.hasOwn(encoders, type)) {
     const message = `${caller}: the type must be one of ${Object.keys(encoders).join(" ")}; got ${type}.`;
     throw new HeddleError("unsupported", `${message} Choose one of these.`, { type });

@@ -6,11 +6,11 @@ import {
   type GgufValue,
   ggmlTypeInfo,
   type QuantizableType,
-  quantize,
+  quantizeOn,
   writeGguf,
 } from "@heddle/checkpoints";
 import { type InputMoments, QuantTensor, roundWithFeedback } from "@heddle/quant";
-import { HeddleError, invariant, Tensor } from "@heddle/tensor";
+import { type Device, HeddleError, invariant, Tensor } from "@heddle/tensor";
 import { type Tokenizer, toGgufVocabulary } from "@heddle/tokenizers";
 import type { DecoderConfig } from "../config.js";
 import type { EncoderWeights } from "../encoder/weights.js";
@@ -161,7 +161,7 @@ async function bytesOf(
     invariant(part, `the tree holds ${path}`);
     const values = Float32Array.from(await valuesOf(part));
     if (offset !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) + offset;
-    const own = encodeValues(type, values, calibration?.get(path));
+    const own = await encodeValues(part.device, { type, values, moments: calibration?.get(path) });
     bytes.set(own, at);
     at += own.byteLength;
   }
@@ -170,10 +170,17 @@ async function bytesOf(
   return interleaveHalves(bytes, { numHeads: config[rule.interleaved], rowBytes: bytes.byteLength / rows });
 }
 
-function encodeValues(type: GgmlType, values: Float32Array, moments: InputMoments | undefined): Uint8Array {
+interface EncodeJob {
+  readonly type: GgmlType;
+  readonly values: Float32Array;
+  readonly moments: InputMoments | undefined;
+}
+
+async function encodeValues(device: Device, { type, values, moments }: EncodeJob): Promise<Uint8Array> {
   if (type === "F32" || type === "F16") return floatBytes(type, values);
   const quantised = type as QuantizableType;
-  return moments === undefined ? quantize(quantised, values) : encodeCalibrated(quantised, values, moments);
+  if (moments !== undefined) return encodeCalibrated(quantised, values, moments);
+  return quantizeOn(device, quantised, values);
 }
 
 /** Quantises rows so that the errors of products with the observed inputs are small. */

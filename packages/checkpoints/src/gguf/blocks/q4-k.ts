@@ -26,27 +26,46 @@ export function decodeQ4_K(bytes: Uint8Array, out: Float32Array): void {
   }
 }
 
+/** Scale and minimum of every 32 values, as `fitPart` gives them. */
+export interface FittedScales {
+  readonly scales: Float32Array;
+  readonly mins: Float32Array;
+}
+
 /**
  * Q4_K: fits scale and minimum of each sub-block by weighted least squares with weights rms(x) + |x|, quantises these
  * to 6 bits, then rounds x to the levels that remain; every step in f32.
  *
+ * @param fitted  what the fits give, where they were made before
  * @see ggml, `quantize_row_q4_K_ref`
  */
-export function encodeQ4_K(values: Float32Array, bytes: Uint8Array): void {
+export function encodeQ4_K(values: Float32Array, bytes: Uint8Array, fitted?: FittedScales): void {
   for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
-    const parts = Array.from({ length: 8 }, (_, j) => values.subarray(block + j * 32, block + j * 32 + 32));
-    const fits = parts.map((part) => ({ part, ...fitPart(part) }));
+    const partOf = (j: number) => values.subarray(block + j * 32, block + j * 32 + 32);
+    const fits = Array.from({ length: 8 }, (_, j) => {
+      const part = block / 32 + j;
+      return fitted === undefined
+        ? fitPart(partOf(j))
+        : { scale: fitted.scales[part] ?? 0, min: fitted.mins[part] ?? 0 };
+    });
     encodeScales(fits, bytes, at);
     const d = fromHalf(u16At(bytes, at));
     const dmin = fromHalf(u16At(bytes, at + 2));
-    for (const [j, { part, codes: fitted }] of fits.entries()) {
+    for (let j = 0; j < 8; j++) {
       const [scale, min] = scaleAndMin(bytes, at + 4, j);
-      const codes = d * scale === 0 ? fitted : roundToLevels(part, d * scale, dmin * min);
+      const [step, offset] = [d * scale, dmin * min];
+      const { codes } = step === 0 ? fitPart(partOf(j)) : noCodes;
       const start = at + 16 + (j >> 1) * 32;
-      for (const [i, q] of codes.entries()) bytes[start + i] = (bytes[start + i] ?? 0) | (q << ((j & 1) * 4));
+      const shift = (j & 1) * 4;
+      for (let i = 0; i < 32; i++) {
+        const q = step === 0 ? (codes[i] ?? 0) : toLevel(values[block + j * 32 + i] ?? 0, step, offset);
+        bytes[start + i] = (bytes[start + i] ?? 0) | (q << shift);
+      }
     }
   }
 }
+
+const noCodes = { codes: new Uint8Array() };
 
 /** Q4_K with errors of each value weighted, one element after the other. */
 export const roundQ4_K: BlockRounder = (values, weights, { bytes, at }) => {
@@ -67,7 +86,8 @@ export const roundQ4_K: BlockRounder = (values, weights, { bytes, at }) => {
   };
 };
 
-function fitPart(part: Float32Array): ScaleAndMin {
+/** Scale and minimum of one sub-block before they are rounded, and its codes. */
+export function fitPart(part: Float32Array): ScaleAndMin {
   let squares = 0;
   for (const x of part) squares = f32(squares + f32(x * x));
   const rms = f32(Math.sqrt(f32(squares / 32)));
@@ -77,7 +97,11 @@ function fitPart(part: Float32Array): ScaleAndMin {
   );
 }
 
-function encodeScales(fits: readonly ScaleAndMin[], bytes: Uint8Array, at: number): void {
+function encodeScales(
+  fits: readonly Pick<ScaleAndMin, "scale" | "min">[],
+  bytes: Uint8Array,
+  at: number,
+): void {
   const maxScale = Math.max(0, ...fits.map(({ scale }) => scale));
   const maxMin = Math.max(0, ...fits.map(({ min }) => min));
   const inverseScale = maxScale > 0 ? f32(63 / maxScale) : 0;
@@ -91,11 +115,7 @@ function encodeScales(fits: readonly ScaleAndMin[], bytes: Uint8Array, at: numbe
   setU16(bytes, at + 2, toHalf(f32(maxMin / 63)));
 }
 
-/** Codes of the nearest levels step q - offset. */
-function roundToLevels(part: Float32Array, step: number, offset: number): Uint8Array {
-  return Uint8Array.from(part, (x) => toLevel(x, step, offset));
-}
-
+/** Code of the nearest level step q - offset. */
 function toLevel(x: number, step: number, offset: number): number {
   return Math.max(0, Math.min(15, roundHalfEven(f32(f32(x + offset) / step))));
 }

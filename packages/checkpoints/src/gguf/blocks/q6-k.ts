@@ -16,9 +16,8 @@ export function decodeQ6_K(bytes: Uint8Array, out: Float32Array): void {
   for (let block = 0, at = 0; block < out.length; block += 256, at += blockBytes) {
     const d = fromHalf(u16At(bytes, at + 208));
     for (let i = 0; i < 256; i++) {
-      const { lowAt, lowShift, highAt, highShift } = placeOf(i);
-      const low = ((bytes[at + lowAt] ?? 0) >> lowShift) & 15;
-      const high = ((bytes[at + highAt] ?? 0) >> highShift) & 3;
+      const low = ((bytes[at + lowByteOf(i)] ?? 0) >> lowShiftOf(i)) & 15;
+      const high = ((bytes[at + highByteOf(i)] ?? 0) >> highShiftOf(i)) & 3;
       out[block + i] = d * i8At(bytes, at + 192 + (i >> 4)) * ((low | (high << 4)) - 32);
     }
   }
@@ -28,53 +27,63 @@ export function decodeQ6_K(bytes: Uint8Array, out: Float32Array): void {
  * Q6_K: fits the scale of each sub-block by least squares with weights x^2, quantises the scales to 8 bits with the
  * greatest at -128, then rounds x to the levels that remain; every step in f32.
  *
+ * @param fitted  scales of all sub-blocks, where they were fitted before
  * @see ggml, `quantize_row_q6_K_ref`
  */
-export function encodeQ6_K(values: Float32Array, bytes: Uint8Array): void {
+export function encodeQ6_K(values: Float32Array, bytes: Uint8Array, fitted?: Float32Array): void {
   for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
-    const x = values.subarray(block, block + 256);
-    const { fits, steps } = chooseScales(
-      x,
-      x.map((value) => value * value),
-      { bytes, at },
+    const place = { bytes, at };
+    const partOf = (j: number) => values.subarray(block + j * 16, block + j * 16 + 16);
+    const scales = Array.from({ length: 16 }, (_, j) =>
+      fitted === undefined ? fitPart(partOf(j)).scale : (fitted[block / 16 + j] ?? 0),
     );
+    const steps = encodeScales(scales, place);
     if (steps === undefined) continue; // a block of zeros: all bytes 0
-    for (const [j, { codes }] of fits.entries()) {
+    for (let j = 0; j < 16; j++) {
       const step = steps[j] ?? 0;
-      for (const [k, fitted] of codes.entries()) {
-        const i = j * 16 + k;
-        storeCode({ bytes, at }, i, step === 0 ? fitted : toCode(x[i] ?? 0, step));
-      }
+      const { codes } = step === 0 ? fitPart(partOf(j)) : noCodes;
+      for (let i = j * 16; i < j * 16 + 16; i++)
+        storeCode(place, i, step === 0 ? (codes[i & 15] ?? 0) : toCode(values[block + i] ?? 0, step));
     }
   }
 }
 
+const noCodes = { codes: new Uint8Array() };
+
+/** Scale of one sub-block before it is rounded, and its codes. */
+export function fitPart(part: Float32Array): { readonly scale: number; readonly codes: Uint8Array } {
+  return fitScale(
+    part,
+    part.map((value) => value * value),
+    32,
+  );
+}
+
 /** Q6_K with errors of each value weighted, one element after the other. */
 export const roundQ6_K: BlockRounder = (x, weights, place) => {
-  const { steps } = chooseScales(x, weights, place);
+  const scales = Array.from({ length: 16 }, (_, j) => {
+    const [from, to] = [j * 16, j * 16 + 16];
+    return fitScale(x.subarray(from, to), weights.subarray(from, to), 32).scale;
+  });
+  const steps = encodeScales(scales, place);
   return (i, value) => {
     const step = steps?.[i >> 4] ?? 0;
     const code = step === 0 ? 32 : toCode(value, step);
     storeCode(place, i, code);
-    return Math.fround(step * (code - 32));
+    return f32(step * (code - 32));
   };
 };
 
 /** Writes scale and sub-scales of a block; gives the step of each sub-block, undefined where all are zero. */
-function chooseScales(x: Float32Array, weights: Float32Array, { bytes, at }: BlockPlace) {
-  const fits = Array.from({ length: 16 }, (_, j) => {
-    const [from, to] = [j * 16, j * 16 + 16];
-    return fitScale(x.subarray(from, to), weights.subarray(from, to), 32);
-  });
-  const greatest = fits.reduce((most, { scale }) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
-  if (Math.abs(greatest) < 1e-15) return { fits, steps: undefined };
+function encodeScales(scales: readonly number[], { bytes, at }: BlockPlace): readonly number[] | undefined {
+  const greatest = scales.reduce((most, scale) => (Math.abs(scale) > Math.abs(most) ? scale : most), 0);
+  if (Math.abs(greatest) < 1e-15) return undefined;
   const inverse = f32(-128 / greatest);
   setU16(bytes, at + 208, toHalf(f32(1 / inverse)));
-  fits.forEach(({ scale }, j) => {
+  for (const [j, scale] of scales.entries())
     bytes[at + 192 + j] = Math.min(127, roundHalfEven(f32(inverse * scale)));
-  });
   const d = fromHalf(u16At(bytes, at + 208));
-  return { fits, steps: fits.map((_, j) => d * i8At(bytes, at + 192 + j)) };
+  return scales.map((_, j) => d * i8At(bytes, at + 192 + j));
 }
 
 /** Code 0..63 of the nearest level. */
@@ -83,17 +92,14 @@ function toCode(value: number, step: number): number {
 }
 
 function storeCode({ bytes, at }: BlockPlace, i: number, code: number): void {
-  const { lowAt, lowShift, highAt, highShift } = placeOf(i);
-  bytes[at + lowAt] = (bytes[at + lowAt] ?? 0) | ((code & 15) << lowShift);
-  bytes[at + highAt] = (bytes[at + highAt] ?? 0) | ((code >> 4) << highShift);
+  const low = at + lowByteOf(i);
+  const high = at + highByteOf(i);
+  bytes[low] = (bytes[low] ?? 0) | ((code & 15) << lowShiftOf(i));
+  bytes[high] = (bytes[high] ?? 0) | ((code >> 4) << highShiftOf(i));
 }
 
-/** Where in a block the bits of element i lie. */
-function placeOf(i: number) {
-  return {
-    lowAt: (i >> 7) * 64 + (i & 63),
-    lowShift: ((i >> 6) & 1) * 4,
-    highAt: 128 + (i >> 7) * 32 + (i & 31),
-    highShift: ((i >> 5) & 3) * 2,
-  };
-}
+// Where in a block the bits of element i lie.
+const lowByteOf = (i: number) => (i >> 7) * 64 + (i & 63);
+const lowShiftOf = (i: number) => ((i >> 6) & 1) * 4;
+const highByteOf = (i: number) => 128 + (i >> 7) * 32 + (i & 31);
+const highShiftOf = (i: number) => ((i >> 5) & 3) * 2;
