@@ -21,29 +21,34 @@ const { values: options } = parseArgs({
 const { cpu, directorySink, openModel, saveGguf } = await importSource("./agreement-sources.ts");
 const device = cpu();
 
-/** The likeliest next token of Heddle at every position of each window, and how far it leads. */
-async function heddleChoices(model, windows) {
-  const choices = [];
+/** Logits of Heddle at every position of each window. */
+async function heddleLogits(model, windows) {
+  const rows = [];
   for (const ids of windows) {
     using logits = model.logits({ ids: [ids] });
     const values = await logits.data();
     const width = logits.shape.at(-1);
-    choices.push(
-      ids.map((_, at) => {
-        const row = values.subarray(at * width, (at + 1) * width);
-        return row.reduce((best, value, id) => (value > row[best] ? id : best), 0);
-      }),
-    );
+    rows.push(ids.map((_, at) => values.slice(at * width, (at + 1) * width)));
   }
-  return choices;
+  return rows;
 }
 
-function llamaChoices(file, windows) {
+const likeliest = (row) => row.reduce((best, value, id) => (value > row[best] ? id : best), 0);
+const choicesOf = (logits) => logits.map((rows) => rows.map(likeliest));
+
+/** The two likeliest tokens of a row. */
+function firstTwo(row) {
+  const first = likeliest(row);
+  const second = likeliest(row.map((value, id) => (id === first ? Number.NEGATIVE_INFINITY : value)));
+  return [first, second];
+}
+
+function llamaChoices(file, windows, pairs) {
   const script = fileURLToPath(new URL("agreement-llama.mjs", import.meta.url));
   const child = spawn(process.execPath, [script, file], { stdio: ["pipe", "pipe", "inherit"] });
   const chunks = [];
   child.stdout.on("data", (chunk) => chunks.push(chunk));
-  child.stdin.end(JSON.stringify({ windows }));
+  child.stdin.end(JSON.stringify({ windows, pairs }));
   return new Promise((resolve, reject) =>
     child.once("close", (code) =>
       code === 0
@@ -69,22 +74,56 @@ function agreement(one, other) {
   return pairs.filter(Boolean).length / pairs.length;
 }
 
+/** How far rounding moves the lead of the likeliest token over the next, beside how often that lead is as small. */
+function describeTies({ exact, own, other }) {
+  const noise = (leads) => {
+    const known = leads.flatMap((lead, i) => (lead === null ? [] : [(lead - exact[i]) ** 2]));
+    return Math.sqrt(known.reduce((sum, value) => sum + value, 0) / known.length);
+  };
+  const [ownNoise, otherNoise] = [noise(own), noise(other)];
+  const within = exact.filter((lead) => lead < ownNoise).length;
+  console.log(
+    `  lead of the likeliest over the next token, against exact products: Heddle off by ${ownNoise.toFixed(4)} (root mean square), node-llama-cpp by ${otherNoise.toFixed(4)}; ${within} positions have a smaller lead than Heddle's`,
+  );
+}
+
+/** How much likelier, by exact products, the best token is than the chosen one, where they differ. */
+function describeDifferences({ own, other, exact, exactLogits }) {
+  const lost = (choices) =>
+    choices.flatMap((row, w) =>
+      row.flatMap((id, i) => {
+        const logits = exactLogits[w][i];
+        return id === exact[w][i] ? [] : [logits[exact[w][i]] - logits[id]];
+      }),
+    );
+  const text = (values) => `${values.length} positions, at most ${Math.max(0, ...values).toFixed(4)}`;
+  console.log(
+    `  lost by choosing otherwise than exact products: Heddle ${text(lost(own))}; node-llama-cpp ${text(lost(other))} (in logits)`,
+  );
+}
+
 /** Compares on one file; the judge is the same file's weights widened to f32, so that no activation is rounded. */
 async function compare(file, { label, folder }) {
   const model = await openModel(file, { device });
   const windows = windowsOf(model, readFileSync(options.text, "utf8"));
-  const own = await heddleChoices(model, windows);
+  const ownLogits = await heddleLogits(model, windows);
   await saveGguf(directorySink(folder), "exact.gguf", model, { type: "F32" });
   model.dispose();
   const wide = await openModel(join(folder, "exact.gguf"), { device });
-  const exact = await heddleChoices(wide, windows);
+  const exactLogits = await heddleLogits(wide, windows);
   wide.dispose();
-  const { choices: other } = await llamaChoices(file, windows);
+  const pairs = exactLogits.map((rows) => rows.map(firstTwo));
+  const { choices: other, leads } = await llamaChoices(file, windows, pairs);
+  const [own, exact] = [choicesOf(ownLogits), choicesOf(exactLogits)];
   const percent = (share) => `${(100 * share).toFixed(2)} %`;
   const shares = [agreement(own, other), agreement(own, exact), agreement(other, exact)].map(percent);
   console.log(
     `${label}: the same next token at ${shares[0]} of ${windows.flat().length} positions; as with exact products: Heddle ${shares[1]}, node-llama-cpp ${shares[2]}`,
   );
+  const leadsOf = (logits) =>
+    logits.flatMap((rows, w) => rows.map((row, i) => row[pairs[w][i][0]] - row[pairs[w][i][1]]));
+  describeTies({ exact: leadsOf(exactLogits), own: leadsOf(ownLogits), other: leads.flat() });
+  describeDifferences({ own, other, exact, exactLogits });
   return agreement(own, other);
 }
 

@@ -39,7 +39,8 @@ export function roundHalfAway(value: number): number {
 
 /** Exponent of the greatest power of two that is not above `size` (a normal double > 0). */
 function exponentOf(size: number): number {
-  const view = new DataView(new ArrayBuffer(8));
-  view.setFloat64(0, size);
-  return (view.getUint16(0) >> 4) - 1023;
+  bits.setFloat64(0, size);
+  return (bits.getUint16(0) >> 4) - 1023;
 }
+
+const bits = new DataView(new ArrayBuffer(8));

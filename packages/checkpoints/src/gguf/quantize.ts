@@ -71,10 +71,16 @@ export function checkedBlocks(caller: string, type: QuantizableType, values: Flo
     const message = `${caller}: ${type} takes a multiple of ${blockSize} values; got ${values.length} values.`;
     throw new HeddleError("shape", `${message} Keep such a tensor in F16.`, { type, count: values.length });
   }
-  const bad = values.findIndex((value) => !(Math.abs(value) <= maxSize));
+  const bad = firstUnfit(values);
   if (bad >= 0) {
     const message = `${caller}: values must be finite and at most ${maxSize} in size; got value ${values[bad]} at ${bad}.`;
     throw new HeddleError("config", `${message} Keep such a tensor in F32.`, { type, at: bad });
   }
   return new Uint8Array((values.length / blockSize) * blockBytes);
+}
+
+/** Where the first value lies that is not finite or too large; -1 for none. */
+function firstUnfit(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i] ?? 0) <= maxSize)) return i;
+  return -1;
 }

@@ -67,14 +67,23 @@ export function decodeQ5_1(bytes: Uint8Array, out: Float32Array): void {
  */
 export function encodeQ4_0(values: Float32Array, bytes: Uint8Array): void {
   for (let block = 0, at = 0; block < values.length; block += 32, at += 18) {
-    const x = values.subarray(block, block + 32);
-    const d = x.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0) / -8;
+    let greatest = 0;
+    for (let i = block; i < block + 32; i++) {
+      const value = values[i] ?? 0;
+      if (Math.abs(value) > Math.abs(greatest)) greatest = value;
+    }
+    const d = greatest / -8;
     const inverse = inverseOf(d);
     setU16(bytes, at, toHalf(d));
-    const code = (i: number) =>
-      Math.min(15, Math.trunc(Math.fround(Math.fround((x[i] ?? 0) * inverse) + 8.5)));
-    for (let i = 0; i < 16; i++) bytes[at + 2 + i] = code(i) | (code(i + 16) << 4);
+    for (let i = 0; i < 16; i++) {
+      const [low, high] = [values[block + i] ?? 0, values[block + 16 + i] ?? 0];
+      bytes[at + 2 + i] = codeQ4_0(low, inverse) | (codeQ4_0(high, inverse) << 4);
+    }
   }
+}
+
+function codeQ4_0(value: number, inverse: number): number {
+  return Math.min(15, Math.trunc(Math.fround(Math.fround(value * inverse) + 8.5)));
 }
 
 /** Q4_0 with errors of each value weighted, one element after the other; d of least weighted squared error. */

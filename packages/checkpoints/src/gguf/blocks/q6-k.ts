@@ -31,6 +31,7 @@ export function decodeQ6_K(bytes: Uint8Array, out: Float32Array): void {
  * @see ggml, `quantize_row_q6_K_ref`
  */
 export function encodeQ6_K(values: Float32Array, bytes: Uint8Array, fitted?: Float32Array): void {
+  const codes = new Uint8Array(256);
   for (let block = 0, at = 0; block < values.length; block += 256, at += blockBytes) {
     const place = { bytes, at };
     const partOf = (j: number) => values.subarray(block + j * 16, block + j * 16 + 16);
@@ -41,14 +42,12 @@ export function encodeQ6_K(values: Float32Array, bytes: Uint8Array, fitted?: Flo
     if (steps === undefined) continue; // a block of zeros: all bytes 0
     for (let j = 0; j < 16; j++) {
       const step = steps[j] ?? 0;
-      const { codes } = step === 0 ? fitPart(partOf(j)) : noCodes;
-      for (let i = j * 16; i < j * 16 + 16; i++)
-        storeCode(place, i, step === 0 ? (codes[i & 15] ?? 0) : toCode(values[block + i] ?? 0, step));
+      if (step === 0) codes.set(fitPart(partOf(j)).codes, j * 16);
+      else for (let i = j * 16; i < j * 16 + 16; i++) codes[i] = toCode(values[block + i] ?? 0, step);
     }
+    storeCodes(place, codes);
   }
 }
-
-const noCodes = { codes: new Uint8Array() };
 
 /** Scale of one sub-block before it is rounded, and its codes. */
 export function fitPart(part: Float32Array): { readonly scale: number; readonly codes: Uint8Array } {
@@ -91,6 +90,19 @@ function toCode(value: number, step: number): number {
   return Math.max(-32, Math.min(31, roundHalfEven(f32(value / step)))) + 32;
 }
 
+/** Writes the codes of a whole block. */
+function storeCodes({ bytes, at }: BlockPlace, codes: Uint8Array): void {
+  for (let half = 0; half < 2; half++) {
+    const code = (i: number) => codes[half * 128 + i] ?? 0;
+    for (let i = 0; i < 64; i++) bytes[at + half * 64 + i] = (code(i) & 15) | ((code(i + 64) & 15) << 4);
+    for (let i = 0; i < 32; i++) {
+      const [a, b, c, d] = [code(i) >> 4, code(i + 32) >> 4, code(i + 64) >> 4, code(i + 96) >> 4];
+      bytes[at + 128 + half * 32 + i] = a | (b << 2) | (c << 4) | (d << 6);
+    }
+  }
+}
+
+/** Writes one code of a block that was empty there. */
 function storeCode({ bytes, at }: BlockPlace, i: number, code: number): void {
   const low = at + lowByteOf(i);
   const high = at + highByteOf(i);

@@ -23,14 +23,15 @@ export function decodeQ8_0(bytes: Uint8Array, out: Float32Array): void {
  */
 export function encodeQ8_0(values: Float32Array, bytes: Uint8Array): void {
   for (let block = 0; block < values.length / 32; block++) {
-    const x = values.subarray(block * 32, block * 32 + 32);
     const at = block * blockBytes;
-    const d = Math.fround(x.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127);
+    const from = block * 32;
+    let most = 0;
+    for (let i = from; i < from + 32; i++) most = Math.max(most, Math.abs(values[i] ?? 0));
+    const d = Math.fround(most / 127);
     const inverse = inverseOf(d);
     setU16(bytes, at, toHalf(d));
-    x.forEach((value, i) => {
-      bytes[at + 2 + i] = roundHalfAway(Math.fround(value * inverse));
-    });
+    for (let i = 0; i < 32; i++)
+      bytes[at + 2 + i] = roundHalfAway(Math.fround((values[from + i] ?? 0) * inverse));
   }
 }
 
