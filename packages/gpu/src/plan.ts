@@ -20,6 +20,8 @@ const maxGroupsPerStep = 16;
 
 /** Dispatches of bound runs that are submitted together: a submission costs as much as some of them. */
 const maxUnsubmitted = 256;
+/** The same for a run that is submitted at its end anyway. */
+const maxUnsubmittedOfRun = 64;
 
 /** A step whose bindings are the plan's own memory or slots. */
 interface PlanStep {
@@ -64,7 +66,11 @@ export function planProgram(host: PlanHost, program: Program): Plan {
         invariant(buffer.isAlive, "a buffer was used after it was freed");
         buffer.touched.batch = recorder.batch;
       }
-      for (const step of steps) runStep(host, step, given);
+      for (const step of steps) {
+        runStep(host, step, given);
+        // The card begins while the rest is recorded.
+        recorder.flushIfFull(maxUnsubmittedOfRun);
+      }
       recorder.flush();
     },
     bind(slots: readonly DeviceBuffer[]) {

@@ -90,8 +90,16 @@ export function numberToF16(value: number): number {
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
 }
 
+/** Values of all IEEE halves, made when the first is asked for: computing each anew takes a hundred times as long. */
+let halfValues: Float32Array | undefined;
+
 /** Value of an IEEE half bit pattern. */
 export function f16ToNumber(bits: number): number {
+  halfValues ??= Float32Array.from({ length: 65_536 }, (_, pattern) => computedHalf(pattern));
+  return halfValues[bits & 0xffff] ?? 0;
+}
+
+function computedHalf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 31;
   const fraction = bits & 1023;

@@ -19,7 +19,8 @@ export function onMatrixUnits<Params>({ spec }: Op<Params>, units: MatrixUnits):
     ...spec,
     kernels: {
       wgsl(call, features) {
-        const used = isOwn ? features : { ...features, matrixUnit: emulatedMatrices };
+        // The emulation declares no half floats.
+        const used = isOwn ? features : { ...features, f16: false, matrixUnit: emulatedMatrices };
         const kernel = spec.kernels?.wgsl?.(call, used);
         if (!kernel?.steps.some(({ code }) => code.includes(product))) {
           throw new Error(`${spec.name} has no kernel for ${units} matrix units for this call`);

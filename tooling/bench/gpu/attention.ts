@@ -1,5 +1,5 @@
 // Times attention on the GPU device, with PyTorch's scaled_dot_product_attention on the same card in the same call where
-// python3 has it: `attention [half|fast] [tiny] [NAME ...]`. Each line is the median of several rounds after the card has warmed up; caches
+// python3 has it: `attention [half|fast] [tiny] [tunings] [NAME ...]`. Each line is the median of several rounds after the card has warmed up; caches
 // take turns so that they do not stay in the card's own. Some rows of every result are compared with sums in float64 first. `tiny`
 // takes lengths of a 32nd, to try the program.
 import { execFileSync } from "node:child_process";
@@ -20,8 +20,12 @@ import {
 import type { WebGpuDevice } from "@heddle/gpu";
 import { compile, defineOp, disposeTree, type HostData, randn, type Tensor, tensor } from "@heddle/tensor";
 import type { WgslKernelFactory } from "@heddle/tensor/kernel";
+import { cachedAttentionOp } from "../../../packages/attention/src/cached-attention.ts";
+import type { CachedAttentionParams } from "../../../packages/attention/src/cached-params.ts";
 import { flashAttention, flashAttentionBackward } from "../../../packages/attention/src/flash.ts";
 import type { FlashParams } from "../../../packages/attention/src/flash-params.ts";
+import { cachedAttentionWgsl } from "../../../packages/attention/src/kernels/cached-attention.wgsl.ts";
+import type { DecodeTuning } from "../../../packages/attention/src/kernels/decode.wgsl.ts";
 import { flashMatrixWgsl } from "../../../packages/attention/src/kernels/flash-matrix.wgsl.ts";
 import type { MatrixTile } from "../../../packages/attention/src/kernels/matrix-attention.wgsl.ts";
 import { medianSeconds } from "./parts/median.ts";
@@ -273,10 +277,11 @@ function exactGradients(
 function decodeWork(
   { batch, length, dtype = "f16" }: { batch: number; length: number; dtype?: Float },
   kind: "contiguous" | "paged" = "contiguous",
+  tuning?: CachedTuning,
 ): Work {
   const bytes = batch * 2 * numKvHeads * length * headDim * (dtype === "f16" ? 2 : 4);
   return {
-    name: `decode ${batch} x ${length} ${dtype}${kind === "paged" ? " paged" : ""}`,
+    name: `decode ${batch} x ${length} ${dtype}${kind === "paged" ? " paged" : ""}${tuningName(tuning)}`,
     bytes,
     flops: 4 * batch * numHeads * length * headDim,
     turns: Math.min(8, Math.max(1, Math.ceil(2 ** 27 / bytes))),
@@ -292,7 +297,7 @@ function decodeWork(
       using zeros = tensor(device, new Int32Array(batch));
       appendKv(layer, k, v, { slots, starts: zeros });
       const starts = tensor(device, new Int32Array(batch).fill(length - 1));
-      const run = (input: Tensor) => [cachedAttention(input, layer, { slots, starts })];
+      const run = (input: Tensor) => [attendCached(input, layer, { slots, starts }, tuning)];
       return {
         input: q,
         run,
@@ -314,10 +319,40 @@ function decodeWork(
   };
 }
 
+/** How the kernels of cached attention share their work, where it is not their own choice. */
+interface CachedTuning {
+  readonly tile?: MatrixTile;
+  readonly decode?: DecodeTuning;
+}
+
+const tuningName = (tuning: CachedTuning | undefined) =>
+  tuning === undefined ? "" : ` ${JSON.stringify(tuning).replaceAll('"', "")}`;
+
+/** Attention over a contiguous or paged cache, by its own kernel or by one that is tuned. */
+function attendCached(
+  query: Tensor,
+  layer: KvLayer,
+  at: { readonly slots: Tensor; readonly starts: Tensor },
+  tuning: CachedTuning | undefined,
+): Tensor {
+  if (tuning === undefined || layer.kind === "quantised") return cachedAttention(query, layer, at);
+  const op = defineOp({
+    ...cachedAttentionOp.spec,
+    kernels: { wgsl: (call, features) => cachedAttentionWgsl(call, features, tuning) },
+  });
+  const params: CachedAttentionParams = {
+    placement: "contiguous",
+    scale,
+    isCausal: true,
+    inputs: ["query", "key", "value", "slots", "starts"],
+  };
+  return op.call([query, layer.key, layer.value, at.slots, at.starts], params);
+}
+
 /** A prompt as decoders read it: one row a token, all of one slot, behind their keys in the cache. */
-function promptWork(length: number, dtype: Float, queries: Float): Work {
+function promptWork(length: number, dtype: Float, queries: Float, tuning?: CachedTuning): Work {
   return {
-    name: `prompt ${length} ${dtype}${queries === dtype ? "" : `, ${queries} queries`}`,
+    name: `prompt ${length} ${dtype}${queries === dtype ? "" : `, ${queries} queries`}${tuningName(tuning)}`,
     bytes: 2 * (numHeads + numKvHeads) * length * headDim * (dtype === "f16" ? 2 : 4),
     flops: 2 * numHeads * length * (length + 1) * headDim,
     turns: 1,
@@ -338,7 +373,7 @@ function promptWork(length: number, dtype: Float, queries: Float): Work {
         device,
         Int32Array.from({ length }, (_, i) => i),
       );
-      const run = (input: Tensor) => [cachedAttention(input, layer, { slots, starts })];
+      const run = (input: Tensor) => [attendCached(input, layer, { slots, starts }, tuning)];
       return {
         input: q,
         run,
@@ -400,15 +435,41 @@ const works: readonly Work[] = [
   prefillWork(short, "f16"),
   prefillWork(middle, "f16"),
   prefillWork(middle, "f16", 4),
-  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 2, keys: 32 }),
-  prefillWork(middle, "f16", 1, { subgroups: 2, strips: 2, keys: 64 }),
-  prefillWork(middle, "f16", 1, { subgroups: 4, strips: 1, keys: 64 }),
-  prefillWork(middle, "f16", 1, { subgroups: 8, strips: 1, keys: 64 }),
   prefillWork(short, "f32"),
   prefillWork(middle, "f32"),
   backwardWork(short, "f16"),
   backwardWork(short, "f32"),
   backwardWork(middle, "f16"),
+];
+
+const tiles: readonly MatrixTile[] = [
+  { subgroups: 4, strips: 2, keys: 32 },
+  { subgroups: 4, strips: 2, keys: 64 },
+  { subgroups: 2, strips: 2, keys: 32 },
+  { subgroups: 8, strips: 2, keys: 32 },
+  { subgroups: 4, strips: 1, keys: 64 },
+];
+const decodeTunings: readonly DecodeTuning[] = [
+  { heads: 4, ahead: 4 },
+  { heads: 4, ahead: 2 },
+  { heads: 2, ahead: 4 },
+  { heads: 2, ahead: 2 },
+  { heads: 1, ahead: 4 },
+];
+/** Ways to share the work: with `tunings` as a word, in place of the others. */
+const tuned: readonly Work[] = [
+  ...tiles.map((tile) => promptWork(short, "f16", "f16", { tile })),
+  ...tiles.map((tile) => prefillWork(middle, "f16", 1, tile)),
+  ...decodeTunings.map((decode) => decodeWork({ batch: 1, length: 256 }, "contiguous", { decode })),
+  ...[{ threads: 512 }, { threads: 128 }, { threads: 512, heads: 1 }].map((decode) =>
+    decodeWork({ batch: 1, length: 256 }, "contiguous", { decode }),
+  ),
+  ...decodeTunings.map((decode) => decodeWork({ batch: 32, length: 256 }, "contiguous", { decode })),
+  ...decodeTunings.map((decode) => decodeWork({ batch: 1, length: context }, "contiguous", { decode })),
+  ...[{ hasHalves: true }, { splits: 16 }, { splits: 64 }, { threads: 256, splits: 16 }].map((decode) =>
+    decodeWork({ batch: 1, length: context }, "contiguous", { decode }),
+  ),
+  ...decodeTunings.map((decode) => decodeWork({ batch: 8, length: context }, "contiguous", { decode })),
 ];
 
 /** Seconds of PyTorch for the same works, by name; none where there is no PyTorch. */
@@ -428,15 +489,19 @@ function torchSeconds(names: readonly string[]): ReadonlyMap<string, number> {
   }
 }
 
-const wanted = words.filter((word) => !["fast", "half", "tiny"].includes(word));
-const chosen = works.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
-const peer = torchSeconds(chosen.map(({ name }) => name));
+const wanted = words.filter((word) => !["fast", "half", "tiny", "tunings"].includes(word));
+const all = words.includes("tunings") ? tuned : works;
+const chosen = all.filter(({ name }) => wanted.length === 0 || wanted.some((word) => name.includes(word)));
+const peer = words.includes("tunings")
+  ? new Map<string, number>()
+  : torchSeconds(chosen.map(({ name }) => name));
 const device = await openDevice(words);
 console.log(describeDevice(device));
 for (const work of chosen) {
   const began = performance.now();
   try {
-    const launches = Array.from({ length: isTiny ? 1 : work.turns }, () => work.prepare(device));
+    const turns = isTiny ? 1 : words.includes("tunings") ? Math.min(2, work.turns) : work.turns;
+    const launches = Array.from({ length: turns }, () => work.prepare(device));
     const error = (await launches[0]?.error()) ?? Number.NaN;
     const perReplay = isTiny ? 1 : work.flops > 1e10 ? 4 : Math.max(1, Math.round(24 / launches.length));
     const seconds = await secondsOf(device, launches, perReplay);

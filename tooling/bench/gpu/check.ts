@@ -1,5 +1,5 @@
 // Compares every op of the tensor package on this machine's GPU with the float64 reference, forward and backward:
-// `check [half|fast] [matrices|eager|compiled]`. What runs on matrix units is compared with float64 first: a line each, with the
+// `check [half|fast] [matrices|eager|compiled] [own|emulated]`. What runs on matrix units is compared with float64 first: a line each, with the
 // error in units of the tolerance on the adapter's own units and on their emulation, which tells wrong hardware or driver from wrong
 // kernels. For machines without the test runner.
 import { reference } from "@heddle/tensor";
@@ -23,7 +23,9 @@ const parts = ["matrices", "eager", "compiled"] as const;
 const chosen = parts.filter((part) => words.includes(part) || !parts.some((word) => words.includes(word)));
 const modes = chosen.filter((part) => part !== "matrices");
 const units = (["own", "emulated"] as const).filter(
-  (kind) => kind === "emulated" || matrixUnitOf(device.features) !== undefined,
+  (kind) =>
+    (kind === "emulated" || matrixUnitOf(device.features) !== undefined) &&
+    (words.includes(kind) || !(words.includes("own") || words.includes("emulated"))),
 );
 for (const check of [...matrixProducts, ...matrixWeights, ...matrixAttention, ...matrixPrompts]) {
   if (!chosen.includes("matrices")) break;

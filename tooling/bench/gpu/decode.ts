@@ -1,17 +1,25 @@
 // Times whole models of random weights in the Llama 3.2 1B shape on the GPU device: `decode [half|fast] [f16|int8|int4]
-// [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and milliseconds of
-// JavaScript a token, and the limit that reading the weights once sets at 3 TB/s. `--tiny` takes a small model instead.
+// [batch] [times] [profile] [memory] [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and
+// milliseconds of this process a token, and the limit that reading the weights once sets at the rate of a copy in the same run.
+// `times` says which dispatches take the time, `profile` what the thread of JavaScript does,
+// `memory` what 10,000 tokens leave behind. `--tiny` takes a small model instead.
 import type { WebGpuDevice } from "@heddle/gpu";
 import { createDecoder, type DecoderWeights } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
+import { copyRate } from "./parts/copy-rate.ts";
+import { dispatchTimes } from "./parts/dispatch-times.ts";
 import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
 import { median } from "./parts/median.ts";
 import { describeDevice, openDevice } from "./parts/open-device.ts";
+import { submissionTimes } from "./parts/submission-times.ts";
+import { threadProfile } from "./parts/thread-profile.ts";
 
 const words = process.argv.slice(2);
 const { config, formats, isTiny } = wantedModels(words);
 const device = await openDevice(words);
 console.log(describeDevice(device));
+const bytesPerSecond = await copyRate(device, isTiny ? 2 ** 20 : 2 ** 29);
+console.log(`copy: ${(bytesPerSecond / 1e9).toFixed(0)} GB/s read and written`);
 for (const format of formats) await measure(format);
 device.dispose();
 
@@ -34,14 +42,17 @@ async function measure(format: Format): Promise<void> {
   const steps = isTiny ? 8 : 128;
   const rates: number[] = [];
   let [dispatches, busyMs] = [0, 0];
+  const decode = async (count: number) => {
+    const tokens = decoder.ahead?.({ slot: 0, token: 1, position: prompt, steps: count, temperature: 0 });
+    if (tokens === undefined) throw new Error("the device has no ahead()");
+    for await (const _token of tokens);
+  };
   for (let round = -1; round < 5; round++) {
     // Counting costs time itself: the first round counts, the others are timed.
     const counter = round < 0 ? countDispatches(device) : undefined;
     const cpuBefore = process.cpuUsage();
     const start = performance.now();
-    const tokens = decoder.ahead?.({ slot: 0, token: 1, position: prompt, steps, temperature: 0 });
-    if (tokens === undefined) throw new Error("the device has no ahead()");
-    for await (const _token of tokens);
+    await decode(steps);
     const seconds = (performance.now() - start) / 1000;
     const { user, system } = process.cpuUsage(cpuBefore);
     if (counter !== undefined) {
@@ -52,10 +63,33 @@ async function measure(format: Format): Promise<void> {
     busyMs = (user + system) / 1000 / steps;
   }
   const rate = median(rates);
-  const limit = 3e12 / bytes;
+  const limit = bytesPerSecond / bytes;
   console.log(
     `${format}: decode ${rate.toFixed(0)} tokens/s of at most ${limit.toFixed(0)} (${(bytes / 1e9).toFixed(2)} GB), ${dispatches.toFixed(0)} dispatches and ${busyMs.toFixed(2)} ms of this process a token`,
   );
+  if (words.includes("memory")) {
+    const before = device.memory();
+    for (let i = 0; i < 20; i++) await decode(500);
+    const after = device.memory();
+    console.log(
+      `${format}: 10,000 tokens took ${before.bytes} bytes in ${before.buffers} buffers to ${after.bytes} in ${after.buffers}`,
+    );
+  }
+  if (words.includes("profile")) {
+    const profiled = isTiny ? 8 : 512;
+    const { recording, submitting } = await submissionTimes(device, () => decode(profiled));
+    console.log(
+      `${format}: ${(recording / profiled).toFixed(3)} ms of recording and ${(submitting / profiled).toFixed(3)} ms of handing over a token`,
+    );
+    for (const line of (await threadProfile(() => decode(profiled), profiled)).slice(0, 16))
+      console.log(`  ${line}`);
+  }
+  if (words.includes("times")) {
+    const counted = isTiny ? 2 : 8;
+    const lines = await dispatchTimes(device, () => decode(counted));
+    console.log(`  of ${counted} tokens:`);
+    for (const line of lines.slice(0, 14)) console.log(`  ${line}`);
+  }
   decoder.dispose();
   if (words.includes("batch")) await measureBatch(format, weights);
   for (const leaf of flattenTree(weights).leaves) (leaf as Partial<Tensor>).dispose?.();

@@ -12,13 +12,12 @@ import {
   matmul,
   randn,
   type Tensor,
-  writeInto,
-  zeros,
 } from "@heddle/tensor";
 
 import { productWgsl } from "@heddle/tensor/kernel";
 import { type QuantTuning, quantProduct } from "../../../packages/quant/src/kernels/quant-product.wgsl.ts";
 import { type DenseTuning, denseProduct } from "../../../packages/tensor/src/wgsl/product/dense.ts";
+import { copyRate } from "./parts/copy-rate.ts";
 import { medianSeconds } from "./parts/median.ts";
 import { describeDevice, openDevice } from "./parts/open-device.ts";
 import { fileLayout, randomQuant } from "./parts/random-quant.ts";
@@ -75,25 +74,6 @@ function random(device: WebGpuDevice, shape: readonly [number, number], dtype: D
   const some = rows % 64 === 0 ? 64 : rows;
   const block = randn(device, [1, some, columns], { seed, dtype: "f32" }).cast(dtype);
   return block.broadcastTo([rows / some, some, columns]).reshape([rows, columns]);
-}
-
-function copyWork(bytes: number): Work {
-  return {
-    name: `copy ${bytes / 2 ** 20} MiB`,
-    bytes: 2 * bytes,
-    weightBytes: bytes,
-    flops: 0,
-    prepare(device) {
-      const x = zeros(device, [bytes / 4]);
-      return {
-        input: x,
-        run(input) {
-          writeInto(input, input.neg());
-          return input.reshape([-1]).narrow(0, 0, 1);
-        },
-      };
-    },
-  };
 }
 
 /** Largest relative error of 64 sampled outputs of a product. */
@@ -153,7 +133,7 @@ function quantWork(
     flops: 2 * out * inner * rows,
     prepare(device, turn) {
       const weight = quantWeight(device, layout, turn);
-      const x = randn(device, [rows, inner], { seed: 2 });
+      const x = random(device, [rows, inner], "f32", 2);
       return {
         input: x,
         run: (input) => (tuning === undefined ? linear(input, weight) : tuned(input, weight, tuning)),
@@ -211,7 +191,6 @@ const weights = [
   [128256, 2048],
 ] as const;
 const works: readonly Work[] = [
-  copyWork(2 ** 28),
   ...weights.flatMap((shape) => [
     matvecWork(shape, "f32"),
     matvecWork(shape, "f16"),
@@ -274,12 +253,15 @@ const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
     [
       { threads: 256, panels: 1, ahead: 1 },
       { threads: 256, panels: 1, ahead: 2 },
+      { threads: 512, panels: 1, ahead: 1 },
       { threads: 512, panels: 1, ahead: 2 },
+      { threads: 128, panels: 1, ahead: 1 },
+      { threads: 128, panels: 1, ahead: 2 },
       ...(shape[0] > 4096
         ? [
             { threads: 256, panels: 2, ahead: 2 },
-            { threads: 512, panels: 2, ahead: 2 },
-            ...(shape[0] > 100_000 ? [{ threads: 256, panels: 20, ahead: 2 }] : []),
+            { threads: 128, panels: 2, ahead: 1 },
+            ...(shape[0] > 100_000 ? [{ threads: 256, panels: 16, ahead: 1 }] : []),
           ]
         : []),
     ].map((tuning) => quantWork(shape, bits, { tuning })),
@@ -290,6 +272,8 @@ const words = process.argv.slice(2);
 const wanted = words.filter((word) => !["fast", "half", "tunings"].includes(word));
 const device = await openDevice(words);
 console.log(describeDevice(device));
+const limit = await copyRate(device, 2 ** 29);
+console.log(`copy: ${(limit / 1e9).toFixed(0)} GB/s read and written`);
 for (const work of words.includes("tunings") ? [...denseTunings, ...quantTunings] : works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
   const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));
@@ -299,7 +283,7 @@ for (const work of words.includes("tunings") ? [...denseTunings, ...quantTunings
   const gigabytes = work.bytes / seconds / 1e9;
   const teraflops = work.flops / seconds / 1e12;
   console.log(
-    `${work.name.padEnd(28)} ${(seconds * 1e6).toFixed(1).padStart(9)} us  ${gigabytes.toFixed(0).padStart(6)} GB/s  ${teraflops.toFixed(2).padStart(8)} TFLOP/s  error ${error.toExponential(1)}`,
+    `${work.name.padEnd(28)} ${(seconds * 1e6).toFixed(1).padStart(9)} us  ${gigabytes.toFixed(0).padStart(6)} GB/s ${((100e9 * gigabytes) / limit).toFixed(0).padStart(3)} %  ${teraflops.toFixed(2).padStart(8)} TFLOP/s  error ${error.toExponential(1)}`,
   );
   device.trim();
 }

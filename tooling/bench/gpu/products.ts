@@ -101,8 +101,9 @@ async function check(name: string, { M, N, K, a, b, c, transposeA, transposeB }:
   }
   count++;
   worst = Math.max(worst, error);
-  // Few rows of quantised products round x to int8.
-  if (error <= (name.startsWith("int") && M <= 32 ? 1 / 127 : tolerance * 1.5)) return;
+  // Few rows of quantised products round x to int8; of more both x and the widened weights are rounded to halves.
+  const allowed = !name.startsWith("int") ? 1.5 * tolerance : M <= 32 ? 1 / 127 : 2.1 * tolerance;
+  if (error <= allowed) return;
   failed++;
   if (failed <= 12) console.log(`FAIL ${name}: ${error.toExponential(1)}`);
 }

@@ -1,11 +1,19 @@
 import type { TensorType } from "@heddle/tensor";
-import { type BufferUse, bufferAt, groupJoin, type WgslKernelFactory, wgslStep } from "@heddle/tensor/kernel";
+import {
+  type BufferUse,
+  bufferAt,
+  groupJoin,
+  type WgslFeatures,
+  type WgslKernel,
+  wgslStep,
+} from "@heddle/tensor/kernel";
 import { placementExtents } from "../cache-placement.js";
 import { type CachedAttentionParams, type CachedInput, cachedInputs, reachOf } from "../cached-params.js";
 import { cachedMatrixWgsl } from "./cached-matrix.wgsl.js";
 import { cachedPrefillWgsl } from "./cached-prefill.wgsl.js";
 import { cellFunction, keyRange, scoreText } from "./cached-rules.wgsl.js";
-import { decodeWgsl } from "./decode.wgsl.js";
+import { type DecodeTuning, decodeWgsl } from "./decode.wgsl.js";
+import type { MatrixTile } from "./matrix-attention.wgsl.js";
 import { eightBuffers } from "./stored-eight.wgsl.js";
 
 const threads = 128;
@@ -16,10 +24,19 @@ const threads = 128;
  *
  * Slots, starts and page tables are read at each run. Twin: the op's reference in cached-attention.ts.
  */
-export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
-  { inputs, outputs, params },
-  features,
-) => {
+export function cachedAttentionWgsl(
+  {
+    inputs,
+    outputs,
+    params,
+  }: {
+    readonly inputs: readonly TensorType[];
+    readonly outputs: readonly TensorType[];
+    readonly params: CachedAttentionParams;
+  },
+  features: WgslFeatures,
+  tuning: { readonly tile?: MatrixTile; readonly decode?: DecodeTuning } = {},
+): WgslKernel | undefined {
   const named = cachedInputs(inputs, params);
   const { query, key, value, keyTail, table, bias, distanceBias } = named;
   if (query === undefined || key === undefined || params.inputs.length + 1 > features.maxBuffers)
@@ -48,7 +65,9 @@ export const cachedAttentionWgsl: WgslKernelFactory<CachedAttentionParams> = (
   const dtypes = { query: query.dtype, key: key.dtype, value: (value ?? key).dtype, out: query.dtype };
   const eight = { ...sizes, params, buffers: eightBuffers(params, inputs), uniforms, reach, dtypes };
   const fast =
-    cachedMatrixWgsl(eight, features) ?? cachedPrefillWgsl(eight, features) ?? decodeWgsl(eight, features);
+    cachedMatrixWgsl(eight, features, tuning.tile) ??
+    cachedPrefillWgsl(eight, features) ??
+    decodeWgsl(eight, features, tuning.decode);
   if (fast !== undefined) return fast;
   if (query.dtype !== "f32" || (headDim + 3 * threads) * 4 + 64 > features.maxWorkgroupBytes)
     return undefined;
@@ -67,7 +86,7 @@ ${groupJoin("sum", "a + b", threads)}`,
     body: cachedBody(params, { headDim, valueDim }),
   });
   return { steps: [step] };
-};
+}
 
 function inputBuffer(name: CachedInput, index: number, type: TensorType | undefined): BufferUse {
   return { name, memory: bufferAt(index), dtype: type?.dtype ?? "f32", access: "read" };

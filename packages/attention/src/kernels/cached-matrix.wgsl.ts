@@ -16,7 +16,9 @@ import {
   halvesBuffer,
   type MatrixAttention,
   type MatrixLayout,
+  type MatrixTile,
   matrixEnd,
+  matrixLayout,
   matrixLayoutFor,
   matrixMemory,
   matrixStart,
@@ -30,12 +32,19 @@ import {
  * else. Twin: the reference of `cachedAttention`.
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, algorithm 1
  */
-export function cachedMatrixWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
+export function cachedMatrixWgsl(
+  call: DecodeCall,
+  features: WgslFeatures,
+  wanted?: MatrixTile,
+): WgslKernel | undefined {
   const { params, batch, numHeads, queryLen, headDim, valueDim, dtypes } = call;
   const unit = matrixUnitOf(features);
   const areHalves = Object.values(dtypes).every((dtype) => dtype === "f16");
   if (unit === undefined || !shareKeys(call) || !areHalves) return undefined;
-  const layout = matrixLayoutFor({ headDim, valueDim }, features.maxWorkgroupBytes - runBytes(128));
+  const room = features.maxWorkgroupBytes - runBytes(128);
+  const layout = wanted
+    ? matrixLayout({ headDim, valueDim }, wanted)
+    : matrixLayoutFor({ headDim, valueDim }, room);
   if (layout === undefined || call.buffers.length + 1 > features.maxBuffers) return undefined;
   const tile = rowTileOf(call, layout.queries, 8);
   const kernel = { unit, layout, ...accesses(call, layout, tile) };
@@ -69,8 +78,9 @@ function accesses(
   const capped = (product: string) => `P.softcap * h_tanh(${product} * P.scale / P.softcap) * ${Math.LOG2E}`;
   return {
     query: (m, c) => `x = query[${rowVector(tile, { m, c, width: layout.headDim })}];`,
-    row: (kind, { target, j, c }) =>
-      `let stored = cell(u32(run.slot), head, ${j}); if (stored >= 0) { ${target} = ${stored[kind]}[u32(stored) * ${width[kind] / 8}u + ${c}]; }`,
+    row: (kind, { target, j, c, limit }) =>
+      // No branches, so that a thread's loads are under way together.
+      `let stored = cell(u32(run.slot), head, min(${j}, ${limit} - 1u)); ${target} = ${stored[kind]}[u32(max(stored, 0)) * ${width[kind] / 8}u + ${c}]; ${target} = select(vec4<u32>(), ${target}, stored >= 0 && ${j} < ${limit});`,
     seen: (j) => `(mySlot == run.slot && ${j} >= myBegin && ${j} < myEnd)`,
     ...(params.softcap === undefined ? {} : { score: (_, product) => capped(product) }),
     ...(params.inputs.includes("sinks")

@@ -2,14 +2,19 @@ import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
 
 /** `cell(slot, head, position)`: the row of a position in the stores, negative where it has none. */
 export function cellFunction({ placement }: CachedAttentionParams): string {
+  // Positions of a contiguous cache are smaller than its length; no division for them.
+  if (placement === "contiguous") {
+    return `fn cell(slot: u32, head: u32, position: u32) -> i32 {
+  return i32((slot * P.kvHeads + head) * P.blockRows + position);
+}`;
+  }
   const block =
     placement === "paged"
       ? "load_table(slot * (P.maxSeqLen / P.blockRows) + position / P.blockRows)"
       : "i32(slot)";
   return `fn cell(slot: u32, head: u32, position: u32) -> i32 {
   let block = ${block};
-  if (block < 0) { return -1; }
-  return i32((u32(block) * P.kvHeads + head) * P.blockRows + position % P.blockRows);
+  return select(i32((u32(block) * P.kvHeads + head) * P.blockRows + position % P.blockRows), -1, block < 0);
 }`;
 }
 

@@ -20,6 +20,8 @@ const threads = 128;
 const aloneThreads = 256;
 /** With no more positions than this one workgroup is as fast as splits that have to be joined. */
 const aloneReach = 1024;
+/** With no more query heads in all each has workgroups of its own. */
+const fewHeads = 128;
 /** Features that a thread reads at once. */
 const eight = 8;
 /** Keys that a split has at least, and splits of a row at most. */
@@ -40,6 +42,20 @@ export interface DecodeCall {
   /** Positions that a query may see at most. */
   readonly reach: number;
   readonly dtypes: { readonly query: DType; readonly key: DType; readonly value: DType; readonly out: DType };
+}
+
+/** How a kernel shares its work; the defaults suit the shape. */
+export interface DecodeTuning {
+  /** Threads of a workgroup. */
+  readonly threads?: number;
+  /** Query heads that share a key at most. */
+  readonly heads?: number;
+  /** Keys of a team that are on their way together. */
+  readonly ahead?: number;
+  /** Workgroups that share the keys of a row. */
+  readonly splits?: number;
+  /** Whether stored halves are widened by half-precision arithmetic, which the adapter must have. */
+  readonly hasHalves?: boolean;
 }
 
 /** How the threads of a workgroup share its work. */
@@ -69,16 +85,20 @@ interface Plan {
  * For head sizes that are multiples of 8; undefined else. Twin: the reference of `cachedAttention`.
  * @see Dao et al. 2023, Flash-Decoding
  */
-export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel | undefined {
+export function decodeWgsl(
+  call: DecodeCall,
+  features: WgslFeatures,
+  tuning: DecodeTuning = {},
+): WgslKernel | undefined {
   if (call.headDim % eight !== 0 || call.valueDim % eight !== 0) return undefined;
-  const plan = planOf(call, features);
+  const plan = planOf(call, features, tuning);
   const { numHeads, batch, queryLen, valueDim } = call;
   const bytes = 4 * (plan.meeting * valueDim + 2 * plan.heads * plan.meeting + plan.threads);
   const numOutputs = plan.splits === 1 ? 1 : 2;
   if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + numOutputs > features.maxBuffers)
     return undefined;
   const rows = batch * numHeads * queryLen;
-  const steps = [splitStep(call, plan, features)];
+  const steps = [splitStep(call, plan, { features, hasHalves: tuning.hasHalves ?? false })];
   if (plan.splits === 1) return { steps };
   return {
     steps: [...steps, joinStep(call, plan)],
@@ -87,17 +107,20 @@ export function decodeWgsl(call: DecodeCall, features: WgslFeatures): WgslKernel
 }
 
 function planOf(
-  { headDim, valueDim, numHeads, numKvHeads, reach }: DecodeCall,
+  { batch, headDim, valueDim, numHeads, numKvHeads, reach }: DecodeCall,
   { subgroups }: WgslFeatures,
+  tuning: DecodeTuning,
 ): Plan {
   const parts = headDim / eight;
   const lanes = Math.min(32, 2 ** Math.ceil(Math.log2(parts)));
   const keyParts = Math.ceil(parts / lanes);
   const group = numHeads / numKvHeads;
-  const most = keyParts === 1 ? 4 : 2;
-  const heads = Array.from({ length: most }, (_, i) => most - i).find((n) => group % n === 0) ?? 1;
   const isAlone = reach <= aloneReach;
-  const ofGroup = isAlone && reach > keysOfSplit ? aloneThreads : threads;
+  // Few rows of short caches are a matter of how long a workgroup takes, not of what all of them read.
+  const fewest = isAlone && batch * numHeads <= fewHeads ? 1 : keyParts === 1 ? 4 : 2;
+  const most = tuning.heads ?? fewest;
+  const heads = Array.from({ length: most }, (_, i) => most - i).find((n) => group % n === 0) ?? 1;
+  const ofGroup = tuning.threads ?? (isAlone && reach > keysOfSplit ? aloneThreads : threads);
   const teams = ofGroup / lanes;
   const joined = Math.max(1, Math.min(fixedSize(subgroups), ofGroup) / lanes);
   const limit = Math.max(maxSplits, Math.floor(512 / (numHeads / heads)));
@@ -110,8 +133,8 @@ function planOf(
     keyParts,
     valueParts: Math.ceil(valueDim / eight / lanes),
     heads,
-    ahead: keyParts === 1 ? 4 : 1,
-    splits: isAlone ? 1 : Math.max(1, Math.min(limit, Math.ceil(reach / keysOfSplit))),
+    ahead: tuning.ahead ?? (keyParts === 1 ? 4 : 1),
+    splits: tuning.splits ?? (isAlone ? 1 : Math.max(1, Math.min(limit, Math.ceil(reach / keysOfSplit)))),
   };
 }
 
@@ -138,7 +161,11 @@ function teamSum({ lanes }: Plan, { subgroups }: WgslFeatures) {
   };
 }
 
-function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslStep {
+function splitStep(
+  call: DecodeCall,
+  plan: Plan,
+  { features, hasHalves }: { readonly features: WgslFeatures; readonly hasHalves: boolean },
+): WgslStep {
   const { params, numHeads, batch, queryLen, headDim, valueDim, dtypes } = call;
   const { meeting, heads, splits } = plan;
   const join = teamSum(plan, features);
@@ -154,9 +181,9 @@ function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslSt
     params: { ...call.uniforms, splits },
     threads: plan.threads,
     groups: batch * (numHeads / heads) * queryLen * splits,
-    enable: join.enable,
+    enable: `${hasHalves ? "enable f16;\n" : ""}${join.enable}`,
     declarations: `${cellFunction(params)}
-${eightFunctions(params, { headDim, valueDim, dtypes })}
+${eightFunctions(params, { headDim, valueDim, dtypes, hasHalves })}
 fn held(row: i32, x: Eight) -> Eight { return Eight(select(vec4f(), x.low, row >= 0), select(vec4f(), x.high, row >= 0)); }
 var<workgroup> tSum: array<f32, ${plan.threads}>;
 var<workgroup> tMost: array<f32, ${heads * meeting}>;
@@ -182,12 +209,15 @@ function splitBody(call: DecodeCall, plan: Plan, sum: (name: string) => string):
   const guard = (k: number, width: number, text: string) =>
     (k + 1) * lanes * eight > width ? `if (${part(k)} < ${width / eight}u) { ${text} }` : text;
   // No branches around loads, so that all of them are under way together.
-  const read = (name: string, { a, k, width }: { a: number; k: number; width: number }, load: string) => {
-    const held = params.placement === "paged" ? `held(row${a}, ${load})` : load;
-    return (k + 1) * lanes * eight > width
-      ? `    var ${name} = Eight(vec4f(), vec4f()); ${guard(k, width, `${name} = ${held};`)}`
-      : `    let ${name} = ${held};`;
-  };
+  const read = (
+    name: string,
+    { k, width, type }: { k: number; width: number; type: string },
+    load: string,
+  ) =>
+    (k + 1) * lanes * eight > width
+      ? `    var ${name}: ${type}; ${guard(k, width, `${name} = ${load};`)}`
+      : `    let ${name} = ${load};`;
+  const held = (a: number, wide: string) => (params.placement === "paged" ? `held(row${a}, ${wide})` : wide);
   return `  let split = group % P.splits;
   let rest = group / P.splits;
   let t = rest % P.queryLen;
@@ -215,36 +245,53 @@ ${each(ahead, (a) =>
   each(keyParts, (k) =>
     read(
       `k${a}_${k}`,
-      { a, k, width: headDim },
-      `keyEight(u32(max(row${a}, 0)), min(j${a}, last - 1u), complete, safeSlot * P.kvHeads + head, ${part(k)})`,
+      { k, width: headDim, type: "KeyBits" },
+      `keyLoad(u32(max(row${a}, 0)), min(j${a}, last - 1u), complete, safeSlot * P.kvHeads + head, ${part(k)})`,
     ),
   ),
 )}
 ${each(ahead, (a) =>
   each(valueParts, (k) =>
-    read(`v${a}_${k}`, { a, k, width: valueDim }, `valueEight(u32(max(row${a}, 0)), ${part(k)})`),
+    read(
+      `v${a}_${k}`,
+      { k, width: valueDim, type: "ValueBits" },
+      `valueLoad(u32(max(row${a}, 0)), ${part(k)})`,
+    ),
   ),
+)}
+${each(
+  ahead,
+  (a) => `${each(heads, (n) => `    var s${a}_${n} = 0.0;`)}
+    {
+${each(keyParts, (k) => `      let x${k} = ${held(a, `keyWide(k${a}_${k})`)};`)}
+${each(heads, (n) => `      s${a}_${n} = ${Array.from({ length: keyParts }, (_, k) => `dot(q${n}_${k}.low, x${k}.low) + dot(q${n}_${k}.high, x${k}.high)`).join(" + ")};`)}
+    }
+${each(
+  heads,
+  (n) => `    ${sum(`s${a}_${n}`)}
+    { let h = h0 + ${n}u; let j = min(j${a}, last - 1u); var value = s${a}_${n} * P.scale; ${scoreText(params)} s${a}_${n} = select(-1e30, value, j${a} < last); }`,
+)}`,
+)}
+${each(
+  heads,
+  (
+    n,
+  ) => `    let next${n} = ${Array.from({ length: ahead }, (_, a) => a).reduce((text, a) => `h_max(${text}, s${a}_${n})`, `most${n}`)};
+    let kept${n} = exp(most${n} - next${n});
+    most${n} = next${n};
+${each(ahead, (a) => `    s${a}_${n} = select(0.0, exp(s${a}_${n} - next${n}), j${a} < last);`)}
+    total${n} = total${n} * kept${n} + ${Array.from({ length: ahead }, (_, a) => `s${a}_${n}`).join(" + ")};
+${each(valueParts, (k) => `    out${n}_${k}.low *= kept${n}; out${n}_${k}.high *= kept${n};`)}`,
 )}
 ${each(ahead, (a) =>
   each(
-    heads,
-    (
-      n,
-    ) => `    var s${a}_${n} = ${Array.from({ length: keyParts }, (_, k) => `dot(q${n}_${k}.low, k${a}_${k}.low) + dot(q${n}_${k}.high, k${a}_${k}.high)`).join(" + ")};
-    ${sum(`s${a}_${n}`)}
-    { let h = h0 + ${n}u; let j = min(j${a}, last - 1u); var value = s${a}_${n} * P.scale; ${scoreText(params)} s${a}_${n} = select(-1e30, value, j${a} < last); }`,
+    valueParts,
+    (k) => `    {
+      let x = ${held(a, `valueWide(v${a}_${k})`)};
+${each(heads, (n) => `      out${n}_${k}.low += s${a}_${n} * x.low; out${n}_${k}.high += s${a}_${n} * x.high;`)}
+    }`,
   ),
 )}
-${each(heads, (n) => {
-  const weights = Array.from({ length: ahead }, (_, a) => a);
-  return `    { let next = ${weights.reduce((text, a) => `h_max(${text}, s${a}_${n})`, `most${n}`)};
-      let kept = exp(most${n} - next);
-      most${n} = next;
-${weights.map((a) => `      let w${a} = select(0.0, exp(s${a}_${n} - next), j${a} < last);`).join("\n")}
-      total${n} = total${n} * kept + ${weights.map((a) => `w${a}`).join(" + ")};
-${each(valueParts, (k) => ["low", "high"].map((end) => `      out${n}_${k}.${end} = out${n}_${k}.${end} * kept + ${weights.map((a) => `w${a} * v${a}_${k}.${end}`).join(" + ")};`).join("\n"))}
-    }`;
-})}
   }
 ${joinedTeams(plan)}
   let seat = team / ${joined}u;

@@ -77,7 +77,8 @@ function accesses(params: FlashParams, layout: MatrixLayout): Omit<MatrixAttenti
   return {
     query: (m, c) =>
       `if (first + ${m} < P.queryLen) { x = query[(queryBase + first + ${m}) * ${perRow.query}u + ${c}]; }`,
-    row: (kind, { target, j, c }) => `${target} = ${kind}[(keyBase + ${j}) * ${perRow[kind]}u + ${c}];`,
+    row: (kind, { target, j, c, limit }) =>
+      `${target} = ${kind}[(keyBase + min(${j}, ${limit} - 1u)) * ${perRow[kind]}u + ${c}]; ${target} = select(vec4<u32>(), ${target}, ${j} < ${limit});`,
     seen: (j) => `isSeen(b, h, first + mine, ${j})`,
     ...(isPlain
       ? {}

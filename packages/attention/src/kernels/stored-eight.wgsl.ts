@@ -24,7 +24,9 @@ export function eightBuffers(
 
 /**
  * `queryEight(at)`, `keyEight(row, position, complete, head, part)` and `valueEight(row, part)`: features 8 part to 8 part + 7 of a
- * row, widened to f32. Twin: `keyAt` and `valueAt` of cached-attention.wgsl.ts.
+ * row, widened to f32. The same of keys and values in two steps: `keyLoad` and `valueLoad`, of the types `KeyBits` and `ValueBits`, which
+ * `keyWide` and `valueWide` widen where they are used: halves take half the registers until then. Twin: `keyAt` and `valueAt` of
+ * cached-attention.wgsl.ts.
  */
 export function eightFunctions(
   { format, valueDim: prefix }: CachedAttentionParams,
@@ -32,7 +34,14 @@ export function eightFunctions(
     headDim,
     valueDim,
     dtypes,
-  }: { headDim: number; valueDim: number; dtypes: { query: DType; key: DType; value: DType } },
+    hasHalves = false,
+  }: {
+    headDim: number;
+    valueDim: number;
+    dtypes: { query: DType; key: DType; value: DType };
+    /** Whether the kernel enables f16, which then widens. */
+    hasHalves?: boolean;
+  },
 ): string {
   const keyArgs = "row: u32, position: u32, complete: u32, head: u32, part: u32";
   const read = (name: string, dtype: DType, at: string) =>
@@ -42,13 +51,16 @@ export function eightFunctions(
   const query = `struct Eight { low: vec4f, high: vec4f };
 fn queryEight(at: u32) -> Eight { ${read("query", dtypes.query, "at")} }`;
   if (format === undefined) {
-    const value =
-      prefix === undefined
-        ? read("value", dtypes.value, `row * ${valueDim / 8}u + part`)
-        : read("key", dtypes.key, `row * ${headDim / 8}u + part`);
+    const from = prefix === undefined ? "value" : "key";
+    const at = {
+      key: `row * ${headDim / 8}u + part`,
+      value: `row * ${(prefix === undefined ? valueDim : headDim) / 8}u + part`,
+    };
     return `${query}
-fn keyEight(${keyArgs}) -> Eight { ${read("key", dtypes.key, `row * ${headDim / 8}u + part`)} }
-fn valueEight(row: u32, part: u32) -> Eight { ${value} }`;
+${inTwoSteps("Key", { hasHalves, name: "key", dtype: dtypes.key, at: at.key, args: keyArgs })}
+${inTwoSteps("Value", { hasHalves, name: from, dtype: prefix === undefined ? dtypes.value : dtypes.key, at: at.value, args: "row: u32, part: u32" })}
+fn keyEight(${keyArgs}) -> Eight { return keyWide(keyLoad(row, position, complete, head, part)); }
+fn valueEight(row: u32, part: u32) -> Eight { return valueWide(valueLoad(row, part)); }`;
   }
   const { bits, group } = format;
   const codes = (name: string, width: number) =>
@@ -56,6 +68,12 @@ fn valueEight(row: u32, part: u32) -> Eight { ${value} }`;
       ? `let at = row * ${width / 4}u + part * 2u; let low = bytes(${name}[at]); let high = bytes(${name}[at + 1u]);`
       : `let word = ${name}[row * ${width / 8}u + part]; let low = nibbles(word); let high = nibbles(word >> 16u);`;
   return `${query}
+alias KeyBits = Eight;
+alias ValueBits = Eight;
+fn keyLoad(${keyArgs}) -> KeyBits { return keyEight(row, position, complete, head, part); }
+fn valueLoad(row: u32, part: u32) -> ValueBits { return valueEight(row, part); }
+fn keyWide(x: Eight) -> Eight { return x; }
+fn valueWide(x: Eight) -> Eight { return x; }
 fn bytes(word: u32) -> vec4f { return vec4f(vec4u(word, word >> 8u, word >> 16u, word >> 24u) & vec4u(255u)); }
 fn nibbles(word: u32) -> vec4f { return vec4f(vec4u(word, word >> 4u, word >> 8u, word >> 12u) & vec4u(15u)); }
 fn keyEight(${keyArgs}) -> Eight {
@@ -71,6 +89,36 @@ fn valueEight(row: u32, part: u32) -> Eight {
   ${codes("value", valueDim)}
   return Eight(load_valueMin(row) + load_valueScale(row) * low, load_valueMin(row) + load_valueScale(row) * high);
 }`;
+}
+
+/** Loads of eight features as they lie, and what widens them. */
+function inTwoSteps(
+  kind: "Key" | "Value",
+  {
+    name,
+    dtype,
+    at,
+    args,
+    hasHalves,
+  }: {
+    readonly name: string;
+    readonly dtype: DType;
+    readonly at: string;
+    readonly args: string;
+    readonly hasHalves: boolean;
+  },
+): string {
+  const prefix = kind.toLowerCase();
+  if (!isHalf(dtype)) {
+    return `alias ${kind}Bits = Eight;
+fn ${prefix}Load(${args}) -> Eight { return Eight(${name}[2u * (${at})], ${name}[2u * (${at}) + 1u]); }
+fn ${prefix}Wide(x: Eight) -> Eight { return x; }`;
+  }
+  const wide = (pair: "xy" | "zw") =>
+    hasHalves && dtype === "f16" ? `vec4f(bitcast<vec4<f16>>(x.${pair}))` : widened(dtype, "x", pair);
+  return `alias ${kind}Bits = vec4u;
+fn ${prefix}Load(${args}) -> vec4u { return ${name}[${at}]; }
+fn ${prefix}Wide(x: vec4u) -> Eight { return Eight(${wide("xy")}, ${wide("zw")}); }`;
 }
 
 /** Four half floats of two words as vec4f. */

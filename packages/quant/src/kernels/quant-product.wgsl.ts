@@ -24,7 +24,7 @@ import { subgroupSize } from "./subgroup-size.js";
 const maxOwnRows = 8;
 /** More rows of x than this are worth the tiles of `manyRowsWgsl`. */
 const maxRows = 32;
-/** Workgroups that a GPU of today keeps busy; with more panels each takes several. */
+/** Workgroups that a GPU of today keeps busy; with fewer panels each has more threads. */
 const enoughGroups = 396;
 /** Short rows do not need more: threads without a chunk of their own cost software adapters as much as others. */
 const minThreads = 64;
@@ -100,12 +100,11 @@ function writeProduct(
   task: ProductTask,
 ): ProductText | undefined {
   const { slots, threads, features, norm } = task;
-  const { numBlocks, numPanels } = panelCounts(layout);
+  const { numBlocks } = panelCounts(layout);
   const chunk = chunkOf(layout);
   const step = threads / chunk.perBlock;
   const ahead = tuning.ahead ?? Math.max(1, Math.min(slots.length > 1 ? 1 : 2, Math.ceil(numBlocks / step)));
-  const panels = tuning.panels ?? Math.max(1, Math.min(16, Math.floor(numPanels / enoughGroups)));
-  const tiles = slots.length > 1 ? 1 : panels;
+  const tiles = slots.length > 1 ? 1 : (tuning.panels ?? 1);
   const first = slots[0]?.weight ?? "";
   const numSums = slots.length * rows * chunk.vectors;
   const prefetch = (condition: string) => `    if (${condition}) {

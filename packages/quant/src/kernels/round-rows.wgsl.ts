@@ -1,7 +1,10 @@
-import type { ProductTask, WgslFeatures } from "@heddle/tensor/kernel";
+import { each, type ProductTask, type WgslFeatures } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE } from "../quant-format.js";
 import { roundingScale } from "./quantize-activations.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
+
+/** Vectors of x that a thread requests together at most. */
+const maxTurns = 4;
 
 /** How a workgroup rounds all rows of x for itself. */
 interface Rounding {
@@ -84,15 +87,13 @@ function readQuad({ norm, isWhole }: Rounding, quad: string): string {
 
 /** Eight neighbouring threads round a block. */
 function together(of: Rounding): string {
-  const { threads, numBlocks, hasSums } = of;
+  const { threads, numBlocks, hasSums, norm, isWhole } = of;
   const sums = `          var sum = dot4I8Packed(word, 0x01010101u);
           sum += subgroupShuffleXor(sum, 1u);
           sum += subgroupShuffleXor(sum, 2u);
           let other = subgroupShuffleXor(sum, 4u);
           if ((quad & 7u) == 0u) { xSums[m * ${numBlocks}u + quad / 8u] = vec2f(scale * f32(sum), scale * f32(other)); }`;
-  return `        for (var quad = thread; quad < ${numBlocks * 8}u; quad += ${threads}u) {
-          ${readQuad(of, "quad")}
-          let sizes = abs(v);
+  const round = `          let sizes = abs(v);
           var largest = max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
           largest = max(largest, subgroupShuffleXor(largest, 1u));
           largest = max(largest, subgroupShuffleXor(largest, 2u));
@@ -101,8 +102,25 @@ function together(of: Rounding): string {
           let word = pack4xI8(vec4i(round(v * inverse)));
           xCodes[m * ${numBlocks * 8}u + quad] = word;
           if ((quad & 7u) == 0u) { xScales[m * ${numBlocks}u + quad / 8u] = scale; }
-${hasSums ? sums : ""}
+${hasSums ? sums : ""}`;
+  const turns = (numBlocks * 8) / threads;
+  if (!Number.isInteger(turns) || turns > maxTurns || !isWhole) {
+    return `        for (var quad = thread; quad < ${numBlocks * 8}u; quad += ${threads}u) {
+          ${readQuad(of, "quad")}
+${round}
         }`;
+  }
+  // All loads of a thread before the first use, so that none waits for another.
+  const hasGain = norm === "rms";
+  const place = (i: number) => `thread + ${i * threads}u`;
+  return `${each(turns, (i) => `        let x${i} = x_at(m, ${place(i)});${hasGain ? ` let gain${i} = gain_at(${place(i)});` : ""}`)}
+${each(
+  turns,
+  (i) => `        { let quad = ${place(i)};
+          var v = x${i};${hasGain ? ` squares += dot(v, v); v *= gain${i};` : ""}
+${round}
+        }`,
+)}`;
 }
 
 /** A thread rounds a block. */

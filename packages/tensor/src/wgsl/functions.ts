@@ -141,3 +141,20 @@ export function libraryFor(code: string): string {
   visit(code);
   return [...used].map((name) => functions[name]).join("\n");
 }
+
+/** What converts half floats in hardware, in place of functions that do with whole numbers: for adapters with half floats. */
+const hardwareHalves: Readonly<Record<string, string>> = {
+  h_fromF16: "fn h_fromF16(bits: u32) -> f32 { return unpack2x16float(bits).x; }",
+  h_toF16: "fn h_toF16(x: f32) -> u32 { return pack2x16float(vec2f(x, 0.0)) & 0xffffu; }",
+};
+
+/**
+ * The same module with half floats converted by WGSL's own functions, which need not keep subnormal numbers nor infinities; adapters with
+ * half-precision arithmetic do, and take one instruction.
+ */
+export function withHardwareHalves(code: string): string {
+  return Object.entries(hardwareHalves).reduce(
+    (text, [name, body]) => text.replace(functions[name] ?? "", () => body),
+    code,
+  );
+}

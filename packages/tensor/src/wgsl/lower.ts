@@ -1,5 +1,6 @@
 import type { OpCall } from "../device.js";
 import { sizeOf } from "../shape.js";
+import { withHardwareHalves } from "./functions.js";
 import type { WgslFeatures, WgslKernel } from "./kernel.js";
 import { copyWgsl } from "./kernels/copy.js";
 import { elementwiseWgsl } from "./kernels/elementwise.js";
@@ -11,6 +12,12 @@ import { bufferAt } from "./step.js";
  * reduction). Undefined where there is none for these types.
  */
 export function lowerWgsl(call: OpCall, features: WgslFeatures): WgslKernel | undefined {
+  const kernel = kernelOf(call, features);
+  if (kernel === undefined || !features.f16) return kernel;
+  return { ...kernel, steps: kernel.steps.map((step) => ({ ...step, code: withHardwareHalves(step.code) })) };
+}
+
+function kernelOf(call: OpCall, features: WgslFeatures): WgslKernel | undefined {
   const { op, params, inputs, outputs } = call;
   if ([...inputs, ...outputs].some(({ dtype }) => dtype === "f64")) return undefined;
   const own = op.kernels?.wgsl?.(call, features);

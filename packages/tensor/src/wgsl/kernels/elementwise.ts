@@ -1,7 +1,7 @@
 import { invariant } from "../../error.js";
 import type { Expression } from "../../expression.js";
 import { broadcastStrides, type Shape, sizeOf, type TensorType } from "../../shape.js";
-import { encodeBits, lanesOf, valueType } from "../dtype.js";
+import { decodeBits, encodeBits, lanesOf, valueType } from "../dtype.js";
 import { expressionCode, neededInputs } from "../expression.js";
 import type { WgslFeatures, WgslKernel, WgslMemory, WgslStep } from "../kernel.js";
 import { type BufferUse, bufferAt, scratchAt, wgslStep } from "../step.js";
@@ -92,6 +92,20 @@ function elementwiseStep(expression: Expression, call: ElementwiseCall, { output
     return output !== undefined && outputs.includes(output) ? `y${output}` : `x${input}`;
   };
   const types = outputs.map((i) => call.outputs[i] ?? { shape, dtype: "f32" as const });
+  const inputs = read.map((index) => ({
+    index,
+    name: nameOf(index),
+    type: call.inputs[index] ?? { shape, dtype: "f32" as const },
+  }));
+  const memoryOf = (output: number) => aside?.get(output) ?? bufferAt(call.inputs.length + output);
+  const results = outputs.map((output, k) => ({
+    name: `y${output}`,
+    type: types[k] ?? { shape, dtype: "f32" as const },
+    memory: memoryOf(output),
+  }));
+  const vector = vectorWidth(inputs, results);
+  if (vector !== undefined)
+    return vectorStep(part, { inputs, results, vector, numInputs: call.inputs.length });
   const width = Math.max(...types.map(({ dtype }) => lanesOf(dtype)));
   const walk = offsetCode(
     { shape, strides: read.map((i) => broadcastStrides(call.inputs[i]?.shape ?? [], shape)) },
@@ -131,6 +145,107 @@ ${range(width)
   .map((lane) => `  let r${lane} = valuesAt(${lane === 0 ? "i" : `min(i + ${lane}u, P.size - 1u)`});`)
   .join("\n")}
 ${outputs.map((output, k) => storeCode(`y${output}`, types[k] ?? { shape, dtype: "f32" }, { width, field: `v${k}` })).join("\n")}`,
+  });
+}
+
+/** A tensor of a step: inputs that an output overwrites have its name. */
+interface Operand {
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+/** Neighbours that a thread takes where all tensors are floats of one shape and hold whole vectors of them: 16 bytes of each, or more. */
+function vectorWidth(inputs: readonly Operand[], results: readonly Operand[]): number | undefined {
+  const all = [...inputs, ...results].map(({ type }) => type);
+  const shape = all.at(-1)?.shape ?? [];
+  const areFloats = all.every(({ dtype }) => dtype === "f32" || dtype === "f16" || dtype === "bf16");
+  const areEqual = all.every((type) => type.shape.join() === shape.join());
+  const width = 4 * Math.max(...all.map(({ dtype }) => lanesOf(dtype)));
+  return areFloats && areEqual && inputs.length > 0 && sizeOf(shape) % width === 0 ? width : undefined;
+}
+
+/** One pass in which each thread reads and writes whole vectors of words. */
+function vectorStep(
+  expression: Expression,
+  {
+    inputs,
+    results,
+    vector,
+    numInputs,
+  }: {
+    readonly inputs: readonly (Operand & { readonly index: number })[];
+    readonly results: readonly (Operand & { readonly memory: WgslMemory })[];
+    readonly vector: number;
+    readonly numInputs: number;
+  },
+): WgslStep {
+  const elements = Array.from({ length: numInputs }, (_, input) =>
+    inputs.some(({ index }) => index === input) ? `a${input}` : "",
+  );
+  const body = expressionCode(expression, elements, "e");
+  const vectorsOf = ({ dtype }: TensorType) => vector / lanesOf(dtype) / 4;
+  const lane = ({ dtype }: TensorType, name: string, i: number) => {
+    const lanes = lanesOf(dtype);
+    const word = Math.floor(i / lanes);
+    const bits = `${name}_${Math.floor(word / 4)}.${"xyzw"[word % 4]}`;
+    return decodeBits(dtype, lanes === 1 ? bits : `(${bits} >> ${(i % lanes) * 16}u)`);
+  };
+  const fields = results.map(({ type }, k) => `  v${k}: ${valueType(type.dtype)},`).join("\n");
+  const stored = ({ name, type }: Operand, k: number, v: number) => {
+    const lanes = lanesOf(type.dtype);
+    const words = range(4).map((w) =>
+      range(lanes)
+        .map((l) => `(${encodeBits(type.dtype, `r${(v * 4 + w) * lanes + l}.v${k}`)} << ${l * 16}u)`)
+        .join(" | "),
+    );
+    return `  ${name}[i * ${vectorsOf(type)}u + ${v}u] = vec4u(${words.join(", ")});`;
+  };
+  return wgslStep({
+    buffers: [
+      ...inputs.flatMap(({ index, name, type }): BufferUse[] =>
+        results.some((result) => result.name === name)
+          ? []
+          : [{ name, memory: bufferAt(index), dtype: type.dtype, access: "read", element: "vec4u" }],
+      ),
+      ...results.map(
+        ({ name, type, memory }): BufferUse => ({
+          name,
+          memory,
+          dtype: type.dtype,
+          access: "words",
+          element: "vec4u",
+        }),
+      ),
+    ],
+    params: { vectors: sizeOf(results[0]?.type.shape ?? []) / vector, ...body.params },
+    groups: Math.ceil(sizeOf(results[0]?.type.shape ?? []) / (256 * vector)),
+    declarations: `struct Values {\n${fields}\n}
+fn valuesOf(${inputs.map(({ index, type }) => `a${index}: ${valueType(type.dtype)}`).join(", ")}) -> Values {
+${body.code}
+  return Values(${body.outputs.join(", ")});
+}`,
+    body: `  let i = group * 256u + thread;
+  if (i >= P.vectors) { return; }
+${inputs
+  .map(({ index, name, type }) =>
+    range(vectorsOf(type))
+      .map((v) => `  let w${index}_${v} = ${name}[i * ${vectorsOf(type)}u + ${v}u];`)
+      .join("\n"),
+  )
+  .join("\n")}
+${range(vector)
+  .map(
+    (n) =>
+      `  let r${n} = valuesOf(${inputs.map(({ index, type }) => lane(type, `w${index}`, n)).join(", ")});`,
+  )
+  .join("\n")}
+${results
+  .map((result, k) =>
+    range(vectorsOf(result.type))
+      .map((v) => stored(result, k, v))
+      .join("\n"),
+  )
+  .join("\n")}`,
   });
 }
 
