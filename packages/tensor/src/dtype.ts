@@ -90,12 +90,14 @@ export function numberToF16(value: number): number {
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
 }
 
-/** Values of all IEEE halves, made when the first is asked for: computing each anew takes a hundred times as long. */
-let halfValues: Float32Array | undefined;
+/** Values of all IEEE halves, filled when the first is asked for: computing each anew takes a hundred times as long. */
+const halfValues = new Float32Array(65_536);
 
 /** Value of an IEEE half bit pattern. */
 export function f16ToNumber(bits: number): number {
-  halfValues ??= Float32Array.from({ length: 65_536 }, (_, pattern) => computedHalf(pattern));
+  // The smallest positive half is not 0 once the table is there.
+  if (halfValues[1] === 0)
+    halfValues.set(Float32Array.from(halfValues, (_, pattern) => computedHalf(pattern)));
   return halfValues[bits & 0xffff] ?? 0;
 }
 

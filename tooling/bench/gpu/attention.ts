@@ -56,8 +56,8 @@ const headDim = 64;
 const words = process.argv.slice(2);
 const isTiny = words.includes("tiny");
 const rounds = isTiny ? 1 : 5;
-const warmUpMs = isTiny ? 0 : 150;
-const replays = isTiny ? 1 : 3;
+const warmUpMs = isTiny ? 0 : 700;
+const replays = isTiny ? 1 : 6;
 const scale = 1 / Math.sqrt(headDim);
 
 /** Median seconds of one launch. */
@@ -466,7 +466,7 @@ const tuned: readonly Work[] = [
   ),
   ...decodeTunings.map((decode) => decodeWork({ batch: 32, length: 256 }, "contiguous", { decode })),
   ...decodeTunings.map((decode) => decodeWork({ batch: 1, length: context }, "contiguous", { decode })),
-  ...[{ hasHalves: true }, { splits: 16 }, { splits: 64 }, { threads: 256, splits: 16 }].map((decode) =>
+  ...[{ splits: 16 }, { splits: 64 }, { threads: 256, splits: 16 }].map((decode) =>
     decodeWork({ batch: 1, length: context }, "contiguous", { decode }),
   ),
   ...decodeTunings.map((decode) => decodeWork({ batch: 8, length: context }, "contiguous", { decode })),

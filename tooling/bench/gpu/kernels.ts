@@ -46,7 +46,7 @@ interface Launch {
 }
 
 const rounds = 7;
-const warmUpMs = 300;
+const warmUpMs = 700;
 /** Replays of a round: while one runs, the next is handed over. */
 const replays = 10;
 /** Weights that take turns are this many bytes at least: more than any card's cache. */

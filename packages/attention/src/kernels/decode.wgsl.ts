@@ -54,8 +54,6 @@ export interface DecodeTuning {
   readonly ahead?: number;
   /** Workgroups that share the keys of a row. */
   readonly splits?: number;
-  /** Whether stored halves are widened by half-precision arithmetic, which the adapter must have. */
-  readonly hasHalves?: boolean;
 }
 
 /** How the threads of a workgroup share its work. */
@@ -98,7 +96,7 @@ export function decodeWgsl(
   if (bytes + 64 > features.maxWorkgroupBytes || call.buffers.length + numOutputs > features.maxBuffers)
     return undefined;
   const rows = batch * numHeads * queryLen;
-  const steps = [splitStep(call, plan, { features, hasHalves: tuning.hasHalves ?? false })];
+  const steps = [splitStep(call, plan, features)];
   if (plan.splits === 1) return { steps };
   return {
     steps: [...steps, joinStep(call, plan)],
@@ -161,11 +159,7 @@ function teamSum({ lanes }: Plan, { subgroups }: WgslFeatures) {
   };
 }
 
-function splitStep(
-  call: DecodeCall,
-  plan: Plan,
-  { features, hasHalves }: { readonly features: WgslFeatures; readonly hasHalves: boolean },
-): WgslStep {
+function splitStep(call: DecodeCall, plan: Plan, features: WgslFeatures): WgslStep {
   const { params, numHeads, batch, queryLen, headDim, valueDim, dtypes } = call;
   const { meeting, heads, splits } = plan;
   const join = teamSum(plan, features);
@@ -181,9 +175,9 @@ function splitStep(
     params: { ...call.uniforms, splits },
     threads: plan.threads,
     groups: batch * (numHeads / heads) * queryLen * splits,
-    enable: `${hasHalves ? "enable f16;\n" : ""}${join.enable}`,
+    enable: join.enable,
     declarations: `${cellFunction(params)}
-${eightFunctions(params, { headDim, valueDim, dtypes, hasHalves })}
+${eightFunctions(params, { headDim, valueDim, dtypes })}
 fn held(row: i32, x: Eight) -> Eight { return Eight(select(vec4f(), x.low, row >= 0), select(vec4f(), x.high, row >= 0)); }
 var<workgroup> tSum: array<f32, ${plan.threads}>;
 var<workgroup> tMost: array<f32, ${heads * meeting}>;

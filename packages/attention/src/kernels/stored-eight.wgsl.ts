@@ -34,13 +34,10 @@ export function eightFunctions(
     headDim,
     valueDim,
     dtypes,
-    hasHalves = false,
   }: {
     headDim: number;
     valueDim: number;
     dtypes: { query: DType; key: DType; value: DType };
-    /** Whether the kernel enables f16, which then widens. */
-    hasHalves?: boolean;
   },
 ): string {
   const keyArgs = "row: u32, position: u32, complete: u32, head: u32, part: u32";
@@ -57,8 +54,8 @@ fn queryEight(at: u32) -> Eight { ${read("query", dtypes.query, "at")} }`;
       value: `row * ${(prefix === undefined ? valueDim : headDim) / 8}u + part`,
     };
     return `${query}
-${inTwoSteps("Key", { hasHalves, name: "key", dtype: dtypes.key, at: at.key, args: keyArgs })}
-${inTwoSteps("Value", { hasHalves, name: from, dtype: prefix === undefined ? dtypes.value : dtypes.key, at: at.value, args: "row: u32, part: u32" })}
+${inTwoSteps("Key", { name: "key", dtype: dtypes.key, at: at.key, args: keyArgs })}
+${inTwoSteps("Value", { name: from, dtype: prefix === undefined ? dtypes.value : dtypes.key, at: at.value, args: "row: u32, part: u32" })}
 fn keyEight(${keyArgs}) -> Eight { return keyWide(keyLoad(row, position, complete, head, part)); }
 fn valueEight(row: u32, part: u32) -> Eight { return valueWide(valueLoad(row, part)); }`;
   }
@@ -99,13 +96,11 @@ function inTwoSteps(
     dtype,
     at,
     args,
-    hasHalves,
   }: {
     readonly name: string;
     readonly dtype: DType;
     readonly at: string;
     readonly args: string;
-    readonly hasHalves: boolean;
   },
 ): string {
   const prefix = kind.toLowerCase();
@@ -114,11 +109,9 @@ function inTwoSteps(
 fn ${prefix}Load(${args}) -> Eight { return Eight(${name}[2u * (${at})], ${name}[2u * (${at}) + 1u]); }
 fn ${prefix}Wide(x: Eight) -> Eight { return x; }`;
   }
-  const wide = (pair: "xy" | "zw") =>
-    hasHalves && dtype === "f16" ? `vec4f(bitcast<vec4<f16>>(x.${pair}))` : widened(dtype, "x", pair);
   return `alias ${kind}Bits = vec4u;
 fn ${prefix}Load(${args}) -> vec4u { return ${name}[${at}]; }
-fn ${prefix}Wide(x: vec4u) -> Eight { return Eight(${wide("xy")}, ${wide("zw")}); }`;
+fn ${prefix}Wide(x: vec4u) -> Eight { return Eight(${widened(dtype, "x", "xy")}, ${widened(dtype, "x", "zw")}); }`;
 }
 
 /** Four half floats of two words as vec4f. */
