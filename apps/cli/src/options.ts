@@ -97,12 +97,20 @@ export function parseRows(text: string): number[][] {
   return rows;
 }
 
+/** Ids, as JSON: `[4, 9]`. */
+export function parseIds(text: string): number[] {
+  const ids = parseJson(text);
+  if (!Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id)))
+    throw new InvalidArgumentError('It must be whole numbers as JSON, such as "[4, 9]".');
+  return ids;
+}
+
 /** Adds one more value to an option that may be repeated. */
 export function collect(value: string, values: readonly string[] = []): string[] {
   return [...values, value];
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

@@ -54,6 +54,12 @@ describe("bad usage ends with 2, says what is wrong, and prints no results", () 
     [["logits", "--model", "x", "--ids", '[["a"]]'], "rows of whole numbers"],
     [["generate", "--model", "x", "--prompt", "y", "--max-tokens", "-1"], "whole number >= 0"],
     [["generate", "--model", "x", "--prompt", "y", "--temperature", "warm"], "It must be a number"],
+    [["generate", "--prompt", "y", "--bad-words", "cat"], "It must be JSON"],
+    [["generate", "--prompt", "y", "--bad-words", '["cat", []]'], "It must be texts or lists of ids"],
+    [["generate", "--prompt", "y", "--suppress-tokens", "[[4]]"], "It must be whole numbers as JSON"],
+    [["generate", "--prompt", "y", "--forced-tokens", "[4]"], "rows of whole numbers"],
+    [["generate", "--prompt", "y", "--beams", "2", "--early-stopping", "soon"], "true, false or never"],
+    [["generate", "--prompt", "y", "--penalty-alpha", "NaN"], "It must be a number"],
     [
       ["generate", "--model", "x", "--prompt", "y", "--device", "tpu"],
       "Allowed choices are cpu, webgpu, reference",
@@ -90,6 +96,29 @@ describe("what cannot be done ends with 1 and one line", () => {
       "generate: one thing to continue must be named; got none. Pass --prompt TEXT, or --ids or --inputs.",
     ],
     [["generate", "--prompt", "x", "--ids", "[[1]]"], "got a prompt and ids"],
+    [
+      ["generate", "--prompt", "x", "--beams", "2", "--temperature", "0.5", "--top-k", "3", "--stop", "y"],
+      "generate: --beams goes only with options that a search for the likeliest text has a use for; got --temperature, --stop, --top-k. Leave them out, or leave --beams out to draw tokens.",
+    ],
+    [
+      ["generate", "--prompt", "x", "--length-penalty", "2"],
+      "generate: options of beam search need --beams; got --length-penalty. Add --beams N, or leave them out.",
+    ],
+    [
+      ["generate", "--prompt", "x", "--penalty-alpha", "0.6", "--seed", "2"],
+      "generate: --penalty-alpha goes only with --top-k and with options of every answer; got --seed. Leave them out, or leave --penalty-alpha out to draw tokens.",
+    ],
+    [["generate", "--prompt", "x", "--beams", "2", "--penalty-alpha", "0.6"], "got --penalty-alpha."],
+    [
+      ["generate", "--prompt", "x", "--logprobs", "2"],
+      "generate: --logprobs needs --json, which prints them; got 2 without it. Add --json.",
+    ],
+    [["generate", "--prompt", "x", "--suppress-tokens", "[99999]"], "generate: ids must be in 0.."],
+    [
+      ["generate", "--prompt", "x", "--beams", "0"],
+      "beamSearch: numBeams must be a whole number >= 1; got 0",
+    ],
+    [["generate", "--prompt", "x", "--top-h", "2"], "generate: topH must be above 0 and at most 1; got 2"],
     [["generate", "--ids", "[[99999]]"], "generate: ids must be in 0.."],
     [["generate", "--inputs", "x.json"], 'inputs: --inputs must name a safetensors file; got "x.json"'],
     [

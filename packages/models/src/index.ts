@@ -62,8 +62,13 @@ export {
 export type { DenseModule, SentenceModules } from "./encoder/sentence-modules.js";
 export type { EncoderWeights } from "./encoder/weights.js";
 export { loadBalancingLoss, routerZLoss } from "./experts/router-loss.js";
+export type { AnswerOptions } from "./generation/answer-options.js";
 export { type Beam, type BeamSearchOptions, beamSearch } from "./generation/beam-search.js";
-export { type ContrastiveSearchOptions, contrastiveSearch } from "./generation/contrastive-search.js";
+export {
+  type ContrastiveAnswer,
+  type ContrastiveSearchOptions,
+  contrastiveSearch,
+} from "./generation/contrastive-search.js";
 export { type GeneratedToken, type GenerateOptions, generate } from "./generation/generate.js";
 export type { Prompt, SoundPrompt } from "./generation/prompt.js";
 export { forceToken, minLength, suppressTokens } from "./generation/sampling/forcing.js";
@@ -89,7 +94,7 @@ export {
   type Sampler,
   type TokenLogprob,
 } from "./generation/sampling/sampler.js";
-export type { SamplingOptions } from "./generation/sampling/sampling-options.js";
+export type { PenaltyOptions, SamplingOptions } from "./generation/sampling/sampling-options.js";
 export {
   epsilonCutoff,
   etaCutoff,

@@ -1,52 +1,31 @@
 import {
   type AnyModel,
+  type BeamSearchOptions,
   beamSearch,
+  type ContrastiveSearchOptions,
+  contrastiveSearch,
+  type GeneratedToken,
   type GenerateOptions,
   generate,
-  noRepeatNgram,
   type Prompt,
   renderChat,
 } from "@heddle/models";
 import { HeddleError } from "@heddle/tensor";
 import type { Command } from "commander";
+import {
+  addGenerationOptions,
+  type GenerationOptions,
+  readGenerationOptions,
+  type Way,
+} from "../generation-options.js";
 import { addInputOptions, checkIds, type InputOptions, readInputs, tokensIn } from "../model-inputs.js";
 import { openAnyNamedModel } from "../named-model.js";
-import {
-  addModelOptions,
-  collect,
-  createDevice,
-  type ModelOptions,
-  parseNumber,
-  parseWhole,
-} from "../options.js";
+import { addModelOptions, createDevice, type ModelOptions } from "../options.js";
 import type { Terminal } from "../terminal.js";
 
-/** Options that go to `generate` as they are. */
-const generationNames = [
-  "maxTokens",
-  "temperature",
-  "topK",
-  "topP",
-  "minP",
-  "typicalP",
-  "topNSigma",
-  "repetitionPenalty",
-  "frequencyPenalty",
-  "presencePenalty",
-  "minTokens",
-  "seed",
-  "stop",
-  "ignoreEos",
-] as const satisfies readonly (keyof GenerateOptions)[];
-
-interface GenerateCommandOptions
-  extends ModelOptions,
-    InputOptions,
-    Pick<GenerateOptions, (typeof generationNames)[number]> {
+interface GenerateCommandOptions extends ModelOptions, InputOptions {
   readonly model?: string;
   readonly prompt?: string;
-  readonly distinctNgrams?: number;
-  readonly beams?: number;
   readonly chat?: boolean;
   readonly json?: boolean;
 }
@@ -57,26 +36,13 @@ export function addGenerate(program: Command, terminal: Terminal): void {
     .description("Continue a prompt; the text streams to stdout, or ids where the model has no tokenizer.")
     .option("--model <path>", "a Hugging Face model directory or a GGUF file (default: the embedded model)")
     .option("--prompt <text>", "text to continue")
-    .option("--max-tokens <n>", "most tokens to generate (default: as many as fit)", parseWhole)
-    .option("--temperature <t>", "0 takes the likeliest token each time", parseNumber)
-    .option("--top-k <k>", "choose among the k likeliest tokens; 0: all", parseWhole)
-    .option("--top-p <p>", "choose among the likeliest tokens up to this probability", parseNumber)
-    .option("--min-p <p>", "choose among tokens at least this many times as likely as the best", parseNumber)
-    .option("--typical-p <p>", "choose among tokens of typical surprise up to this probability", parseNumber)
-    .option("--top-n-sigma <n>", "choose among tokens within n deviations of the best", parseNumber)
-    .option("--repetition-penalty <r>", "above 1 discourages repetition", parseNumber)
-    .option("--frequency-penalty <f>", "lowers a token's score for each time it came", parseNumber)
-    .option("--presence-penalty <p>", "lowers the score of tokens that came", parseNumber)
-    .option("--distinct-ngrams <n>", "never repeat n tokens in a row", parseWhole)
-    .option("--min-tokens <n>", "fewest tokens to generate", parseWhole)
-    .option("--beams <n>", "search for the likeliest text with n beams instead of drawing", parseWhole)
-    .option("--seed <n>", "same seed, same text", parseWhole)
-    .option("--stop <text>", "end before this text; may be repeated", collect)
     .option("--chat", "put the prompt as the user's message into the model's chat template")
-    .option("--ignore-eos", "go on after end-of-text tokens")
-    .option("--json", 'print one JSON object {"text","ids","finishReason",..} for each prompt');
-  addModelOptions(addInputOptions(command)).action(async (options: GenerateCommandOptions) => {
+    .option("--json", 'print one JSON object {"text","ids","finishReason",..} for each answer');
+  addModelOptions(addInputOptions(addGenerationOptions(command)));
+  command.action(async (options: GenerateCommandOptions) => {
     checkPrompt(options);
+    const { way, options: choosing } = readGenerationOptions(options);
+    checkLogprobs(choosing, options);
     const device = await createDevice(options);
     try {
       const model = await openAnyNamedModel(options.model, {
@@ -84,19 +50,33 @@ export function addGenerate(program: Command, terminal: Terminal): void {
         terminal,
         packedCache: options.packedCache,
       });
-      for (const prompt of await promptsOf(model, options))
-        await (options.beams === undefined ? stream : search)(model, prompt, { options, terminal });
+      const answering = {
+        choosing: libraryOptions(model, choosing),
+        isJson: options.json === true,
+        terminal,
+      };
+      for (const prompt of await promptsOf(model, options)) await answerers[way](model, prompt, answering);
     } finally {
       device.dispose();
     }
   });
 }
 
-/** Where an answer goes, and how it is made. */
+/** How an answer is made, and where it goes. */
 interface Answering {
-  readonly options: GenerateCommandOptions;
+  readonly choosing: LibraryOptions;
+  readonly isJson: boolean;
   readonly terminal: Terminal;
 }
+
+/** Options with words as ids. */
+type LibraryOptions = Omit<GenerationOptions, "badWords"> & Pick<GenerateOptions, "badWords">;
+
+const answerers: Readonly<Record<Way, (model: AnyModel, prompt: Prompt, how: Answering) => Promise<void>>> = {
+  draw: stream,
+  beams: search,
+  contrast,
+};
 
 /** @throws HeddleError "config" unless there is one thing to continue */
 function checkPrompt({ prompt, ids, inputs }: GenerateCommandOptions): void {
@@ -121,35 +101,74 @@ async function promptsOf(model: AnyModel, options: GenerateCommandOptions): Prom
   }));
 }
 
-async function stream(model: AnyModel, prompt: Prompt, { options, terminal }: Answering): Promise<void> {
+async function stream(model: AnyModel, prompt: Prompt, how: Answering): Promise<void> {
+  const { choosing, isJson, terminal } = how;
   const startedAt = performance.now();
-  const ids: number[] = [];
-  let text = "";
-  let finishReason: string | null = null;
+  const tokens: GeneratedToken[] = [];
   const hasText = model.tokenizer !== undefined;
-  for await (const token of generate(model, prompt, { ...samplingOf(options), signal: terminal.signal })) {
-    ids.push(token.id);
-    text += token.text;
-    finishReason = token.finishReason ?? null;
-    if (!options.json)
-      await terminal.print(hasText ? token.text : `${ids.length === 1 ? "" : " "}${token.id}`);
+  for await (const token of generate(model, prompt, { ...choosing, signal: terminal.signal })) {
+    tokens.push(token);
+    if (!isJson) await terminal.print(hasText ? token.text : `${tokens.length === 1 ? "" : " "}${token.id}`);
   }
+  if (!isJson) return terminal.print("\n");
   const seconds = (performance.now() - startedAt) / 1000;
-  const result = { ...(hasText ? { text } : {}), ids, finishReason, tokensPerSecond: ids.length / seconds };
-  await terminal.print(options.json ? `${JSON.stringify(result)}\n` : "\n");
+  const result = {
+    ...(hasText ? { text: tokens.map(({ text }) => text).join("") } : {}),
+    ids: tokens.map(({ id }) => id),
+    finishReason: tokens.at(-1)?.finishReason ?? null,
+    ...(choosing.logprobs === undefined
+      ? {}
+      : { logprobs: tokens.map(({ id, logprob, top = [] }) => ({ id, logprob, top })) }),
+    tokensPerSecond: tokens.length / seconds,
+  };
+  await terminal.print(`${JSON.stringify(result)}\n`);
 }
 
-/** The likeliest text that a search over beams finds. */
-async function search(model: AnyModel, prompt: Prompt, { options, terminal }: Answering): Promise<void> {
-  const { beams, maxTokens, minTokens, distinctNgrams: size, json } = options;
-  const [best] = await beamSearch(model, prompt, {
-    ...(beams === undefined ? {} : { numBeams: beams }),
-    ...(maxTokens === undefined ? {} : { maxTokens }),
-    ...(minTokens === undefined ? {} : { minTokens }),
-    ...(size === undefined ? {} : { processors: [noRepeatNgram(size)] }),
-    signal: terminal.signal,
+/** The likeliest texts that a search over beams finds. */
+async function search(model: AnyModel, prompt: Prompt, how: Answering): Promise<void> {
+  const { signal } = how.terminal;
+  for (const beam of await beamSearch(model, prompt, { ...withEnds(how.choosing), signal }))
+    await printAnswer(beam, how);
+}
+
+/** A text unlike what came before. */
+async function contrast(model: AnyModel, prompt: Prompt, how: Answering): Promise<void> {
+  const { signal } = how.terminal;
+  await printAnswer(await contrastiveSearch(model, prompt, { ...withEnds(how.choosing), signal }), how);
+}
+
+/** Searches are told which tokens end a text; `generate` whether any does. */
+function withEnds({ ignoreEos, ...options }: LibraryOptions): BeamSearchOptions & ContrastiveSearchOptions {
+  return ignoreEos ? { ...options, eosTokenIds: [] } : options;
+}
+
+function printAnswer(
+  answer: { readonly ids: readonly number[]; readonly text?: string },
+  { isJson, terminal }: Answering,
+): Promise<void> {
+  return terminal.print(isJson ? `${JSON.stringify(answer)}\n` : `${answer.text ?? answer.ids.join(" ")}\n`);
+}
+
+/** @throws HeddleError "config" where logprobs have no place to go */
+function checkLogprobs({ logprobs }: GenerationOptions, { json }: GenerateCommandOptions): void {
+  if (logprobs === undefined || json) return;
+  const message = `generate: --logprobs needs --json, which prints them; got ${logprobs} without it. Add --json.`;
+  throw new HeddleError("config", message, { logprobs });
+}
+
+/** Options as the library takes them: words as ids, at the start of a text and after a space. */
+function libraryOptions(model: AnyModel, { badWords, ...options }: GenerationOptions): LibraryOptions {
+  const { tokenizer } = model;
+  const words = (badWords ?? []).flatMap((word) => {
+    if (typeof word !== "string") return [word];
+    if (tokenizer === undefined) {
+      const message = `generate: --bad-words needs a tokenizer for texts; got "${word}" and a model without one. Write it as ids.`;
+      throw new HeddleError("config", message, { word });
+    }
+    return [word, ` ${word}`].map((text) => [...tokenizer.encodeIds(text, { addSpecialTokens: false })]);
   });
-  await terminal.print(json ? `${JSON.stringify(best)}\n` : `${best?.text ?? best?.ids.join(" ")}\n`);
+  checkIds("generate", [...words, options.suppressTokens ?? []], model.config.vocabSize);
+  return badWords === undefined ? options : { ...options, badWords: words };
 }
 
 /** Ids of the rendered conversation, which holds its special tokens already. */
@@ -165,11 +184,4 @@ function chatPrompt({ chatTemplate, tokenizer }: AnyModel, content: string): Int
     eosToken: nameOf(tokenizer.eosId),
   });
   return tokenizer.encodeIds(text, { addSpecialTokens: false });
-}
-
-function samplingOf(options: GenerateCommandOptions): GenerateOptions {
-  const given = generationNames.map((name) => [name, options[name]]);
-  return Object.fromEntries(
-    [...given, ["noRepeatNgramSize", options.distinctNgrams]].filter(([, value]) => value !== undefined),
-  );
 }

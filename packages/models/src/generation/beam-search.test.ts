@@ -6,9 +6,10 @@ import { devices } from "../../test/devices.js";
 import { goldenSource } from "../../test/golden-model.js";
 import { holdModel } from "../../test/held-model.js";
 import { rowsOf } from "../../test/packed-golden.js";
+import type { Decoder } from "../decoder/decoder-interface.js";
 import { loadModel } from "../loading/load-model.js";
 import { type Beam, type BeamSearchOptions, beamSearch } from "./beam-search.js";
-import { contrastiveSearch } from "./contrastive-search.js";
+import { type ContrastiveSearchOptions, contrastiveSearch } from "./contrastive-search.js";
 import { generate } from "./generate.js";
 import { noRepeatNgram, repetitionPenalty } from "./sampling/penalties.js";
 import { softmaxOf } from "./sampling/scores.js";
@@ -83,7 +84,8 @@ describe.each(devices)("$name", ({ make }) => {
   test("contrastive search: the tokens of the paper's loop", async () => {
     const [prompt = []] = rowsOf(arrays, "llama.contrastive_paper.input_ids");
     const [expected = []] = rowsOf(arrays, "llama.contrastive_paper.ids");
-    const ids = await contrastiveSearch(use().model, prompt, { topK: 4, penaltyAlpha: 0.6, maxTokens: 10 });
+    const options = { topK: 4, penaltyAlpha: 0.6, maxTokens: 10 };
+    const { ids } = await contrastiveSearch(use().model, prompt, options);
     expect(ids).toEqual(expected.length > 10 ? expected.slice(prompt.length) : expected);
   });
 });
@@ -108,7 +110,7 @@ describe("on a small model", () => {
     expect(beam?.ids).toEqual(greedy);
     const quiet = { ...model, generationConfig: { eosTokenIds: [], sampling: {} } };
     const contrastive = await contrastiveSearch(quiet, [5, 6, 7], { penaltyAlpha: 0, maxTokens: 8 });
-    expect(contrastive).toEqual(greedy);
+    expect(contrastive.ids).toEqual(greedy);
   });
 
   test("as many beams as there are sequences find the best of all", async () => {
@@ -141,9 +143,9 @@ describe("on a small model", () => {
       const quiet = { ...model, generationConfig: { eosTokenIds: [], sampling: {} } };
       const options = { topK: 3, penaltyAlpha: 0.5, maxTokens: 7 };
       const wanted = await contrastiveReference(model, [5, 6, 7, 9], options);
-      expect(await contrastiveSearch(quiet, [5, 6, 7, 9], options)).toEqual(wanted);
+      expect((await contrastiveSearch(quiet, [5, 6, 7, 9], options)).ids).toEqual(wanted);
       // One token is of a state alone: all candidates resemble it as much as they do.
-      expect(await contrastiveSearch(quiet, [5], { ...options, maxTokens: 3 })).toHaveLength(3);
+      expect((await contrastiveSearch(quiet, [5], { ...options, maxTokens: 3 })).ids).toHaveLength(3);
       const before = model.device.memory().buffers;
       await contrastiveSearch(quiet, [5, 6], options);
       expect(model.device.memory().buffers).toBe(before);
@@ -151,22 +153,110 @@ describe("on a small model", () => {
     },
   );
 
-  test("options that cannot be are errors", async () => {
+  test("penalties are done in both searches, given or advised, and tokens come where they are forced", async () => {
     const model = await loading;
-    const messageOf = (options: BeamSearchOptions) =>
-      beamSearch(model, [1], options).then(String, (error: Error) => error.message);
+    const quiet = { ...model, generationConfig: { eosTokenIds: [], sampling: {} } };
+    const prompt = [5, 6, 7];
+    const options = { maxTokens: 6, topK: 3 };
+    const { ids: plain } = await contrastiveSearch(quiet, prompt, options);
+    const [first = 0, second = 0] = plain;
+    const banned = { suppressTokens: [first] };
+    const advised = { ...quiet, generationConfig: { eosTokenIds: [], sampling: { ...banned, topK: 9 } } };
+    const answers = [
+      await contrastiveSearch(quiet, prompt, { ...options, ...banned }),
+      await contrastiveSearch(advised, prompt, options),
+    ];
+    expect(answers[0]?.ids).not.toContain(first);
+    expect(answers[1]).toEqual(answers[0]);
+    const [beam] = await beamSearch(quiet, prompt, { maxTokens: 6 });
+    const without = { suppressTokens: [...new Set(beam?.ids)] };
+    const [other] = await beamSearch(quiet, prompt, { maxTokens: 6, ...without });
+    expect(other?.ids.filter((id) => without.suppressTokens.includes(id))).toEqual([]);
+    const likely = { ...advised, generationConfig: { eosTokenIds: [], sampling: without } };
+    expect((await beamSearch(likely, prompt, { maxTokens: 6 }))[0]).toEqual(other);
+    const forcedTokens = [
+      [1, 33],
+      [5, 2],
+    ] as const;
+    const forced = await contrastiveSearch(quiet, prompt, { ...options, forcedTokens });
+    expect([forced.ids[0], forced.ids[1], forced.ids[5]]).toEqual([first, 33, 2]);
+    const [led] = await beamSearch(quiet, prompt, { maxTokens: 6, forcedTokens });
+    expect([led?.ids[1], led?.ids[5]]).toEqual([33, 2]);
+    // An end that is held back, and one that is let go.
+    const ends = { ...options, eosTokenIds: [second] };
+    expect((await contrastiveSearch(quiet, prompt, ends)).ids).toEqual([first, second]);
+    const late = await contrastiveSearch(quiet, prompt, { ...ends, minTokens: 4 });
+    expect(late.ids.slice(0, 4)).not.toContain(second);
+  });
+
+  test("where options leave no token, or logits are no numbers, both searches say so", async () => {
+    const model = await loading;
+    const nothing = { processors: [(scores: Float64Array) => void scores.fill(Number.NEGATIVE_INFINITY)] };
+    const broken: Partial<Decoder> = {
+      numSlots: 4,
+      maxSeqLen: 8,
+      step: async () => [new Float32Array(72).fill(Number.NaN)],
+      reorderSlots: () => undefined,
+    };
+    const messageOf = (search: typeof beamSearch | typeof contrastiveSearch, options: object) =>
+      search(model, [1], options).then(String, (error: Error) => error.message);
     expect([
-      await messageOf({ numBeams: 0 }),
-      await messageOf({ numBeams: 2, numReturned: 3 }),
-      await contrastiveSearch(model, [1], { topK: 0 }).catch((error: Error) => error.message),
-      await contrastiveSearch(model, [1], { penaltyAlpha: 2 }).catch((error: Error) => error.message),
+      await messageOf(beamSearch, nothing),
+      await messageOf(contrastiveSearch, nothing),
+      await messageOf(beamSearch, { decoder: broken }),
     ]).toMatchInlineSnapshot(`
       [
-        "beamSearch: numBeams must be a whole number >= 1; got 0. Leave it out for the default.",
-        "beamSearch: numReturned must not pass numBeams; got numReturned 3, numBeams 2. Search with more beams.",
-        "contrastiveSearch: topK must be a whole number >= 1; got 0. Use 4.",
-        "contrastiveSearch: penaltyAlpha must lie in 0..1; got 2. Use 0.6.",
+        "beamSearch: options must leave a token to choose; got none with a score above -Infinity. Ban fewer tokens.",
+        "contrastiveSearch: options must leave a token to choose; got none with a score above -Infinity. Ban fewer tokens.",
+        "beamSearch: logits must be numbers; got NaN among 72. The weights are damaged or overflow their dtype: load them as f32.",
       ]
     `);
   });
+
+  const beamOptions: BeamSearchOptions[] = [
+    { numBeams: 0 },
+    { numBeams: 2, numReturned: 3 },
+    { numReturned: 1.5 },
+    { lengthPenalty: Number.NaN },
+    { lengthPenalty: Number.POSITIVE_INFINITY },
+    { earlyStopping: "sometimes" as "never" },
+    { minTokens: Number.NaN },
+    { minTokens: -1 },
+    { maxTokens: 1.5 },
+    { eosTokenIds: [1.5] },
+    { noRepeatNgramSize: -1 },
+    { forcedTokens: [[0]] as unknown as [[number, number]] },
+    { forcedTokens: [[0, 72]] },
+    { decoder: {} as unknown as Decoder },
+    { signal: {} as AbortSignal },
+    { temperature: 0.5 } as BeamSearchOptions,
+    { num_beams: 3 } as BeamSearchOptions,
+  ];
+  test.each(beamOptions.map((options) => [shown(options), options] as const))(
+    "options of beam search that cannot be are errors: %s",
+    async (_, options) => {
+      await expect(beamSearch(await loading, [1], options)).rejects.toThrowErrorMatchingSnapshot();
+    },
+  );
+
+  const contrastiveOptions: ContrastiveSearchOptions[] = [
+    { topK: 0 },
+    { topK: 2.5 },
+    { penaltyAlpha: 2 },
+    { penaltyAlpha: Number.NaN },
+    { maxTokens: -1 },
+    { minTokens: 0.5 },
+    { repetitionPenalty: 0 },
+    { topP: 0.9 } as ContrastiveSearchOptions,
+  ];
+  test.each(contrastiveOptions.map((options) => [shown(options), options] as const))(
+    "options of contrastive search that cannot be are errors: %s",
+    async (_, options) => {
+      await expect(contrastiveSearch(await loading, [1], options)).rejects.toThrowErrorMatchingSnapshot();
+    },
+  );
 });
+
+function shown(options: object): string {
+  return JSON.stringify(options, (_, value) => (typeof value === "number" ? String(value) : value));
+}

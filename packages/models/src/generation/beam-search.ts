@@ -1,13 +1,22 @@
 import { HeddleError } from "@heddle/tensor";
 import type { Decoder } from "../decoder/decoder-interface.js";
 import type { AnyModel } from "../loading/load-model.js";
+import {
+  type AnswerOptions,
+  advisedPenalties,
+  answerRules,
+  answerText,
+  lengthSteps,
+} from "./answer-options.js";
 import { feedPrompt, roomFor, startDecoder } from "./generate.js";
 import { type Prompt, promptOf } from "./prompt.js";
-import { minLength } from "./sampling/forcing.js";
+import { checkOptions, count, finite, having, listOfIds, type OptionRules } from "./sampling/option-rules.js";
 import { chain, type LogitsProcessor } from "./sampling/processors.js";
+import { nothingToChoose, penaltiesOf } from "./sampling/sampler.js";
 import { logSumExp, topIds } from "./sampling/scores.js";
 
-export interface BeamSearchOptions {
+/** Penalties are done on the log-probabilities of each beam. */
+export interface BeamSearchOptions extends AnswerOptions {
   /** Sequences that are followed at once. Default 4. */
   readonly numBeams?: number;
   /** How many of the best sequences to return; at most `numBeams`. Default 1. */
@@ -19,21 +28,27 @@ export interface BeamSearchOptions {
    * "never" only when none can come. Default false.
    */
   readonly earlyStopping?: boolean | "never";
-  /** Most tokens to generate. Default 512. */
-  readonly maxTokens?: number;
-  /** No sequence ends before so many tokens. Default 0. */
-  readonly minTokens?: number;
   /** Ids that end a sequence. Default: the model's. */
   readonly eosTokenIds?: readonly number[];
-  /** Steps done on the log-probabilities of each beam, such as `noRepeatNgram(2)`. Default none. */
-  readonly processors?: readonly LogitsProcessor[];
   /**
    * A decoder to use, with at least `numBeams` slots that hear the same source: one over audio, or one whose plans are kept. Its first
    * slots are overwritten; the prompt is what it is fed first. Default: a new one.
    */
   readonly decoder?: Decoder;
-  readonly signal?: AbortSignal;
 }
+
+const beamSearchRules: OptionRules<Required<BeamSearchOptions>> = {
+  numBeams: count,
+  numReturned: count,
+  lengthPenalty: finite,
+  earlyStopping: {
+    rule: 'true, false or "never"',
+    holds: (x) => [true, false, "never"].includes(x as boolean),
+  },
+  eosTokenIds: listOfIds,
+  decoder: having("a decoder, such as createDecoder makes", "step"),
+  ...answerRules,
+};
 
 /** A sequence that beam search found. */
 export interface Beam {
@@ -54,9 +69,11 @@ interface OpenBeam {
 /**
  * Continues a prompt by the sequences of the greatest probability that a search over `numBeams` at once finds.
  *
+ * Penalties that are not given come from the model's generation_config.json.
  * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @returns the best sequences, best first
- * @throws HeddleError "unsupported" where the model's sequences cannot be copied, "capacity" for a prompt that does not fit
+ * @throws HeddleError "unsupported" where the model's sequences cannot be copied, "capacity" for a prompt that does not fit, "config"
+ *   for values out of range and unknown options, and where options remove every token
  * @see Lowerre 1976; Wu et al. 2016, arXiv:1609.08144, section 7 (length penalty). Same rules as transformers' `generate`
  */
 export async function beamSearch(
@@ -74,11 +91,17 @@ export async function beamSearch(
       ? await startDecoder(model, promptIds, { maxTokens, numSlots: settings.numBeams, ...heard })
       : { decoder: given, ids: promptIds };
   try {
-    const waits = minLength(ids.length + settings.minTokens, settings.eosTokenIds);
-    const process = chain(...(options.processors ?? []), waits);
+    const { eosTokenIds } = settings;
+    const { vocabSize } = model.config;
+    const process = chain(
+      ...penaltiesOf({ ...advisedPenalties(model), ...options }),
+      ...lengthSteps(options, { promptLength: ids.length, eosTokenIds, vocabSize }),
+    );
     const search = { ...settings, maxTokens, history: Array.from(ids), decoder, process };
     const ended = await runSearch(search, options.signal);
-    return ended.slice(0, settings.numReturned).map((beam) => withText(model, beam));
+    return ended
+      .slice(0, settings.numReturned)
+      .map((beam) => ({ ...beam, ...answerText(model, beam.ids, eosTokenIds) }));
   } finally {
     if (given === undefined) decoder.dispose();
   }
@@ -90,7 +113,16 @@ function checkSlots(decoder: Decoder | undefined, numBeams: number): void {
   throw new HeddleError("config", message, { numBeams, numSlots: decoder.numSlots });
 }
 
-interface Search extends Required<Omit<BeamSearchOptions, "signal" | "processors" | "decoder">> {
+interface Settings {
+  readonly numBeams: number;
+  readonly numReturned: number;
+  readonly lengthPenalty: number;
+  readonly earlyStopping: boolean | "never";
+  readonly eosTokenIds: readonly number[];
+}
+
+interface Search extends Settings {
+  readonly maxTokens: number;
   readonly process: LogitsProcessor;
   readonly decoder: Decoder;
   /** What the decoder is fed before the first new token. */
@@ -105,6 +137,8 @@ async function runSearch(search: Search, signal: AbortSignal | undefined): Promi
   for (let length = 1; length <= maxTokens; length++) {
     signal?.throwIfAborted();
     const candidates = continuations(search, open, logits);
+    if (candidates.length === 0 && ended.length === 0)
+      throw nothingToChoose("beamSearch", logits[0] ?? new Float32Array(0));
     const isLast = length === maxTokens;
     ended = withEnded(search, ended, { candidates: candidates.slice(0, numBeams), isLast });
     const next = candidates.filter(({ isEnd }) => !isEnd).slice(0, numBeams);
@@ -210,27 +244,13 @@ function reorder(decoder: Decoder, sources: Int32Array): void {
   decoder.reorderSlots(Int32Array.from({ length: decoder.numSlots }, (_, slot) => sources[slot] ?? slot));
 }
 
-function settingsOf(
-  { generationConfig }: AnyModel,
-  options: BeamSearchOptions,
-): Omit<Search, "maxTokens" | "decoder" | "history" | "process"> {
+function settingsOf({ generationConfig }: AnyModel, options: BeamSearchOptions): Settings {
+  checkOptions("beamSearch", options, beamSearchRules);
   const { numBeams = 4, numReturned = 1, lengthPenalty = 1, earlyStopping = false } = options;
-  const { minTokens = 0, eosTokenIds = generationConfig.eosTokenIds } = options;
-  for (const [name, value] of Object.entries({ numBeams, numReturned })) {
-    if (Number.isSafeInteger(value) && value >= 1) continue;
-    const message = `beamSearch: ${name} must be a whole number >= 1; got ${value}. Leave it out for the default.`;
-    throw new HeddleError("config", message, { [name]: value });
-  }
+  const { eosTokenIds = generationConfig.eosTokenIds } = options;
   if (numReturned > numBeams) {
     const message = `beamSearch: numReturned must not pass numBeams; got numReturned ${numReturned}, numBeams ${numBeams}. Search with more beams.`;
     throw new HeddleError("config", message, { numReturned, numBeams });
   }
-  return { numBeams, numReturned, lengthPenalty, earlyStopping, minTokens, eosTokenIds };
-}
-
-function withText({ tokenizer, generationConfig }: AnyModel, beam: Beam): Beam {
-  if (tokenizer === undefined) return beam;
-  const end = generationConfig.eosTokenIds;
-  const ids = Int32Array.from(end.includes(beam.ids.at(-1) ?? -1) ? beam.ids.slice(0, -1) : beam.ids);
-  return { ...beam, text: tokenizer.decode(ids, { skipSpecialTokens: true }) };
+  return { numBeams, numReturned, lengthPenalty, earlyStopping, eosTokenIds };
 }

@@ -86,6 +86,21 @@ describe("aborting", () => {
   });
 });
 
+test("tokens come where they are forced, and no sooner than allowed", async () => {
+  const forcedTokens = [
+    [0, 9],
+    [3, 70],
+  ] as const;
+  const tokens = await run({ temperature: 0, maxTokens: 4, ignoreEos: true, forcedTokens });
+  expect([tokens[0]?.id, tokens[3]?.id]).toEqual([9, 70]);
+  const { model, prompt, ids } = use();
+  const [first = -1, second = -1] = ids;
+  const ended = { ...model, generationConfig: { sampling: {}, eosTokenIds: [second] } };
+  const late = await collect(generate(ended, prompt, { temperature: 0, minTokens: 3, maxTokens: 5 }));
+  expect(late[0]?.id).toBe(first);
+  expect(late.slice(0, 3).map(({ id }) => id)).not.toContain(second);
+});
+
 test("what cannot be generated", async () => {
   const { model } = use();
   const messageOf = (prompt: string | number[], options: GenerateOptions = {}) =>
@@ -97,15 +112,37 @@ test("what cannot be generated", async () => {
     await messageOf([1], { maxTokens: -1 }),
     await messageOf([1], { stop: "end" }),
     await messageOf([1], { temperature: -1 }),
+    await messageOf([1], { temperature: -1, maxTokens: 0 }),
+    await messageOf([1], { minTokens: Number.NaN }),
+    await messageOf([1], { maxTokens: 2.5 }),
+    await messageOf([1], { stop: [3] as unknown as string[] }),
+    await messageOf([1], { ignoreEos: "yes" as unknown as boolean }),
+    await messageOf([1], { forcedTokens: [[2, 99]] }),
+    await messageOf([1], { badWords: [[]] }),
+    await messageOf([1], { seed: 0.5 }),
+    await messageOf([1], { suppressTokens: Array.from({ length: 72 }, (_, id) => id) }),
+    await messageOf([1], { temperature: 0, suppressTokens: Array.from({ length: 72 }, (_, id) => id) }),
+    await messageOf([1], { numBeams: 2 } as GenerateOptions),
   ];
   expect(messages).toMatchInlineSnapshot(`
     [
       "generate: a text prompt needs a tokenizer; got a model without one. Pass token ids instead.",
       "generate: a prompt must have at least one token; got none. Begin with the model's first token.",
       "generate: a prompt must leave room for an answer; got 64 tokens, the longest sequence has 64. Shorten the prompt.",
-      "generate: maxTokens must be a whole number >= 0; got -1. Leave it out for up to 512.",
+      "generate: maxTokens must be a whole number >= 0; got -1. Change or leave it out.",
       "generate: stop strings need a tokenizer; got 1 and a model without one. Leave \`stop\` out.",
-      "createSampler: temperature must be a number >= 0; got -1. Change or leave it out.",
+      "generate: temperature must be a number >= 0; got -1. Change or leave it out.",
+      "generate: temperature must be a number >= 0; got -1. Change or leave it out.",
+      "generate: minTokens must be a whole number >= 0; got NaN. Change or leave it out.",
+      "generate: maxTokens must be a whole number >= 0; got 2.5. Change or leave it out.",
+      "generate: stop must be a text or a list of texts; got [3]. Change or leave it out.",
+      "generate: ignoreEos must be true or false; got yes. Change or leave it out.",
+      "generate: forcedTokens must be ids in 0..71; got 99 at place 2. Encode the text with this model's own tokenizer.",
+      "generate: badWords must be lists of one or more ids; got [[]]. Change or leave it out.",
+      "generate: seed must be a whole number >= 0; got 0.5. Change or leave it out.",
+      "sample: options must leave a token to choose; got none with a score above -Infinity. Ban fewer tokens.",
+      "sample: options must leave a token to choose; got none with a score above -Infinity. Ban fewer tokens.",
+      "generate: options must be among maxTokens, minTokens, forcedTokens, signal, repetitionPenalty, frequencyPenalty, presencePenalty, noRepeatNgramSize, badWords, suppressTokens, processors, stop, ignoreEos, decoder, temperature, topK, topP, minP, topH, typicalP, epsilonCutoff, etaCutoff, topNSigma, xtcProbability, xtcThreshold, seed, logprobs; got "numBeams". Remove or rename it.",
     ]
   `);
 });

@@ -3,25 +3,32 @@ import type { HostArray, StartedDecoder } from "../architecture.js";
 import type { Decoder } from "../decoder/decoder-interface.js";
 import { findFamily } from "../families/registry.js";
 import type { AnyModel } from "../loading/load-model.js";
+import { type AnswerOptions, answerRules, lengthSteps } from "./answer-options.js";
 import { type Prompt, promptOf } from "./prompt.js";
-import { minLength } from "./sampling/forcing.js";
+import { boolean, checkOptions, having, type OptionRules } from "./sampling/option-rules.js";
 import { createSampler, type SampledToken, type Sampler, type TokenLogprob } from "./sampling/sampler.js";
-import type { SamplingOptions } from "./sampling/sampling-options.js";
+import { type SamplingOptions, samplingRules } from "./sampling/sampling-options.js";
 import { createStopMatcher } from "./stop-matcher.js";
 
-export interface GenerateOptions extends SamplingOptions {
-  /** Most tokens to generate; a text also ends at the model's longest sequence. Default 512. */
-  readonly maxTokens?: number;
-  /** No end-of-text token is chosen before so many tokens are made. Default 0. */
-  readonly minTokens?: number;
+export interface GenerateOptions extends SamplingOptions, AnswerOptions {
   /** Texts that end the answer; they are not part of it. */
   readonly stop?: string | readonly string[];
   /** Go on after an end-of-text token. Default false. */
   readonly ignoreEos?: boolean;
-  readonly signal?: AbortSignal;
   /** A decoder to use, whose plans are then kept for the next call; slot 0 is overwritten. Default: a new one. */
   readonly decoder?: Decoder;
 }
+
+const generateRules: OptionRules<Required<GenerateOptions>> = {
+  ...answerRules,
+  stop: {
+    rule: "a text or a list of texts",
+    holds: (x) => [x].flat().every((text) => typeof text === "string"),
+  },
+  ignoreEos: boolean,
+  decoder: having("a decoder, such as createDecoder makes", "step"),
+  ...samplingRules,
+};
 
 /** One generated token and the text that became certain with it: often a word, sometimes nothing. */
 export interface GeneratedToken {
@@ -39,22 +46,17 @@ export interface GeneratedToken {
  * Sampling options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
  * the same in every run and equal to what the server gives.
  * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
- * @throws HeddleError "capacity" for a prompt that does not fit; the signal's reason when aborted
+ * @throws HeddleError "capacity" for a prompt that does not fit, "config" for values out of range and unknown options; the signal's
+ *   reason when aborted
  */
 export async function* generate(
   model: AnyModel,
   prompt: Prompt,
   options: GenerateOptions = {},
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  const {
-    maxTokens,
-    minTokens = 0,
-    stop = [],
-    ignoreEos = false,
-    signal,
-    decoder: given,
-    ...sampling
-  } = options;
+  checkOptions("generate", options, generateRules);
+  const { maxTokens, minTokens: _, forcedTokens: __, stop = [], signal, ...rest } = options;
+  const { ignoreEos = false, decoder: given, ...sampling } = rest;
   const { ids: promptIds, ...heard } = promptOf(model, prompt);
   const limit = roomFor(model, promptIds.length, { maxTokens, decoder: given });
   const text = textOf(model, promptIds, typeof stop === "string" ? [stop] : stop);
@@ -65,10 +67,15 @@ export async function* generate(
       ? await startDecoder(model, promptIds, { maxTokens: limit, ...heard })
       : { decoder: given, ids: promptIds };
   try {
+    const steps = lengthSteps(options, {
+      promptLength: ids.length,
+      eosTokenIds: model.generationConfig.eosTokenIds,
+      vocabSize: model.config.vocabSize,
+    });
     const sampler = createSampler({
       ...model.generationConfig.sampling,
       ...sampling,
-      ...keepGoing(model, sampling, { minTokens, promptLength: ids.length }),
+      processors: [...(sampling.processors ?? []), ...steps],
     });
     signal?.throwIfAborted();
     let count = 0;
@@ -105,16 +112,6 @@ async function* tokensOf(
     }
     logits = await feed(decoder, [token.id], position);
   }
-}
-
-/** Holds end-of-text tokens back until enough tokens are made. */
-function keepGoing(
-  { generationConfig }: AnyModel,
-  { processors = [] }: SamplingOptions,
-  { minTokens, promptLength }: { readonly minTokens: number; readonly promptLength: number },
-): Pick<SamplingOptions, "processors"> {
-  if (minTokens === 0) return {};
-  return { processors: [...processors, minLength(promptLength + minTokens, generationConfig.eosTokenIds)] };
 }
 
 /** A decoder of the model's architecture and what it is to be fed first. @throws HeddleError "unsupported" where it has none */
@@ -158,7 +155,7 @@ async function feed(decoder: Decoder, ids: ArrayLike<number>, start: number): Pr
  * How many tokens may follow a prompt: at most `maxTokens`, by default 512.
  *
  * @param options.decoder  what the caller brought to feed the prompt to
- * @throws HeddleError "capacity" where none can, "config" for `maxTokens` that is no count
+ * @throws HeddleError "capacity" where none can
  */
 export function roomFor(
   { config }: AnyModel,
@@ -173,10 +170,6 @@ export function roomFor(
   if (room < 1) {
     const message = `generate: a prompt must leave room for an answer; got ${promptLength} tokens, the longest sequence has ${promptLength + room}. Shorten the prompt.`;
     throw new HeddleError("capacity", message, { promptLength, maxSeqLen: promptLength + room });
-  }
-  if (maxTokens !== undefined && (!Number.isSafeInteger(maxTokens) || maxTokens < 0)) {
-    const message = `generate: maxTokens must be a whole number >= 0; got ${maxTokens}. Leave it out for up to 512.`;
-    throw new HeddleError("config", message, { maxTokens });
   }
   return Math.min(maxTokens ?? 512, room);
 }

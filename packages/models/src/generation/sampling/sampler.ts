@@ -1,6 +1,7 @@
 import { HeddleError } from "@heddle/tensor";
 import type { Truncation } from "../../decoder/choose-tokens.js";
 import { suppressTokens } from "./forcing.js";
+import { checkOptions } from "./option-rules.js";
 import {
   badWords,
   frequencyPenalty,
@@ -9,7 +10,7 @@ import {
   repetitionPenalty,
 } from "./penalties.js";
 import { type LogitsProcessor, temperature } from "./processors.js";
-import { checkOptions, type SamplingOptions } from "./sampling-options.js";
+import { type PenaltyOptions, type SamplingOptions, samplingRules } from "./sampling-options.js";
 import { argmaxOf, logSumExp, softmaxOf, topIds } from "./scores.js";
 import {
   epsilonCutoff,
@@ -65,12 +66,11 @@ export interface DeviceSampling {
  * @throws HeddleError "config" for values out of range and unknown options
  */
 export function createSampler(options: SamplingOptions = {}): Sampler {
-  checkOptions(options);
+  checkOptions("createSampler", options, samplingRules);
   const seed = options.seed ?? randomSeed();
   const draws = { done: 0 };
   const processors = [
     ...penaltiesOf(options),
-    ...(options.processors ?? []),
     ...(options.temperature === 0 ? [] : truncationsOf(options, () => uniform(seed, excluding + draws.done))),
   ];
   return {
@@ -80,7 +80,9 @@ export function createSampler(options: SamplingOptions = {}): Sampler {
       const isGreedy = options.temperature === 0;
       const id = isGreedy ? argmaxOf(scores) : inverseCdf(softmaxOf(scores), uniform(seed, draws.done));
       if (!isGreedy) draws.done++;
-      return withLogprobs(logits, id, options.logprobs ?? 0);
+      const token = withLogprobs(logits, id, options.logprobs ?? 0);
+      if (scores[id] === Number.NEGATIVE_INFINITY) throw nothingToChoose("sample", logits);
+      return token;
     },
     onDevice({ truncates = false } = {}) {
       const { temperature: heat = 1, logprobs = 0 } = options;
@@ -120,11 +122,12 @@ function used(
   return steps.filter(([isUsed]) => isUsed).map(([, make]) => make());
 }
 
-function penaltiesOf(options: SamplingOptions): LogitsProcessor[] {
+/** Steps of every way to choose: penalties, bans, then the caller's own. */
+export function penaltiesOf(options: PenaltyOptions): LogitsProcessor[] {
   const { repetitionPenalty: repetition = 1, frequencyPenalty: frequency = 0 } = options;
   const { presencePenalty: presence = 0, noRepeatNgramSize = 0 } = options;
   const { badWords: words = [], suppressTokens: banned = [] } = options;
-  return used([
+  const steps = used([
     [repetition !== 1, () => repetitionPenalty(repetition)],
     [frequency !== 0, () => frequencyPenalty(frequency)],
     [presence !== 0, () => presencePenalty(presence)],
@@ -132,6 +135,17 @@ function penaltiesOf(options: SamplingOptions): LogitsProcessor[] {
     [words.length > 0, () => badWords(words)],
     [banned.length > 0, () => suppressTokens(banned)],
   ]);
+  return [...steps, ...(options.processors ?? [])];
+}
+
+/** The error of a place where no token can be chosen: options have removed all, or the model gave no numbers. */
+export function nothingToChoose(caller: string, logits: Float32Array): HeddleError {
+  if (logits.some(Number.isNaN)) {
+    const message = `${caller}: logits must be numbers; got NaN among ${logits.length}. The weights are damaged or overflow their dtype: load them as f32.`;
+    return new HeddleError("dtype", message, { numLogits: logits.length });
+  }
+  const message = `${caller}: options must leave a token to choose; got none with a score above -Infinity. Ban fewer tokens.`;
+  return new HeddleError("config", message, {});
 }
 
 function truncationsOf(options: SamplingOptions, random: () => number): LogitsProcessor[] {
@@ -154,10 +168,7 @@ function truncationsOf(options: SamplingOptions, random: () => number): LogitsPr
 
 function withLogprobs(logits: Float32Array, id: number, numTop: number): SampledToken {
   const total = logSumExp(logits);
-  if (Number.isNaN(total)) {
-    const message = `sample: logits must be numbers; got NaN among ${logits.length}. The weights are damaged or overflow their dtype: load them as f32.`;
-    throw new HeddleError("dtype", message, { numLogits: logits.length });
-  }
+  if (Number.isNaN(total)) throw nothingToChoose("sample", logits);
   const logprobOf = (token: number): TokenLogprob => ({ id: token, logprob: (logits[token] ?? 0) - total });
   return numTop > 0 ? { ...logprobOf(id), top: topIds(logits, numTop).map(logprobOf) } : logprobOf(id);
 }

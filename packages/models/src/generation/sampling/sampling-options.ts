@@ -1,7 +1,35 @@
-import { HeddleError } from "@heddle/tensor";
+import {
+  finite,
+  isIds,
+  listOfIds,
+  notNegative,
+  type OptionRules,
+  positive,
+  positiveShare,
+  share,
+  whole,
+} from "./option-rules.js";
 import type { LogitsProcessor } from "./processors.js";
 
-export interface SamplingOptions {
+/** How scores are changed before a token is chosen, in whatever way. */
+export interface PenaltyOptions {
+  /** Above 1 discourages tokens of prompt and answer. Default 1. */
+  readonly repetitionPenalty?: number;
+  /** Lowers a token's score by this for each occurrence in prompt and answer. Default 0. */
+  readonly frequencyPenalty?: number;
+  /** Lowers the score of tokens that occur in prompt and answer. Default 0. */
+  readonly presencePenalty?: number;
+  /** No sequence of so many tokens comes twice, the prompt's included; 0 allows all. Default 0. */
+  readonly noRepeatNgramSize?: number;
+  /** Sequences of ids that must not be completed. Default none. */
+  readonly badWords?: readonly (readonly number[])[];
+  /** Ids that must not be chosen. Default none. */
+  readonly suppressTokens?: readonly number[];
+  /** Steps of your own, done after the others. Default none. */
+  readonly processors?: readonly LogitsProcessor[];
+}
+
+export interface SamplingOptions extends PenaltyOptions {
   /** 0 takes the most likely token ("greedy"). Default 1. */
   readonly temperature?: number;
   /** Keeps the k most likely tokens; 0 keeps all. Default 0. */
@@ -24,47 +52,29 @@ export interface SamplingOptions {
   readonly xtcProbability?: number;
   /** Tokens of this probability or more count as top choices; the least likely of them stays. Default 0.1. */
   readonly xtcThreshold?: number;
-  /** Above 1 discourages tokens of prompt and answer. Default 1. */
-  readonly repetitionPenalty?: number;
-  /** Lowers a token's score by this for each occurrence in prompt and answer. Default 0. */
-  readonly frequencyPenalty?: number;
-  /** Lowers the score of tokens that occur in prompt and answer. Default 0. */
-  readonly presencePenalty?: number;
-  /** No sequence of so many tokens comes twice, the prompt's included; 0 allows all. Default 0. */
-  readonly noRepeatNgramSize?: number;
-  /** Sequences of ids that must not be completed. Default none. */
-  readonly badWords?: readonly (readonly number[])[];
-  /** Ids that must not be chosen. Default none. */
-  readonly suppressTokens?: readonly number[];
-  /** Steps of your own, done after penalties and before the temperature. Default none. */
-  readonly processors?: readonly LogitsProcessor[];
   /** Same seed, same choices. Whole number >= 0. Default: a random one. */
   readonly seed?: number;
   /** How many alternatives to report with each token. Default 0. */
   readonly logprobs?: number;
 }
 
-interface Range {
-  readonly rule: string;
-  readonly holds: (x: unknown) => boolean;
-}
+export const penaltyRules: OptionRules<Required<PenaltyOptions>> = {
+  repetitionPenalty: positive,
+  frequencyPenalty: finite,
+  presencePenalty: finite,
+  noRepeatNgramSize: whole,
+  badWords: {
+    rule: "lists of one or more ids",
+    holds: (x) => Array.isArray(x) && x.every((word) => isIds(word) && word.length > 0),
+  },
+  suppressTokens: listOfIds,
+  processors: {
+    rule: "a list of functions",
+    holds: (x) => Array.isArray(x) && x.every((step) => typeof step === "function"),
+  },
+};
 
-const numeric = (rule: string, holds: (x: number) => boolean): Range => ({
-  rule,
-  holds: (x) => typeof x === "number" && holds(x),
-});
-
-const whole = numeric("a whole number >= 0", (x) => Number.isSafeInteger(x) && x >= 0);
-const share = numeric("from 0 to 1", (x) => x >= 0 && x <= 1);
-const positiveShare = numeric("above 0 and at most 1", (x) => x > 0 && x <= 1);
-const finite = numeric("a finite number", Number.isFinite);
-const notNegative = numeric("a number >= 0", (x) => x >= 0 && x < Number.POSITIVE_INFINITY);
-
-const isIds = (x: unknown): boolean =>
-  Array.isArray(x) && x.every((id) => Number.isSafeInteger(id) && id >= 0);
-
-/** Allowed values of each option. */
-const ranges: Readonly<Record<keyof SamplingOptions, Range>> = {
+export const samplingRules: OptionRules<Required<SamplingOptions>> = {
   temperature: notNegative,
   topK: whole,
   topP: positiveShare,
@@ -76,36 +86,7 @@ const ranges: Readonly<Record<keyof SamplingOptions, Range>> = {
   topNSigma: notNegative,
   xtcProbability: share,
   xtcThreshold: share,
-  repetitionPenalty: numeric("a number above 0", (x) => x > 0 && x < Number.POSITIVE_INFINITY),
-  frequencyPenalty: finite,
-  presencePenalty: finite,
-  noRepeatNgramSize: whole,
-  badWords: {
-    rule: "lists of one or more ids",
-    holds: (x) => Array.isArray(x) && x.every((word) => isIds(word) && word.length > 0),
-  },
-  suppressTokens: { rule: "a list of ids", holds: isIds },
-  processors: {
-    rule: "a list of functions",
-    holds: (x) => Array.isArray(x) && x.every((step) => typeof step === "function"),
-  },
+  ...penaltyRules,
   seed: whole,
   logprobs: whole,
 };
-
-/** @throws HeddleError "config" for values out of range and unknown options */
-export function checkOptions(options: SamplingOptions): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue;
-    const range = Object.hasOwn(ranges, name) ? ranges[name as keyof SamplingOptions] : undefined;
-    if (range === undefined) {
-      const known = Object.keys(ranges).join(", ");
-      const message = `createSampler: options must be among ${known}; got "${name}". Remove or rename it.`;
-      throw new HeddleError("config", message, { option: name });
-    }
-    if (!range.holds(value)) {
-      const message = `createSampler: ${name} must be ${range.rule}; got ${String(value)}. Change or leave it out.`;
-      throw new HeddleError("config", message, { option: name, value });
-    }
-  }
-}
