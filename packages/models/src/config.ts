@@ -157,8 +157,18 @@ export interface ResidualConfig {
   readonly skipsFirstNorm?: boolean;
   /** Multiplies what a block adds. Default 1. */
   readonly scale?: number;
+  /** Multiplies what a block adds to. Default 1. */
+  readonly streamScale?: number;
   /** What a block adds to is its normed input (BLOOM's option). */
   readonly addsToNorm?: boolean;
+}
+
+/** How a text shows what is to be filled in. @see Du et al. 2021, GLM, arXiv:2103.10360, section 2.1 */
+export interface SpanConfig {
+  /** Begins the span; the tokens before it are the context, who see each other. */
+  readonly startId: number;
+  /** Marks that a span can stand for, those to look for first at the front. */
+  readonly markIds: readonly number[];
 }
 
 /** What may differ from layer to layer. */
@@ -189,6 +199,11 @@ export interface DecoderConfig extends ModelConfig, LayerConfig {
    * feeds prompts so; other calls are causal unless they are given `fullAttend({ mask: prefix(lengths) })`.
    */
   readonly isPrefixLm?: boolean;
+  /**
+   * A prefix language model whose prompts end in a span that stands for a mark of the context. Rotary positions are then two: the first
+   * half of each head turns by the place in the context, the second by the place in the span.
+   */
+  readonly span?: SpanConfig;
   /** Where layers differ from the rest, by their number. */
   readonly layerOverrides?: readonly Partial<LayerConfig>[];
   /** What becomes of the embeddings before the first layer. */

@@ -27,6 +27,20 @@ export const madeConfigs: Readonly<Record<string, Readonly<Record<string, unknow
     n_head: 5,
     seq_length: 32,
   },
+  ChatGLM: {
+    model_type: "chatglm",
+    vocab_size: 40,
+    hidden_size: 32,
+    inner_hidden_size: 48,
+    num_layers: 2,
+    num_attention_heads: 4,
+    max_sequence_length: 32,
+    // A prompt of [3, 17, 5, 8] is a context of three tokens, the last one a mark, and a start.
+    bos_token_id: 8,
+    eos_token_id: 39,
+    gmask_token_id: 5,
+    mask_token_id: 6,
+  },
   RetNet: {
     model_type: "retnet",
     vocab_size: 40,

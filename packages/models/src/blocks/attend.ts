@@ -10,7 +10,7 @@ import {
   type LatentQuery,
   type LatentWeights,
   type Mask,
-  padding,
+  prefix,
   slidingWindow,
 } from "@heddle/attention";
 import { arange, concat, type Device, invariant, scope, type Tensor, tensor } from "@heddle/tensor";
@@ -138,26 +138,22 @@ function fallingBias(slopes: readonly number[], device: Device, numDistances: nu
 }
 
 /**
- * Row b is the whole prompt of a sequence, whose tokens see each other before and behind: keys and values are written to slot
- * `slots[b]` from position 0 on, and every token sees the first `lengths[b]` of its row; what comes after them fills the row up.
+ * Row b is the whole prompt of a sequence: keys and values are written to slot `slots[b]` from position 0 on, and every token sees the
+ * first `contexts[b]` of its row, before and behind, and all before itself. What follows the prompt fills the row up.
  */
 export function prefixAttend(
   cache: DecoderCache,
-  { slots_B, lengths_B }: { readonly slots_B: Tensor; readonly lengths_B: Tensor },
+  { slots_B, contexts_B }: { readonly slots_B: Tensor; readonly contexts_B: Tensor },
 ): Attend {
   return (layer, inputs) => {
     const layerCache = cache.layers[layer];
     invariant(layerCache, `the cache has no layer ${layer}`);
-    const rows = { slots: slots_B, starts: lengths_B.mul(0) };
+    const rows = { slots: slots_B, starts: contexts_B.mul(0) };
     const heads = asHeads(inputs);
     if (layerCache.kind === "latent") {
       invariant(inputs.kind === "latent", `layer ${layer} has latents`);
       appendLatents(layerCache, inputs.keys, rows);
     } else appendKv(layerCache, heads.key_BGTD, heads.value_BGTD, rows);
-    const [, , T = 1] = heads.query_BHTD.shape;
-    const isToken = arange(slots_B.device, T)
-      .reshape([1, T])
-      .less(lengths_B.reshape([-1, 1]));
-    return fullAttend({ mask: padding(isToken) })(layer, heads);
+    return fullAttend({ mask: prefix(contexts_B) })(layer, heads);
   };
 }

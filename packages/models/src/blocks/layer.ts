@@ -37,7 +37,9 @@ export function decoderLayer(
   const normed = (x: Tensor, by: NormWeights | undefined) => (by === undefined ? x : normalize(norm, by, x));
   const before = (x: Tensor, by: NormWeights | undefined) => (residual.norms === "sum" ? x : normed(x, by));
   const join = (stream: Tensor, branch: Tensor, by: NormWeights | undefined) => {
-    const sum = add(stream, residual.scale === undefined ? branch : mul(branch, residual.scale));
+    const { scale, streamScale } = residual;
+    const onto = streamScale === undefined ? stream : mul(stream, streamScale);
+    const sum = add(onto, scale === undefined ? branch : mul(branch, scale));
     return residual.norms === "sum" ? normed(sum, by) : sum;
   };
   const attend = (x: Tensor) =>

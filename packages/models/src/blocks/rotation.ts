@@ -1,4 +1,10 @@
-import { alibiSlopes, type RopeFrequencies, ropeFrequencies, rotary } from "@heddle/positional-encodings";
+import {
+  alibiSlopes,
+  type RopeFrequencies,
+  ropeFrequencies,
+  rotary,
+  rotary2d,
+} from "@heddle/positional-encodings";
 import type { Tensor } from "@heddle/tensor";
 import { type AlibiPositions, type DecoderConfig, layerConfig, type RopePositions } from "../config.js";
 
@@ -18,7 +24,10 @@ export function rotationFrequencies(
   });
 }
 
-/** The rotation of each layer by the positions [B, T] or [T] of its tokens; layers of the same positions share one. */
+/**
+ * The rotation of each layer by the positions of its tokens, [B, T] or [T], or [2, B, T] of a model that fills spans; layers of the same
+ * positions share one.
+ */
 export function layerRotations(
   config: DecoderConfig,
   { positions, seqLen }: { readonly positions: Tensor; readonly seqLen: number },
@@ -30,8 +39,12 @@ export function layerRotations(
     const known = made.get(kind);
     if (known !== undefined) return known;
     const headDim = attention.latent?.ropeDim ?? config.headDim;
+    const { theta, layout = "half" } = kind;
     const frequencies = rotationFrequencies(kind, { headDim, seqLen });
-    const rotate: Rotate = (x) => rotary(x, { positions, frequencies, layout: kind.layout ?? "half" });
+    const rotate: Rotate =
+      config.span === undefined
+        ? (x) => rotary(x, { positions, frequencies, layout })
+        : (x) => rotary2d({ theta, layout }).rotateQuery(x, positions);
     made.set(kind, rotate);
     return rotate;
   });

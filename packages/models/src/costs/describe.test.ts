@@ -38,6 +38,27 @@ const bertBase = {
   max_position_embeddings: 512,
 };
 
+/** The keys of the published config.json. */
+const chatglm = {
+  model_type: "chatglm",
+  architectures: ["ChatGLMModel"],
+  auto_map: { AutoConfig: "configuration_chatglm.ChatGLMConfig" },
+  bos_token_id: 130_004,
+  eos_token_id: 130_005,
+  mask_token_id: 130_000,
+  gmask_token_id: 130_001,
+  pad_token_id: 3,
+  hidden_size: 4096,
+  inner_hidden_size: 16_384,
+  layernorm_epsilon: 1e-5,
+  max_sequence_length: 2048,
+  num_attention_heads: 32,
+  num_layers: 28,
+  position_encoding_2d: true,
+  use_cache: true,
+  vocab_size: 130_528,
+};
+
 suite("parameters of published models, to the last digit", () => {
   test.each<[string, object, number]>([
     ["GPT-2", gpt2(768, 12, 12), 124_439_808],
@@ -67,6 +88,7 @@ suite("parameters of published models, to the last digit", () => {
     ["BLOOM 176B", bloom(14_336, 70, 112), 176_247_271_424],
     ["BloombergGPT", bloom(7680, 70, 40, 131_072), 50_558_868_480],
     ["Mistral 7B", mistral, 7_241_732_096],
+    ["ChatGLM 6B", chatglm, 6_173_286_400],
     [
       "Mixtral 8x7B",
       { ...mistral, model_type: "mixtral", sliding_window: null, num_local_experts: 8 },

@@ -4,6 +4,7 @@ import { fullAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { DecoderInputs } from "./decoder.js";
+import { spanInputs } from "./span.js";
 
 /**
  * Makes the inputs of one forward pass from rows of ids, padded on either side.
@@ -14,7 +15,7 @@ import type { DecoderInputs } from "./decoder.js";
  * @param attentionMask  1 for tokens, 0 for padding. Default: no padding
  * @returns inputs whose tensors the caller disposes, `dispose` frees them
  * @throws HeddleError "shape" for ragged rows or a mask of another shape, "config" for ids outside of the vocabulary,
- *   "capacity" for rows longer than the model's learned positions
+ *   and for rows without a span of a model that fills them, "capacity" for rows longer than the model's learned positions
  */
 export function batchInputs(
   { device, config }: { readonly device: Device; readonly config: DecoderConfig },
@@ -23,6 +24,7 @@ export function batchInputs(
 ): DecoderInputs & { readonly ids: Tensor; dispose(): void } {
   checkIds(rows, config.vocabSize);
   if (config.positions.kind === "learned") checkLength(rows, config.maxSeqLen);
+  if (config.span !== undefined) return spanInputs({ device, span: config.span }, rows, attentionMask);
   const ids = tokenGrid(device, rows);
   if (attentionMask === undefined) return { ids, dispose: () => ids.dispose() };
   const positions = tokenGrid(device, attentionMask.map(countTokens), { like: rows });

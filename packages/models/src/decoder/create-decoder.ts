@@ -1,5 +1,5 @@
 import { type LatentWeights, reorderSlots } from "@heddle/attention";
-import { compile, type Device, disposeTree, HeddleError, type Tensor, take } from "@heddle/tensor";
+import { compile, type Device, disposeTree, HeddleError, type Tensor, take, tensor } from "@heddle/tensor";
 import { cacheAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import type { DecoderWeights } from "../weights.js";
@@ -13,6 +13,7 @@ import {
   checkBatch,
   checkReady,
   type DecoderBatch,
+  type DecoderState,
   isReordering,
   piecesOf,
   powerOfTwo,
@@ -22,6 +23,7 @@ import type { Decoder } from "./decoder-interface.js";
 import { createPrefixFeeder } from "./prefix-prompt.js";
 import { readChosen, readRows, readStates } from "./read-outputs.js";
 import { type RunPiece, runPieces, uploadFilled } from "./run-pieces.js";
+import { createSpanSlots, type SpanSlots } from "./span.js";
 
 export interface DecoderOptions {
   /** Sequences that can be under way at the same time. */
@@ -37,7 +39,7 @@ interface StepInputs {
   readonly rowLength: number;
   /** [B T] */
   readonly tokens: Tensor;
-  /** [B T] */
+  /** [B T], or [2, B T] of a model that fills spans. */
   readonly positions: Tensor;
   readonly slots_B: Tensor;
   /** Position of each row's first token. */
@@ -73,9 +75,10 @@ export function createDecoder(
   });
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen, vocabSize: config.vocabSize };
-  const prefix = config.isPrefixLm ? createPrefixFeeder({ model, cache, limits, state }) : undefined;
+  const spans = config.span && createSpanSlots(config.span, numSlots);
+  const prefix = config.isPrefixLm ? createPrefixFeeder({ model, cache, limits, state, spans }) : undefined;
   const upload = (piece: BatchPiece) => ({
-    inputs: stepInputs(device, piece, numSlots),
+    inputs: stepInputs(device, piece, { noSlot: numSlots, spans }),
     wanted: piece.wanted,
   });
   const eachPiece: EachPiece = (batch, run) =>
@@ -109,22 +112,17 @@ export function createDecoder(
         }
       });
     },
-    async *ahead(options: DecodeAheadOptions) {
-      checkReady(state);
-      checkAhead(options, limits);
-      state.isStepping = true;
-      try {
-        const steps = Math.min(options.steps, maxSeqLen - options.position);
-        yield* decodeAhead(device, { ...options, steps }, (inputs) =>
-          aheadStep.bind(cache, inputs, options.temperature),
-        );
-      } finally {
-        state.isStepping = false;
-      }
-    },
+    // A step on the device counts one position.
+    ...(spans === undefined && {
+      ahead: aheadOf({ device, state, limits }, (inputs, temperature) =>
+        aheadStep.bind(cache, inputs, temperature),
+      ),
+    }),
     reorderSlots(sources) {
       checkReady(state);
-      if (isReordering(sources, numSlots)) reorderSlots(cache, sources);
+      if (!isReordering(sources, numSlots)) return;
+      reorderSlots(cache, sources);
+      spans?.reorder(sources);
     },
     dispose() {
       if (state.isDisposed) return;
@@ -132,6 +130,32 @@ export function createDecoder(
       for (const part of [logitsOf, statesOf, chosenOf, aheadStep, prefix]) part?.dispose();
       disposeTree([cache, latentWeights]);
     },
+  };
+}
+
+/** Goes on with one sequence by a step on the device. */
+function aheadOf(
+  {
+    device,
+    state,
+    limits,
+  }: {
+    readonly device: Device;
+    readonly state: DecoderState;
+    readonly limits: Parameters<typeof checkBatch>[1];
+  },
+  bind: (inputs: AheadInputs, temperature: number) => ReturnType<Parameters<typeof decodeAhead>[2]>,
+): NonNullable<Decoder["ahead"]> {
+  return async function* (options) {
+    checkReady(state);
+    checkAhead(options, limits);
+    state.isStepping = true;
+    try {
+      const steps = Math.min(options.steps, limits.maxSeqLen - options.position);
+      yield* decodeAhead(device, { ...options, steps }, (inputs) => bind(inputs, options.temperature));
+    } finally {
+      state.isStepping = false;
+    }
   };
 }
 
@@ -186,7 +210,7 @@ function stepHidden(
 ): Tensor {
   const { last } = decoderHidden(config, weights, {
     ids: tokens.reshape([-1, rowLength]),
-    positions: positions.reshape([-1, rowLength]),
+    positions: positions.reshape([...positions.shape.slice(0, -1), -1, rowLength]),
     attend: cacheAttend(cache, { slots_B, starts_B, latentWeights }),
     seqLen: maxSeqLen,
   });
@@ -227,7 +251,11 @@ function stepToken(
  * Uploads a piece: rows of one token are filled up to a power of two, outputs to one or as many as the slots can ask for. A
  * chunk is as long as its plan.
  */
-function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: number): StepInputs {
+function stepInputs(
+  device: Device,
+  { rowLength, batch }: BatchPiece,
+  { noSlot, spans }: { readonly noSlot: number; readonly spans: SpanSlots | undefined },
+): StepInputs {
   const { tokens, positions, slots, outputs } = batch;
   const numRows = powerOfTwo(tokens.length);
   const mostOutputs = Math.max(powerOfTwo(outputs.length), Math.min(numRows, powerOfTwo(noSlot)));
@@ -235,11 +263,21 @@ function stepInputs(device: Device, { rowLength, batch }: BatchPiece, noSlot: nu
   return {
     rowLength,
     tokens: uploadFilled(device, tokens, { length: numRows }),
-    positions: uploadFilled(device, positions, { length: numRows }),
+    positions: spans
+      ? uploadAxes(device, spans.places(batch), numRows)
+      : uploadFilled(device, positions, { length: numRows }),
     slots_B: uploadFilled(device, slots.subarray(0, numStarts), { length: numStarts, filler: noSlot }),
     starts_B: uploadFilled(device, positions.subarray(0, numStarts), { length: numStarts }),
     outputs_O: uploadFilled(device, outputs, { length: outputs.length <= 1 ? 1 : mostOutputs }),
   };
+}
+
+/** Positions [2 N] of two axes, each filled up to `length`: [2, length]. */
+function uploadAxes(device: Device, places: Int32Array, length: number): Tensor {
+  const filled = new Int32Array(2 * length);
+  filled.set(places.subarray(0, places.length / 2));
+  filled.set(places.subarray(places.length / 2), length);
+  return tensor(device, filled, { shape: [2, length] });
 }
 
 function checkSizes(

@@ -3,6 +3,7 @@ import {
   dropout as applyDropout,
   arange,
   embedding,
+  HeddleError,
   invariant,
   linear,
   mul,
@@ -23,7 +24,10 @@ import { activationDType } from "./activation-dtype.js";
 export interface DecoderInputs {
   /** Token ids, [B, T] i32. */
   readonly ids: Tensor;
-  /** Position of each token in its sequence, [B, T] i32. Default 0..T-1 in every row. */
+  /**
+   * Position of each token in its sequence, [B, T] i32. Default 0..T-1 in every row. Both positions, [2, B, T], of a model that fills
+   * spans, which `batchInputs` makes.
+   */
   readonly positions?: Tensor;
   /** Default: causal attention among the tokens of a row. */
   readonly attend?: Attend;
@@ -75,7 +79,7 @@ export function decoderHidden(
   const { ids, attend = fullAttend(), seqLen = ids.shape[1] ?? 1, keepLayers = false } = inputs;
   const { device } = ids;
   return scope(device, () => {
-    const positions_BT = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
+    const positions_BT = inputs.positions ?? defaultPositions(config, ids);
     const drop = dropper(config, inputs.dropout);
     const rotations = layerRotations(config, { positions: positions_BT, seqLen });
     const inspector = inspectorOf(inputs.inspect);
@@ -88,6 +92,14 @@ export function decoderHidden(
     const activations = inspector === undefined ? {} : { activations: inspector.activations };
     return { last, layers, routerLogits, ...activations };
   });
+}
+
+/** @throws HeddleError "config" where a token has two positions, which follow from the ids */
+function defaultPositions({ span }: DecoderConfig, { device, shape }: Tensor): Tensor {
+  if (span === undefined) return arange(device, shape[1] ?? 1);
+  const message =
+    "decoder: a model that fills spans must be given both positions of each token; got none. Make inputs with batchInputs.";
+  throw new HeddleError("config", message, { span });
 }
 
 /**

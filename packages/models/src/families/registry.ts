@@ -4,6 +4,7 @@ import { baichuan } from "./baichuan.js";
 import { bart } from "./bart.js";
 import { bert } from "./bert.js";
 import { bloom } from "./bloom.js";
+import { chatglm } from "./chatglm.js";
 import { cohere } from "./cohere.js";
 import { deberta } from "./deberta.js";
 import { debertaV2 } from "./deberta-v2.js";
@@ -54,6 +55,7 @@ import { xlnet } from "./xlnet.js";
 const decoders = [
   baichuan,
   bloom,
+  chatglm,
   cohere,
   deci,
   deepseekV2,

@@ -1,11 +1,11 @@
 import { type HeatMap, heatMaps } from "@heddle/attention";
 import { disposeTree, HeddleError, invariant } from "@heddle/tensor";
 import type { ModelParts } from "../architecture.js";
-import type { DecoderConfig } from "../config.js";
+import type { ModelConfig } from "../config.js";
 import { inspectModel } from "./inspect-model.js";
 
 /**
- * Runs a text through a decoder or an encoder and gives the attention weights of one layer: a map for each head, row = token, column =
+ * Runs a text through a decoder, an encoder or XLNet and gives the attention weights of one layer: a map for each head, row = token, column =
  * token that it attends to. Rows sum to 1, less what attention sinks take.
  *
  * Memory T T x heads for the one layer. Nothing is kept on the device.
@@ -15,7 +15,7 @@ import { inspectModel } from "./inspect-model.js";
  * @throws HeddleError "config" for a layer that the model does not have, or no ids
  */
 export async function attentionPatterns(
-  model: ModelParts<DecoderConfig>,
+  model: ModelParts<ModelConfig & { readonly numLayers: number }>,
   ids: ArrayLike<number>,
   { layer, labels }: { readonly layer: number; readonly labels?: readonly string[] },
 ): Promise<HeatMap[]> {

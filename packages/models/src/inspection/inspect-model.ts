@@ -4,11 +4,11 @@ import { findFamily } from "../families/registry.js";
 import type { Activations, Inspection } from "./inspect.js";
 
 /**
- * Reads and replaces values while token rows go through a decoder, an encoder or a recurrent model.
+ * Reads and replaces values while token rows go through a decoder, an encoder, a recurrent model or the first stream of XLNet.
  *
  * `inspectModel(model, { ids: [[1, 2, 3]] }, { keep: ["residual"] }).residual` is the stream before each layer and after the last,
  * [B, T, E] each. For more than rows of ids, and for encoder-decoders, `inspect` is an input of `decoderHidden`, `encoderHidden`,
- * `recurrentHidden` and `seq2seqHidden`.
+ * `recurrentHidden`, `permutationHidden` and `seq2seqHidden`.
  * @returns values by point, layer after layer; the caller disposes them
  * @throws HeddleError "unsupported" for a model of another architecture, "config" or "shape" for rows that it cannot take
  */

@@ -12,10 +12,12 @@ import {
   scope,
   type Tensor,
 } from "@heddle/tensor";
+import { type Attend, asHeads } from "../blocks/attend.js";
 import { joinHeads, splitHeads } from "../blocks/attention-block.js";
 import { activate } from "../blocks/mlp.js";
 import { normalize } from "../blocks/norm.js";
 import { project } from "../blocks/project.js";
+import { type Activations, type Inspection, type Inspector, inspectorOf } from "../inspection/inspect.js";
 import type { PermutationConfig } from "./config.js";
 import type { PermutationLayerWeights, PermutationWeights } from "./weights.js";
 
@@ -34,6 +36,10 @@ export interface PermutationInputs {
   readonly memories?: readonly Tensor[];
   /** Also return what goes in and out of each layer. */
   readonly keepLayers?: boolean;
+  /** Values of the first stream to read or replace on the way. Default: none, at no cost. */
+  readonly inspect?: Inspection | undefined;
+  /** The same of the second stream, whose patterns and heads are those of every place, [B, H, T, ..]. */
+  readonly inspectTargets?: Inspection | undefined;
 }
 
 export interface PermutationHidden {
@@ -43,6 +49,9 @@ export interface PermutationHidden {
   readonly layers: readonly Tensor[];
   /** The last `memoryLen` inputs of each layer, without gradient. */
   readonly memories: readonly Tensor[];
+  /** The values that `inspect` and `inspectTargets` asked to keep. */
+  readonly activations?: Activations;
+  readonly targetActivations?: Activations;
 }
 
 /** Logits of every token's place [B, T, V], or of the targets [B, M, V]. The caller disposes them. */
@@ -79,25 +88,50 @@ export function permutationHidden(
     const call = describeCall(config, inputs);
     const layers: Tensor[] = [];
     const kept: Tensor[] = [];
-    let content = embedding(ids, weights.embedding);
+    const first = inspectorOf(inputs.inspect);
+    const second = inspectorOf(inputs.inspectTargets);
+    const visit = (inspector: Inspector | undefined, layer: number, x: Tensor) =>
+      inspector?.visit("residual", layer, x) ?? x;
+    let content = visit(first, 0, embedding(ids, weights.embedding));
     let query =
       targets &&
-      weights.maskEmbedding.broadcastTo([ids.shape[0] ?? 1, targets.shape[1] ?? 1, config.modelDim]);
+      visit(
+        second,
+        0,
+        weights.maskEmbedding.broadcastTo([ids.shape[0] ?? 1, targets.shape[1] ?? 1, config.modelDim]),
+      );
     for (const [layer, own] of weights.layers.entries()) {
       if (keepLayers) layers.push(content);
       const memory = memories?.[layer];
       const seen = memory === undefined ? content : concat([memory, content], { axis: 1 });
       if (config.memoryLen > 0) kept.push(lastPlaces(seen, config.memoryLen).detach());
+      const shared = { layer, seen, call };
+      // What is kept of the layer has to outlive its scope.
       const next = scope(device, () => ({
-        content: twoBlocks(config, own, { x: content, seen, call, see: call.content }),
+        content: twoBlocks(config, own, { ...shared, x: content, see: call.content, inspector: first }),
         ...(query === undefined
           ? {}
-          : { query: twoBlocks(config, own, { x: query, seen, call, see: call.query, targets }) }),
+          : {
+              query: twoBlocks(config, own, {
+                ...shared,
+                x: query,
+                see: call.query,
+                targets,
+                inspector: second,
+              }),
+            }),
+        kept: [first?.activations, second?.activations],
       }));
-      content = next.content;
-      query = next.query;
+      content = visit(first, layer + 1, next.content);
+      query = next.query && visit(second, layer + 1, next.query);
     }
-    return { last: query ?? content, layers, memories: kept };
+    return {
+      last: query ?? content,
+      layers,
+      memories: kept,
+      ...(first && { activations: first.activations }),
+      ...(second && { targetActivations: second.activations }),
+    };
   });
 }
 
@@ -158,23 +192,28 @@ interface StreamInput {
   /** What keys and values are made of, [B, S, E]. */
   readonly seen: Tensor;
   readonly call: Call;
+  readonly layer: number;
   readonly see: Tensor | undefined;
   readonly targets?: Tensor | undefined;
+  readonly inspector: Inspector | undefined;
 }
 
 /** Attention and feed-forward of one stream, each normed with what it adds to. */
 function twoBlocks(config: PermutationConfig, weights: PermutationLayerWeights, input: StreamInput): Tensor {
   const { norm, activation } = config;
-  const { x } = input;
-  const attended = normalize(norm, weights.attentionNorm, add(x, attend(config, weights, input)));
-  const fed = project(weights.down, activate(activation, project(weights.up, attended)));
+  const { x, layer, inspector } = input;
+  const added = (block: "attention" | "mlp", change: Tensor) =>
+    inspector?.visit(block, layer, change) ?? change;
+  const seen = added("attention", attend(config, weights, input));
+  const attended = normalize(norm, weights.attentionNorm, add(x, seen));
+  const fed = added("mlp", project(weights.down, activate(activation, project(weights.up, attended))));
   return normalize(norm, weights.mlpNorm, add(attended, fed));
 }
 
 function attend(
   { numHeads, headDim }: PermutationConfig,
   { attention: own }: PermutationLayerWeights,
-  { x, seen, call, see, targets }: StreamInput,
+  { x, seen, call, layer, see, targets, inspector }: StreamInput,
 ): Tensor {
   const flat = (weight: Tensor) => weight.reshape([weight.shape[0] ?? 1, numHeads * headDim]);
   const asked = matmul(x, flat(own.query));
@@ -188,10 +227,22 @@ function attend(
     .transpose([1, 0, 2]);
   const { isOtherSegment } = call;
   const encoding = xlnet(own, { relativeKeys, ...(isOtherSegment === undefined ? {} : { isOtherSegment }) });
-  const [queryLen = 1, keyLen = 1] = [query.shape[2], key.shape[2]];
-  const terms = encoding.scores(query, key, { queryLen, keyLen });
-  const bias = see === undefined ? terms : add(terms, see);
-  const heads = joinHeads(attention(query, key, value, { bias, scale: encoding.scale(headDim) }));
+  const plain: Attend = (_, inputs) => {
+    const { query_BHTD, key_BGTD, value_BGTD, scale: by } = asHeads(inputs);
+    const [queryLen = 1, keyLen = 1] = [query_BHTD.shape[2], key_BGTD.shape[2]];
+    const terms = encoding.scores(query_BHTD, key_BGTD, { queryLen, keyLen });
+    const bias = see === undefined ? terms : add(terms, see);
+    return attention(query_BHTD, key_BGTD, value_BGTD, { bias, scale: by });
+  };
+  const through = inspector?.attending(plain) ?? plain;
+  const given = through(layer, {
+    kind: "heads",
+    query_BHTD: query,
+    key_BGTD: key,
+    value_BGTD: value,
+    scale: encoding.scale(headDim),
+  });
+  const heads = joinHeads(given);
   const gathered = targets === undefined ? heads : matmul(targets, heads);
   return linear(gathered, flat(own.output));
 }
