@@ -440,6 +440,11 @@ describe("convert", () => {
     expect(
       await run([...generate, "--max-tokens", "4", "--threads", "1", "--packed-cache", path("packed")]),
     ).toEqual(story);
+    const embed = ["embed", "--model", file, "--text", "the cat", "--threads", "1"];
+    const vector = await run(embed);
+    expect(vector).toMatchObject({ code: 0, errors: "", out: expect.stringMatching(/^\{"embedding":\[/) });
+    expect(await run([...embed, "--packed-cache", path("packed")])).toEqual(vector);
+    expect(statSync(path("packed", kept)).mtimeMs).toBe(written);
     // A folder that cannot be made is told of, and the result is there.
     const { code, out, errors } = await run([...args, "--packed-cache", join(file, "inside")]);
     expect({ code, out }).toEqual({ code: 0, out: plain.out });

@@ -97,7 +97,14 @@ function checkScaling(rotaryDim: number, scaling: RopeScaling): void {
   if ("factor" in scaling && scaling.factor !== undefined) checkPositive("factor", scaling.factor);
   if ("originalMaxSeqLen" in scaling) checkPositive("originalMaxSeqLen", scaling.originalMaxSeqLen);
   if (scaling.kind === "longrope") {
-    const { shortFactors, longFactors } = scaling;
+    const { shortFactors, longFactors, originalMaxSeqLen } = scaling;
+    if (originalMaxSeqLen <= 1) {
+      throw new HeddleError(
+        "config",
+        `ropeFrequencies: longrope needs an originalMaxSeqLen above 1, whose logarithm it divides by; got originalMaxSeqLen ${originalMaxSeqLen}. Check it against the model's config.`,
+        { originalMaxSeqLen },
+      );
+    }
     if (shortFactors.length !== rotaryDim / 2 || longFactors.length !== rotaryDim / 2) {
       throw new HeddleError(
         "config",

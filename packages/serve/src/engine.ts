@@ -113,7 +113,13 @@ class BatchingEngine implements Engine {
     this.vocabSize = decoder.vocabSize;
     this.#options = options;
     this.#slots = createSlotPool(decoder.numSlots);
-    this.#scheduler = createScheduler({ slots: this.#slots, maxQueued, maxTokensPerStep, prefillChunk });
+    this.#scheduler = createScheduler({
+      slots: this.#slots,
+      maxQueued,
+      maxTokensPerStep,
+      prefillChunk,
+      takesWholePrompts: decoder.feedPrefix !== undefined,
+    });
     this.#endOfText = new Set(options.endOfTextIds);
     this.#now = options.now ?? (() => performance.now());
     this.#startedAt = this.#now();
@@ -210,21 +216,19 @@ class BatchingEngine implements Engine {
   async #run(parts: readonly StepPart[]): Promise<readonly StepOutput[] | undefined> {
     const startedAt = this.#now();
     const { decoder } = this.#options;
-    const batch = packBatch(parts);
-    const choices = choicesOf(parts);
     this.#isStepping = true;
     try {
-      const isChosen = choices.some((choice) => choice !== undefined);
-      return await ((isChosen ? decoder.choose?.(batch, choices) : undefined) ?? decoder.step(batch));
+      return await runParts(decoder, parts);
     } catch (cause) {
-      for (const { request } of parts) this.#fail(request, decoderError(cause, batch.tokens.length));
+      const numRows = parts.reduce((sum, { count }) => sum + count, 0);
+      for (const { request } of parts) this.#fail(request, decoderError(cause, numRows));
       return undefined;
     } finally {
       this.#isStepping = false;
       this.#emit({
         kind: "step",
         numPromptTokens: countPromptTokens(parts),
-        numOutputs: batch.outputs.length,
+        numOutputs: parts.filter(({ needsLogits }) => needsLogits).length,
         durationMs: this.#now() - startedAt,
       });
     }
@@ -379,6 +383,25 @@ function checkLimits(limits: {
       { [name]: limits[name], least: least[name] },
     );
   }
+}
+
+/** Runs the parts of a step together, but for prompts that the decoder reads whole: those come last, one after another. */
+async function runParts(decoder: Decoder, parts: readonly StepPart[]): Promise<StepOutput[]> {
+  const isWhole = ({ start }: StepPart) => decoder.feedPrefix !== undefined && start === 0;
+  const stepped = parts.filter((part) => !isWhole(part));
+  const outputs: StepOutput[] = stepped.length === 0 ? [] : await runStep(decoder, stepped);
+  for (const { request, slot } of parts.filter(isWhole)) {
+    const logits = await decoder.feedPrefix?.(request.tokens, slot);
+    if (logits !== undefined) outputs.push(logits);
+  }
+  return outputs;
+}
+
+function runStep(decoder: Decoder, parts: readonly StepPart[]): Promise<StepOutput[]> {
+  const batch = packBatch(parts);
+  const choices = choicesOf(parts);
+  const isChosen = choices.some((choice) => choice !== undefined);
+  return (isChosen ? decoder.choose?.(batch, choices) : undefined) ?? decoder.step(batch);
 }
 
 /** How the decoder chooses the token after each output; undefined where its logits are wanted. */

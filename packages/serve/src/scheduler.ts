@@ -33,6 +33,8 @@ export interface SchedulerOptions {
   readonly maxTokensPerStep: number;
   /** Tokens of one prompt that a step takes before the next prompt has its turn. */
   readonly prefillChunk: number;
+  /** A step takes one prompt, whole, whatever its length: of models whose prompts are read before and behind. Default false. */
+  readonly takesWholePrompts?: boolean;
 }
 
 /**
@@ -46,7 +48,7 @@ export interface SchedulerOptions {
  * Differs from the papers: no preemption, because a slot has room for a whole sequence.
  */
 export function createScheduler(options: SchedulerOptions): Scheduler {
-  const { slots, maxQueued, maxTokensPerStep, prefillChunk } = options;
+  const { slots, maxQueued, maxTokensPerStep, prefillChunk, takesWholePrompts = false } = options;
   const queue: Request[] = [];
   let running: Request[] = [];
 
@@ -83,7 +85,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       admit();
       const decoding = running.filter((request) => request.phase.state === "decoding").map(decodePart);
       const prompts = running.filter((request) => request.phase.state === "prefilling");
-      const chunks = sharePromptBudget(prompts, maxTokensPerStep - decoding.length, prefillChunk);
+      const chunks = takesWholePrompts
+        ? prompts.slice(0, 1).map((request) => partOf(request, request.tokens.length))
+        : sharePromptBudget(prompts, maxTokensPerStep - decoding.length, prefillChunk);
       const served = new Set(chunks.map((part) => part.request));
       running = [...running.filter((request) => !served.has(request)), ...chunks.map((part) => part.request)];
       return [...decoding, ...chunks];

@@ -2,8 +2,9 @@ import { z } from "zod";
 import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
+import { gptNames, summaryKeys } from "./gpt-json.js";
 import { windowedLayers, windowsToJson } from "./layer-types.js";
-import { linears, norms, one } from "./names.js";
+import { linears, norms } from "./names.js";
 import { count, headDimOf, partCount, positive } from "./size-json.js";
 import { tokenKeys, tokensFromJson, tokensToJson } from "./token-json.js";
 
@@ -43,11 +44,7 @@ export const gptNeo: Family<z.infer<typeof schema>> = {
     "resid_dropout",
     "classifier_dropout",
     "gradient_checkpointing",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
+    ...summaryKeys,
   ],
   toConfig(json) {
     const kinds =
@@ -95,8 +92,8 @@ export const gptNeo: Family<z.infer<typeof schema>> = {
   },
   weights: () => ({
     rules: [
-      one("embedding", "transformer.wte.weight"),
-      one("positionEmbedding", "transformer.wpe.weight"),
+      gptNames.embedding,
+      gptNames.positions,
       ...norms("layers.*", "transformer.h.*", { attentionNorm: "ln_1", mlpNorm: "ln_2" }),
       ...linears("layers.*.attention", "transformer.h.*.attn.attention", {
         query: "q_proj",
@@ -105,9 +102,7 @@ export const gptNeo: Family<z.infer<typeof schema>> = {
         output: "out_proj",
       }),
       ...linears("layers.*.mlp", "transformer.h.*.mlp", { up: "c_fc", down: "c_proj" }),
-      one("norm.weight", "transformer.ln_f.weight"),
-      one("norm.bias", "transformer.ln_f.bias"),
-      one("unembedding", "lm_head.weight"),
+      ...gptNames.last,
     ],
     ignored: [/^transformer\.h\.\d+\.attn\.attention\.(?:masked_)?bias$/],
   }),

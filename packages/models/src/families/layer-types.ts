@@ -1,10 +1,23 @@
 import { z } from "zod";
 import type { DecoderConfig, LayerConfig } from "../config.js";
+import { count } from "./size-json.js";
 
 const kinds = ["full_attention", "sliding_attention"] as const;
 
 /** `layer_types`, which current files give for every layer. */
 export const layerTypeKeys = { layer_types: z.array(z.enum(kinds)).nullish() };
+
+/** `sliding_window` where every layer has it, and what it says of attention. */
+export const windowKey = { sliding_window: count.nullish() };
+
+export function windowFromJson(json: { readonly sliding_window?: number | null | undefined }) {
+  return json.sliding_window ? { window: json.sliding_window } : {};
+}
+
+/** The inverse. */
+export function windowToJson({ attention }: Pick<DecoderConfig, "attention">): Record<string, unknown> {
+  return { sliding_window: attention.window ?? null };
+}
 
 /**
  * Windows of layers: which of them see only the last `window` positions, by `layer_types` or else by a family's rule.

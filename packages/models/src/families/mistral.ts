@@ -2,16 +2,17 @@ import { z } from "zod";
 import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
+import { windowFromJson, windowKey, windowToJson } from "./layer-types.js";
 import { llamaNames, llamaRules } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
   ...ropeKeys,
   hidden_act: z.enum(activationNames).default("silu"),
   rms_norm_eps: positive.default(1e-6),
-  sliding_window: count.nullish(),
+  ...windowKey,
 });
 
 /**
@@ -36,7 +37,7 @@ export const mistral: Family<z.infer<typeof schema>> = {
       attention: {
         hasBias: false,
         scale: sizes.headDim ** -0.5,
-        ...(json.sliding_window ? { window: json.sliding_window } : {}),
+        ...windowFromJson(json),
       },
     };
   },
@@ -45,7 +46,7 @@ export const mistral: Family<z.infer<typeof schema>> = {
     ...ropeToJson(config.positions),
     hidden_act: nameOfActivation(config.mlp.activation),
     rms_norm_eps: config.norm.eps,
-    sliding_window: config.attention.window ?? null,
+    ...windowToJson(config),
   }),
   weights: () => ({ rules: llamaRules, ignored: llamaNames.ignored }),
 };

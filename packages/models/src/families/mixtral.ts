@@ -3,16 +3,17 @@ import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import { router, separateExperts } from "./experts-names.js";
 import type { Family } from "./family.js";
+import { windowFromJson, windowKey, windowToJson } from "./layer-types.js";
 import { llamaNames } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { partCount, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
   ...ropeKeys,
   hidden_act: z.enum(activationNames).default("silu"),
   rms_norm_eps: positive.default(1e-5),
-  sliding_window: count.nullish(),
+  ...windowKey,
   num_local_experts: partCount.default(8),
   num_experts_per_tok: partCount.default(2),
 });
@@ -48,7 +49,7 @@ export const mixtral: Family<z.infer<typeof schema>> = {
       attention: {
         hasBias: false,
         scale: sizes.headDim ** -0.5,
-        ...(json.sliding_window ? { window: json.sliding_window } : {}),
+        ...windowFromJson(json),
       },
     };
   },
@@ -57,7 +58,7 @@ export const mixtral: Family<z.infer<typeof schema>> = {
     ...ropeToJson(config.positions),
     hidden_act: nameOfActivation(config.mlp.activation),
     rms_norm_eps: config.norm.eps,
-    sliding_window: config.attention.window ?? null,
+    ...windowToJson(config),
     num_local_experts: config.mlp.experts?.numExperts,
     num_experts_per_tok: config.mlp.experts?.topK,
   }),

@@ -2,9 +2,10 @@ import { z } from "zod";
 import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
+import { windowFromJson, windowKey, windowToJson } from "./layer-types.js";
 import { linears, llamaNames } from "./names.js";
 import { partialRotaryKey, partialRotaryToJson, ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
@@ -12,7 +13,7 @@ const schema = z.object({
   ...partialRotaryKey,
   hidden_act: z.enum(activationNames).default("silu"),
   rms_norm_eps: positive.default(1e-5),
-  sliding_window: count.nullish(),
+  ...windowKey,
 });
 
 /**
@@ -37,7 +38,7 @@ export const phi3: Family<z.infer<typeof schema>> = {
       attention: {
         hasBias: false,
         scale: sizes.headDim ** -0.5,
-        ...(json.sliding_window ? { window: json.sliding_window } : {}),
+        ...windowFromJson(json),
       },
     };
   },
@@ -47,7 +48,7 @@ export const phi3: Family<z.infer<typeof schema>> = {
     ...partialRotaryToJson(config),
     hidden_act: nameOfActivation(config.mlp.activation),
     rms_norm_eps: config.norm.eps,
-    sliding_window: config.attention.window ?? null,
+    ...windowToJson(config),
   }),
   weights: () => ({
     rules: [

@@ -1,4 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
+import { shownValue } from "../loading/shown-value.js";
 import { albert } from "./albert.js";
 import { baichuan } from "./baichuan.js";
 import { bart } from "./bart.js";
@@ -109,6 +110,6 @@ export function findFamily(modelType: unknown): AnyFamily {
     typeof modelType === "string" && Object.hasOwn(families, modelType) ? families[modelType] : undefined;
   if (family !== undefined) return family;
   const known = Object.keys(families).sort().join(", ");
-  const message = `parseConfig: model_type must be one of ${known}; got ${JSON.stringify(modelType)}. Convert the model or choose another.`;
+  const message = `parseConfig: model_type must be one of ${known}; got ${shownValue(modelType)}. Convert the model or choose another.`;
   throw new HeddleError("unsupported", message, { modelType, known: Object.keys(families) });
 }

@@ -2,9 +2,10 @@ import { z } from "zod";
 import { decoder } from "../decoder/decoder-architecture.js";
 import { activationNames, activationOf, nameOfActivation } from "./activation-names.js";
 import type { Family } from "./family.js";
+import { windowFromJson, windowKey, windowToJson } from "./layer-types.js";
 import { linears, llamaNames } from "./names.js";
 import { ropeFromJson, ropeKeys, ropeToJson } from "./rope-json.js";
-import { count, positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
+import { positive, sizeKeys, sizesFromJson, sizesToJson } from "./size-json.js";
 
 const schema = z.object({
   ...sizeKeys,
@@ -12,7 +13,7 @@ const schema = z.object({
   tie_word_embeddings: z.boolean().default(true),
   hidden_act: z.enum(activationNames).default("gelu_pytorch_tanh"),
   norm_epsilon: positive.default(1e-5),
-  sliding_window: count.nullish(),
+  ...windowKey,
   use_bias: z.boolean().default(true),
 });
 
@@ -48,7 +49,7 @@ export const starcoder2: Family<z.infer<typeof schema>> = {
       attention: {
         hasBias: json.use_bias,
         scale: sizes.headDim ** -0.5,
-        ...(json.sliding_window ? { window: json.sliding_window } : {}),
+        ...windowFromJson(json),
       },
     };
   },
@@ -57,7 +58,7 @@ export const starcoder2: Family<z.infer<typeof schema>> = {
     ...ropeToJson(config.positions),
     hidden_act: nameOfActivation(config.mlp.activation),
     norm_epsilon: config.norm.eps,
-    sliding_window: config.attention.window ?? null,
+    ...windowToJson(config),
     use_bias: config.attention.hasBias,
   }),
   weights: () => ({

@@ -4,6 +4,7 @@ import { type DecoderConfig, freezeConfig, type ModelConfig } from "../config.js
 import { decoder } from "../decoder/decoder-architecture.js";
 import type { AnyFamily } from "../families/family.js";
 import { findFamily } from "../families/registry.js";
+import { shownValue } from "./shown-value.js";
 
 /** Keys that every config.json may hold and that do not change what a decoder computes. */
 const inertKeys = new Set([
@@ -109,12 +110,12 @@ function unknownKeys(record: Readonly<Record<string, unknown>>, family: AnyFamil
     .filter(
       ([key, value]) => !understood.has(key) && !inertKeys.has(key) && value !== null && value !== false,
     )
-    .map(([key, value]) => `unknown key ${key} = ${shown(value)}`);
+    .map(([key, value]) => `unknown key ${key} = ${shownValue(value)}`);
 }
 
 function issueText(issue: z.core.$ZodIssue, record: Readonly<Record<string, unknown>>): string {
   const value = issue.path.reduce<unknown>((at, key) => asValue(at)?.[key], record);
-  return `${issue.path.join(".")} = ${shown(value)} (${issue.message})`;
+  return `${issue.path.join(".")} = ${shownValue(value)} (${issue.message})`;
 }
 
 function asValue(value: unknown): Readonly<Record<PropertyKey, unknown>> | undefined {
@@ -124,11 +125,6 @@ function asValue(value: unknown): Readonly<Record<PropertyKey, unknown>> | undef
 function asRecord(json: unknown): Readonly<Record<string, unknown>> {
   if (typeof json === "object" && json !== null && !Array.isArray(json))
     return json as Record<string, unknown>;
-  const message = `parseConfig: config.json must hold an object; got ${shown(json)}. Pass the parsed file.`;
+  const message = `parseConfig: config.json must hold an object; got ${shownValue(json)}. Pass the parsed file.`;
   throw new HeddleError("config", message, {});
-}
-
-function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "missing";
-  return text.length <= 60 ? text : `${text.slice(0, 57)}...`;
 }

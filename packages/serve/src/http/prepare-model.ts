@@ -47,10 +47,6 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
     const message = `prepareModel: the model must have a tokenizer; got ${id} without one. Put its tokenizer.json or tokenizer.model beside the weights.`;
     throw new HeddleError("config", message, { id });
   }
-  if (loaded.config.isPrefixLm === true) {
-    const message = `prepareModel: the model must read prompts causally, in pieces; got ${id}, a prefix language model. Use generate.`;
-    throw new HeddleError("unsupported", message, { id });
-  }
   const servedTokenizer = createServedTokenizer(tokenizer);
   const decoder = createDecoder(loaded, { numSlots, maxSeqLen });
   const { eosTokenIds, sampling } = loaded.generationConfig;
@@ -71,7 +67,8 @@ export function prepareModel(loaded: LoadedModel, options: PrepareOptions): Prep
   return {
     engine,
     model,
-    warmUp: () => runEverySize(decoder),
+    warmUp: () =>
+      decoder.feedPrefix === undefined ? runEverySize(decoder) : runPrompts(decoder, loaded.config.span),
     async dispose() {
       await engine.drain({ timeoutMs: 0 });
       decoder.dispose();
@@ -133,6 +130,18 @@ async function runEverySize(decoder: Decoder): Promise<void> {
   }
   for (const length of CHUNK_LENGTHS.filter((chunk) => chunk <= maxSeqLen))
     await runRows(decoder, length, (position) => ({ slot: 0, position }));
+}
+
+/** The same for a decoder that reads prompts whole: prompts up to 128 tokens, and a step of any number of slots. */
+async function runPrompts(decoder: Decoder, span: LoadedModel["config"]["span"]): Promise<void> {
+  const { numSlots, maxSeqLen } = decoder;
+  const ending = span === undefined ? [0] : [span.markIds[0] ?? 0, span.startId];
+  const most = Math.min(128, maxSeqLen - 1);
+  for (let length = ending.length; length <= most; length *= 2)
+    await decoder.feedPrefix?.([...new Int32Array(length - ending.length), ...ending], 0);
+  for (let slot = 0; slot < numSlots; slot++) await decoder.feedPrefix?.(ending, slot);
+  for (let rows = 1; rows < 2 * numSlots; rows *= 2)
+    await runRows(decoder, Math.min(rows, numSlots), (slot) => ({ slot, position: ending.length }));
 }
 
 async function runRows(
