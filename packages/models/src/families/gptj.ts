@@ -1,3 +1,4 @@
+import { HeddleError } from "@heddle/tensor";
 import { z } from "zod";
 import { decoder } from "../decoder/decoder-architecture.js";
 import type { Family } from "./family.js";
@@ -34,6 +35,7 @@ export const gptj: Family<z.infer<typeof schema>> = {
   ],
   toConfig(json) {
     const sizes = gptFromJson(json);
+    checkTurning(json.rotary_dim ?? sizes.headDim, sizes.headDim);
     return {
       family: "gptj",
       ...sizes,
@@ -70,3 +72,9 @@ export const gptj: Family<z.infer<typeof schema>> = {
     ignored: [/^transformer\.h\.\d+\.attn\.(?:masked_)?bias$/],
   }),
 };
+
+function checkTurning(rotaryDim: number, headDim: number): void {
+  if (rotaryDim % 2 === 0 && rotaryDim <= headDim) return;
+  const message = `parseConfig: rotary_dim must be even and at most the width of a head; got rotary_dim ${rotaryDim}, n_embd / n_head ${headDim}. Check the config.json.`;
+  throw new HeddleError("config", message, { rotaryDim, headDim });
+}

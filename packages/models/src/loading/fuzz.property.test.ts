@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { caseRows, everyConfig, everyExpected, everyFiles, everyName } from "../../test/every-golden.js";
 import { goldenConfig, goldenFiles } from "../../test/golden-model.js";
+import type { TokenRows } from "../architecture.js";
 import { loadAnyModel, loadModel } from "./load-model.js";
 import { parseConfig } from "./parse-config.js";
 
@@ -40,11 +41,17 @@ function mutated(json: Readonly<Record<string, unknown>>) {
     .map((changes) => ({ ...json, ...Object.fromEntries(changes) }));
 }
 
+/** Something that the model can read. */
+async function rowsOf(name: string): Promise<TokenRows> {
+  const { frames, decoderIds } = caseRows(await everyExpected(name), "basic");
+  return frames === undefined ? { ids: [[1, 2, 3]] } : { ids: [], frames, decoderIds: decoderIds ?? [] };
+}
+
 test.each(everyName)("%s: a changed config.json is read, or refused with its reason", async (name) => {
   const device = reference();
   const { "config.json": _, ...files } = everyFiles(name);
-  const { frames, decoderIds } = caseRows(await everyExpected(name), "basic");
-  const row = frames === undefined ? { ids: [[1, 2, 3]] } : { ids: [], frames, decoderIds: decoderIds ?? [] };
+  const { frames } = caseRows(await everyExpected(name), "basic");
+  const row = await rowsOf(name);
   await fc.assert(
     fc.asyncProperty(mutated(everyConfig(name)), async (json) => {
       const config = new TextEncoder().encode(JSON.stringify(json));
@@ -74,12 +81,18 @@ test.each(everyName)(
       (key) => Number.isInteger(json[key]) && !key.endsWith("_token_id"),
     );
     expect(sizes.length).toBeGreaterThan(3);
+    const row = await rowsOf(name);
     const device = reference();
     for (const key of sizes) {
       for (const value of [1e9, 2 ** 53]) {
         const config = new TextEncoder().encode(JSON.stringify({ ...json, [key]: value }));
         try {
-          (await loadAnyModel(memorySource({ ...files, "config.json": config }), { device })).dispose();
+          const model = await loadAnyModel(memorySource({ ...files, "config.json": config }), { device });
+          try {
+            model.logits(row).dispose();
+          } finally {
+            model.dispose();
+          }
         } catch (error) {
           if (!HeddleError.is(error)) throw error;
         }

@@ -136,12 +136,22 @@ test("every problem of a file is listed in one error", () => {
 test("values that JSON does not have are refused by name, too", () => {
   const circle: Record<string, unknown> = { ...llama, hidden_size: Number.NaN, vocab_size: 8n };
   circle.self = circle;
-  expect(() => parseConfig(circle)).toThrowErrorMatchingInlineSnapshot(`[HeddleError: parseConfig: config.json must describe a llama model that Heddle computes; got unknown key self = an object in a circle; vocab_size = 8n (Invalid input: expected number, received bigint); hidden_size = NaN (Invalid input: expected number, received NaN). Mend these keys.]`);
+  expect(() => parseConfig(circle)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: parseConfig: config.json must describe a llama model that Heddle computes; got unknown key self = an object in a circle; vocab_size = 8n (Invalid input: expected number, received bigint); hidden_size = NaN (Invalid input: expected number, received NaN). Mend these keys.]`,
+  );
   expect(() => parseConfig({ model_type: circle })).toThrow(
     /model_type must be one of .*; got an object in a circle\./,
   );
   expect(() => parseConfig({ model_type: 3n })).toThrow("got 3n.");
   expect(() => parseConfig({})).toThrow("got missing.");
+});
+
+test("a part of a head that turns lies in the head", () => {
+  const json = goldenConfig("gptj") as object;
+  for (const rotary_dim of [2 ** 31, 3])
+    expect(() => parseConfig({ ...json, rotary_dim })).toThrow(
+      `rotary_dim must be even and at most the width of a head; got rotary_dim ${rotary_dim}, n_embd / n_head 8.`,
+    );
 });
 
 test("a key that is switched off, or known to have no effect, is passed over", () => {
