@@ -8,7 +8,7 @@ import type { LayerContext } from "../blocks/layer.js";
  * "residual": the stream before the layer, and once more after the last [B, T, E]; "query", "key", "value": heads after their
  * rotation [B, H, T, D]; "pattern": the weights of attention, after the softmax [B, H, T, S]; "heads": what each head gives
  * [B, H, T, Dv]; "attention" and "mlp": what the blocks add to the stream [B, T, E]. Recurrent models have the stream and what
- * their blocks add: the mixing of tokens counts as "attention".
+ * their blocks add: the mixing of tokens counts as "attention", and selective ones have nothing else.
  */
 export type ActivationPoint =
   | "residual"

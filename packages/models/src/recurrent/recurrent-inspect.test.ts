@@ -16,7 +16,7 @@ describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     const ids = tokenGrid(device, rowsOf(packedExpected(name), "basic.input_ids"));
     const plain = recurrentHidden(config, weights, { ids, keepLayers: true });
     const hasMlp = name === "rwkv";
-    const keep = ["residual", "attention", "mlp"] as const;
+    const keep = hasMlp ? (["residual", "attention", "mlp"] as const) : (["residual", "attention"] as const);
     const seen = recurrentHidden(config, weights, { ids, inspect: { keep } });
     const { residual = [], attention = [], mlp = [] } = seen.activations ?? {};
     expect([residual.length, attention.length, mlp.length]).toEqual([
@@ -37,7 +37,8 @@ describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     }
     // A layer that adds nothing is a layer left out.
     const nothing = (x: Tensor) => x.mul(0);
-    const inspect = { layers: [1], replace: { attention: nothing, mlp: nothing } };
+    const replace = { attention: nothing, ...(hasMlp && { mlp: nothing }) };
+    const inspect = { layers: [1], replace };
     const skipped = recurrentHidden(config, weights, { ids, inspect });
     const layers = weights.layers.filter((_, layer) => layer !== 1);
     const without = recurrentHidden({ ...config, numLayers: layers.length }, { ...weights, layers }, { ids });
@@ -64,8 +65,9 @@ describe.each(["mamba", "mamba2", "rwkv"])("%s", (name) => {
     const plain = launchesOf(undefined);
     expect(plain?.length).toBeGreaterThan(5);
     expect(launchesOf({ replace: { attention: () => undefined } })).toEqual(plain);
+    const points = name === "rwkv" ? "residual, attention, mlp" : "residual, attention";
     expect(() => launchesOf({ keep: ["pattern"] })).toThrow(
-      `inspect: a ${name} model has the points residual, attention, mlp; got pattern. Ask for those that it has.`,
+      `inspect: a ${name} model has the points ${points}; got pattern. Ask for those that it has.`,
     );
     disposeTree(ids);
     model.dispose();

@@ -1,6 +1,12 @@
 import { arange, embedding, invariant, linear, scope, type Tensor } from "@heddle/tensor";
 import { normalize } from "../blocks/norm.js";
-import { type Activations, checkPoints, type Inspection, inspectorOf } from "../inspection/inspect.js";
+import {
+  type ActivationPoint,
+  type Activations,
+  checkPoints,
+  type Inspection,
+  inspectorOf,
+} from "../inspection/inspect.js";
 import { buildNorm, type MakeWeight, type NormWeights } from "../weights.js";
 import type { RecurrentConfig } from "./config.js";
 import {
@@ -169,8 +175,7 @@ export function recurrentHidden(
   inputs: RecurrentInputs,
 ): RecurrentHidden {
   const { ids, state, keepLayers = false, inspect } = inputs;
-  if (inspect !== undefined)
-    checkPoints(`a ${config.family} model`, inspect, ["residual", "attention", "mlp"]);
+  if (inspect !== undefined) checkPoints(`a ${config.family} model`, inspect, pointsOf(config));
   const { device } = ids;
   return scope(device, () => {
     const positions = inputs.positions ?? arange(device, ids.shape[1] ?? 1);
@@ -204,6 +209,12 @@ export function recurrentHidden(
     const activations = inspector === undefined ? {} : { activations: inspector.activations };
     return { last, layers, state: { layers: states }, ...activations };
   });
+}
+
+/** Selective layers mix tokens and features in one block. */
+function pointsOf({ mixer }: RecurrentConfig): readonly ActivationPoint[] {
+  const isOneBlock = mixer.kind === "selective" || mixer.kind === "grouped-selective";
+  return isOneBlock ? ["residual", "attention"] : ["residual", "attention", "mlp"];
 }
 
 type LayerInput = Pick<RecurrentInputs, "isToken" | "chunk"> & {
