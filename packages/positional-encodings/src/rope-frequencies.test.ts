@@ -130,7 +130,9 @@ test("a factor of zero is refused", () => {
 
 test("longrope of a model that was trained on one token is refused", () => {
   const scaling = { kind: "longrope", shortFactors: [1], longFactors: [1], originalMaxSeqLen: 1 } as const;
-  expect(() => ropeFrequencies({ rotaryDim: 2, scaling })).toThrowErrorMatchingInlineSnapshot(`[HeddleError: ropeFrequencies: longrope needs an originalMaxSeqLen above 1, whose logarithm it divides by; got originalMaxSeqLen 1. Check it against the model's config.]`);
+  expect(() => ropeFrequencies({ rotaryDim: 2, scaling })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: ropeFrequencies: longrope needs an originalMaxSeqLen above 1, whose logarithm it divides by; got originalMaxSeqLen 1. Check it against the model's config.]`,
+  );
 });
 
 test("longrope lists of the wrong length are refused", () => {
