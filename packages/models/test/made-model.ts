@@ -1,4 +1,4 @@
-import { memorySink } from "@heddle/checkpoints";
+import { type FileSource, memorySink, memorySource } from "@heddle/checkpoints";
 import { disposeTree, randn, reference, scope } from "@heddle/tensor";
 import type { AnyFamily } from "../src/families/family.js";
 import { findFamily } from "../src/families/registry.js";
@@ -75,4 +75,9 @@ export async function madeFiles(
   disposeTree(weights);
   device.dispose();
   return sink.files;
+}
+
+/** The same to load from. */
+export async function madeSource(json: Readonly<Record<string, unknown>>): Promise<FileSource> {
+  return memorySource(await madeFiles(json));
 }

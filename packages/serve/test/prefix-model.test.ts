@@ -1,22 +1,23 @@
 // Models whose prompts are read before and behind, many at once, against `generate`, which makes one answer at a time.
-import { memorySource } from "@heddle/checkpoints";
 import { createDecoder, generate, type LoadedModel, loadModel } from "@heddle/models";
-import { cpu } from "@heddle/tensor";
+import { cpu, type Device } from "@heddle/tensor";
 import { fromTokenizerJson } from "@heddle/tokenizers";
 import { expect, test } from "vitest";
-import { goldenFiles } from "../../models/test/golden-model.js";
-import { madeConfigs, madeFiles } from "../../models/test/made-model.js";
+import { goldenSource } from "../../models/test/golden-model.js";
+import { madeConfigs, madeSource } from "../../models/test/made-model.js";
 import { collect } from "../src/collect.js";
 import { createEngine } from "../src/engine.js";
 import { prepareModel } from "../src/http/index.js";
 import { byteTokenizer } from "./fake-model.js";
 
-const mptFiles = () => {
-  const files = goldenFiles("mpt");
-  const json = JSON.parse(new TextDecoder().decode(files["config.json"]));
-  const attn_config = { ...json.attn_config, prefix_lm: true };
-  return { ...files, "config.json": new TextEncoder().encode(JSON.stringify({ ...json, attn_config })) };
-};
+/** MPT as one of its family's prefix language models. */
+async function loadMpt(device: Device): Promise<LoadedModel> {
+  const model = await loadModel(goldenSource("mpt"), { device });
+  return { ...model, config: { ...model.config, isPrefixLm: true } };
+}
+
+const loadChatGlm = async (device: Device) =>
+  loadModel(await madeSource(madeConfigs.ChatGLM ?? {}), { device });
 
 /** Prompts of several lengths, more than there are slots. */
 const texts = [
@@ -28,11 +29,11 @@ const texts = [
 ];
 
 test.each([
-  ["MPT", async () => mptFiles(), (ids: number[]) => ids],
-  ["ChatGLM", () => madeFiles(madeConfigs.ChatGLM ?? {}), (ids: number[]) => [...ids, 5, 8]],
-])("%s: every request gets the answer that it would get alone", async (_, files, asPrompt) => {
+  ["MPT", loadMpt, (ids: number[]) => ids],
+  ["ChatGLM", loadChatGlm, (ids: number[]) => [...ids, 5, 8]],
+])("%s: every request gets the answer that it would get alone", async (_, load, asPrompt) => {
   const device = cpu({ threads: 1 });
-  const model: LoadedModel = await loadModel(memorySource(await files()), { device });
+  const model = await load(device);
   const decoder = createDecoder(model, { numSlots: 3, maxSeqLen: 32 });
   const engine = createEngine({ decoder, tokenizer: byteTokenizer, endOfTextIds: [], maxTokensPerStep: 8 });
   const prompts = texts.map((ids) => asPrompt(ids.filter((id) => id !== 5 && id !== 8)));
@@ -53,11 +54,11 @@ test.each([
 });
 
 test.each([
-  ["MPT", async () => mptFiles()],
-  ["ChatGLM", () => madeFiles(madeConfigs.ChatGLM ?? {})],
-])("%s can be warmed up", async (_, files) => {
+  ["MPT", loadMpt],
+  ["ChatGLM", loadChatGlm],
+])("%s can be warmed up", async (_, load) => {
   const device = cpu({ threads: 1 });
-  const loaded = await loadModel(memorySource(await files()), { device });
+  const loaded = await load(device);
   const tokenizer = fromTokenizerJson({
     version: "1.0",
     added_tokens: [],
