@@ -8,13 +8,13 @@ const MIN_COPIED = 64;
 
 /** Node's Buffer, as far as it is needed here: copies a text as UTF-16. */
 interface TextCopier {
-  from(bytes: ArrayBuffer, offset: number): { write(text: string, encoding: "utf16le"): number };
+  write(text: string, encoding: "utf16le"): number;
 }
 
 /** Where words are stored with their low byte first, as UTF-16LE is. */
-const copier =
+const copiers =
   new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-    ? (globalThis as { readonly Buffer?: TextCopier }).Buffer
+    ? (globalThis as { readonly Buffer?: { from(bytes: ArrayBuffer): TextCopier } }).Buffer
     : undefined;
 
 /**
@@ -24,6 +24,7 @@ const copier =
 export class TextUnits {
   units = new Uint16Array(256);
   length = 0;
+  private copier = copiers?.from(this.units.buffer);
   /** All of the text as a string; null: not made yet. */
   private whole: string | null = "";
 
@@ -36,9 +37,9 @@ export class TextUnits {
     const { prefix, replaced } = change ?? { prefix: "", replaced: [] };
     const all = prefix + text;
     const { length } = all;
-    if (this.units.length < length) this.units = new Uint16Array(Math.max(length, 2 * this.units.length));
-    const { units } = this;
-    if (copier !== undefined && length > MIN_COPIED) copier.from(units.buffer, 0).write(all, "utf16le");
+    if (this.units.length < length) this.resize(Math.max(length, 2 * this.units.length));
+    const { units, copier } = this;
+    if (copier !== undefined && length > MIN_COPIED) copier.write(all, "utf16le");
     else for (let at = 0; at < length; at++) units[at] = all.charCodeAt(at);
     for (const [from, to] of replaced) {
       for (let at = prefix.length; at < length; at++) if (units[at] === from) units[at] = to;
@@ -50,6 +51,11 @@ export class TextUnits {
   /** Lets the text go. */
   clear(): void {
     this.whole = "";
-    if (this.units.length > MAX_KEPT) this.units = new Uint16Array(256);
+    if (this.units.length > MAX_KEPT) this.resize(256);
+  }
+
+  private resize(length: number): void {
+    this.units = new Uint16Array(length);
+    this.copier = copiers?.from(this.units.buffer);
   }
 }

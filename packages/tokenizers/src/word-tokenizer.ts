@@ -91,9 +91,9 @@ export class WordTokenizer {
       this.out.push((ofUnit[unit] as number) - 1, this.base + start, this.base + end);
       return;
     }
+    word.start = start;
+    word.end = end;
     if (isCached) {
-      word.start = start;
-      word.end = end;
       word.hash = hashUnits(word.units, start, end);
       if (cache.append(word, this.out, this.base + start)) return;
     }
@@ -110,15 +110,15 @@ export class WordTokenizer {
     const { model, scratch, text } = this;
     const { bytes } = this.options;
     scratch.clear();
-    if (bytes !== null) bytes.tokenize(model, { units: text.units, start, end }, scratch);
+    if (bytes !== null) bytes.tokenize(model, this.word, scratch);
     else if (model.tokenizeUnits) model.tokenizeUnits(text.units, start, end, scratch);
     else model.tokenize(text.text.slice(start, end), scratch);
   }
 
   private appendScratch(start: number): void {
     const { scratch, out } = this;
-    for (const [index, surface] of scratch.surfaces) {
-      if (out.keepsRanges) out.surfaces.set(out.length + index, surface);
+    if (out.keepsRanges && scratch.surfaces.size > 0) {
+      for (const [index, surface] of scratch.surfaces) out.surfaces.set(out.length + index, surface);
     }
     const { ids, starts, ends, length } = scratch;
     const base = this.base + start;

@@ -102,32 +102,29 @@ class SymbolReader {
 
   /** Gives the symbols of units [start, end) to the merger; ranges are in units of the word. */
   read(units: Uint16Array, start: number, end: number, merger: Merger): void {
-    let unknownFrom = -1;
-    let unknownTo = -1;
-    const flush = (): void => {
-      if (unknownFrom >= 0 && this.unkId !== null) merger.add(this.unkId, unknownFrom, unknownTo);
-      unknownFrom = -1;
-    };
+    const { byteIds, unkId, isPlain } = this;
+    /** Where the unknown characters before this one begin; -1: there are none. */
+    let unknown = -1;
     for (let at = start; at < end; ) {
       const next = at + pairLength(units, at, end);
-      const id = this.isPlain
+      const id = isPlain
         ? this.idOfCharacter(units, at, next)
         : this.idOfAffixed(textOfUnits(units, at, next), at === start, next === end);
-      if (id >= 0) {
-        if (unknownFrom >= 0) flush();
-        merger.add(id, at - start, next - start);
-      } else if (this.byteIds !== null) {
+      const isUnknown = id < 0 && byteIds === null && unkId !== null;
+      if (unknown >= 0 && unkId !== null && !(isUnknown && this.model.fuseUnk)) {
+        merger.add(unkId, unknown, at - start);
+        unknown = -1;
+      }
+      if (isUnknown && unknown < 0) unknown = at - start;
+      if (id >= 0) merger.add(id, at - start, next - start);
+      else if (byteIds !== null) {
         const length = encodeUnits(units, at, next, scratch);
         for (let i = 0; i < length; i++)
-          merger.add(this.byteIds[scratch[i] as number] as number, at - start, next - start);
-      } else if (this.unkId !== null) {
-        if (unknownFrom >= 0 && !this.model.fuseUnk) flush();
-        if (unknownFrom < 0) unknownFrom = at - start;
-        unknownTo = next - start;
+          merger.add(byteIds[scratch[i] as number] as number, at - start, next - start);
       }
       at = next;
     }
-    flush();
+    if (unknown >= 0 && unkId !== null) merger.add(unkId, unknown, end - start);
   }
 
   private idOfCharacter(units: Uint16Array, start: number, end: number): number {
