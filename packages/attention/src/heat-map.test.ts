@@ -49,6 +49,14 @@ test("cells with texts are wide enough to read them, and light on dark", () => {
   expect(svg).toContain("<title>[0, 1] a very long word 1.000</title>");
 });
 
+test("writing follows the light or dark scheme, and never touches the page around it", () => {
+  const map = { title: "t", rows: 1, columns: 2, values: Float32Array.of(0, 1), columnLabels: ["a", "b"] };
+  const svg = heatMapSvg(map);
+  expect(svg).toMatch(/^<svg [^>]*fill="currentColor"/);
+  expect(svg).toContain("<style>svg:root{color-scheme:light dark;color:CanvasText}</style>");
+  for (const text of svg.match(/<text[^>]*>/g) ?? []) expect(text).not.toContain("fill=");
+});
+
 test("large maps are averaged down and their equal cells joined", async () => {
   const values = Float32Array.from({ length: 600 * 600 }, (_, at) => (at % 600 <= at / 600 ? 1 : 0));
   const svg = heatMapSvg({ title: "causal", rows: 600, columns: 600, values }, { maxCells: 100 });

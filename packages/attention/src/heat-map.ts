@@ -72,8 +72,12 @@ export interface HeatMapSvgOptions {
   readonly maxCells?: number;
 }
 
+/** As a picture of its own, writing follows the reader's light or dark scheme; inside a page it has the page's colour. */
+const ownColours = "<style>svg:root{color-scheme:light dark;color:CanvasText}</style>";
+
 /**
  * Draws a heat map as an SVG: dark is little, light is much; cells that are not finite stay blank. In a notebook, show it as HTML.
+ * There is no background, and writing has the colour of its surroundings.
  *
  * @returns the text of an `<svg>` element, with the values in its tooltips where there are at most 1024 cells
  * @throws HeddleError "shape" if there are not rows x columns values, "config" if an option is not a positive number
@@ -99,7 +103,8 @@ export function heatMapSvg(map: HeatMap, options: HeatMapSvgOptions = {}): strin
   const texts = hasLabels ? [...cellTexts(map, layout, isDark), ...labelTexts(map, layout)] : [];
   const title = `<text x="${left}" y="16" font-weight="600">${escapeXml(map.title)}</text>`;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(map.title)}" font-family="system-ui, sans-serif" font-size="11" shape-rendering="crispEdges">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(map.title)}" font-family="system-ui, sans-serif" font-size="11" fill="currentColor" shape-rendering="crispEdges">`,
+    ownColours,
     title,
     ...cells,
     ...texts,
