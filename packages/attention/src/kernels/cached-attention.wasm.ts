@@ -18,7 +18,8 @@ import {
   type StoredDType,
   stageFloats,
 } from "./cache-view.js";
-import { type DecodeCall, decodeKernel } from "./decode.wasm.js";
+import { decodeKernel } from "./decode.wasm.js";
+import type { DecodeCall } from "./decode-plan.js";
 import {
   biasAxes,
   declareLengths,

@@ -8,14 +8,18 @@ import {
   type Value,
   v128,
 } from "@heddle/tensor/kernel";
-import type { DecodePlan, DecodeUnit } from "./decode.wasm.js";
+import type { DecodePlan, DecodeUnit } from "./decode-plan.js";
 import type { KeyRows } from "./flash-forward.wasm.js";
+import { emitReadAhead, linesFor, type ReadAhead } from "./read-ahead.js";
 import { multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
 
-/** Keys that are scored before their values are read: both tiles stay in the second-level cache. */
-export const tileKeys = 128;
+/** Keys that are scored before their values are read: their values stay in the first-level cache. */
+export const tileKeys = 64;
+
+/** Features of four keys that one round of products takes. */
+const featuresPerRound = 32;
 
 /** A tile of keys under way: its rows in memory and its place among the keys. */
 export interface DecodeTile {
@@ -24,26 +28,40 @@ export interface DecodeTile {
   readonly numKeys: Address;
 }
 
-/** Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features. */
+/**
+ * Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features.
+ *
+ * Keys come from memory as the products need them; values are read beside, so that memory has work for as long as the products do.
+ */
 export function emitKeyScores(
   f: FunctionBuilder,
   unit: DecodeUnit,
   tile: DecodeTile,
-  /** Runs beside each four keys, once for each part of the heads. */
-  beside: (first: Address, part: { readonly index: number; readonly count: number }) => void,
+  /** The tile's values, where they are read meanwhile. */
+  values: ReadAhead | undefined,
 ): void {
-  const { plan, query, scores } = unit;
+  const { plan, query, scores, keys } = unit;
   const { shape, group, params, features } = plan;
   const { headDim, queryLen } = shape;
   const math = laneMath(f, features);
   const keyAt = f.let(tile.rows.key);
   const scoreAt = f.let(scores);
   const biasAt = emitBiasPointers(f, unit, tile.firstKey);
+  const lanesAt = f.let(i32.add(scores, group * tileKeys * 4));
+  const rounds = Math.ceil(group / 2) * Math.max(1, Math.floor(headDim / featuresPerRound));
+  const linesPerRound = linesFor(4 * keys.valueRowBytes, rounds);
   f.for(0, tile.numKeys, 4, (first) => {
     for (let head = 0; head < group; head += 2) {
       const heads = head + 1 < group ? [head, head + 1] : [head];
-      beside(first, { index: head / 2, count: Math.ceil(group / 2) });
-      const sums = emitFourDots(f, { query, key: keyAt, heads, headBytes: queryLen * headDim * 4, plan });
+      const sums = emitFourDots(f, {
+        query,
+        key: keyAt,
+        heads,
+        headBytes: queryLen * headDim * 4,
+        plan,
+        scratch: lanesAt,
+        beside: () => values && emitReadAhead(f, values, linesPerRound),
+      });
       for (const [i, sum] of sums.entries()) {
         const own = heads[i] ?? 0;
         const scaled = f32x4.mul(sum, params.scale);
@@ -95,105 +113,60 @@ function emitBiasPointers(f: FunctionBuilder, { biases }: DecodeUnit, firstKey: 
   return pointers;
 }
 
-const lineBytes = 64;
-
-/** Streams of a unit: where rows begin and how long they are. */
-function streamsOf({ plan, keys }: DecodeUnit, rows: KeyRows): { address: Address; rowBytes: number }[] {
-  const stream = { address: rows.key, rowBytes: plan.shape.headDim * 4 };
-  return rows.value === rows.key ? [stream] : [stream, { address: rows.value, rowBytes: keys.valueRowBytes }];
-}
-
-/**
- * Emits a read of one word of each cache line of a tile of keys and values, in order: the machine fetches ahead of a plain
- * stream, but not of the products, which walk several rows at once.
- */
-export function emitTouchTile(f: FunctionBuilder, unit: DecodeUnit, { rows, numKeys }: DecodeTile): void {
-  const word = f.let(i32.const(0));
-  for (const { address, rowBytes } of streamsOf(unit, rows)) {
-    const at = f.let(address);
-    const end = f.let(i32.add(at, i32.mul(numKeys, rowBytes)));
-    f.advance(at, end, 4 * lineBytes, () => {
-      for (let line = 0; line < 4; line++) f.set(word, i32.or(word, i32.load(at, line * lineBytes)));
-    });
-  }
-  emitKeep(f, unit, word);
-}
-
-/** As `emitTouchTile`, four rows at a time and one tile ahead: memory is read while the tile before it is computed. */
-export function emitTouchAhead(
-  f: FunctionBuilder,
-  unit: DecodeUnit,
-  {
-    tile,
-    to,
-    first,
-    part,
-  }: {
-    readonly tile: DecodeTile;
-    readonly to: Address;
-    readonly first: Address;
-    /** Which share of the lines is read now. */
-    readonly part: { readonly index: number; readonly count: number };
-  },
-): void {
-  const ahead = f.let(i32.add(first, tileKeys));
-  f.if(i32.leS(i32.add(i32.add(tile.firstKey, ahead), 4), to), () => {
-    const word = f.let(i32.const(0));
-    for (const { address, rowBytes } of streamsOf(unit, tile.rows)) {
-      const at = f.let(i32.add(address, i32.mul(ahead, rowBytes)));
-      const lines = Math.ceil((4 * rowBytes) / lineBytes);
-      const [begin, end] = [part.index, part.index + 1].map((n) => Math.floor((n * lines) / part.count));
-      for (let line = begin ?? 0; line < (end ?? 0); line++) {
-        const offset = line * lineBytes;
-        f.set(word, i32.or(word, i32.load(at, offset)));
-      }
-    }
-    emitKeep(f, unit, word);
-  });
-}
-
-/** Emits a store that keeps the reads of a touch alive. */
-function emitKeep(f: FunctionBuilder, { plan, scores }: DecodeUnit, word: Address): void {
-  f.store("i32", scores, word, plan.group * tileKeys * 4);
-}
-
 /**
  * Emits, for each of one or two heads, the products of its query with four keys, as lanes. The last group of a tile may read
  * up to three rows past the keys: rows of the cache or the guard behind it, never used.
  */
-function emitFourDots(
-  f: FunctionBuilder,
-  {
-    query,
-    key,
-    heads,
-    headBytes,
-    plan,
-  }: { query: Address; key: Address; heads: readonly number[]; headBytes: number; plan: DecodePlan },
-): Local<"v128">[] {
+function emitFourDots(f: FunctionBuilder, dots: FourDots): Local<"v128">[] {
+  const { query, key, heads, headBytes, plan, scratch, beside } = dots;
   const { headDim } = plan.shape;
   const madd = multiplyAddFor(plan.features);
-  const sums = heads.map(() => [0, 1, 2, 3].map(() => f.let(f32x4.splat(0))));
-  const step = (load: typeof v128.load, offset: number, at: { query: Address; key: Address }) => {
+  // Where the engine joins pairs of vectors, each sum is a pair, whose lanes' sums are stored side by side: it looks for that.
+  const width = plan.features.revectorized ? 2 : 1;
+  const sums = Array.from({ length: width }, () =>
+    heads.map(() => Array.from({ length: 4 }, () => f.let(f32x4.splat(0)))),
+  );
+  const step = (load: typeof v128.load, offset: number, half: number) => {
     const keys = [0, 1, 2, 3].map((row) => f.let(load(at.key, row * headDim * 4 + offset)));
     for (const [i, head] of heads.entries()) {
       const features = f.let(load(at.query, head * headBytes + offset));
-      for (const [row, sum] of (sums[i] ?? []).entries())
+      for (const [row, sum] of (sums[half]?.[i] ?? []).entries())
         f.set(sum, madd(features, keys[row] ?? features, sum));
     }
   };
   const at = { query: f.let(query), key: f.let(key) };
-  const unroll = 4;
-  const rounds = Math.floor(headDim / (4 * unroll));
+  const rounds = Math.floor(headDim / featuresPerRound);
+  if (rounds === 0) beside();
   f.for(0, rounds, 1, () => {
-    for (let i = 0; i < unroll; i++) step(v128.load, i * 16, at);
-    f.increase(at.query, unroll * 16);
-    f.increase(at.key, unroll * 16);
+    beside();
+    for (let i = 0; i < featuresPerRound; i += 4) step(v128.load, i * 4, (i / 4) % width);
+    f.increase(at.query, featuresPerRound * 4);
+    f.increase(at.key, featuresPerRound * 4);
   });
-  const left = headDim - rounds * 4 * unroll;
-  for (let i = 0; i + 4 <= left; i += 4) step(v128.load, i * 4, at);
-  for (let i = left - (left % 4); i < left; i++) step(v128.load32Zero, i * 4, at);
-  return sums.map((four) => emitLaneSums(f, four));
+  const left = headDim - rounds * featuresPerRound;
+  for (let i = 0; i + 4 <= left; i += 4) step(v128.load, i * 4, (i / 4) % width);
+  for (let i = left - (left % 4); i < left; i++) step(v128.load32Zero, i * 4, 0);
+  const laneSums = sums.map((each) => each.map((four) => emitLaneSums(f, four)));
+  if (width === 1) return laneSums.flat();
+  const place = (half: number, i: number) => (2 * i + half) * 16;
+  for (const i of heads.keys()) {
+    for (const [half, each] of laneSums.entries())
+      f.store("v128", scratch, each[i] ?? f32x4.splat(0), place(half, i));
+  }
+  const stored = (half: number, i: number) => v128.load(scratch, place(half, i));
+  return heads.map((_, i) => f.let(f32x4.add(stored(0, i), stored(1, i))));
+}
+
+interface FourDots {
+  readonly query: Address;
+  readonly key: Address;
+  readonly heads: readonly number[];
+  readonly headBytes: number;
+  readonly plan: DecodePlan;
+  /** Four vectors of memory. */
+  readonly scratch: Address;
+  /** Runs beside each round of products. */
+  readonly beside: () => void;
 }
 
 /** Emits the sums of the lanes of four vectors, as one vector. */

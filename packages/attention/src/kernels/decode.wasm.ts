@@ -14,8 +14,6 @@ import { reachOf } from "../cached-params.js";
 import {
   type CacheBuffers,
   type CacheContext,
-  type CachePlan,
-  type CacheSizes,
   cacheArguments,
   declareCacheBuffers,
   emitCachedBias,
@@ -24,34 +22,21 @@ import {
   outputIndex,
   stageFloats,
 } from "./cache-view.js";
-import { type DecodeTile, emitKeyScores, emitTouchAhead, emitTouchTile, tileKeys } from "./decode-scores.js";
-import type { KeyView } from "./flash-forward.wasm.js";
+import type { BiasRow, DecodeCall, DecodePlan, DecodeUnit } from "./decode-plan.js";
+import { type DecodeTile, emitKeyScores, tileKeys } from "./decode-scores.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
-import { clearSteps, emitWithSlot, type ScratchSlots, scratchSlots } from "./scratch-slot.js";
+import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
-
-export interface DecodeCall extends CachePlan {
-  readonly extents: CacheSizes;
-}
 
 /** Capacity from which on the keys of a row are cut into parts. */
 const keysPerSplit = 1024;
 const lowest = -3e38;
 
-export interface DecodePlan extends DecodeCall {
-  /** A stage for each thread, where rows are not read in place. */
-  readonly slots: ScratchSlots | undefined;
-  /** Query heads that share a kv head. */
-  readonly group: number;
-  /** Parts that the keys of a row are cut into, so that every thread has work. */
-  readonly splits: number;
-}
-
-/** Scratch floats of one unit: scores of a tile for each head of the group, and a word that keeps touches alive. */
-const unitFloats = (group: number) => group * tileKeys + 16;
+/** Scratch floats of one unit: scores of a tile for each head of the group, and lanes of the products under way. */
+const unitFloats = (group: number) => group * tileKeys + 64;
 
 /**
  * Kernel of attention with few queries a row: each unit streams one part of the keys and values of a row and kv head once,
@@ -121,28 +106,6 @@ function decodeKey({ shape, params, dtype, bias, perHead, features, splits, slot
   const { numHeads, numKvHeads, queryLen, headDim, valueDim } = shape;
   const heads = [numHeads, numKvHeads, queryLen, headDim, valueDim];
   return JSON.stringify([heads, params, dtype, bias, perHead, features, splits, slots]);
-}
-
-/** A bias row: that of the group's first head, and how far apart those of its heads are. */
-export interface BiasRow {
-  readonly address: Address;
-  readonly headBytes: Value<"i32">;
-}
-
-/** What one unit works on: the queries of a group's heads at one token, and a range of keys. */
-export interface DecodeUnit {
-  readonly plan: DecodePlan;
-  readonly registers: MatmulRegisters;
-  /** Query of the group's first head; heads are `queryLen * headDim` floats apart. */
-  readonly query: Address;
-  readonly keys: KeyView;
-  readonly biases: { readonly bias: BiasRow | undefined; readonly distanceBias: BiasRow | undefined };
-  /** [group, tileKeys] */
-  readonly scores: Address;
-  /** Maximum and sum of the group's first head; heads are `queryLen * splits` pairs apart. */
-  readonly stats: Address;
-  /** Values of the group's first head; heads are `queryLen * splits` rows apart. */
-  readonly output: Address;
 }
 
 /** Emits the loop over units: kv head by kv head, so that rows of one slot find its keys in the cache. */
@@ -320,15 +283,15 @@ function emitStream(
   const { group, splits, shape } = plan;
   const { valueDim, queryLen } = shape;
   const groupRows = f.let(i32.const(group));
+  // Staged rows have just been read, and where values are a part of the keys, so have they.
+  const isReadAhead = plan.slots === undefined && plan.params.valueDim === undefined;
+  const word = f.let(i32.const(0));
   f.for(from, to, tileKeys, (firstKey) => {
     const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
     const tile: DecodeTile = { firstKey, numKeys, rows: keys.rowsAt(firstKey, numKeys) };
-    // Staged rows have just been read; those in place are read ahead.
-    const isInPlace = plan.slots === undefined;
-    if (isInPlace) f.if(i32.eq(firstKey, from), () => emitTouchTile(f, unit, tile));
-    emitKeyScores(f, unit, tile, (first, part) => {
-      if (isInPlace) emitTouchAhead(f, unit, { tile, to, first, part });
-    });
+    const value = f.let(tile.rows.value);
+    const end = f.let(i32.add(value, i32.mul(numKeys, keys.valueRowBytes)));
+    emitKeyScores(f, unit, tile, isReadAhead ? { at: value, end, word } : undefined);
     emitRowSoftmax(f, unit, numKeys);
     emitTileMatmul(f, unit.registers, {
       a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
@@ -341,6 +304,7 @@ function emitStream(
       blocks: decodeBlocks(group, unit.registers),
     });
   });
+  f.store("i32", scores, word, group * tileKeys * 4);
 }
 
 /** Register blocks for `group` rows: as many sums at once as hide the latency of an addition. */
