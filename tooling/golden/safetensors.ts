@@ -58,3 +58,18 @@ export function readGoldenJson<T>(file: URL): T {
   const text = file.pathname.endsWith(".gz") ? gunzipSync(stored).toString("utf8") : stored.toString("utf8");
   return JSON.parse(text) as T;
 }
+
+/** Readers of the golden files that lie beside a module, given its `import.meta.url`. */
+export interface GoldenFolder {
+  /** Opens a safetensors file. */
+  readonly readGolden: (file: string) => GoldenArrays;
+  /** What the golden set says of its own cases: `index.json`. */
+  readonly readGoldenIndex: <T>() => T;
+}
+
+export function goldenFolder(moduleUrl: string): GoldenFolder {
+  return {
+    readGolden: (file) => readGoldenArrays(new URL(file, moduleUrl)),
+    readGoldenIndex: <T>() => readGoldenJson<T>(new URL("index.json", moduleUrl)),
+  };
+}

@@ -1,5 +1,5 @@
 import { HeddleError } from "@heddle/tensor";
-import type { KvLayer } from "./kv-cache.js";
+import type { KvLayer } from "./kv-layer.js";
 import type { LatentKvLayer } from "./latent.js";
 import type { PagedKvCache } from "./paged-cache.js";
 

@@ -2,7 +2,7 @@ import { defineOp, HeddleError, type Op, scope, type Tensor, type TensorType } f
 import { type CacheRows, checkRowTypes } from "./append-rows.js";
 import { appendQuantisedWasm } from "./kernels/append-quantised.wasm.js";
 import { appendQuantisedWgsl } from "./kernels/append-quantised.wgsl.js";
-import type { QuantisedKvLayer } from "./quantised-cache.js";
+import type { QuantisedKvLayer } from "./kv-layer.js";
 import { type QuantisedFormat, quantisedInputs } from "./quantised-format.js";
 
 /** Rounds new keys and values into a layer, in place: values and the tail at once, then the groups that became full. */

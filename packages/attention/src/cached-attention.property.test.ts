@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { worstExcess } from "../test/devices.js";
 import { attention } from "./attention.js";
 import { type CachedAttentionOptions, cachedAttention, crossAttention } from "./cached-attention.js";
-import { appendKv, createKvCache, type KvCache, type KvLayer } from "./kv-cache.js";
+import { appendKv, createKvCache } from "./kv-cache.js";
+import type { KvCache, KvLayer } from "./kv-layer.js";
 import { allOf, causal, chunked, slidingWindow } from "./masks.js";
 import { createSlidingKvCache } from "./sliding-cache.js";
 

@@ -21,7 +21,8 @@ import {
 } from "./cached-params.js";
 import { cachedAttentionWasm } from "./kernels/cached-attention.wasm.js";
 import { cachedAttentionWgsl } from "./kernels/cached-attention.wgsl.js";
-import { type KvLayer, placementOf } from "./kv-cache.js";
+import { placementOf } from "./kv-cache.js";
+import type { KvLayer } from "./kv-layer.js";
 import { naiveAttention } from "./naive.js";
 import { dequantiseRows, type QuantisedFormat } from "./quantised-format.js";
 

@@ -1,11 +1,9 @@
 import { HeddleError, scope, tensor } from "@heddle/tensor";
 import { type AnyCache, failPageless } from "./any-cache.js";
 import { appendRows } from "./append-rows.js";
-import type { KvLayer } from "./kv-cache.js";
+import type { KvLayer, QuantisedKvLayer, SlidingKvLayer } from "./kv-layer.js";
 import type { LatentKvLayer } from "./latent.js";
-import type { QuantisedKvLayer } from "./quantised-cache.js";
 import { dequantiseRows } from "./quantised-format.js";
-import type { SlidingKvLayer } from "./sliding-cache.js";
 
 /** A slot that holds positions 0..from-1 and is to hold 0..to-1. */
 export interface CropRange {

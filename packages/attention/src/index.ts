@@ -30,15 +30,15 @@ export {
   heatMapSvg,
   heatMaps,
 } from "./heat-map.js";
-export {
-  appendKv,
-  checkCacheRows,
-  createKvCache,
-  type KvCache,
-  type KvCacheLayer,
-  type KvCacheOptions,
-  type KvLayer,
-} from "./kv-cache.js";
+export { appendKv, checkCacheRows, createKvCache, type KvCacheOptions } from "./kv-cache.js";
+export type {
+  KvCache,
+  KvCacheLayer,
+  KvLayer,
+  PagedKvLayer,
+  QuantisedKvLayer,
+  SlidingKvLayer,
+} from "./kv-layer.js";
 export {
   appendLatents,
   cachedLatentAttention,
@@ -88,21 +88,12 @@ export {
 } from "./masks.js";
 export { mergeAttention } from "./merge-attention.js";
 export type { PageTable } from "./page-table.js";
-export {
-  createPagedKvCache,
-  type PagedKvCache,
-  type PagedKvCacheOptions,
-  type PagedKvLayer,
-} from "./paged-cache.js";
+export { createPagedKvCache, type PagedKvCache, type PagedKvCacheOptions } from "./paged-cache.js";
 export { type QkNormOptions, qkNorm } from "./qk-norm.js";
-export {
-  createQuantisedKvCache,
-  type QuantisedKvCacheOptions,
-  type QuantisedKvLayer,
-} from "./quantised-cache.js";
+export { createQuantisedKvCache, type QuantisedKvCacheOptions } from "./quantised-cache.js";
 export { gatedDeltaRule, retention, retentionDecays } from "./retention.js";
 export { reorderSlots, restoreSlot, type SavedSlot, saveSlot } from "./saved-slot.js";
-export { createSlidingKvCache, type SlidingKvCacheOptions, type SlidingKvLayer } from "./sliding-cache.js";
+export { createSlidingKvCache, type SlidingKvCacheOptions } from "./sliding-cache.js";
 export {
   type BigBirdOptions,
   bigBirdPattern,

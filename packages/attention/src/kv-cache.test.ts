@@ -14,18 +14,19 @@ import { worstExcess } from "../test/devices.js";
 import type { CacheRows } from "./append-rows.js";
 import { attention } from "./attention.js";
 import { cachedAttention } from "./cached-attention.js";
-import {
-  appendKv,
-  checkCacheRows,
-  createKvCache,
-  type KvCache,
-  type KvCacheLayer,
-  type KvLayer,
-} from "./kv-cache.js";
+import { appendKv, checkCacheRows, createKvCache } from "./kv-cache.js";
+import type {
+  KvCache,
+  KvCacheLayer,
+  KvLayer,
+  PagedKvLayer,
+  QuantisedKvLayer,
+  SlidingKvLayer,
+} from "./kv-layer.js";
 import { allOf, causal, slidingWindow } from "./masks.js";
-import { createPagedKvCache, type PagedKvCache, type PagedKvLayer } from "./paged-cache.js";
-import { createQuantisedKvCache, type QuantisedKvLayer } from "./quantised-cache.js";
-import { createSlidingKvCache, type SlidingKvLayer } from "./sliding-cache.js";
+import { createPagedKvCache, type PagedKvCache } from "./paged-cache.js";
+import { createQuantisedKvCache } from "./quantised-cache.js";
+import { createSlidingKvCache } from "./sliding-cache.js";
 
 describeCache<KvCacheLayer>({
   name: "contiguous",

@@ -2,26 +2,7 @@ import { type Device, type FloatDType, HeddleError, type Tensor, zeros } from "@
 import { appendQuantised } from "./append-quantised.js";
 import { appendRows, type CacheRows } from "./append-rows.js";
 import type { Placement } from "./cache-placement.js";
-import type { PagedKvLayer } from "./paged-cache.js";
-import type { QuantisedKvLayer } from "./quantised-cache.js";
-import type { SlidingKvLayer } from "./sliding-cache.js";
-
-/** Keys and values of one model layer: one row of `maxSeqLen` positions per slot and kv head. */
-export interface KvCacheLayer {
-  readonly kind?: "contiguous";
-  /** [numSlots, G, maxSeqLen, D] */
-  readonly key: Tensor;
-  /** [numSlots, G, maxSeqLen, Dv] */
-  readonly value: Tensor;
-}
-
-/** A layer of any kind: what `appendKv`, `cachedAttention` and `crossAttention` take. */
-export type KvLayer = KvCacheLayer | SlidingKvLayer | PagedKvLayer | QuantisedKvLayer;
-
-/** A cache: a plain tree of tensors, of one kind of layer or several. Free it with `disposeTree`. */
-export interface KvCache<Layer extends KvLayer = KvCacheLayer> {
-  readonly layers: readonly Layer[];
-}
+import type { KvCache, KvCacheLayer, KvLayer, QuantisedKvLayer } from "./kv-layer.js";
 
 /** Extents of a contiguous cache. */
 export interface KvCacheOptions {

@@ -1,18 +1,7 @@
-import { type Device, type FloatDType, scope, type Tensor, tensor, writeInto, zeros } from "@heddle/tensor";
+import { type Device, type FloatDType, scope, tensor, writeInto, zeros } from "@heddle/tensor";
 import { copyBlocks } from "./copy-blocks.js";
-import type { KvCache } from "./kv-cache.js";
+import type { KvCache, PagedKvLayer } from "./kv-layer.js";
 import { createPageTable, type PageCopy, type PageTable, type PageTableOptions } from "./page-table.js";
-
-/** A layer whose rows lie in pages that slots share. */
-export interface PagedKvLayer {
-  readonly kind: "paged";
-  /** [numPages, G, pageSize, D] */
-  readonly key: Tensor;
-  /** [numPages, G, pageSize, Dv] */
-  readonly value: Tensor;
-  /** Page of each slot's positions: [numSlots, pages of a slot] i32, -1 = none; one for all layers. */
-  readonly table: Tensor;
-}
 
 /** Extents of a paged cache. */
 export interface PagedKvCacheOptions extends PageTableOptions {

@@ -1,31 +1,5 @@
-import { type Device, HeddleError, type Tensor, zeros } from "@heddle/tensor";
-import type { KvCache } from "./kv-cache.js";
-
-/** Bits of a stored element. */
-export type CacheBits = 8 | 4;
-
-/**
- * A layer of rounded keys and values: x = min + scale code. Keys share scale and minimum over `group` tokens of a channel, values
- * over the channels of a token. The newest tokens, whose group is not full, have their keys in `keyTail` as they are.
- */
-export interface QuantisedKvLayer {
-  readonly kind: "quantised";
-  readonly bits: CacheBits;
-  /** Tokens that share the scales of their keys. */
-  readonly group: number;
-  /** Codes, [numSlots, G, maxSeqLen, D], or D / 2 bytes of two where bits is 4 (the first in the low half). u8 */
-  readonly key: Tensor;
-  /** Codes, [numSlots, G, maxSeqLen, Dv], or Dv / 2 bytes of two. u8 */
-  readonly value: Tensor;
-  /** [numSlots, G, maxSeqLen / group, D] */
-  readonly keyScale: Tensor;
-  readonly keyMin: Tensor;
-  /** Keys of the newest tokens: position p in row p mod its length, [numSlots, G, tail, D]. */
-  readonly keyTail: Tensor;
-  /** [numSlots, G, maxSeqLen, 1] */
-  readonly valueScale: Tensor;
-  readonly valueMin: Tensor;
-}
+import { type Device, HeddleError, zeros } from "@heddle/tensor";
+import type { CacheBits, KvCache, QuantisedKvLayer } from "./kv-layer.js";
 
 /** Extents of a quantised cache, and how it rounds. */
 export interface QuantisedKvCacheOptions {

@@ -2,7 +2,8 @@ import { arange, HeddleError, type HostData, scope, Tensor, take, tensor, writeI
 import { type AnyCache, failPageless, treeOf } from "./any-cache.js";
 import { appendRows } from "./append-rows.js";
 import { gatherRows } from "./cache-placement.js";
-import { appendKv, type KvLayer, placementOf } from "./kv-cache.js";
+import { appendKv, placementOf } from "./kv-cache.js";
+import type { KvLayer } from "./kv-layer.js";
 import type { LatentKvLayer } from "./latent.js";
 import { dequantiseRows } from "./quantised-format.js";
 

@@ -1,16 +1,5 @@
-import { type Device, type FloatDType, HeddleError, type Tensor, zeros } from "@heddle/tensor";
-import type { KvCache } from "./kv-cache.js";
-
-/** A layer that keeps the last positions of each slot only, in a ring: position p lies in row p mod capacity. */
-export interface SlidingKvLayer {
-  readonly kind: "sliding";
-  /** [numSlots, G, capacity, D] */
-  readonly key: Tensor;
-  /** [numSlots, G, capacity, Dv] */
-  readonly value: Tensor;
-  /** Positions that a query sees, its own included. */
-  readonly window: number;
-}
+import { type Device, type FloatDType, HeddleError, zeros } from "@heddle/tensor";
+import type { KvCache, SlidingKvLayer } from "./kv-layer.js";
 
 /** Extents of a sliding cache. */
 export interface SlidingKvCacheOptions {
