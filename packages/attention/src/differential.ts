@@ -58,7 +58,13 @@ export function differentialLambda(
   });
 }
 
-/** lambdaInit of a layer, counted from 0: 0.8 - 0.6 exp(-0.3 layer). */
+/**
+ * lambdaInit of a layer: 0.8 - 0.6 exp(-0.3 layer), from 0.2 at the first towards 0.8.
+ *
+ * @param layer  number of the layer, 0 for the first
+ * @returns a number; it throws nothing
+ * @see Ye et al. 2024, arXiv:2410.05258, section 2.1 (layers counted from 1 there)
+ */
 export function differentialLambdaInit(layer: number): number {
   return 0.8 - 0.6 * Math.exp(-0.3 * layer);
 }

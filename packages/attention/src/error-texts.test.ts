@@ -2,8 +2,11 @@ import { randn, reference, tensor, zeros } from "@heddle/tensor";
 import { expect, test } from "vitest";
 import { attention } from "./attention.js";
 import { cachedAttention, crossAttention } from "./cached-attention.js";
+import { copyBlocks } from "./copy-blocks.js";
 import { cropSlot } from "./crop-slot.js";
-import { appendKv, createKvCache, type KvLayer } from "./kv-cache.js";
+import { attentionWeights } from "./dense-attention.js";
+import { appendKv, createKvCache } from "./kv-cache.js";
+import type { KvLayer } from "./kv-layer.js";
 import {
   anyOf,
   blockSparse,
@@ -17,6 +20,7 @@ import {
   tensorMask,
 } from "./masks.js";
 import { createPagedKvCache } from "./paged-cache.js";
+import { createQuantisedKvCache } from "./quantised-cache.js";
 import { createSlidingKvCache } from "./sliding-cache.js";
 
 const device = reference();
@@ -134,5 +138,55 @@ test("what a kind of cache cannot do", () => {
   );
   expect(() => cachedAttention(one, contiguous, { ...rows, window: 0 })).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: cachedAttention: window must be a whole number above 0; got window 0. Leave it out to see everything.]`,
+  );
+});
+
+test("scores and rows that do not fit a cache", () => {
+  const sizes = { numLayers: 1, numSlots: 2, numKvHeads: 2, headDim: 8, maxSeqLen: 16 };
+  const layer = createKvCache(device, sizes).layers[0] as KvLayer;
+  const rows = { slots: tensor(device, Int32Array.of(0)), starts: tensor(device, Int32Array.of(0)) };
+  const one = x([1, 4, 1, 8]);
+  expect(() =>
+    cachedAttention(one, layer, { ...rows, scale: Number.NaN }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: scale must be a finite number; got scale NaN. Leave it out for the default.]`,
+  );
+  expect(() => cachedAttention(one, layer, { ...rows, softcap: -1 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: softcap must be a finite number above 0; got softcap -1. Leave it out for the default.]`,
+  );
+  expect(() => cachedAttention(one, layer, { ...rows, chunk: 1.5 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: chunk must be a whole number above 0; got chunk 1.5. Leave it out to see everything.]`,
+  );
+  expect(() =>
+    cachedAttention(one, layer, { ...rows, bias: x([4, 1, 16]) }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: bias must be [1, 4 or 1, 1, 16]; got bias [4, 1, 16]. Reshape it, or broadcast it over the missing axes.]`,
+  );
+  expect(() =>
+    cachedAttention(one, layer, { ...rows, distanceBias: x([4, 15]) }),
+  ).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: distanceBias must be [4 or 1, at least 16]; got distanceBias [4, 15]. Reshape it, or broadcast it over the missing axes.]`,
+  );
+  expect(() => cachedAttention(one, layer, { ...rows, sinks: x([2]) })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: cachedAttention: sinks must be [4]; got sinks [2]. Reshape it, or broadcast it over the missing axes.]`,
+  );
+  const rounded = { ...sizes, bits: 8, group: 4, maxNewTokens: 2 } as const;
+  const quantised = createQuantisedKvCache(device, rounded).layers[0] as KvLayer;
+  const long = x([1, 2, 9, 8]);
+  expect(() => appendKv(quantised, long, long, rows)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: appendKv: key must be [batch, 2, length <= 8, 8] to fit the cache; got key f64[1, 2, 9, 8]. Create the cache with the model's sizes and maxNewTokens.]`,
+  );
+  expect(() => createQuantisedKvCache(device, { ...rounded, group: 0 })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: createQuantisedKvCache: group must be a whole number above 0; got group 0. Take it from the model's config.]`,
+  );
+  const lists = { from: rows.slots, to: tensor(device, Int32Array.of(0, 1)) };
+  expect(() => copyBlocks(layer.key, lists)).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: copyBlocks: from and to must be i32 lists of one length; got from [1], to [2]. Name one target for each source.]`,
+  );
+});
+
+test("kinds over whole matrices refuse rows of another length", () => {
+  expect(() => attentionWeights(q, k, { distanceBias: x([4, 8]) })).toThrowErrorMatchingInlineSnapshot(
+    `[HeddleError: attention: distanceBias must be [4 or 1, 7]; got distanceBias [4, 8]. Reshape it, or broadcast it over the missing axes.]`,
   );
 });
