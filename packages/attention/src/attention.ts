@@ -15,6 +15,11 @@ export interface AttentionOptions {
   readonly softcap?: number;
   /** Added to scores: [B or 1, H or 1, T, S]. Differentiable. */
   readonly bias?: Tensor;
+  /**
+   * Added to scores, by how many tokens the key lies before the query: [H or 1, T + S - 1], column c for distance c - (T - 1), so
+   * that keys after the query come first. Memory linear in length, where a bias is a matrix. Differentiable.
+   */
+  readonly distanceBias?: Tensor;
   /** One logit a head that takes weight but gives no value: [H]. Differentiable. */
   readonly sinks?: Tensor;
 }
@@ -96,7 +101,7 @@ function attend(
   options: AttentionOptions,
 ): AttentionWithLse {
   checkDTypes(query, key, value);
-  const { bias, sinks, softcap } = options;
+  const { bias, distanceBias, sinks, softcap } = options;
   const scale = options.scale ?? 1 / Math.sqrt(query.shape[3] ?? 1);
   checkNumber("scale", scale, Number.isFinite(scale));
   if (softcap !== undefined) checkNumber("softcap", softcap, softcap > 0 && Number.isFinite(softcap));
@@ -107,10 +112,11 @@ function attend(
     mask: rule,
     numMaskInputs: maskInputs.length,
     hasBias: bias !== undefined,
+    hasDistanceBias: distanceBias !== undefined,
     hasSinks: sinks !== undefined,
   };
   const compute = query.device.defaultFloat;
-  const floats = [bias, sinks].map((tensor) => tensor && widen(tensor, compute));
+  const floats = [bias, distanceBias, sinks].map((tensor) => tensor && widen(tensor, compute));
   const optional = [...maskInputs, ...floats].filter((tensor) => tensor !== undefined);
   // Half floats stay as they are for devices that multiply them as such.
   const inputs = [query, key, value].map((x) => (isHalf(x.dtype) ? x : widen(x, compute)));

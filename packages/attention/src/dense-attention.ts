@@ -1,6 +1,7 @@
 import { HeddleError, scope, softmax, type Tensor, topK, where } from "@heddle/tensor";
 import type { AttentionOptions } from "./attention.js";
-import { bindMask } from "./mask-rule.js";
+import { wholeBias } from "./distance-bias.js";
+import { bindMask, checkExtents } from "./mask-rule.js";
 import { seenKeys } from "./mask-sees.js";
 import { groupedMatmul, naiveScores } from "./naive.js";
 
@@ -14,6 +15,7 @@ type DenseOptions = Omit<AttentionOptions, "sinks">;
  * Shapes: query [B, H, T, D], key [B, G, S, D] -> [B, H, T, S]. Rows that see nothing are zeros. Memory B H T S. Differentiable.
  * @returns a new tensor that the caller disposes
  * @throws HeddleError "shape" if the mask does not fit
+ * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1 (equation 1, without the product with V)
  */
 export function attentionWeights(query: Tensor, key: Tensor, options: DenseOptions = {}): Tensor {
   return scope(query.device, () => {
@@ -99,11 +101,14 @@ const lowest = -1e30;
 function denseScores(
   query: Tensor,
   key: Tensor,
-  { mask, bias, softcap, scale = 1 / Math.sqrt(query.shape[3] ?? 1) }: DenseOptions,
+  { mask, distanceBias, softcap, scale = 1 / Math.sqrt(query.shape[3] ?? 1), ...rules }: DenseOptions,
 ): { readonly scores: Tensor; readonly sees: Tensor | undefined } {
   const [batch = 0, numHeads = 0, queryLen = 0] = query.shape;
   const extents = { batch, numHeads, queryLen, keyLen: key.shape[2] ?? 0 };
   const { rule, inputs } = bindMask(mask, extents);
+  if (distanceBias !== undefined)
+    checkExtents("distanceBias", distanceBias, [[numHeads, 1], [queryLen + extents.keyLen - 1]]);
+  const bias = wholeBias({ bias: rules.bias, distanceBias }, extents);
   return {
     scores: naiveScores(query, key, { scale, softcap, bias }),
     sees: rule && seenKeys(query.device, rule, { inputs, extents }),

@@ -12,6 +12,8 @@ export interface FlashParams {
   readonly numMaskInputs: number;
   /** Which optional inputs follow those of the mask, in this order. */
   readonly hasBias: boolean;
+  /** Scores also get a bias of distance alone, [H or 1, T + S - 1]; between bias and sinks. */
+  readonly hasDistanceBias?: boolean;
   readonly hasSinks: boolean;
   /** Also gives the number of key tiles that each query tile visited, i32 [B, H, ceil(T / queries of a tile)]. */
   readonly countsTiles?: boolean;
@@ -21,18 +23,20 @@ export interface FlashParams {
 export interface FlashInputs {
   readonly mask: readonly number[];
   readonly bias: number | undefined;
+  readonly distanceBias: number | undefined;
   readonly sinks: number | undefined;
   readonly count: number;
 }
 
 export function flashInputs(
-  params: Pick<FlashParams, "numMaskInputs" | "hasBias" | "hasSinks">,
+  params: Pick<FlashParams, "numMaskInputs" | "hasBias" | "hasDistanceBias" | "hasSinks">,
 ): FlashInputs {
   let count = 3;
   const mask = Array.from({ length: params.numMaskInputs }, () => count++);
   const bias = params.hasBias ? count++ : undefined;
+  const distanceBias = params.hasDistanceBias === true ? count++ : undefined;
   const sinks = params.hasSinks ? count++ : undefined;
-  return { mask, bias, sinks, count };
+  return { mask, bias, distanceBias, sinks, count };
 }
 
 /** Extents of one attention call, in the words of the repository's symbol table. */
@@ -80,8 +84,10 @@ function blockSizeOf(rule: MaskRule): number | undefined {
   return rule.rules.map(blockSizeOf).find((size) => size !== undefined);
 }
 
-/** What the backward op needs: its inputs are query, key, value, mask.., bias?, lse, delta, gradient of the output. */
+/** What the backward op needs: its inputs are query, key, value, mask.., bias?, distance bias?, lse, delta, gradient of the output. */
 export interface FlashBackwardParams extends FlashParams {
   /** Also gives the gradient of the bias, [B, H, T, S], as a fourth output. */
   readonly wantsBias: boolean;
+  /** Also gives the gradient of the distance bias, [B, H, T + S - 1], as the last output. */
+  readonly wantsDistanceBias?: boolean;
 }

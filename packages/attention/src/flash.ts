@@ -9,6 +9,7 @@ import {
   type TensorType,
   where,
 } from "@heddle/tensor";
+import { sumByDistance, wholeBias } from "./distance-bias.js";
 import {
   type FlashBackwardParams,
   type FlashParams,
@@ -28,7 +29,7 @@ import { groupedMatmul, naiveAttention, naiveScores } from "./naive.js";
 
 /**
  * Exact attention in memory linear in length, as an op: inputs query, key, value, then the tensors of the mask, bias
- * [B or 1, H or 1, T, S] and sinks [H] where the params say so; outputs out [B, H, T, Dv], lse [B, H, T] and, where wanted, the
+ * [B or 1, H or 1, T, S], distance bias [H or 1, T + S - 1] and sinks [H] where the params say so; outputs out [B, H, T, Dv], lse [B, H, T] and, where wanted, the
  * number of tiles that each tile of queries visited.
  *
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691
@@ -51,8 +52,9 @@ export const flashAttention: Op<FlashParams> = defineOp({
       const [out, lse, ...counts] = flashAttention.apply(widened(inputs), params) as [Tensor, Tensor];
       return [out.cast(query.dtype), lse.cast("f32"), ...counts];
     }
-    const { mask, bias, sinks } = optionalInputs(inputs, params);
+    const { mask, sinks, ...biases } = optionalInputs(inputs, params);
     const shape = flashShape(inputs);
+    const bias = wholeBias(biases, shape);
     const sees = params.mask && seenKeys(query.device, params.mask, { inputs: mask, extents: shape });
     const { out, lse } = naiveAttention(query, { key, value, sees, sinks }, { ...params, bias });
     return params.countsTiles ? [out, lse, countTiles(query, sees, { shape, params })] : [out, lse];
@@ -60,18 +62,24 @@ export const flashAttention: Op<FlashParams> = defineOp({
   vjp({ inputs, outputs, grads: [dOut, dLse], params, needed }) {
     const [out, lse] = outputs as [Tensor, Tensor];
     const [query, key, value] = inputs as [Tensor, Tensor, Tensor];
-    const { mask, bias, sinks } = optionalInputs(inputs, params);
+    const { mask, bias, distanceBias, sinks } = optionalInputs(inputs, params);
     const outGradient = dOut ?? fillLike(out, 0);
     const products = outGradient.cast(lse.dtype).mul(out.cast(lse.dtype)).sum({ axes: 3 });
     const delta = dLse === undefined ? products : products.sub(dLse);
-    const wantsBias = bias !== undefined && needed[flashInputs(params).bias ?? -1] === true;
-    const optional = bias === undefined ? mask : [...mask, bias];
-    const [dQuery, dKey, dValue, dBias] = flashAttentionBackward.apply(
+    const at = flashInputs(params);
+    const wantsBias = bias !== undefined && needed[at.bias ?? -1] === true;
+    const wantsDistanceBias = distanceBias !== undefined && needed[at.distanceBias ?? -1] === true;
+    const optional = [...mask, bias, distanceBias].filter((tensor) => tensor !== undefined);
+    const [dQuery, dKey, dValue, ...dBiases] = flashAttentionBackward.apply(
       [query, key, value, ...optional, lse, delta, outGradient],
-      { ...params, hasSinks: false, countsTiles: false, wantsBias },
+      { ...params, hasSinks: false, countsTiles: false, wantsBias, wantsDistanceBias },
     );
+    const dBias = wantsBias ? dBiases[0] : undefined;
+    const dDistance = wantsDistanceBias ? dBiases.at(-1)?.sum({ axes: 0 }) : undefined;
     const result: (Tensor | undefined)[] = [dQuery, dKey, dValue, ...mask.map(() => undefined)];
     if (bias !== undefined) result.push(dBias && sumToShape(dBias, bias.shape).cast(bias.dtype));
+    if (distanceBias !== undefined)
+      result.push(dDistance && sumToShape(dDistance, distanceBias.shape).cast(distanceBias.dtype));
     if (sinks !== undefined) result.push(sinkGradient(sinks, lse, delta));
     return result;
   },
@@ -79,8 +87,9 @@ export const flashAttention: Op<FlashParams> = defineOp({
 });
 
 /**
- * The gradient of `flashAttention`: inputs query, key, value, mask.., bias?, lse, delta = sum(dOut out) - dLse [B, H, T],
- * dOut; outputs the gradients of query, key, value and, where wanted, of the bias as [B, H, T, S].
+ * The gradient of `flashAttention`: inputs query, key, value, mask.., bias?, distance bias?, lse, delta = sum(dOut out) - dLse
+ * [B, H, T], dOut; outputs the gradients of query, key, value and, where wanted, of the bias as [B, H, T, S] and of the distance
+ * bias as [B, H, T + S - 1].
  */
 export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
   name: "flashAttentionBackward",
@@ -88,11 +97,10 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
     const { batch, numHeads, queryLen, keyLen } = flashShape(inputs);
     const gradients: TensorType[] = inputs.slice(0, 3).map(({ shape, dtype }) => ({ shape, dtype }));
     const dtype = inputs[0]?.dtype ?? "f32";
-    if (params.wantsBias) {
-      gradients.push({
-        shape: [batch, numHeads, queryLen, keyLen],
-        dtype: isHalf(dtype) ? "f32" : dtype,
-      });
+    const wide = isHalf(dtype) ? "f32" : dtype;
+    if (params.wantsBias) gradients.push({ shape: [batch, numHeads, queryLen, keyLen], dtype: wide });
+    if (params.wantsDistanceBias === true) {
+      gradients.push({ shape: [batch, numHeads, queryLen + keyLen - 1], dtype: wide });
     }
     return gradients;
   },
@@ -104,9 +112,10 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
         .map((gradient, i) => gradient.cast(i < 3 ? query.dtype : "f32"));
     }
     const [lse, delta, dOut] = inputs.slice(-3) as [Tensor, Tensor, Tensor];
-    const { mask, bias } = optionalInputs(inputs, params);
+    const { mask, ...biases } = optionalInputs(inputs, params);
     const { scale, softcap } = params;
     const shape = flashShape(inputs);
+    const bias = wholeBias(biases, shape);
     const { batch, numHeads, numKvHeads, queryLen } = shape;
     const perRow = [batch, numHeads, queryLen, 1];
     const rowLse = where(lse.equal(Number.NEGATIVE_INFINITY), 0, lse).reshape(perRow);
@@ -129,7 +138,9 @@ export const flashAttentionBackward: Op<FlashBackwardParams> = defineOp({
       toKeys(dScores, query).mul(scale),
       toKeys(weights, dOut),
     ];
-    return params.wantsBias ? [...gradients, dBiased] : gradients;
+    if (params.wantsBias) gradients.push(dBiased);
+    if (params.wantsDistanceBias === true) gradients.push(sumByDistance(dBiased));
+    return gradients;
   },
   kernels: { wasm: flashBackwardWasm, wgsl: flashBackwardWgsl },
 });
@@ -143,7 +154,7 @@ function optionalInputs(inputs: readonly Tensor[], params: FlashParams) {
   const at = flashInputs(params);
   const pick = (index: number | undefined) => (index === undefined ? undefined : inputs[index]);
   const mask = at.mask.map((index) => inputs[index] as Tensor);
-  return { mask, bias: pick(at.bias), sinks: pick(at.sinks) };
+  return { mask, bias: pick(at.bias), distanceBias: pick(at.distanceBias), sinks: pick(at.sinks) };
 }
 
 /** Shape of the counts of visited tiles: [B, H, tiles of queries]. */
@@ -241,5 +252,6 @@ function checkOptionalInputs(
     if (type !== undefined) checkExtents(name, type, allowed);
   };
   check("bias", at.bias, [[batch, 1], [numHeads, 1], [queryLen], [keyLen]]);
+  check("distanceBias", at.distanceBias, [[numHeads, 1], [queryLen + keyLen - 1]]);
   check("sinks", at.sinks, [[numHeads]]);
 }

@@ -148,7 +148,7 @@ export function linformerAttention(
     keyProjection,
     valueProjection,
     ...options
-  }: Omit<AttentionOptions, "mask" | "bias"> & {
+  }: Omit<AttentionOptions, "mask" | "bias" | "distanceBias"> & {
     readonly keyProjection: Tensor;
     readonly valueProjection: Tensor;
   },

@@ -127,6 +127,39 @@ else {
     });
   });
 
+  test.each([
+    ["one row", 1],
+    ["a row a head", 4],
+  ])("a bias by distance, its gradient included: %s", async (_, rows) => {
+    const run = (on: Device) => {
+      const weights = {
+        q: randn(on, [2, 4, 20, 6], { seed: 1 }),
+        k: randn(on, [2, 2, 45, 6], { seed: 2 }),
+        v: randn(on, [2, 2, 45, 5], { seed: 3 }),
+        distanceBias: randn(on, [rows, 64], { seed: 4 }),
+      };
+      const attend = ({ q, k, v, distanceBias }: typeof weights) =>
+        attention(q, k, v, { mask: causal(), softcap: 2, distanceBias });
+      const { grad } = valueAndGrad((w: typeof weights) => attend(w).square().sum())(weights);
+      // Without a gradient of its own the bias leaves the gradients of the rest to the kernels.
+      const { distanceBias, ...heads } = weights;
+      const fixed = valueAndGrad((w: typeof heads) =>
+        attend({ ...w, distanceBias })
+          .square()
+          .sum(),
+      )(heads);
+      return { out: attend(weights), grad, fixed: fixed.grad };
+    };
+    const [actual, expected] = [run(device), run(reference())];
+    expect(actual.out.executedOn).toBe("wgsl");
+    expect(actual.fixed.q.executedOn).toBe("wgsl");
+    near(await actual.out.data(), await expected.out.data());
+    for (const name of ["q", "k", "v", "distanceBias"] as const)
+      near(await actual.grad[name].data(), await expected.grad[name].data(), 4);
+    for (const name of ["q", "k", "v"] as const)
+      near(await actual.fixed[name].data(), await expected.fixed[name].data(), 4);
+  });
+
   test("gradients of heads so wide that tiles are smaller than the threads of a workgroup", async () => {
     const run = (on: Device) => {
       const weights = {

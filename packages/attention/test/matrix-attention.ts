@@ -22,11 +22,11 @@ interface Call {
 
 const calls: readonly Call[] = [
   {
-    name: "grouped heads, causal, more keys than queries",
+    name: "grouped heads, causal, more keys than queries, a bias by distance",
     heads: [1, 4, 2],
     lengths: [70, 150],
     widths: [64, 64],
-    rules: { mask: { kind: "band", right: 0 } },
+    rules: { mask: { kind: "band", right: 0 }, hasDistanceBias: true },
   },
   {
     name: "growing scores scale sums down, documents",
@@ -86,6 +86,7 @@ async function attend(
     await place(randn(host, [B, G, S, Dv], { seed: 3 }), "f16"),
     ...(params.numMaskInputs > 0 ? [tensor(on, Int32Array.from(ids), { shape: [2, S] })] : []),
     ...(params.hasBias ? [await place(randn(host, [1, H, T, S], { seed: 4 }), "f32")] : []),
+    ...(params.hasDistanceBias ? [await place(randn(host, [H, T + S - 1], { seed: 6 }), "f32")] : []),
     ...(params.hasSinks ? [await place(randn(host, [H], { seed: 5 }), "f32")] : []),
   ];
   const op = units ? onMatrixUnits(flashAttention, units) : flashAttention;

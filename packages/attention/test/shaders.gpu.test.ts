@@ -29,6 +29,7 @@ function kernelOf(
     { shape: [2, 2, length, valueDim], dtype: "f16" },
     ...(params.numMaskInputs > 0 ? [{ shape: [2, length], dtype: "i32" } as const] : []),
     ...(params.hasBias ? [{ shape: [1, 4, length, length], dtype: "f32" } as const] : []),
+    ...(params.hasDistanceBias ? [{ shape: [4, 2 * length - 1], dtype: "f32" } as const] : []),
     ...(params.hasSinks ? [{ shape: [4], dtype: "f32" } as const] : []),
   ];
   return flashMatrixWgsl({ inputs, params }, largeGpu);
@@ -46,6 +47,7 @@ else {
       { length: 77, headDim: 48, valueDim: 16 },
       { mask: { kind: "documents", input: 0 } },
     ],
+    ["64, a bias by distance", { length: 100, headDim: 64, valueDim: 64 }, { hasDistanceBias: true }],
     ["128, bias and sinks", { length: 128, headDim: 128, valueDim: 128 }, { hasBias: true, hasSinks: true }],
   ] as const)("attention on matrix units compiles: head size %s", async (_, sizes, rules) => {
     const kernel = kernelOf(sizes, rules);

@@ -1,8 +1,8 @@
-// 27 functions; with the types of their weights and options more than the usual 40 names, so that each can be written down.
+// 28 functions; with the types of their weights and options more than the usual 40 names, so that each can be written down.
 export { type AlibiOptions, type AlibiOrder, alibi, alibiSlopes } from "./alibi.js";
 export type { Alignment } from "./alignment.js";
 export { type DebertaOptions, type DebertaWeights, deberta, debertaRow } from "./deberta.js";
-export { distanceTable } from "./distance-table.js";
+export { distanceRow, distanceTable } from "./distance-table.js";
 export { dynamicPositionBias } from "./dynamic-position-bias.js";
 export { type FireWeights, fire } from "./fire.js";
 export { type KerpleWeights, kerple } from "./kerple.js";

@@ -322,6 +322,7 @@ export function emitCachedBias(
       address: f.let(i32.add(table, i32.shl(offset, 2))),
       queryBytes: i32.const(4),
       keyBytes: i32.const(-4),
+      isPacked: true,
     },
   };
 }

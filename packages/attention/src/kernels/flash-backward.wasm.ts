@@ -21,14 +21,15 @@ import {
   tileSizeFor,
 } from "../flash-params.js";
 import {
-  type BiasAxes,
-  biasAxes,
   declareLengths,
   denseKeys,
   denseRules,
+  distanceView,
   emitKeyTiles,
   emitScores,
+  type FlashBiasAxes,
   type ForwardPlan,
+  flashBiasAxes,
   type KeyView,
   type Lengths,
   lengthArguments,
@@ -37,7 +38,13 @@ import {
 } from "./flash-forward.wasm.js";
 import { emitWeight } from "./online-softmax.js";
 import { emitPackTransposed, minimum } from "./row-moves.js";
-import { type BiasView, emitBiasGradient, emitTileRows, type ScoreTile } from "./score-tile.js";
+import {
+  type BiasView,
+  emitBiasGradient,
+  emitSharedBiasGradient,
+  emitTileRows,
+  type ScoreTile,
+} from "./score-tile.js";
 import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters } from "./tile-matmul.js";
 
@@ -48,7 +55,7 @@ const unseen = 3e38;
 
 interface BackwardPlan extends ForwardPlan {
   readonly params: FlashBackwardParams;
-  readonly bias: BiasAxes;
+  readonly bias: FlashBiasAxes;
   /** Query heads that one unit works through: the whole group, or one, with a sum over the group afterwards. */
   readonly headsPerUnit: number;
 }
@@ -60,6 +67,7 @@ interface BackwardBuffers {
   readonly value: Address;
   readonly mask: readonly Address[];
   readonly bias: Address | undefined;
+  readonly distanceBias: Address | undefined;
   readonly logSumExp: Address;
   readonly delta: Address;
   readonly dOut: Address;
@@ -67,6 +75,7 @@ interface BackwardBuffers {
   readonly dKey: Address;
   readonly dValue: Address;
   readonly dBias: Address | undefined;
+  readonly dDistance: Address | undefined;
   readonly scratch: Address;
   readonly lengths: Lengths;
 }
@@ -85,7 +94,7 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
   const { shape, params, slots, headsPerUnit } = plan;
   const { batch, numHeads, numKvHeads, keyLen, headDim, valueDim } = shape;
   const numInputs = flashInputs({ ...params, hasSinks: false }).count + 3;
-  const numOutputs = params.wantsBias ? 4 : 3;
+  const biasOutputs = [params.wantsBias, params.wantsDistanceBias === true].filter(Boolean).length;
   const isSplit = headsPerUnit < numHeads / numKvHeads;
   const partRows = isSplit ? batch * numHeads * keyLen : 0;
   const dKeyAt = slots.totalBytes;
@@ -94,7 +103,7 @@ export const flashBackwardWasm: WasmKernelFactory<FlashBackwardParams> = (call, 
   const dKeyArg = isSplit ? ({ kind: "scratch", byteOffset: dKeyAt } as const) : buffer(numInputs + 1);
   const dValueArg = isSplit ? ({ kind: "scratch", byteOffset: dValueAt } as const) : buffer(numInputs + 2);
   const inputs = Array.from({ length: numInputs + 1 }, (_, index) => buffer(index));
-  const biasOut = params.wantsBias ? [buffer(numInputs + numOutputs - 1)] : [];
+  const biasOut = Array.from({ length: biasOutputs }, (_, i) => buffer(numInputs + 3 + i));
   const main: KernelStep = {
     module: {
       key: `flash-backward ${planKey(plan)} heads ${headsPerUnit} bias ${JSON.stringify(plan.bias)}`,
@@ -132,14 +141,13 @@ function backwardPlan(call: Parameters<typeof flashBackwardWasm>[0], features: C
   const group = shape.numHeads / shape.numKvHeads;
   // Not by the number of threads: the same call gives the same bits everywhere.
   const hasManyGroups = shape.batch * shape.numKvHeads >= 8;
-  const { bias } = flashInputs(call.params);
   return {
     shape,
     params: call.params,
     tile,
     features,
     slots: scratchSlots(features, floats * 4),
-    bias: biasAxes(bias === undefined ? undefined : call.inputs[bias]?.shape),
+    bias: flashBiasAxes(call.params, call.inputs),
     headsPerUnit: hasManyGroups ? group : 1,
   };
 }
@@ -153,6 +161,7 @@ function declareBuffers(f: FunctionBuilder, { params }: BackwardPlan): BackwardB
     value: next(),
     mask: Array.from({ length: params.numMaskInputs }, next),
     bias: optional(params.hasBias),
+    distanceBias: optional(params.hasDistanceBias === true),
     logSumExp: next(),
     delta: next(),
     dOut: next(),
@@ -160,6 +169,7 @@ function declareBuffers(f: FunctionBuilder, { params }: BackwardPlan): BackwardB
     dKey: next(),
     dValue: next(),
     dBias: optional(params.wantsBias),
+    dDistance: optional(params.wantsDistanceBias === true),
     scratch: next(),
     lengths: declareLengths(f),
   };
@@ -179,6 +189,7 @@ interface BackwardHead {
   readonly dKey: Address;
   readonly dValue: Address;
   readonly dBias: BiasView | undefined;
+  readonly dDistance: { readonly row: Address; readonly view: BiasView } | undefined;
   readonly logSumExp: Address;
   readonly delta: Address;
   /** Private memory: a packed query and output gradient, tiles of weights and of their gradients, row statistics. */
@@ -250,11 +261,11 @@ function headView(
   const ownHead = f.let(i32.sub(head, i32.mul(batchRow, numHeads)));
   const rows = f.let(i32.mul(head, lengths.queryLen));
   const rowsOf = (address: Address, width: number) => f.let(i32.add(address, i32.mul(rows, width * 4)));
-  const { mask, bias, dBias } = buffers;
+  const { mask, bias, distanceBias, dBias, dDistance } = buffers;
   const biasBytes = dBias && f.let(i32.shl(lengths.keyLen, 2));
   const at = { batchRow, head: ownHead, lengths, bias: plan.bias };
   return {
-    rules: denseRules(f, plan, { mask, bias, sinks: undefined }, at),
+    rules: denseRules(f, plan, { mask, bias, distanceBias, sinks: undefined }, at),
     query: rowsOf(buffers.query, headDim),
     dOut: rowsOf(buffers.dOut, valueDim),
     dQuery: rowsOf(buffers.dQuery, headDim),
@@ -266,8 +277,15 @@ function headView(
         queryBytes: biasBytes,
         keyBytes: i32.const(4),
       },
+    dDistance: dDistance && {
+      row: f.let(i32.add(dDistance, i32.shl(i32.mul(head, distancesOf(lengths)), 2))),
+      view: distanceView(f, dDistance, { row: head, lengths }),
+    },
   };
 }
+
+/** T + S - 1 */
+const distancesOf = ({ queryLen, keyLen }: Lengths): Value<"i32"> => i32.sub(i32.add(queryLen, keyLen), 1);
 
 /** Emits the loop over the query tiles of a head. */
 function emitHead(f: FunctionBuilder, head: BackwardHead): void {
@@ -276,6 +294,7 @@ function emitHead(f: FunctionBuilder, head: BackwardHead): void {
   const { queryLen, keyLen } = lengths;
   f.fillMemory(head.dQuery, 0, i32.mul(queryLen, shape.headDim * 4));
   if (head.dBias !== undefined) f.fillMemory(head.dBias.address, 0, i32.mul(i32.mul(queryLen, keyLen), 4));
+  if (head.dDistance !== undefined) f.fillMemory(head.dDistance.row, 0, i32.shl(distancesOf(lengths), 2));
   f.for(0, queryLen, tile.queries, (firstQuery) => {
     const numQueries = minimum(f, i32.sub(queryLen, firstQuery), tile.queries);
     emitQueryTile(f, head, { firstQuery, numQueries });
@@ -408,9 +427,9 @@ function emitWeights(f: FunctionBuilder, { plan, rowLogSumExp }: BackwardHead, t
   );
 }
 
-/** Emits dS = scale P (dP - delta), times the slopes of the soft cap, in place of dP; the bias gets its part on the way. */
+/** Emits dS = scale P (dP - delta), times the slopes of the soft cap, in place of dP; biases get their part on the way. */
 function emitScoreGradient(f: FunctionBuilder, head: BackwardHead, tile: ScoreTile): void {
-  const { plan, rowDelta, dBias, slopes } = head;
+  const { plan, rowDelta, dBias, dDistance, slopes } = head;
   const { scale } = plan.params;
   const gradients: ScoreTile = { ...tile, address: head.dScores };
   const toWeights = f.let(i32.sub(head.weights, head.dScores));
@@ -423,14 +442,15 @@ function emitScoreGradient(f: FunctionBuilder, head: BackwardHead, tile: ScoreTi
       v128.load(i32.add(at, toWeights), offset),
       f32x4.sub(v128.load(at, offset), v128.load(i32.add(rowDelta, column), offset)),
     );
-  if (dBias === undefined) {
+  if (dBias === undefined && dDistance === undefined) {
     emitTilePairs(f, gradients, (at, column, offset) =>
       f32x4.mul(raw(at, column, offset), slopeOf(at, offset)),
     );
     return;
   }
   emitTilePairs(f, gradients, raw);
-  emitBiasGradient(f, gradients, dBias);
+  if (dBias !== undefined) emitBiasGradient(f, gradients, dBias);
+  if (dDistance !== undefined) emitSharedBiasGradient(f, gradients, dDistance.view);
   emitTilePairs(f, gradients, (at, _, offset) => f32x4.mul(v128.load(at, offset), slopeOf(at, offset)));
 }
 

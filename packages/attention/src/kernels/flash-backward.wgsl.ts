@@ -54,6 +54,8 @@ function bytesOf(tile: Tile): number {
  */
 export const flashBackwardWgsl: WgslKernelFactory<FlashBackwardParams> = ({ inputs, params }, features) => {
   if (inputs.slice(0, 3).some(({ dtype }) => dtype !== "f32")) return undefined;
+  // Workgroups share distances, and WGSL adds no floats atomically.
+  if (params.wantsDistanceBias === true) return undefined;
   const shape = flashShape(inputs);
   const [headVectors, valueVectors] = [vectorsOf(shape.headDim), vectorsOf(shape.valueDim)];
   const tile = sizes
@@ -87,7 +89,6 @@ function backwardStep(
   },
 ): WgslStep {
   const { headDim, valueDim } = shape;
-  const biasAt = flashInputs(params).bias;
   const rules = { ...params, hasSinks: false };
   const { queries, keys, headVectors, valueVectors } = tile;
   return wgslStep({
@@ -103,7 +104,7 @@ function backwardStep(
       ...step.outputs.map(({ name, index }) => writeBuffer(name, count + index)),
     ],
     params: {
-      ...flashUniforms(shape, params, biasAt === undefined ? undefined : inputs[biasAt]?.shape),
+      ...flashUniforms(shape, params, inputs),
       ...states.params,
       tiles: step.tiles,
     },

@@ -142,7 +142,7 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
   const plan = forwardPlan(flashShape(call.inputs), call.params, { features });
   const inputs = flashInputs(call.params);
   const numBuffers = inputs.count + call.outputs.length;
-  const bias = biasAxes(inputs.bias === undefined ? undefined : call.inputs[inputs.bias]?.shape);
+  const bias = flashBiasAxes(call.params, call.inputs);
   const emit = () =>
     assemble({ sharedMemory: features.sharedMemory }, (f) => {
       const buffers = Array.from({ length: numBuffers }, () => f.param("i32"));
@@ -155,6 +155,7 @@ export const flashForwardWasm: WasmKernelFactory<FlashParams> = (call, features)
       const tensors = {
         mask: inputs.mask.map((index) => buffers[index] as Address),
         bias: at(inputs.bias),
+        distanceBias: at(inputs.distanceBias),
         sinks: at(inputs.sinks),
       };
       const sources: ForwardSources = {
@@ -193,6 +194,20 @@ export interface BiasAxes {
   readonly perHead: boolean;
 }
 
+/** The same of both biases of a call. */
+export interface FlashBiasAxes extends BiasAxes {
+  readonly distancePerHead: boolean;
+}
+
+export function flashBiasAxes(
+  params: FlashParams,
+  inputs: readonly { readonly shape: readonly number[] }[],
+): FlashBiasAxes {
+  const at = flashInputs(params);
+  const shapeOf = (index: number | undefined) => (index === undefined ? undefined : inputs[index]?.shape);
+  return { ...biasAxes(shapeOf(at.bias)), distancePerHead: (shapeOf(at.distanceBias)?.[0] ?? 1) !== 1 };
+}
+
 export function biasAxes(shape: readonly number[] | undefined): BiasAxes {
   const [batch = 1, heads = 1] = shape ?? [];
   return { perBatch: batch !== 1, perHead: heads !== 1 };
@@ -221,23 +236,32 @@ export function denseKeys(
 export interface RuleTensors {
   readonly mask: readonly Address[];
   readonly bias: Address | undefined;
+  readonly distanceBias: Address | undefined;
   readonly sinks: Address | undefined;
 }
 
-/** Views of the mask's tensors, bias [B or 1, H or 1, T, S] and sinks [H]. */
+/** Views of the mask's tensors, bias [B or 1, H or 1, T, S], distance bias [H or 1, T + S - 1] and sinks [H]. */
 export function denseRules(
   f: FunctionBuilder,
   { shape, params }: ForwardPlan,
   inputs: RuleTensors,
-  at: { batchRow: Address; head: Address; lengths: Lengths; bias: BiasAxes },
+  at: { batchRow: Address; head: Address; lengths: Lengths; bias: FlashBiasAxes },
 ): RuleView {
   const { batchRow, head, lengths } = at;
-  const { bias, sinks } = inputs;
+  const { bias, distanceBias, sinks } = inputs;
   const matrices = i32.add(
     i32.mul(at.bias.perBatch ? batchRow : i32.const(0), at.bias.perHead ? shape.numHeads : 1),
     at.bias.perHead ? head : 0,
   );
   const rowBytes = bias && f.let(i32.shl(lengths.keyLen, 2));
+  const biases: BiasView[] = [];
+  if (bias !== undefined && rowBytes !== undefined) {
+    const address = f.let(i32.add(bias, i32.mul(i32.mul(matrices, lengths.queryLen), rowBytes)));
+    biases.push({ address, queryBytes: rowBytes, keyBytes: i32.const(4) });
+  }
+  if (distanceBias !== undefined) {
+    biases.push(distanceView(f, distanceBias, { row: at.bias.distancePerHead ? head : undefined, lengths }));
+  }
   return {
     mask: params.mask && {
       rule: params.mask,
@@ -247,17 +271,27 @@ export function denseRules(
       numHeads: shape.numHeads,
       ...lengths,
     },
-    biases:
-      bias && rowBytes
-        ? [
-            {
-              address: f.let(i32.add(bias, i32.mul(i32.mul(matrices, lengths.queryLen), rowBytes))),
-              queryBytes: rowBytes,
-              keyBytes: i32.const(4),
-            },
-          ]
-        : [],
+    biases,
     sink: sinks && f32.load(i32.add(sinks, i32.shl(head, 2))),
+  };
+}
+
+/** A row of a table of distances [rows, T + S - 1] as a bias: query i and key j read element i - j + S - 1. */
+export function distanceView(
+  f: FunctionBuilder,
+  table: Address,
+  {
+    row,
+    lengths: { queryLen, keyLen },
+  }: { readonly row: Value<"i32"> | undefined; readonly lengths: Lengths },
+): BiasView {
+  const first = i32.sub(keyLen, 1);
+  const element = row === undefined ? first : i32.add(i32.mul(row, i32.add(queryLen, first)), first);
+  return {
+    address: f.let(i32.add(table, i32.shl(element, 2))),
+    queryBytes: i32.const(4),
+    keyBytes: i32.const(-4),
+    isPacked: true,
   };
 }
 

@@ -74,7 +74,6 @@ export const flashForwardWgsl: WgslKernelFactory<FlashParams> = (call, features)
     .find((choice) => bytesOf(choice) <= features.maxWorkgroupBytes);
   if (layout === undefined || at.count + 3 > features.maxBuffers) return undefined;
   const states = tileStates({ inputs, params, shape }, layout.tile);
-  const bias = at.bias === undefined ? undefined : inputs[at.bias]?.shape;
   const tiles = Math.ceil(shape.queryLen / layout.tile.queries);
   const step = wgslStep({
     buffers: [
@@ -86,7 +85,7 @@ export const flashForwardWgsl: WgslKernelFactory<FlashParams> = (call, features)
       writeBuffer("out", at.count),
       writeBuffer("lse", at.count + 1),
     ],
-    params: { ...flashUniforms(shape, params, bias), ...states.params, tiles },
+    params: { ...flashUniforms(shape, params, inputs), ...states.params, tiles },
     threads,
     groups: shape.batch * shape.numHeads * tiles,
     declarations: `${ruleFunctions(params)}

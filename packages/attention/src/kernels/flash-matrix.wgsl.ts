@@ -40,7 +40,6 @@ export function flashMatrixWgsl(
   if (inputs.slice(0, 3).some(({ dtype }) => dtype !== "f16")) return undefined;
   const states = tileStates({ inputs, params, shape }, layout);
   if (at.count + 2 + states.buffers.length > features.maxBuffers) return undefined;
-  const bias = at.bias === undefined ? undefined : inputs[at.bias]?.shape;
   const tiles = Math.ceil(shape.queryLen / layout.queries);
   const kernel = { unit, layout, ...accesses(params, layout) };
   const step = wgslStep({
@@ -54,7 +53,7 @@ export function flashMatrixWgsl(
       writeBuffer("lse", at.count + 1),
     ],
     params: {
-      ...flashUniforms(shape, params, bias),
+      ...flashUniforms(shape, params, inputs),
       ...states.params,
       tiles,
       log2Scale: { f32: params.scale * Math.LOG2E },
@@ -72,7 +71,7 @@ ${matrixMemory(kernel)}`,
 
 /** Rows of tensors [B, heads, length, D]. */
 function accesses(params: FlashParams, layout: MatrixLayout): Omit<MatrixAttention, "unit" | "layout"> {
-  const isPlain = params.softcap === undefined && !params.hasBias;
+  const isPlain = params.softcap === undefined && !params.hasBias && params.hasDistanceBias !== true;
   const perRow = { query: layout.headDim / 8, key: layout.headDim / 8, value: layout.valueDim / 8 };
   return {
     query: (m, c) =>

@@ -6,11 +6,12 @@ import { maskBuffers, seesFunction } from "./mask.wgsl.js";
 /** Threads of a workgroup. */
 export const threads = 128;
 
-/** Buffers that decide the scores: mask tensors, bias, sinks; whichever are there. */
+/** Buffers that decide the scores: mask tensors, biases, sinks; whichever are there. */
 export function ruleBuffers(inputs: readonly TensorType[], params: FlashParams): BufferUse[] {
   const at = flashInputs(params);
   const floats = [
     { name: "bias", index: at.bias },
+    { name: "distanceBias", index: at.distanceBias },
     { name: "sinks", index: at.sinks },
   ].flatMap(({ name, index }) => (index === undefined ? [] : [readBuffer(name, index)]));
   return [...maskBuffers(inputs, at.mask), ...floats];
@@ -28,9 +29,12 @@ export function writeBuffer(name: string, index: number): BufferUse {
 export function flashUniforms(
   { batch, numHeads, numKvHeads, queryLen, keyLen }: FlashShape,
   params: FlashParams,
-  biasShape: readonly number[] | undefined,
+  inputs: readonly TensorType[],
 ): Readonly<Record<string, StepParam>> {
-  const [biasBatch = 1, biasHeads = 1] = biasShape ?? [];
+  const at = flashInputs(params);
+  const shapeOf = (index: number | undefined) => (index === undefined ? [] : (inputs[index]?.shape ?? []));
+  const [biasBatch = 1, biasHeads = 1] = shapeOf(at.bias);
+  const [distanceHeads = 1] = shapeOf(at.distanceBias);
   return {
     batch,
     numHeads,
@@ -41,6 +45,7 @@ export function flashUniforms(
     softcap: { f32: params.softcap ?? 0 },
     biasBatch: biasBatch === 1 ? 0 : biasHeads,
     biasHead: biasHeads === 1 ? 0 : 1,
+    distances: distanceHeads === 1 ? 0 : queryLen + keyLen - 1,
   };
 }
 
@@ -53,7 +58,13 @@ export function ruleFunctions(params: FlashParams): string {
   // Tiles reach beyond the last query and key.
   const [row, column] = ["min(i, P.queryLen - 1u)", "min(j, P.keyLen - 1u)"];
   const biasAt = `((b * P.biasBatch + h * P.biasHead) * P.queryLen + ${row}) * P.keyLen + ${column}`;
-  const biased = params.hasBias ? `capped + load_bias(${biasAt})` : "capped";
+  const biased = [
+    "capped",
+    ...(params.hasBias ? [`load_bias(${biasAt})`] : []),
+    ...(params.hasDistanceBias === true
+      ? [`load_distanceBias(h * P.distances + ${row} + P.keyLen - 1u - ${column})`]
+      : []),
+  ].join(" + ");
   return `${seesFunction(params.mask)}
 fn isSeen(b: u32, h: u32, i: u32, j: u32) -> bool {
   if (i >= P.queryLen || j >= P.keyLen) { return false; }

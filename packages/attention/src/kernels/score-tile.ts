@@ -69,18 +69,52 @@ export interface BiasView {
   readonly address: Value<"i32">;
   readonly queryBytes: Value<"i32">;
   readonly keyBytes: Value<"i32">;
+  /** Neighbouring queries lie side by side, `queryBytes` being 4: whole vectors are read. */
+  readonly isPacked?: boolean;
 }
 
 /** Emits s += bias, and in the backward pass the other way round with `emitBiasGradient`. */
 export function emitBias(f: FunctionBuilder, tile: ScoreTile, bias: BiasView): void {
+  if (bias.isPacked === true) {
+    // The last vector may reach behind the table: into columns of the tile that hold nothing of use.
+    emitPackedBias(f, tile, bias, (score, element) =>
+      f.store("v128", score, f32x4.add(v128.load(score), v128.load(element))),
+    );
+    return;
+  }
   emitBiasElements(f, tile, bias, (score, element) =>
     f.store("f32", score, f32.add(f32.load(score), f32.load(element))),
+  );
+}
+
+/** Emits bias gradient += the tile, for a bias that several pairs share. */
+export function emitSharedBiasGradient(f: FunctionBuilder, tile: ScoreTile, bias: BiasView): void {
+  emitBiasElements(f, tile, bias, (score, element) =>
+    f.store("f32", element, f32.add(f32.load(element), f32.load(score))),
   );
 }
 
 /** Emits bias gradient = the tile, for the elements that it covers. */
 export function emitBiasGradient(f: FunctionBuilder, tile: ScoreTile, bias: BiasView): void {
   emitBiasElements(f, tile, bias, (score, element) => f.store("f32", element, f32.load(score)));
+}
+
+function emitPackedBias(
+  f: FunctionBuilder,
+  tile: ScoreTile,
+  bias: BiasView,
+  body: (score: Address, element: Address) => void,
+): void {
+  const base = f.let(i32.add(bias.address, i32.shl(tile.firstQuery, 2)));
+  emitTileRows(f, tile, (row, key) => {
+    const score = f.let(row);
+    const element = f.let(i32.add(base, i32.mul(key, bias.keyBytes)));
+    f.for(0, tile.numQueries, 4, () => {
+      body(score, element);
+      f.increase(score, 16);
+      f.increase(element, 16);
+    });
+  });
 }
 
 function emitBiasElements(

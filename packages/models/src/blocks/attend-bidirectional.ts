@@ -1,9 +1,19 @@
-import { allOf, attention, type Mask, padding, slidingWindow } from "@heddle/attention";
+import {
+  type AttentionOptions,
+  allOf,
+  attention,
+  type Mask,
+  padding,
+  slidingWindow,
+} from "@heddle/attention";
 import type { Tensor } from "@heddle/tensor";
 import { type Attend, type AttendInputs, asHeads } from "./attend.js";
 
-/** What positions add to scaled scores in one layer, [B or 1, H, T, S]. */
-export type ScoreBias = (layer: number, heads: Pick<AttendInputs, "query_BHTD" | "key_BGTD">) => Tensor;
+/** What positions add to scaled scores in one layer: a matrix, or a row by distance. */
+export type ScoreBias = (
+  layer: number,
+  heads: Pick<AttendInputs, "query_BHTD" | "key_BGTD">,
+) => Pick<AttentionOptions, "bias" | "distanceBias">;
 
 /**
  * Every token sees every other of its row, within the layer's window (as far to the right as to the left).
@@ -24,11 +34,10 @@ export function bidirectionalAttend({
       ...(mask === undefined ? [] : [padding(mask)]),
       ...(window === undefined ? [] : [slidingWindow(window)]),
     ];
-    const added = bias?.(layer, { query_BHTD, key_BGTD });
     return attention(query_BHTD, key_BGTD, value_BGTD, {
       mask: allOf(...masks),
       scale,
-      ...(added === undefined ? {} : { bias: added }),
+      ...bias?.(layer, { query_BHTD, key_BGTD }),
     });
   };
 }

@@ -55,12 +55,12 @@ export function fullAttend({ mask = causal() }: { readonly mask?: Mask } = {}): 
   return (_, inputs) => {
     const { query_BHTD, key_BGTD, value_BGTD, ...rules } = asHeads(inputs);
     const { scale, softcap, window, slopes, sinks } = rules;
-    const bias = slopes && distanceBias(slopes, query_BHTD);
+    const distanceBias = slopes && slopingBias(slopes, query_BHTD);
     return attention(query_BHTD, key_BGTD, value_BGTD, {
       mask: window === undefined ? mask : allOf(mask, slidingWindow(window)),
       scale,
       ...(softcap === undefined ? {} : { softcap }),
-      ...(bias === undefined ? {} : { bias }),
+      ...(distanceBias === undefined ? {} : { distanceBias }),
       ...(sinks === undefined ? {} : { sinks }),
     });
   };
@@ -75,13 +75,14 @@ export function asHeads(inputs: AttendInputs | LatentAttendInputs): AttendInputs
   return { kind: "heads", ...rules, query_BHTD, key_BGTD: key_BHTD, value_BGTD: value_BHTD };
 }
 
-/** -slope |i - j| for query i and key j of one text: [1, H, T, T]. */
-export function distanceBias(slopes: readonly number[], { device, shape }: Tensor): Tensor {
+/** -slope |n| for the distances n from -(T - 1) to T - 1 of one text: [H, 2 T - 1]. */
+function slopingBias(slopes: readonly number[], { device, shape }: Tensor): Tensor {
   const length = shape[2] ?? 0;
-  const positions = arange(device, length, { dtype: device.defaultFloat });
-  const distance = positions.reshape([1, 1, 1, length]).sub(positions.reshape([1, 1, length, 1]));
-  const slope = tensor(device, slopes, { shape: [1, slopes.length, 1, 1], dtype: device.defaultFloat });
-  return distance.abs().mul(slope.neg());
+  const distances = arange(device, 2 * length - 1, { dtype: device.defaultFloat }).sub(length - 1);
+  const falls = slopes.map((slope) => -slope);
+  return tensor(device, falls, { shape: [slopes.length, 1], dtype: device.defaultFloat }).mul(
+    distances.abs(),
+  );
 }
 
 /**

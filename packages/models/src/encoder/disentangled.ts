@@ -51,6 +51,6 @@ export function disentangledBias(
       options,
     );
     const [queryLen = 0, keyLen = 0] = [query_BHTD.shape[2], key_BGTD.shape[2]];
-    return encoding.scores(query_BHTD, key_BGTD, { queryLen, keyLen });
+    return { bias: encoding.scores(query_BHTD, key_BGTD, { queryLen, keyLen }) };
   };
 }

@@ -1,8 +1,8 @@
 import { allOf, attention, causal, padding } from "@heddle/attention";
-import { t5Bias } from "@heddle/positional-encodings";
+import { distanceRow, t5Bias } from "@heddle/positional-encodings";
 import { add, arange, embedding, invariant, linear, mul, scope, type Tensor } from "@heddle/tensor";
 import { type Attend, asHeads } from "../blocks/attend.js";
-import { bidirectionalAttend } from "../blocks/attend-bidirectional.js";
+import { bidirectionalAttend, type ScoreBias } from "../blocks/attend-bidirectional.js";
 import type { LayerContext } from "../blocks/layer.js";
 import { normalize } from "../blocks/norm.js";
 import { type HiddenStates, runLayers } from "../decoder/decoder.js";
@@ -192,11 +192,10 @@ function targetAttend(config: Seq2SeqConfig, weights: Seq2SeqWeights, mask: Tens
   const bias = bucketBias(config, weights.decoder.distanceBias, false);
   return (layer, inputs) => {
     const { query_BHTD, key_BGTD, value_BGTD, scale } = asHeads(inputs);
-    const added = bias?.(layer, { query_BHTD, key_BGTD });
     return attention(query_BHTD, key_BGTD, value_BGTD, {
       mask: mask === undefined ? causal() : allOf(causal(), padding(mask)),
       scale,
-      ...(added === undefined ? {} : { bias: added }),
+      ...bias?.(layer, { query_BHTD, key_BGTD }),
     });
   };
 }
@@ -226,12 +225,18 @@ function fullCrossAttend(
 }
 
 /** The bias by buckets of distance, made once for all layers. */
-function bucketBias({ positions }: Seq2SeqConfig, table: Tensor | undefined, isBidirectional: boolean) {
+function bucketBias(
+  { positions }: Seq2SeqConfig,
+  table: Tensor | undefined,
+  isBidirectional: boolean,
+): ScoreBias | undefined {
   if (positions.kind !== "buckets" || table === undefined) return undefined;
   const { numBuckets, maxDistance } = positions;
   const encoding = t5Bias(table, { numBuckets, maxDistance, isBidirectional });
-  return (_: number, { query_BHTD, key_BGTD }: { readonly query_BHTD: Tensor; readonly key_BGTD: Tensor }) =>
-    encoding.bias({ queryLen: query_BHTD.shape[2] ?? 0, keyLen: key_BGTD.shape[2] ?? 0 });
+  return (_, { query_BHTD, key_BGTD }) => {
+    const lengths = { queryLen: query_BHTD.shape[2] ?? 0, keyLen: key_BGTD.shape[2] ?? 0 };
+    return { distanceBias: distanceRow(encoding, lengths) };
+  };
 }
 
 function scaled({ embedding: { scale } }: Seq2SeqConfig, x: Tensor): Tensor {
