@@ -18,7 +18,16 @@ export interface StoredPair {
   readonly value?: Tensor | undefined;
 }
 
-/** Writes new rows into stores [X, G, Y, width], in place. Floats of another dtype than the store's are rounded to it. */
+/**
+ * Writes new rows into stores of keys and values, in place: what `appendKv` does for a store of one's own.
+ *
+ * Shapes: stores [X, G, Y, width], X slots (or pages) of Y positions; fresh [B, G, T, width], slots and starts [B] int32, table
+ * [slots, pages of a slot] int32 where pages are used. Floats of another dtype than the store's are rounded to it. Rows outside
+ * of the store are not written. Not differentiable.
+ * @returns nothing: the stores change
+ * @throws HeddleError "shape" or "dtype" if the rows do not fit the stores
+ * @see Pope et al. 2022, arXiv:2211.05102, section 3; Kwon et al. 2023, PagedAttention, arXiv:2309.06180, section 4 (block tables)
+ */
 export function appendRows(
   stores: StoredPair,
   fresh: StoredPair,

@@ -51,7 +51,8 @@ export interface AttentionWithLse {
 /**
  * Attends as `attention` does and also returns the log-sum-exp of each row, with which results over parts of the keys merge.
  *
- * Shapes: as `attention`; lse [B, H, T]. Gradients flow through both. The caller disposes both.
+ * Shapes: as `attention`; lse [B, H, T]. Gradients flow through both.
+ * @returns two new tensors that the caller disposes
  * @throws HeddleError as `attention`
  * @see Dao 2023, FlashAttention-2, arXiv:2307.08691, section 3.1 (L = lse)
  */
@@ -81,6 +82,7 @@ export interface VisitedTiles {
  * Shapes: query [B, H, T, D], key [B, G, S, D] -> visited [B, H, ceil(T / tile.queries)].
  * @returns counts that the caller disposes
  * @throws HeddleError as `attention`
+ * @see Dao 2023, arXiv:2307.08691, section 3.1.1 (blocks that a causal mask hides are skipped)
  */
 export function visitedTiles(query: Tensor, key: Tensor, mask?: Mask): VisitedTiles {
   const { visited, tile } = scope(query.device, () => {

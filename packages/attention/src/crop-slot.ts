@@ -21,6 +21,8 @@ export interface CropRange {
  * are released.
  * @throws HeddleError "config" if not 0 <= to <= from, "capacity" if a sliding cache no longer has what the next query sees,
  * "unsupported" for the tensors of a paged cache without its pages
+ * @returns nothing: the cache changes where its kind needs it
+ * @see Leviathan et al. 2022, arXiv:2211.17192 (rejected tokens are taken back)
  */
 export function cropSlot(cache: AnyCache, slot: number, range: CropRange): void {
   const { from, to } = range;

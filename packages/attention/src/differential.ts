@@ -45,6 +45,7 @@ export function differentialAttention(
  * Shapes: vectors [D] each -> [1]. Differentiable.
  * @param options.layer  number of the layer, 0 for the first: lambdaInit = 0.8 - 0.6 exp(-0.3 layer)
  * @returns a new tensor that the caller disposes
+ * @throws HeddleError "shape", of the products inside, if q and k differ in size
  * @see Ye et al. 2024, arXiv:2410.05258, equations 2 and 3
  */
 export function differentialLambda(
@@ -62,7 +63,7 @@ export function differentialLambda(
  * lambdaInit of a layer: 0.8 - 0.6 exp(-0.3 layer), from 0.2 at the first towards 0.8.
  *
  * @param layer  number of the layer, 0 for the first
- * @returns a number; it throws nothing
+ * @returns a number, no tensor; it throws nothing
  * @see Ye et al. 2024, arXiv:2410.05258, section 2.1 (layers counted from 1 there)
  */
 export function differentialLambdaInit(layer: number): number {

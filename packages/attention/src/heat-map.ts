@@ -23,6 +23,7 @@ export interface HeatMap {
  * @param options.labels  text of each key; the queries are the last T of them
  * @returns B H maps, head after head; plain data
  * @throws HeddleError "shape" if the mask does not fit
+ * @see Vaswani et al. 2017, arXiv:1706.03762, figures 3 to 5 (attention of single heads)
  */
 export async function attentionMaps(
   query: Tensor,
@@ -42,7 +43,8 @@ export async function attentionMaps(
  * Turns the last two axes of a tensor into matrices to be looked at: a bias by position, a mask, a table.
  *
  * Shapes: x [.., rows, columns]; a vector is one row.
- * @returns one map for each index of the axes before; plain data
+ * @returns one map for each index of the axes before; plain data. It throws nothing
+ * @see `heatMapSvg`, which draws one
  */
 export async function heatMaps(
   x: Tensor,
@@ -81,6 +83,7 @@ const ownColours = "<style>svg:root{color-scheme:light dark;color:CanvasText}</s
  *
  * @returns the text of an `<svg>` element, with the values in its tooltips where there are at most 1024 cells
  * @throws HeddleError "shape" if there are not rows x columns values, "config" if an option is not a positive number
+ * @see Smith and van der Walt 2015, viridis (the colours)
  */
 export function heatMapSvg(map: HeatMap, options: HeatMapSvgOptions = {}): string {
   checkMap(map, options);

@@ -24,8 +24,9 @@ export interface KvCacheOptions {
  *
  * Memory: numLayers x numSlots x numKvHeads x maxSeqLen x (headDim + valueDim) elements. Keys lie position after position, so
  * that a decoding step reads them as one stream.
- * @returns a tree of tensors that the caller owns (`disposeTree(cache)`)
+ * @returns a tree of tensors that the caller owns (`disposeTree(cache)`): key [numSlots, G, maxSeqLen, D], value [.., Dv]
  * @throws HeddleError "config" if a count is not a whole number above 0
+ * @see Pope et al. 2022, arXiv:2211.05102, section 3
  */
 export function createKvCache(device: Device, options: KvCacheOptions): KvCache {
   const { numLayers, numSlots, maxSeqLen, numKvHeads, headDim, valueDim = headDim } = options;
@@ -55,7 +56,9 @@ function checkCount(name: string, value: number): void {
  * than the cache's are rounded to it.
  * Rows whose slot or positions lie outside of the cache are not written (`checkCacheRows` finds them on the host); no two
  * rows may name the same position of one slot.
+ * @returns nothing: the layer's tensors change
  * @throws HeddleError "shape" or "dtype" if the tensors do not fit the layer
+ * @see Pope et al. 2022, arXiv:2211.05102, section 3; the source of each kind of cache
  */
 export function appendKv(layer: KvLayer, key: Tensor, value: Tensor, rows: CacheRows): void {
   if (layer.kind === "quantised") {
@@ -87,8 +90,10 @@ export function placementOf(layer: Exclude<KvLayer, QuantisedKvLayer>): {
 /**
  * Checks rows whose slots and positions are known on the host before they are sent to a device.
  *
- * @param rows.slots, rows.starts  one number per batch row; `length` new tokens a row
+ * @param rows.slots, rows.starts  one number per batch row, [B]; `length` new tokens a row
+ * @returns nothing, if all rows fit
  * @throws HeddleError "capacity" naming the first row that does not fit
+ * @see `appendKv`, which passes over the rows that this finds
  */
 export function checkCacheRows(
   layer: KvCacheLayer,

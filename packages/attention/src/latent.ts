@@ -34,6 +34,7 @@ export interface LatentWeights {
  * @param sizes.contentDim  Dn
  * @returns new tensors that the caller disposes
  * @throws HeddleError "shape" if the rows are no multiple of the heads, or leave nothing for values
+ * @see DeepSeek-AI 2024, DeepSeek-V2, arXiv:2405.04434, section 2.1.2 (W^UK and W^UV)
  */
 export function splitLatentProjection(
   weight: Tensor,
@@ -99,6 +100,8 @@ export function latentAttention(
  *
  * Shapes: latent [B, 1, S, R], rotated [B, 1, S, Dr], keyUp [H, Dn, R], valueUp [H, Dv, R].
  * @returns new tensors that the caller disposes
+ * @throws HeddleError "shape", of the products inside, if latents and weights do not meet; `latentAttention` checks them by name
+ * @see DeepSeek-AI 2024, DeepSeek-V2, arXiv:2405.04434, section 2.1.2, equations 10 and 11, and section 2.1.3 (shared rotated key)
  */
 export function expandLatents(
   { latent, rotated }: LatentKeys,
@@ -145,8 +148,9 @@ export interface LatentKvCache {
  * Creates a cache of latents, filled with zeros.
  *
  * Memory: numLayers x numSlots x maxSeqLen x (latentDim + rotatedDim) elements, whatever the number of heads.
- * @returns a tree of tensors that the caller owns (`disposeTree(cache)`)
+ * @returns a tree of tensors [numSlots, 1, maxSeqLen, R + Dr] that the caller owns (`disposeTree(cache)`)
  * @throws HeddleError "config" if a count is not a whole number above 0
+ * @see DeepSeek-AI 2024, DeepSeek-V2, arXiv:2405.04434, section 2.1.4 (comparison of caches)
  */
 export function createLatentCache(
   device: Device,
@@ -184,7 +188,9 @@ export function createLatentCache(
  * Writes new latents into a layer, in place: row b, token t goes to slot slots[b], position starts[b] + t.
  *
  * Shapes: latent [B, 1, T, R], rotated [B, 1, T, Dr], slots and starts [B] int32. Not differentiable.
+ * @returns nothing: the layer's tensor changes
  * @throws HeddleError as `appendKv`
+ * @see DeepSeek-AI 2024, DeepSeek-V2, arXiv:2405.04434, section 2.1.2 (what is kept of a token)
  */
 export function appendLatents(layer: LatentKvLayer, { latent, rotated }: LatentKeys, rows: CacheRows): void {
   scope(latent.device, () => {

@@ -101,7 +101,12 @@ export interface AnyOfMask {
   readonly masks: readonly Mask[];
 }
 
-/** Sees no later position. Queries and keys end together: query i stands at position i + S - T. */
+/**
+ * Sees no later position. Queries and keys end together: query i of T stands at position i + S - T of S keys.
+ *
+ * @returns plain data for any [B, H, T, S]; it throws nothing
+ * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3 (masking in the decoder)
+ */
 export function causal(): CausalMask {
   return { kind: "causal" };
 }
@@ -109,7 +114,10 @@ export function causal(): CausalMask {
 /**
  * Sees positions less than `size` away on either side; with `causal()`, the last `size` positions.
  *
+ * @param size  in tokens, the query's own included
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if size is not a whole number above 0
+ * @see Beltagy et al. 2020, Longformer, arXiv:2004.05150, section 3.1; Jiang et al. 2023, Mistral 7B, arXiv:2310.06825, section 2
  */
 export function slidingWindow(size: number): SlidingWindowMask {
   checkCount("slidingWindow", "size", { value: size, because: ", because a query sees at least itself" });
@@ -119,6 +127,8 @@ export function slidingWindow(size: number): SlidingWindowMask {
 /**
  * Sees the positions of the query's own chunk, floor(p / size); with `causal()`, those of them up to its own.
  *
+ * @param size  of a chunk, in tokens
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if size is not a whole number above 0
  * @see Llama 4's chunked attention layers
  */
@@ -130,7 +140,9 @@ export function chunked(size: number): ChunkedMask {
 /**
  * Sees the prefix of the row from everywhere, and behind it causally: key j <= p or j < lengths[b].
  *
- * Shape: lengths [B] i32. Borrows the tensor.
+ * Shape: lengths [B] i32, in tokens.
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "shape" or "dtype" by attention, if lengths is not [B] i32
  * @see Raffel et al. 2020, T5, arXiv:1910.10683, section 3.2.1 (prefix LM)
  */
 export function prefix(lengths: Tensor): PrefixMask {
@@ -140,7 +152,9 @@ export function prefix(lengths: Tensor): PrefixMask {
 /**
  * Sees the first `count` keys: those of a prompt that all share, or of attention sinks; inside of `anyOf`.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if count is not a whole number above 0
+ * @see Xiao et al. 2023, arXiv:2309.17453, section 3.2 (initial tokens as sinks)
  */
 export function firstKeys(count: number): FirstKeysMask {
   checkCount("firstKeys", "count", { value: count });
@@ -150,6 +164,7 @@ export function firstKeys(count: number): FirstKeysMask {
 /**
  * Sees keys whose distance is a multiple of `stride`: p - j = 0, stride, 2 stride, .. on either side.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if stride is not a whole number above 0
  * @see Child et al. 2019, Sparse Transformers, arXiv:1904.10509, section 4.2 (strided, second head)
  */
@@ -161,6 +176,7 @@ export function strided(stride: number): StridedMask {
 /**
  * Sees the last `count` keys of every `stride`: j mod stride >= stride - count.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if stride or count is not a whole number above 0, or count exceeds stride
  * @see Child et al. 2019, Sparse Transformers, arXiv:1904.10509, section 4.2 (fixed, second head)
  */
@@ -177,12 +193,26 @@ export function columns(stride: number, count = 1): ColumnsMask {
   return { kind: "columns", stride, count };
 }
 
-/** Sees only the keys that the mask names. Shape: keyMask [B, S], true = may attend. Borrows the tensor. */
+/**
+ * Sees only the keys that the mask names: those of tokens, not of padding.
+ *
+ * Shape: keyMask [B, S], bool or integer, true (not 0) = may attend.
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "shape" or "dtype" by attention, if keyMask is not [B, S] of bools or integers
+ * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3 (illegal connections set to -infinity)
+ */
 export function padding(keyMask: Tensor): PaddingMask {
   return { kind: "padding", keyMask };
 }
 
-/** Only the queries that the mask names see; inside of `anyOf`. Shape: queryMask [B, T], true = sees. Borrows the tensor. */
+/**
+ * Only the queries that the mask names see; inside of `anyOf`, as Longformer's global tokens.
+ *
+ * Shape: queryMask [B, T], bool or integer, true (not 0) = sees.
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "shape" or "dtype" by attention, if queryMask is not [B, T] of bools or integers
+ * @see Beltagy et al. 2020, Longformer, arXiv:2004.05150, section 3.1 (global attention)
+ */
 export function queries(queryMask: Tensor): QueriesMask {
   return { kind: "queries", queryMask };
 }
@@ -191,8 +221,10 @@ export function queries(queryMask: Tensor): QueriesMask {
  * Sees the keys of the query's own document: several texts lie behind each other in one row, without padding.
  *
  * Shape: ids [B, S] i32, one number a token (`documentIds` makes them of lengths); queries are the last T tokens of a row. A
- * token with a negative id sees nothing and is not seen. Borrows the tensor.
+ * token with a negative id sees nothing and is not seen.
  * Tiles that two documents do not share are skipped where ids do not decrease along a row.
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "shape" or "dtype" by attention, if ids is not [B, S] i32 or there are more queries than keys
  * @see Krell et al. 2021, Efficient sequence packing, arXiv:2107.02027
  */
 export function documents(ids: Tensor): DocumentsMask {
@@ -202,9 +234,11 @@ export function documents(ids: Tensor): DocumentsMask {
 /**
  * Sees key j from query i where the layout says so for their blocks: layout[h, floor(i / blockSize), floor(j / blockSize)].
  *
- * Shape: layout [ceil(T / blockSize), ceil(S / blockSize)] or [H, .., ..], bool or integer. Borrows the tensor. Blocks of 16, 32,
+ * Shape: layout [ceil(T / blockSize), ceil(S / blockSize)] or [H, .., ..], bool or integer. Blocks of 16, 32,
  * 48, 64 and multiples of 16 are skipped whole where they are not seen.
+ * @returns a mask that borrows the tensor
  * @throws HeddleError "config" if blockSize is not a whole number above 0, "shape" if the layout has another rank
+ * @see Child et al. 2019, arXiv:1904.10509, (block-sparse kernels); Zaheer et al. 2020, arXiv:2007.14062, appendix D
  */
 export function blockSparse(layout: Tensor, { blockSize }: { readonly blockSize: number }): BlockSparseMask {
   checkCount("blockSparse", "blockSize", { value: blockSize });
@@ -221,9 +255,11 @@ export function blockSparse(layout: Tensor, { blockSize }: { readonly blockSize:
 /**
  * Sees where the tensor says so, whatever its pattern.
  *
- * Shape: mask [B or 1, H or 1, T, S], bool or integer, true (not 0) = may attend. Borrows the tensor, which needs memory in T S:
+ * Shape: mask [B or 1, H or 1, T, S], bool or integer, true (not 0) = may attend. It needs memory in T S:
  * the other masks do not. Tiles without a seen key are skipped.
- * @throws HeddleError "shape" if the mask has another rank
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "shape" if the mask has another rank, or by attention another extent
+ * @see Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3 (masks set scores to -infinity)
  */
 export function tensorMask(mask: Tensor): TensorMask {
   if (mask.rank !== 4) {
@@ -236,7 +272,12 @@ export function tensorMask(mask: Tensor): TensorMask {
   return { kind: "tensor", mask };
 }
 
-/** Sees what every one of the masks allows. */
+/**
+ * Sees what every one of the masks allows; all keys without a mask.
+ *
+ * @returns a mask for the [B, H, T, S] that its parts fit, whose tensors it borrows; it throws nothing
+ * @see the sources of its parts: masks compose as sets of pairs (query, key)
+ */
 export function allOf(...masks: readonly Mask[]): AllOfMask {
   return { kind: "allOf", masks };
 }
@@ -244,7 +285,9 @@ export function allOf(...masks: readonly Mask[]): AllOfMask {
 /**
  * Sees what at least one of the masks allows.
  *
+ * @returns a mask for the [B, H, T, S] that its parts fit, whose tensors it borrows
  * @throws HeddleError "config" without a mask: nothing could be seen
+ * @see the sources of its parts: masks compose as sets of pairs (query, key)
  */
 export function anyOf(...masks: readonly Mask[]): AnyOfMask {
   if (masks.length === 0) {
@@ -262,8 +305,9 @@ export function anyOf(...masks: readonly Mask[]): AnyOfMask {
  *
  * @param lengths  tokens of each document
  * @param options.total  length of the result; tokens behind the last document get -1. Default: the sum of the lengths
- * @returns ids for `documents`, of one row
+ * @returns ids for `documents`, of one row [total]
  * @throws HeddleError "config" if a length is not a whole number above 0, "capacity" if the documents do not fit
+ * @see Krell et al. 2021, arXiv:2107.02027 (packed sequences)
  */
 export function documentIds(
   lengths: ArrayLike<number>,

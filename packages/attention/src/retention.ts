@@ -40,6 +40,7 @@ export function retention(
 /**
  * gamma_h = 1 - 2^(-5 - h), h = 0..H-1.
  *
+ * @returns one factor a head, [H]; it throws nothing
  * @see Sun et al. 2023, arXiv:2307.08621, section 2.2
  */
 export function retentionDecays(numHeads: number): number[] {

@@ -23,6 +23,7 @@ export interface SavedSlot {
  * Memory: numLayers x length x G x (D + Dv) numbers. Quantised caches give the values that they stand for.
  * @returns plain data, independent of the cache
  * @throws HeddleError "config" if length is not a whole number above 0
+ * @see `restoreSlot`: keys and values of a prompt are worth keeping, as in Gim et al. 2023, Prompt Cache, arXiv:2311.04934
  */
 export async function saveSlot(cache: AnyCache, slot: number, length: number): Promise<SavedSlot> {
   checkLength("saveSlot", length);
@@ -63,7 +64,10 @@ export async function saveSlot(cache: AnyCache, slot: number, length: number): P
  * Writes a saved slot into a slot of a cache of the same extents, of any kind. A paged cache takes the pages that it needs; of
  * its tensors alone, positions without a page are not written.
  *
+ * Shapes: saved keys [G, length, D] and values [G, length, Dv] of each layer.
+ * @returns nothing: the cache changes
  * @throws HeddleError "shape" if the cache has other layers or extents, "capacity" if a paged cache has too few pages left
+ * @see Gim et al. 2023, Prompt Cache, arXiv:2311.04934 (attention states that are used again)
  */
 export function restoreSlot(cache: AnyCache, slot: number, saved: SavedSlot): void {
   const { layers } = treeOf(cache);
@@ -127,6 +131,8 @@ function failSize(found: { name: string; index: number; wanted: number; got: num
  * @param order  one slot for each slot of the cache
  * @throws HeddleError "shape" if order has another length, "capacity" if it names a slot that the cache does not have,
  * "unsupported" for the tensors of a paged cache without its pages
+ * @returns nothing: the cache changes
+ * @see Kwon et al. 2023, PagedAttention, arXiv:2309.06180, section 4.4 (beam search over shared blocks)
  */
 export function reorderSlots(cache: AnyCache, order: ArrayLike<number>): void {
   if ("pages" in cache) {

@@ -19,6 +19,7 @@ import {
 /**
  * The Sparse Transformer's strided pattern: the last `stride` positions, and those at multiples of `stride` before the query.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if stride is not a whole number above 0
  * @see Child et al. 2019, arXiv:1904.10509, section 4.2, equation 3 (both heads' patterns joined)
  */
@@ -29,6 +30,7 @@ export function stridedPattern(stride: number): Mask {
 /**
  * The Sparse Transformer's fixed pattern: the query's own block of `stride`, and the last `summary` positions of every block.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if stride or summary is not a whole number above 0, or summary exceeds stride
  * @see Child et al. 2019, arXiv:1904.10509, section 4.2, equation 4 (c = summary)
  */
@@ -39,8 +41,10 @@ export function fixedPattern(stride: number, summary = 1): Mask {
 /**
  * Longformer's pattern: a window around each query, and global tokens that see and are seen by all.
  *
- * Shape: globalTokens [B, S] (T = S), bool or integer. Borrows the tensor.
+ * Shape: globalTokens [B, S] (T = S), bool or integer.
  * @param options.window  positions on each side, the query's own included
+ * @returns a mask that borrows the tensor
+ * @throws HeddleError "config" if window is not a whole number above 0; by attention "shape" if globalTokens is not [B, S], T = S
  * @see Beltagy et al. 2020, Longformer, arXiv:2004.05150, section 3.1
  */
 export function longformerPattern(options: { readonly window: number; readonly globalTokens: Tensor }): Mask {
@@ -51,6 +55,7 @@ export function longformerPattern(options: { readonly window: number; readonly g
 /**
  * StreamingLLM's pattern: the first `sinks` tokens and the last `window` ones.
  *
+ * @returns plain data for any [B, H, T, S]
  * @throws HeddleError "config" if a count is not a whole number above 0
  * @see Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453, section 3.2. Differs from it:
  * positions are those of the text, not those within the cache
