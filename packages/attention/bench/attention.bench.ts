@@ -54,16 +54,23 @@ function contestants(device: CpuDevice): Contestant[] {
     flops("forward, causal", forwardWork / 2, () => attention(q, k, v, { mask: causal() })),
     flops("forward + backward, full", 3.5 * forwardWork, () => both.full({ q, k, v })),
     flops("forward + backward, causal", 1.75 * forwardWork, () => both.causal({ q, k, v })),
-    reading(device),
+    reading(device, 1),
     decoding(device, 1),
+    reading(device, 4),
     decoding(device, 4),
   ];
 }
 
-/** Reads as many bytes as a decoding step of one row: a plain sum. */
-function reading(device: CpuDevice): Contestant {
-  const x = randn(device, [2 * 4096 * numKvHeads * headDim], { seed: 6 });
-  return { name: "sum of as many floats", work: x.byteLength / 1e9, unit: "GB/s", run: () => x.sum() };
+/** Reads as many bytes as a decoding step of `batch` rows: a plain sum, compiled as the step is. */
+function reading(device: CpuDevice, batch: number): Contestant {
+  const x = randn(device, [batch * 2 * 4096 * numKvHeads * headDim], { seed: 6 });
+  const sum = compile((values: Tensor) => values.sum());
+  return {
+    name: `sum of as many floats, batch ${batch}`,
+    work: x.byteLength / 1e9,
+    unit: "GB/s",
+    run: () => sum(x),
+  };
 }
 
 /** A decoding step over a full cache of 4096 tokens a slot. */
@@ -112,7 +119,9 @@ for (const threads of [1, 2]) {
     `\n${threads} thread(s), relaxed SIMD ${relaxedSimd}, 256-bit ${revectorized}, load ${loadavg()[0]?.toFixed(2)}, ${cpus()[0]?.model}`,
   );
   for (const [i, { name, unit }] of list.entries()) {
-    const limit = list.findIndex((each) => each.unit === unit); // the first of a unit is what the machine can do
+    // What the machine can do: the matrix product, or the sum before a decoding step.
+    const product = list.findIndex((each) => each.unit === "GFLOP/s");
+    const limit = unit === "GFLOP/s" ? product : name.startsWith("sum") ? i : i - 1;
     const of = list[limit]?.name ?? "";
     const share = ` = ${((100 * (speed[i] ?? 0)) / (speed[limit] ?? 1)).toFixed(0)} % of ${of}`;
     console.log(`${name.padEnd(32)} ${speed[i]?.toFixed(1).padStart(7)} ${unit}${share}`);

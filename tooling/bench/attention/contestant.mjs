@@ -1,8 +1,8 @@
-// One library in a process of its own. Arguments: name of the contestant, threads, shape as JSON. Answers each message "run" with
+// One library in a process of its own. Arguments: name of the contestant, threads, shape as JSON, runs to warm up. Answers each message "run" with
 // the milliseconds that a call took.
 import { heddle, jaxJs, onnxWeb } from "./contestants.mjs";
 
-const [, , name, threads, shapeText] = process.argv;
+const [, , name, threads, shapeText, warmups] = process.argv;
 const shape = JSON.parse(shapeText);
 const { length, numHeads, numKvHeads, headDim } = shape;
 
@@ -51,7 +51,7 @@ function worstError(result) {
 }
 
 const contestant = await { heddle, jaxJs, onnxWeb }[name]({ shape, threads: Number(threads), inputs });
-for (let i = 0; i < 2; i++) await contestant.run();
+for (let i = 0; i < Number(warmups); i++) await contestant.run();
 const error = worstError(await contestant.result());
 if (!(error < 1e-3)) throw new Error(`${contestant.name} is wrong by ${error}`);
 

@@ -1,5 +1,5 @@
 // Measures causal attention of one layer by Heddle and by other JavaScript libraries in turns.
-//   node tooling/bench/attention/main.mjs [--length 2048] [--rounds 7]
+//   node tooling/bench/attention/main.mjs [--length 2048] [--rounds 7] [--warmups 2]
 // after `pnpm --dir tooling/bench install --ignore-scripts`.
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -7,7 +7,11 @@ import { cpus, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 
 const { values: options } = parseArgs({
-  options: { length: { type: "string", default: "2048" }, rounds: { type: "string", default: "7" } },
+  options: {
+    length: { type: "string", default: "2048" },
+    rounds: { type: "string", default: "7" },
+    warmups: { type: "string", default: "2" },
+  },
 });
 const shape = { length: Number(options.length), numHeads: 32, numKvHeads: 8, headDim: 64 };
 const entries = [
@@ -21,7 +25,7 @@ const entries = [
 /** Starts a contestant in its own process; undefined if it cannot start here. */
 async function start([name, threads]) {
   const script = new URL("contestant.mjs", import.meta.url);
-  const child = fork(script, [name, String(threads), JSON.stringify(shape)]);
+  const child = fork(script, [name, String(threads), JSON.stringify(shape), options.warmups]);
   const first = await Promise.race([once(child, "message"), once(child, "exit")]);
   if (typeof first[0] === "object" && first[0] !== null) return { ...first[0], child, times: [] };
   console.error(`left out: ${name} on ${threads} thread(s)`);
