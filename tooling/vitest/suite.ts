@@ -8,7 +8,8 @@ const special = ["**/*.data.test.ts", "**/*.browser.test.ts", "**/*.gpu.test.ts"
 /**
  * The four suites: `unit` needs only this repository; `data` reads real models and texts from the folder
  * HEDDLE_DATA (default `../shared/data`) and golden models from HEDDLE_GOLDENS (default `../shared/goldens`); `browser`
- * drives Chromium; `gpu` needs an adapter. The last three run one file at a time.
+ * drives Chromium; `gpu` needs an adapter, and runs two files at a time: most of its time is one thread that compiles shaders.
+ * `data` and `browser` run one file at a time.
  */
 export function suite(name: "unit" | "data" | "browser" | "gpu"): ViteUserConfig {
   const isUnit = name === "unit";
@@ -24,7 +25,8 @@ export function suite(name: "unit" | "data" | "browser" | "gpu"): ViteUserConfig
         HEDDLE_DATA: resolve(root, process.env.HEDDLE_DATA ?? "../shared/data"),
         HEDDLE_GOLDENS: resolve(root, process.env.HEDDLE_GOLDENS ?? "../shared/goldens"),
       },
-      fileParallelism: isUnit,
+      fileParallelism: isUnit || name === "gpu",
+      ...(name === "gpu" ? { maxWorkers: 2 } : {}),
       testTimeout: timeoutMs,
       hookTimeout: timeoutMs,
     },

@@ -1,5 +1,6 @@
 import { defineOp, HeddleError, type Op, type Tensor } from "@heddle/tensor";
 import { copyBlocksWasm } from "./kernels/copy-blocks.wasm.js";
+import { copyBlocksWgsl } from "./kernels/copy-blocks.wgsl.js";
 
 /**
  * Copies blocks of a store [X, ..] onto others, in place: block to[i] becomes block from[i], one after the other.
@@ -36,5 +37,5 @@ const copyBlocksOp: Op<Record<string, never>> = defineOp({
       store.data.copyWithin(target * size, source * size, (source + 1) * size);
     }
   },
-  kernels: { wasm: copyBlocksWasm },
+  kernels: { wasm: copyBlocksWasm, wgsl: copyBlocksWgsl },
 });

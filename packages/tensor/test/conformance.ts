@@ -10,6 +10,7 @@ import {
   embedding,
   equal,
   expandDims,
+  foldIn,
   gather,
   gelu,
   layerNorm,
@@ -31,6 +32,7 @@ import {
   softmax,
   sort,
   split,
+  splitKey,
   stack,
   sub,
   swiGLU,
@@ -42,6 +44,7 @@ import {
   triu,
   valueAndGrad,
   where,
+  writeInto,
 } from "../src/index.js";
 
 /** One op applied to random inputs: every device must agree with the reference on its value and its gradient. */
@@ -312,6 +315,21 @@ export const conformanceCases: readonly ConformanceCase[] = [
     ),
   ),
   one("dropout", [9, 11], (x, device) => dropout(x, { rate: 0.3, key: randomKey(device, 7) })),
+  one("dropout by keys that were split and folded", [3, 5], (x, device) => {
+    const [first, second] = splitKey(randomKey(device, 7), 2) as [Tensor, Tensor];
+    const kept = dropout(x, { rate: 0.3, key: first });
+    return dropout(kept, { rate: 0.5, key: foldIn(second, tensor(device, Int32Array.of(9)).reshape([])) });
+  }),
+  one(
+    "writeInto",
+    [4, 6],
+    (x) => {
+      const target = x.mul(2);
+      writeInto(target, x.narrow(1, 2, 5).narrow(0, 1, 3), { starts: [2, 1] });
+      return target;
+    },
+    { differentiable: false },
+  ),
 ];
 
 export interface Outcome {
