@@ -19,7 +19,7 @@ export { beginBlock, type QuantizableType, quantize } from "./gguf/quantize.js";
 export { quantizeOn } from "./gguf/quantize-on.js";
 export { type GgufContent, type GgufTensorData, writeGguf } from "./gguf/write-gguf.js";
 export type { StoredTensor } from "./header.js";
-export { type LoadTensorsOptions, loadTensor, loadTensors } from "./load-tensors.js";
+export { type LoadTensorsOptions, loadTensor, loadTensorPieces, loadTensors } from "./load-tensors.js";
 export { openSafetensors, type SafetensorsFiles } from "./safetensors.js";
 export { type SaveTensorsOptions, saveTensors } from "./save-tensors.js";
 export type { StoredDType } from "./stored-dtype.js";

@@ -1,5 +1,6 @@
 import { type Device, type FloatDType, fromBytes, HeddleError, isFloat, type Tensor } from "@heddle/tensor";
 import { formatError } from "./format-error.js";
+import type { StoredTensor } from "./header.js";
 import type { SafetensorsFiles } from "./safetensors.js";
 import { dtypeOf, type StoredDType } from "./stored-dtype.js";
 
@@ -48,31 +49,77 @@ export async function loadTensors(
 export async function loadTensor(
   files: SafetensorsFiles,
   name: string,
-  { device, dtype = device.defaultFloat }: Pick<LoadTensorsOptions, "device" | "dtype">,
+  options: Pick<LoadTensorsOptions, "device" | "dtype">,
 ): Promise<Tensor> {
   const bytes = await files.read(name);
+  return placeTensor({ ...storedOf(files, name), name, bytes }, options);
+}
+
+/**
+ * Loads one tensor in pieces along its first axis, of at most so many rows each, for devices on which the whole is too large.
+ * The pieces come in order; the caller disposes them. All or none.
+ */
+export async function loadTensorPieces(
+  files: SafetensorsFiles,
+  name: string,
+  { rows, ...options }: Pick<LoadTensorsOptions, "device" | "dtype"> & { readonly rows: number },
+): Promise<Tensor[]> {
+  const bytes = await files.read(name);
+  const stored = storedOf(files, name);
+  const [numRows = 0, ...rest] = stored.shape;
+  const rowBytes = bytes.byteLength / numRows;
+  const pieces: Tensor[] = [];
+  try {
+    for (let from = 0; from < numRows; from += rows) {
+      const to = Math.min(from + rows, numRows);
+      const piece = bytes.subarray(from * rowBytes, to * rowBytes);
+      const shape = [to - from, ...rest];
+      const start = stored.start + from * rowBytes;
+      pieces.push(placeTensor({ ...stored, name, shape, start, bytes: piece }, options));
+    }
+    return pieces;
+  } catch (error) {
+    for (const piece of pieces) piece.dispose();
+    throw error;
+  }
+}
+
+function storedOf(files: SafetensorsFiles, name: string): StoredTensor {
   const stored = files.tensors.get(name);
-  if (stored === undefined)
-    throw new HeddleError("format", `loadTensor: the tensor must exist; got "${name}".`);
-  const place = { file: stored.file, tensor: name, byte: stored.start };
-  if (stored.dtype === "I64") {
+  if (stored !== undefined) return stored;
+  throw new HeddleError("format", `loadTensor: the tensor must exist; got "${name}".`);
+}
+
+/** Puts bytes of a file on a device. */
+function placeTensor(
+  {
+    name,
+    file,
+    start,
+    shape,
+    dtype: storedDType,
+    bytes,
+  }: StoredTensor & { readonly name: string; readonly bytes: Uint8Array },
+  { device, dtype = device.defaultFloat }: Pick<LoadTensorsOptions, "device" | "dtype">,
+): Tensor {
+  if (storedDType === "I64") {
     const narrowed = narrowToI32(bytes, (at) => {
       const got = `element ${at}`;
       return formatError(
-        { ...place, byte: stored.start + at * 8 },
+        { file, tensor: name, byte: start + at * 8 },
         { rule: "an I64 value must fit in i32", got },
       );
     });
-    return fromBytes(device, { shape: stored.shape, dtype: "i32" }, narrowed);
+    return fromBytes(device, { shape, dtype: "i32" }, narrowed);
   }
-  const own = ownDType(stored.dtype, name);
+  const own = ownDType(storedDType, name);
   const wanted = dtype === "stored" || !isFloat(own) ? own : dtype;
   // A device without f64 takes such data rounded to f32.
   if (own === "f64" && !device.supports("f64")) {
-    const rounded = fromBytes(device, { shape: stored.shape, dtype: "f32" }, roundToF32(bytes));
+    const rounded = fromBytes(device, { shape, dtype: "f32" }, roundToF32(bytes));
     return castAndFree(rounded, wanted === "f64" ? "f32" : wanted);
   }
-  return castAndFree(fromBytes(device, { shape: stored.shape, dtype: own }, bytes), wanted);
+  return castAndFree(fromBytes(device, { shape, dtype: own }, bytes), wanted);
 }
 
 function sizeOf(files: SafetensorsFiles, name: string): number {

@@ -119,6 +119,7 @@ export { type AxisOption, logSoftmax, softmax } from "./ops/softmax.js";
 export { philox } from "./philox.js";
 export { reference } from "./reference/device.js";
 export type { HostArray, HostData } from "./reference/host-array.js";
+export { RowPieces } from "./row-pieces.js";
 export { scope } from "./scope.js";
 export { type Shape, sizeOf, type TensorType } from "./shape.js";
 export { Tensor } from "./tensor.js";

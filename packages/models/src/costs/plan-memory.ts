@@ -8,6 +8,7 @@ import {
   zeros,
 } from "@heddle/tensor";
 import { type DecoderConfig, layerConfig } from "../config.js";
+import { isCuttable, storedWeights } from "../loading/weight-map.js";
 import { buildWeights } from "../weights.js";
 
 export interface PlanMemoryOptions {
@@ -17,7 +18,7 @@ export interface PlanMemoryOptions {
   readonly numSlots?: number;
   /** Positions of each. Default: the model's. */
   readonly maxSeqLen?: number;
-  /** Throws where one tensor is larger than the device allows. */
+  /** Throws where one tensor is larger than the device allows and cannot be loaded in pieces of rows. */
   readonly device?: Pick<Device, "kind" | "limits">;
   /** Throws where all of it is more: the memory of the card, say, which WebGPU does not tell. */
   readonly maxBytes?: number;
@@ -27,7 +28,7 @@ export interface MemoryPlan {
   readonly weightBytes: number;
   readonly cacheBytes: number;
   readonly totalBytes: number;
-  /** The largest single tensor: a device limits it, too. */
+  /** The largest single tensor. A device limits it, too, but for matrices that load in pieces of rows. */
   readonly largest: { readonly name: string; readonly shape: readonly number[]; readonly bytes: number };
 }
 
@@ -37,6 +38,11 @@ interface Part {
   readonly isCache: boolean;
 }
 
+interface Counted extends MemoryPlan {
+  /** The largest tensor, as stored, that must be one: others are cut where the device calls for it. */
+  readonly whole: MemoryPlan["largest"];
+}
+
 /**
  * Counts what a decoder will take before any of it is loaded: weights and cache, not the values in between (a few rows).
  *
@@ -44,13 +50,13 @@ interface Part {
  */
 export function planMemory(config: DecoderConfig, options: PlanMemoryOptions = {}): MemoryPlan {
   const { dtype = "f32", device, maxBytes } = options;
-  const plan = count(config, options, dtype);
+  const { whole, ...plan } = count(config, options, dtype);
   const limit = device?.limits.maxBufferBytes ?? Number.POSITIVE_INFINITY;
-  if (plan.largest.bytes > limit) {
-    const { name, shape, bytes } = plan.largest;
+  if (whole.bytes > limit) {
+    const { name, shape, bytes } = whole;
     throw new HeddleError(
       "capacity",
-      `planMemory: each tensor must fit into ${limit} bytes on the ${device?.kind} device; got ${name} ${dtype}[${shape.join(", ")}] of ${bytes}. ${cure(config, options, (other) => other.largest.bytes <= limit)}`,
+      `planMemory: each tensor must fit into ${limit} bytes on the ${device?.kind} device; got ${name} ${dtype}[${shape.join(", ")}] of ${bytes}. ${cure(config, options, (other) => other.whole.bytes <= limit)}`,
       { name, bytes, limit },
     );
   }
@@ -65,11 +71,7 @@ export function planMemory(config: DecoderConfig, options: PlanMemoryOptions = {
 }
 
 /** The first of: a shorter cache in this dtype, half precision, both; or that nothing of this model fits. */
-function cure(
-  config: DecoderConfig,
-  options: PlanMemoryOptions,
-  fits: (plan: MemoryPlan) => boolean,
-): string {
+function cure(config: DecoderConfig, options: PlanMemoryOptions, fits: (plan: Counted) => boolean): string {
   const { dtype = "f32", maxSeqLen = config.maxSeqLen } = options;
   const dtypes: readonly FloatDType[] = dtype === "f32" ? [dtype, "f16"] : [dtype];
   for (const candidate of dtypes) {
@@ -82,15 +84,29 @@ function cure(
   return "Not even half precision and a cache of 64 positions fit: quantise the weights, or use a smaller model.";
 }
 
-function count(config: DecoderConfig, options: PlanMemoryOptions, dtype: FloatDType): MemoryPlan {
+function count(config: DecoderConfig, options: PlanMemoryOptions, dtype: FloatDType): Counted {
   const width = byteWidth(dtype);
   const parts = [...weightParts(config), ...cacheParts(config, options)];
   const sized = parts.map((part) => ({ ...part, bytes: part.shape.reduce((n, m) => n * m, width) }));
   const sum = (isCache: boolean) =>
     sized.reduce((total, part) => total + (part.isCache === isCache ? part.bytes : 0), 0);
   const [weightBytes, cacheBytes] = [sum(false), sum(true)];
-  const { name, shape, bytes } = sized.reduce((most, part) => (part.bytes > most.bytes ? part : most));
-  return { weightBytes, cacheBytes, totalBytes: weightBytes + cacheBytes, largest: { name, shape, bytes } };
+  const stored = storedWeights(config).filter((weight) => !isCuttable(weight));
+  const whole = largestOf([...stored, ...cacheParts(config, options)], width);
+  const largest = largestOf(parts, width);
+  return { weightBytes, cacheBytes, totalBytes: weightBytes + cacheBytes, largest, whole };
+}
+
+function largestOf(
+  parts: readonly { readonly name: string; readonly shape: readonly number[] }[],
+  width: number,
+): MemoryPlan["largest"] {
+  const sized = parts.map(({ name, shape }) => ({
+    name,
+    shape,
+    bytes: shape.reduce((n, m) => n * m, width),
+  }));
+  return sized.reduce((most, part) => (part.bytes > most.bytes ? part : most));
 }
 
 /** Every weight that the configuration calls for; the tree is built of one stand-in. */

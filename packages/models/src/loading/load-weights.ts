@@ -1,11 +1,16 @@
-import { type LoadTensorsOptions, loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
-import { type Device, invariant, stack, type Tensor } from "@heddle/tensor";
+import {
+  type LoadTensorsOptions,
+  loadTensor,
+  loadTensorPieces,
+  type SafetensorsFiles,
+} from "@heddle/checkpoints";
+import { byteWidth, type Device, invariant, RowPieces, stack, type Tensor } from "@heddle/tensor";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
 import type { PackedCache } from "./packed-cache.js";
 import { takeApart } from "./stored-layout.js";
-import { type LocatedWeight, locateWeights, type Slice, type StoredPart } from "./weight-map.js";
+import { isCuttable, type LocatedWeight, locateWeights, type Slice, type StoredPart } from "./weight-map.js";
 
 /** How tensors are loaded; which ones, the configuration says. */
 export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {
@@ -45,11 +50,15 @@ export async function loadTree(
   try {
     for (const weight of located) {
       signal?.throwIfAborted();
-      const stored = await loadTensor(files, weight.storedName, {
-        device,
-        dtype: dtype ?? (staysHalf(weight, files, device) ? "stored" : undefined),
-      });
-      for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
+      const options = { device, dtype: dtype ?? (staysHalf(weight, files, device) ? "stored" : undefined) };
+      const rows = rowsOfPieces(weight, sizeOf(weight.storedName), options);
+      if (rows === undefined) {
+        const stored = await loadTensor(files, weight.storedName, options);
+        for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
+      } else {
+        const pieces = await loadTensorPieces(files, weight.storedName, { ...options, rows });
+        gathered.add(weight.parts[0], new RowPieces(pieces) as unknown as Tensor);
+      }
       loadedBytes += sizeOf(weight.storedName);
       onProgress?.({ loadedBytes, totalBytes });
     }
@@ -59,6 +68,24 @@ export async function loadTree(
   }
   packedCache?.onState?.({ kind: "unneeded" });
   return findFamily(config.family).architecture.buildWeights(config, gathered.take);
+}
+
+/**
+ * Rows that fit into one tensor of the device, where a matrix that lies in the file as it is used does not; else undefined.
+ *
+ * @param storedBytes  of the whole matrix; it may become wider on the device
+ */
+function rowsOfPieces(
+  weight: LocatedWeight,
+  storedBytes: number,
+  { device, dtype }: Pick<LoadTensorsOptions, "device" | "dtype">,
+): number | undefined {
+  if (!isCuttable(weight)) return undefined;
+  const [rows = 0, columns = 0] = weight.shape;
+  const width = byteWidth(dtype === undefined || dtype === "stored" ? device.defaultFloat : dtype);
+  const rowBytes = Math.max(storedBytes / rows, columns * width);
+  const { maxBufferBytes } = device.limits;
+  return rows * rowBytes <= maxBufferBytes ? undefined : Math.max(1, Math.floor(maxBufferBytes / rowBytes));
 }
 
 /** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */

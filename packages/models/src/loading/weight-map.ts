@@ -32,6 +32,12 @@ export interface Slice {
   readonly count: number;
 }
 
+/** Whether a matrix may be loaded in pieces of rows: it is one whole weight and lies as it is used. */
+export function isCuttable({ isTransposed, hasUnitRows, parts: [part, ...others] }: StoredWeight): boolean {
+  const isWhole = part?.isMatrix === true && part.slice === undefined && others.length === 0;
+  return isWhole && !isTransposed && !hasUnitRows && part.shape.length === 2;
+}
+
 /** Shape of every weight, by its path. */
 export function weightShapes(config: ModelConfig): ReadonlyMap<string, readonly number[]> {
   const leaves = leavesOf(findFamily(config.family), config);
