@@ -1,7 +1,6 @@
-import { HeddleError, isFloat, scope, type Tensor } from "@heddle/tensor";
+import { HeddleError, isFloat, isHalf, scope, type Tensor } from "@heddle/tensor";
 import { flashAttention } from "./flash.js";
 import { type FlashParams, type TileSize, tileSizeFor } from "./flash-params.js";
-import { isHalf } from "./half-floats.js";
 import { bindMask, type MaskExtents } from "./mask-rule.js";
 import type { Mask } from "./masks.js";
 

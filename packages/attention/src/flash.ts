@@ -3,6 +3,7 @@ import {
   fillLike,
   HeddleError,
   isFloat,
+  isHalf,
   type Op,
   pad,
   type Tensor,
@@ -18,7 +19,6 @@ import {
   flashShape,
   tileSizeFor,
 } from "./flash-params.js";
-import { isHalf } from "./half-floats.js";
 import { flashBackwardWasm } from "./kernels/flash-backward.wasm.js";
 import { flashBackwardWgsl } from "./kernels/flash-backward.wgsl.js";
 import { flashForwardWasm } from "./kernels/flash-forward.wasm.js";

@@ -4,6 +4,7 @@ import {
   defineOp,
   HeddleError,
   isFloat,
+  isHalf,
   type Op,
   stack,
   type Tensor,
@@ -114,7 +115,7 @@ function inferRotary([x, positions]: readonly TensorType[], params: RotaryParams
 /** The op as a composition: cos and sin of every angle, then one rotation per pair. Half floats are widened for it. */
 function rotaryReference([x, given]: readonly Tensor[], params: RotaryParams): readonly Tensor[] {
   if (x === undefined) return [];
-  if (x.dtype === "f16" || x.dtype === "bf16") {
+  if (isHalf(x.dtype)) {
     const rest = given === undefined ? [] : [given];
     return [rotaryOp.call([x.cast("f32"), ...rest], params).cast(x.dtype)];
   }

@@ -28,6 +28,11 @@ export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f64" || dtype === "f32" || dtype === "f16" || dtype === "bf16";
 }
 
+/** Tells whether a dtype is a float of 16 bits. */
+export function isHalf(dtype: DType): dtype is "f16" | "bf16" {
+  return dtype === "f16" || dtype === "bf16";
+}
+
 /** Rounds a number to the nearest value that the dtype can store (ties to even; integers wrap as C casts do). */
 export function roundTo(dtype: DType, value: number): number {
   switch (dtype) {

@@ -40,6 +40,7 @@ export {
   type FloatDType,
   f16ToNumber,
   isFloat,
+  isHalf,
   numberToF16,
 } from "./dtype.js";
 export { HeddleError, type HeddleErrorCode, invariant } from "./error.js";

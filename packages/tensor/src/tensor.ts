@@ -1,5 +1,5 @@
 import type { Device } from "./device.js";
-import { byteWidth, type DType, isFloat } from "./dtype.js";
+import { byteWidth, type DType, isFloat, isHalf } from "./dtype.js";
 import { HeddleError } from "./error.js";
 import { cumsum, logsumexp } from "./ops/accumulate.js";
 import { castOp, elementwise, type TensorOrNumber, whereOp } from "./ops/elementwise.js";
@@ -319,9 +319,8 @@ export class Tensor implements LinearWeight {
       );
     }
     // The sum of half floats may exceed their range where the mean does not.
-    const isHalf = this.dtype === "f16" || this.dtype === "bf16";
     return scope(this.device, () =>
-      isHalf
+      isHalf(this.dtype)
         ? sumOp
             .call([this.cast("f32")], params)
             .mul(1 / count)

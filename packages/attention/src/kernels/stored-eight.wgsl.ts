@@ -1,7 +1,6 @@
-import type { DType, TensorType } from "@heddle/tensor";
+import { type DType, isHalf, type TensorType } from "@heddle/tensor";
 import { type BufferUse, bufferAt } from "@heddle/tensor/kernel";
 import type { CachedAttentionParams, CachedInput } from "../cached-params.js";
-import { isHalf } from "../half-floats.js";
 
 /** The buffers of a call whose rows are read eight features at a time: queries, keys and values as whole vectors. */
 export function eightBuffers(

@@ -1,4 +1,5 @@
 import { crossEntropyGradKernel, crossEntropyKernel } from "../cpu/kernels/cross-entropy.js";
+import { isHalf } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { scope } from "../scope.js";
@@ -117,7 +118,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   }
   return scope(logits.device, () => {
     const rows = sizeOf(lead);
-    const half = logits.dtype === "f16" || logits.dtype === "bf16";
+    const half = isHalf(logits.dtype);
     const flat = (half ? logits.cast("f32") : logits).reshape([rows, classes]);
     const flatTargets = targets.reshape([rows]);
     const loss = crossEntropyOp.apply([flat, flatTargets], { ignoreIndex, labelSmoothing })[0] as Tensor;

@@ -1,5 +1,5 @@
 import { gemm, matrixDType } from "../cpu/kernels/gemm.js";
-import { type DType, isFloat } from "../dtype.js";
+import { isFloat, isHalf } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import type { Expression } from "../expression.js";
 import { defineOp, type Op, type OpCall, type OpSpec } from "../op.js";
@@ -19,8 +19,6 @@ import { fitsMatrixUnits } from "../wgsl/kernels/matmul-subgroups.js";
 import { denseProduct } from "../wgsl/product/dense.js";
 import { productWgsl } from "../wgsl/product/single-product.js";
 import { sumTo } from "./sum-to.js";
-
-const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
 
 /** Reads and checks the extents of a matrix product. */
 export function matmulExtents(a: TensorType, b: TensorType, params: MatmulParams): MatmulExtents {

@@ -1,5 +1,6 @@
 import { layerNormGradKernel, layerNormKernel } from "../cpu/kernels/layer-norm.js";
 import { rmsNormGradKernel, rmsNormKernel } from "../cpu/kernels/rms-norm.js";
+import { isHalf } from "../dtype.js";
 import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, type TensorType } from "../shape.js";
@@ -34,7 +35,7 @@ export const rmsNormOp: Op<RmsNormParams> = defineOp({
   infer: (inputs) => checkAffine("rmsNorm", inputs),
   reference([x, weight], { eps, offset }) {
     if (!x || !weight) return [];
-    const wide = x.dtype === "f16" || x.dtype === "bf16" ? x.cast("f32") : x;
+    const wide = isHalf(x.dtype) ? x.cast("f32") : x;
     const scale = weight.cast(wide.dtype);
     const inverse = wide.square().mean({ axes: -1, keepDims: true }).add(eps).rsqrt();
     return [
@@ -95,7 +96,7 @@ export const layerNormOp: Op<LayerNormParams> = defineOp({
   infer: (inputs) => checkAffine("layerNorm", inputs),
   reference([x, ...affine], { eps, hasWeight, hasBias }) {
     if (!x) return [];
-    const wide = x.dtype === "f16" || x.dtype === "bf16" ? x.cast("f32") : x;
+    const wide = isHalf(x.dtype) ? x.cast("f32") : x;
     const centred = wide.sub(wide.mean({ axes: -1, keepDims: true }));
     let y = centred.mul(centred.square().mean({ axes: -1, keepDims: true }).add(eps).rsqrt());
     const weight = hasWeight ? affine[0] : undefined;

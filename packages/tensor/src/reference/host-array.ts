@@ -1,4 +1,12 @@
-import { bf16ToNumber, byteWidth, type DType, f16ToNumber, numberToBf16, numberToF16 } from "../dtype.js";
+import {
+  bf16ToNumber,
+  byteWidth,
+  type DType,
+  f16ToNumber,
+  isHalf,
+  numberToBf16,
+  numberToF16,
+} from "../dtype.js";
 import type { Shape, TensorType } from "../shape.js";
 import { sizeOf } from "../shape.js";
 
@@ -46,7 +54,7 @@ export function byteLengthOf(type: TensorType): number {
 /** Decodes little-endian bytes of `type.dtype` into numbers. Copies; the bytes may be unaligned. */
 export function decode(bytes: Uint8Array, type: TensorType): HostArray {
   const array = hostArray(type);
-  if (type.dtype === "f16" || type.dtype === "bf16") {
+  if (isHalf(type.dtype)) {
     const toNumber = type.dtype === "f16" ? f16ToNumber : bf16ToNumber;
     for (let i = 0; i < array.data.length; i++) {
       array.data[i] = toNumber((bytes[2 * i] ?? 0) | ((bytes[2 * i + 1] ?? 0) << 8));

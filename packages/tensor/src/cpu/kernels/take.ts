@@ -1,3 +1,4 @@
+import { isHalf } from "../../dtype.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { f32x4, i32x4 } from "../../wasm/simd.js";
@@ -77,10 +78,10 @@ const stripColumns = 64;
  */
 export function takeGradKernel(shape: TakeShape, features: CpuFeatures): LoweredKernel {
   const { outer, extent, inner, dtype } = shape;
-  const isHalf = dtype === "f16" || dtype === "bf16";
-  const sumDtype = isHalf ? "f32" : dtype;
+  const isNarrow = isHalf(dtype);
+  const sumDtype = isNarrow ? "f32" : dtype;
   const elements = outer * extent * inner;
-  const sums = isHalf ? argument.scratch(0) : argument.buffer(2);
+  const sums = isNarrow ? argument.scratch(0) : argument.buffer(2);
   const zero = fillStep(0, {
     dtype: sumDtype,
     output: sums,
@@ -88,7 +89,7 @@ export function takeGradKernel(shape: TakeShape, features: CpuFeatures): Lowered
     features,
   });
   const add = addRowsStep(shape, { sums, sumDtype, features });
-  if (!isHalf) return { steps: [zero, add], scratchBytes: 0 };
+  if (!isNarrow) return { steps: [zero, add], scratchBytes: 0 };
   return { steps: [zero, add, castStep(elements, dtype, features)], scratchBytes: elements * 4 };
 }
 

@@ -1,4 +1,4 @@
-import type { DType } from "../../dtype.js";
+import { type DType, isHalf } from "../../dtype.js";
 import { each, numbered, teamOf } from "../kernels/team.js";
 import type { ProductPiece, ProductTask, ProductText } from "./piece.js";
 
@@ -17,8 +17,6 @@ const maxProductRows = 8;
 const maxRows = 32;
 /** With fewer outputs the threads of a workgroup work on the same ones. */
 const manyOutputs = 32_768;
-
-const isHalf = (dtype: DType) => dtype === "f16" || dtype === "bf16";
 
 /** How a kernel shares its work; the defaults suit the shape. */
 export interface DenseTuning {
