@@ -77,6 +77,20 @@ else {
     expect(new Set(drawn).size).toBeGreaterThan(1);
     end();
   });
+
+  // HEDDLE_TOKENS=10000 for a longer run.
+  const count = Number(process.env.HEDDLE_TOKENS ?? 300);
+  test(`${count} tokens that are computed leave memory where it was`, async () => {
+    const { run, end } = decoderOn(device, count + 64);
+    await run(50, 0);
+    await run(50, 0.7);
+    const [before, idle] = [device.memory(), device.idleBytes];
+    expect(new Set(await run(count, 0.7)).size).toBeGreaterThan(1);
+    const after = device.memory();
+    expect([after.buffers, after.bytes]).toEqual([before.buffers, before.bytes]);
+    expect(device.idleBytes).toBeLessThanOrEqual(idle + 65_536);
+    end();
+  });
 }
 
 /** A decoder of one small layer that goes on from an empty cache. */
