@@ -52,8 +52,6 @@ export interface WebGpuParts {
   readonly offsetAlignment: number;
   /** Destroyed with this device; false for a caller's. */
   readonly isOwned: boolean;
-  /** What must stay referenced as long as the device lives. */
-  readonly keepAlive?: unknown;
   readonly maxIdleBytes: number;
 }
 
@@ -73,7 +71,7 @@ class DawnDevice implements WebGpuDevice {
   readonly features: WgslFeatures;
   readonly adapter: NativeAdapterInfo;
   readonly limits: DeviceLimits;
-  /** Holds what must stay referenced; gone after dispose(). */
+  /** Gone after dispose(). */
   #parts: WebGpuParts | undefined;
   readonly #health: Health;
   readonly #pool: BufferPool;

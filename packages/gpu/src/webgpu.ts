@@ -82,8 +82,11 @@ export async function webgpu(options: WebGpuOptions = {}): Promise<WebGpuDevice>
   const gpu = options.adapter === undefined ? await findGpu(options.toggles) : undefined;
   const adapter = (options.adapter ?? (await requestAdapter(gpu, options))) as NativeAdapter;
   const native = await requestDevice(adapter);
-  return around(native, { adapter, isOwned: true, keepAlive: gpu, maxIdleBytes });
+  return around(native, { adapter, isOwned: true, maxIdleBytes });
 }
+
+/** Dawn by its toggles: an instance that is collected while a lost device of it still answers ends the process. */
+const instances = new Map<string, NativeGpu>();
 
 async function findGpu(toggles: DawnToggles | undefined): Promise<NativeGpu> {
   const { navigator } = globalThis as { navigator?: { gpu?: NativeGpu } };
@@ -103,7 +106,11 @@ async function findGpu(toggles: DawnToggles | undefined): Promise<NativeGpu> {
   }
   const list = (key: string, names: readonly string[] = []) =>
     names.length === 0 ? [] : [`${key}-dawn-features=${names.join(",")}`];
-  return dawn.create([...list("enable", toggles?.enable), ...list("disable", toggles?.disable)]);
+  const options = [...list("enable", toggles?.enable), ...list("disable", toggles?.disable)];
+  const key = options.join(" ");
+  const instance = instances.get(key) ?? dawn.create(options);
+  instances.set(key, instance);
+  return instance;
 }
 
 async function requestAdapter(
@@ -139,11 +146,10 @@ async function requestDevice(adapter: NativeAdapter): Promise<NativeDevice> {
 interface Origin {
   readonly adapter: NativeAdapter | undefined;
   readonly isOwned: boolean;
-  readonly keepAlive?: unknown;
   readonly maxIdleBytes: number;
 }
 
-function around(native: NativeDevice, { adapter, isOwned, keepAlive, maxIdleBytes }: Origin): WebGpuDevice {
+function around(native: NativeDevice, { adapter, isOwned, maxIdleBytes }: Origin): WebGpuDevice {
   const limits = native.limits as Readonly<Record<string, number>>;
   const limit = (name: string, floor: number) => limits[name] ?? floor;
   const info = (adapter?.info ?? (native as { adapterInfo?: object }).adapterInfo ?? {}) as AdapterInfo;
@@ -168,7 +174,6 @@ function around(native: NativeDevice, { adapter, isOwned, keepAlive, maxIdleByte
     limits: { maxBufferBytes: Math.floor(bound / 16) * 16, threads: 1, maxLaunchBuffers: maxBuffers },
     offsetAlignment: limit("minStorageBufferOffsetAlignment", 256),
     isOwned,
-    keepAlive,
     maxIdleBytes,
   });
 }
