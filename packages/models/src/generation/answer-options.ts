@@ -28,18 +28,25 @@ export const answerRules: OptionRules<Required<AnswerOptions>> = {
 };
 
 /**
- * Steps that know how long the answer is: end-of-text tokens held back, then tokens that must come.
+ * Steps that know how long the answer is: end-of-text tokens held back, then tokens that must come. What is not given comes from the
+ * model's generation_config.json.
  *
  * @throws HeddleError "config" for a forced id that the model has not
  */
 export function lengthSteps(
-  { minTokens = 0, forcedTokens = [] }: AnswerOptions,
+  options: AnswerOptions,
   {
+    model: { config, generationConfig },
     promptLength,
     eosTokenIds,
-    vocabSize,
-  }: { readonly promptLength: number; readonly eosTokenIds: readonly number[]; readonly vocabSize: number },
+  }: {
+    readonly model: AnyModel;
+    readonly promptLength: number;
+    readonly eosTokenIds: readonly number[];
+  },
 ): LogitsProcessor[] {
+  const { minTokens = generationConfig.minTokens ?? 0, forcedTokens = advisedTokens() } = options;
+  const { vocabSize } = config;
   const unknown = forcedTokens.find(([, id]) => id >= vocabSize);
   if (unknown !== undefined) {
     const message = `generate: forcedTokens must be ids in 0..${vocabSize - 1}; got ${unknown[1]} at place ${unknown[0]}. Encode the text with this model's own tokenizer.`;
@@ -49,6 +56,12 @@ export function lengthSteps(
     ...(minTokens === 0 ? [] : [minLength(promptLength + minTokens, eosTokenIds)]),
     ...forcedTokens.map(([place, id]) => forceToken(id, { length: promptLength + place })),
   ];
+
+  /** The first token of an answer counts only after a start token alone, as an encoder-decoder's decoder is prompted. */
+  function advisedTokens(): Required<AnswerOptions>["forcedTokens"] {
+    const { firstTokenId } = generationConfig;
+    return firstTokenId === undefined || promptLength > 1 ? [] : [[0, firstTokenId]];
+  }
 }
 
 /** The penalties that a model's makers advise, for a choice that draws nothing. */

@@ -69,7 +69,7 @@ interface OpenBeam {
 /**
  * Continues a prompt by the sequences of the greatest probability that a search over `numBeams` at once finds.
  *
- * Penalties that are not given come from the model's generation_config.json.
+ * Penalties, least length and first token that are not given come from the model's generation_config.json.
  * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @returns the best sequences, best first
  * @throws HeddleError "unsupported" where the model's sequences cannot be copied, "capacity" for a prompt that does not fit, "config"
@@ -92,10 +92,9 @@ export async function beamSearch(
       : { decoder: given, ids: promptIds };
   try {
     const { eosTokenIds } = settings;
-    const { vocabSize } = model.config;
     const process = chain(
       ...penaltiesOf({ ...advisedPenalties(model), ...options }),
-      ...lengthSteps(options, { promptLength: ids.length, eosTokenIds, vocabSize }),
+      ...lengthSteps(options, { model, promptLength: ids.length, eosTokenIds }),
     );
     const search = { ...settings, maxTokens, history: Array.from(ids), decoder, process };
     const ended = await runSearch(search, options.signal);

@@ -44,7 +44,7 @@ export interface ContrastiveAnswer {
  * Continues a prompt by the candidate with the best (1 - a) p(v) - a max_j cos(h_v, h_j): likely, and unlike what came before.
  *
  * The text is in a cache, once for each candidate; a step feeds all candidates together, and the slots then go on with the best.
- * Penalties that are not given come from the model's generation_config.json.
+ * Penalties, least length and first token that are not given come from the model's generation_config.json.
  * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @throws HeddleError "config" for values out of range and unknown options, and where options remove every token; "capacity" for a
  *   prompt that does not fit, "unsupported" for a model whose decoder does not show its states
@@ -66,7 +66,7 @@ export async function contrastiveSearch(
     const search = searchOf(decoder);
     const process = chain(
       ...penaltiesOf({ ...advisedPenalties(model), ...options }),
-      ...lengthSteps(options, { promptLength: ids.length, eosTokenIds, vocabSize }),
+      ...lengthSteps(options, { model, promptLength: ids.length, eosTokenIds }),
     );
     const states = await search.feed(Array.from(ids, (id, position) => ({ id, position, slot: 0 })));
     search.goOnWith(0);

@@ -43,7 +43,7 @@ export interface GeneratedToken {
 /**
  * Continues a prompt, token by token.
  *
- * Sampling options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
+ * Options that are not given come from the model's generation_config.json. With `temperature: 0` the result is
  * the same in every run and equal to what the server gives.
  * @param prompt  text, encoded with the tokenizer's special tokens, ids as they are, or what a model that listens hears
  * @throws HeddleError "capacity" for a prompt that does not fit, "config" for values out of range and unknown options; the signal's
@@ -67,11 +67,8 @@ export async function* generate(
       ? await startDecoder(model, promptIds, { maxTokens: limit, ...heard })
       : { decoder: given, ids: promptIds };
   try {
-    const steps = lengthSteps(options, {
-      promptLength: ids.length,
-      eosTokenIds: model.generationConfig.eosTokenIds,
-      vocabSize: model.config.vocabSize,
-    });
+    const { eosTokenIds } = model.generationConfig;
+    const steps = lengthSteps(options, { model, promptLength: ids.length, eosTokenIds });
     const sampler = createSampler({
       ...model.generationConfig.sampling,
       ...sampling,

@@ -4,6 +4,7 @@ import { renderChat } from "@heddle/tokenizers/chat";
 import { expect, test } from "vitest";
 import { goldenSource } from "../../test/golden-model.js";
 import { loadModel } from "../loading/load-model.js";
+import { beamSearch } from "./beam-search.js";
 import { type GenerateOptions, generate } from "./generate.js";
 
 /** 69 printable characters, one token each, after <pad>, <s> and </s>. */
@@ -73,6 +74,33 @@ test("a directory's tokenizer, chat template and advice for generation are loade
   const text = renderChat(model.chatTemplate ?? "", [{ role: "user", content: "Hi" }], { bosToken: "<s>" });
   expect(text).toBe("<s>user:Hi;");
   expect(model.tokenizer?.encodeIds(text)[0]).toBe(1);
+});
+
+test("the advised least length and first token hold where none are given, the token only after a start token alone", async () => {
+  const eos = 40;
+  const advice = { eos_token_id: eos, min_new_tokens: 4, forced_bos_token_id: eos };
+  const model = await textModel({ "generation_config.json": advice });
+  expect(model.generationConfig).toMatchObject({ minTokens: 4, firstTokenId: eos });
+  const idsOf = async (prompt: number[], options: GenerateOptions = {}) => {
+    const ids: number[] = [];
+    for await (const { id } of generate(model, prompt, {
+      maxTokens: 6,
+      ignoreEos: true,
+      temperature: 0,
+      ...options,
+    }))
+      ids.push(id);
+    return ids;
+  };
+  const [first, ...rest] = await idsOf([1]);
+  expect(first).toBe(eos);
+  expect(rest.slice(0, 3)).not.toContain(eos);
+  expect((await idsOf([1, 5]))[0]).not.toBe(eos);
+  expect((await idsOf([1], { forcedTokens: [[0, 9]] }))[0]).toBe(9);
+  const [beam] = await beamSearch(model, [1], { maxTokens: 6, eosTokenIds: [] });
+  expect(beam?.ids[0]).toBe(eos);
+  const wrong = textModel({ "generation_config.json": { forced_bos_token_id: -3 } });
+  await expect(wrong).rejects.toThrow(/usable values; got forced_bos_token_id /);
 });
 
 test("a chat template in a file of its own, or one of several, is found", async () => {

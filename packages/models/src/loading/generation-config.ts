@@ -20,6 +20,8 @@ const schema = z.object({
   no_repeat_ngram_size: z.number().int().min(0).nullish(),
   bad_words_ids: z.array(z.array(id).min(1)).nullish(),
   suppress_tokens: z.array(id.min(0)).nullish(),
+  min_new_tokens: id.min(0).nullish(),
+  forced_bos_token_id: id.min(0).nullish(),
 });
 
 /** What a model's makers advise for generation. */
@@ -28,6 +30,10 @@ export interface GenerationConfig {
   readonly eosTokenIds: readonly number[];
   /** Options that `generate` uses where the caller gives none. */
   readonly sampling: SamplingOptions;
+  /** Least length of an answer, in tokens, where the caller gives none. */
+  readonly minTokens?: number;
+  /** What an answer to a start token alone begins with, as in BART's summaries and M2M100's target language. */
+  readonly firstTokenId?: number;
 }
 
 /**
@@ -65,5 +71,11 @@ export function parseGenerationConfig(json: unknown, config: ModelConfig): Gener
   return {
     eosTokenIds: [...new Set([...config.tokens.eos, ...(typeof eos === "number" ? [eos] : eos)])],
     sampling: Object.fromEntries(given),
+    ...(isNumber(advice.min_new_tokens) && { minTokens: advice.min_new_tokens }),
+    ...(isNumber(advice.forced_bos_token_id) && { firstTokenId: advice.forced_bos_token_id }),
   };
+}
+
+function isNumber(value: number | null | undefined): value is number {
+  return typeof value === "number";
 }
