@@ -1,7 +1,9 @@
 import { HeddleError } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
+import { everyConfig, everyName } from "../../test/every-golden.js";
 import { goldenConfig, goldenNames, hasGoldenFile } from "../../test/golden-model.js";
-import { configToJson, parseConfig } from "./parse-config.js";
+import { madeConfigs } from "../../test/made-model.js";
+import { configToJson, parseConfig, parseModelConfig } from "./parse-config.js";
 
 const llama = {
   model_type: "llama",
@@ -144,6 +146,44 @@ test("values that JSON does not have are refused by name, too", () => {
   );
   expect(() => parseConfig({ model_type: 3n })).toThrow("got 3n.");
   expect(() => parseConfig({})).toThrow("got missing.");
+});
+
+describe("numbers beyond float32, which would make every logit NaN", () => {
+  /** A configuration with another value at each of its numbers in turn, at any depth. */
+  const withNumber = (json: object, value: number): readonly object[] =>
+    Object.entries(json).flatMap(([key, held]) => {
+      const put = (child: unknown) =>
+        Array.isArray(json) ? json.with(Number(key), child) : { ...json, [key]: child };
+      if (typeof held === "number") return [put(value)];
+      return typeof held === "object" && held !== null ? withNumber(held, value).map(put) : [];
+    });
+
+  test.each([...everyName.map((name) => [name, everyConfig(name)] as const), ...Object.entries(madeConfigs)])(
+    "%s: are refused wherever they would have an effect",
+    (_, json) => {
+      const config = parseModelConfig(json);
+      let refused = 0;
+      for (const number of [1e308, -1e308, 1e-308]) {
+        for (const changed of withNumber(json, number)) {
+          try {
+            expect(parseModelConfig(changed)).toEqual(config);
+          } catch (error) {
+            if (!HeddleError.is(error)) throw error;
+            refused++;
+          }
+        }
+      }
+      expect(refused).toBeGreaterThan(10);
+    },
+  );
+
+  test("are named with the range", () => {
+    const json = goldenConfig("mpt") as Readonly<Record<string, object>>;
+    const attn_config = { ...json.attn_config, softmax_scale: 1e308 };
+    expect(messageOf({ ...json, attn_config, initializer_range: 1e-39 })).toMatchInlineSnapshot(
+      `"config parseConfig: config.json must describe a mpt model that Heddle computes; got attn_config.softmax_scale = 1e+308 (Invalid input: expected 0 or a size from 1.2e-38 to 3.4e38); initializer_range = 1e-39 (Invalid input: expected 0 or a size from 1.2e-38 to 3.4e38). Mend these keys."`,
+    );
+  });
 });
 
 test("a part of a head that turns lies in the head", () => {

@@ -90,7 +90,11 @@ export function parseModelConfig(json: unknown): ModelConfig {
   const family = findFamily(record.model_type);
   const problems = unknownKeys(record, family);
   const parsed = family.schema.safeParse(record);
-  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => issueText(issue, record)));
+  problems.push(
+    ...(parsed.success
+      ? numbersBeyondFloat32(parsed.data)
+      : parsed.error.issues.map((issue) => issueText(issue, record))),
+  );
   if (!parsed.success || problems.length > 0) {
     const message = `parseConfig: config.json must describe a ${family.modelType} model that Heddle computes; got ${problems.join("; ")}. Mend these keys.`;
     throw new HeddleError("config", message, { modelType: family.modelType, problems });
@@ -111,6 +115,27 @@ function unknownKeys(record: Readonly<Record<string, unknown>>, family: AnyFamil
       ([key, value]) => !understood.has(key) && !inertKeys.has(key) && value !== null && value !== false,
     )
     .map(([key, value]) => `unknown key ${key} = ${shownValue(value)}`);
+}
+
+/** Smallest and largest size of a number that float32 holds in full. */
+const [leastFloat32, mostFloat32] = [2 ** -126, (2 - 2 ** -23) * 2 ** 127];
+
+/** Numbers that models, which compute in float32, would take for infinite or for 0, at any depth. */
+function numbersBeyondFloat32(
+  value: unknown,
+  path: readonly string[] = [],
+  above: readonly unknown[] = [],
+): string[] {
+  if (typeof value === "number") {
+    const size = Math.abs(value);
+    if (size === 0 || (size >= leastFloat32 && size <= mostFloat32)) return [];
+    return [`${path.join(".")} = ${value} (Invalid input: expected 0 or a size from 1.2e-38 to 3.4e38)`];
+  }
+  const children = asValue(value);
+  if (children === undefined || above.includes(value)) return [];
+  return Object.entries(children).flatMap(([key, child]) =>
+    numbersBeyondFloat32(child, [...path, key], [...above, value]),
+  );
 }
 
 function issueText(issue: z.core.$ZodIssue, record: Readonly<Record<string, unknown>>): string {
