@@ -1,5 +1,5 @@
 import { allOf, causal, padding } from "@heddle/attention";
-import { type Device, disposeTree, type Tensor } from "@heddle/tensor";
+import { type Device, disposeTree, scope, type Tensor } from "@heddle/tensor";
 import { fullAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
@@ -25,10 +25,15 @@ export function batchInputs(
   checkIds(rows, config.vocabSize);
   if (config.positions.kind === "learned") checkLength(rows, config.maxSeqLen);
   if (config.span !== undefined) return spanInputs({ device, span: config.span }, rows, attentionMask);
-  const ids = tokenGrid(device, rows);
-  if (attentionMask === undefined) return { ids, dispose: () => ids.dispose() };
-  const positions = tokenGrid(device, attentionMask.map(countTokens), { like: rows });
-  const seen_BS = tokenGrid(device, attentionMask, { like: rows, dtype: "bool" });
+  if (attentionMask === undefined) {
+    const ids = tokenGrid(device, rows);
+    return { ids, dispose: () => ids.dispose() };
+  }
+  const { ids, positions, seen_BS } = scope(device, () => ({
+    ids: tokenGrid(device, rows),
+    positions: tokenGrid(device, attentionMask.map(countTokens), { like: rows }),
+    seen_BS: tokenGrid(device, attentionMask, { like: rows, dtype: "bool" }),
+  }));
   const attend = fullAttend({ mask: allOf(causal(), padding(seen_BS)) });
   return { ids, positions, attend, dispose: () => disposeTree([ids, positions, seen_BS]) };
 }

@@ -1,5 +1,5 @@
 import { allOf, padding, prefix } from "@heddle/attention";
-import { type Device, disposeTree, HeddleError, tensor } from "@heddle/tensor";
+import { type Device, disposeTree, HeddleError, scope, tensor } from "@heddle/tensor";
 import { fullAttend } from "../blocks/attend.js";
 import type { SpanConfig } from "../config.js";
 import { tokenGrid } from "../token-grid.js";
@@ -40,25 +40,28 @@ export function spanInputs(
   rows: readonly ArrayLike<number>[],
   attentionMask: readonly ArrayLike<number>[] = rows.map((row) => new Int32Array(row.length).fill(1)),
 ): DecoderInputs & { dispose(): void } {
-  const ids = tokenGrid(device, rows);
-  const seen_BS = tokenGrid(device, attentionMask, { like: rows, dtype: "bool" });
-  const [B = 1, T = 1] = ids.shape;
-  const places = new Int32Array(2 * B * T);
-  const starts = rows.map((row, b) => {
-    const kept = Array.from(row, (_, at) => at).filter((at) => attentionMask[b]?.[at] !== 0);
-    const found = findSpan(
-      span,
-      kept.map((at) => row[at] ?? 0),
-    );
-    for (const [place, at] of kept.entries()) {
-      const [inContext, inSpan] = spanPlaces(found, place);
-      places[b * T + at] = inContext;
-      places[(B + b) * T + at] = inSpan;
-    }
-    return kept[found.contextLength] ?? 0;
+  const { ids, positions, seen_BS, contexts_B } = scope(device, () => {
+    const ids = tokenGrid(device, rows);
+    const seen_BS = tokenGrid(device, attentionMask, { like: rows, dtype: "bool" });
+    const [B = 1, T = 1] = ids.shape;
+    const places = new Int32Array(2 * B * T);
+    const starts = rows.map((row, b) => {
+      const kept = Array.from(row, (_, at) => at).filter((at) => attentionMask[b]?.[at] !== 0);
+      const found = findSpan(
+        span,
+        kept.map((at) => row[at] ?? 0),
+      );
+      for (const [place, at] of kept.entries()) {
+        const [inContext, inSpan] = spanPlaces(found, place);
+        places[b * T + at] = inContext;
+        places[(B + b) * T + at] = inSpan;
+      }
+      return kept[found.contextLength] ?? 0;
+    });
+    const contexts_B = tensor(device, Int32Array.from(starts));
+    const positions = tensor(device, places, { shape: [2, B, T] });
+    return { ids, positions, seen_BS, contexts_B };
   });
-  const contexts_B = tensor(device, Int32Array.from(starts));
-  const positions = tensor(device, places, { shape: [2, B, T] });
   const attend = fullAttend({ mask: allOf(prefix(contexts_B), padding(seen_BS)) });
   return {
     ids,

@@ -1,4 +1,4 @@
-import { disposeTree, HeddleError } from "@heddle/tensor";
+import { disposeTree, HeddleError, scope } from "@heddle/tensor";
 import type { Architecture, ModelParts, TokenRows } from "../architecture.js";
 import { activationsOf } from "../inspection/inspect.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
@@ -53,13 +53,13 @@ export function encoderInputs(
   if (config.inputs.positions !== "none") checkLength(ids, config.maxSeqLen);
   if (tokenTypeIds !== undefined) checkTypes(config, tokenTypeIds);
   const like = { like: ids };
-  const inputs = {
+  const inputs = scope(device, () => ({
     ids: tokenGrid(device, ids),
     ...(attentionMask === undefined
       ? {}
       : { mask: tokenGrid(device, attentionMask, { ...like, dtype: "bool" }) }),
     ...(tokenTypeIds === undefined ? {} : { typeIds: tokenGrid(device, tokenTypeIds, like) }),
-  };
+  }));
   return { ...inputs, dispose: () => disposeTree(inputs) };
 }
 

@@ -1,4 +1,4 @@
-import { disposeTree, tensor } from "@heddle/tensor";
+import { disposeTree, scope, tensor } from "@heddle/tensor";
 import type { Architecture, HostArray, ModelParts, TokenRows } from "../architecture.js";
 import { activationsOf } from "../inspection/inspect.js";
 import { checkIds, tokenGrid } from "../token-grid.js";
@@ -39,7 +39,7 @@ function permutationInputs(
   checkIds(ids, config.vocabSize);
   const like = { like: ids };
   const upload = ({ data, shape }: HostArray) => tensor(device, data, { shape, dtype: device.defaultFloat });
-  return {
+  return scope(device, () => ({
     ids: tokenGrid(device, ids),
     ...(attentionMask === undefined
       ? {}
@@ -47,5 +47,5 @@ function permutationInputs(
     ...(tokenTypeIds === undefined ? {} : { typeIds: tokenGrid(device, tokenTypeIds, like) }),
     ...(hidden === undefined ? {} : { hidden: upload(hidden) }),
     ...(targets === undefined ? {} : { targets: upload(targets) }),
-  };
+  }));
 }

@@ -1,4 +1,4 @@
-import { disposeTree, HeddleError } from "@heddle/tensor";
+import { HeddleError, scope } from "@heddle/tensor";
 import type { Architecture, TokenRows } from "../architecture.js";
 import { activationsOf } from "../inspection/inspect.js";
 import { checkIds, tokenGrid } from "../token-grid.js";
@@ -20,14 +20,12 @@ export const recurrent: Architecture<RecurrentConfig, RecurrentWeights, Recurren
   logits({ config, weights, device }, rows) {
     checkIds(rows.ids, config.vocabSize);
     const isPaddedLeft = checkPadding(config, rows);
-    const ids = tokenGrid(device, rows.ids);
-    const mask = isPaddedLeft ? tokenGrid(device, rows.attentionMask ?? [], { like: rows.ids }) : undefined;
-    const isToken = mask?.cast(device.defaultFloat);
-    try {
+    return scope(device, () => {
+      const ids = tokenGrid(device, rows.ids);
+      const mask = isPaddedLeft ? tokenGrid(device, rows.attentionMask ?? [], { like: rows.ids }) : undefined;
+      const isToken = mask?.cast(device.defaultFloat);
       return recurrentLogits(config, weights, { ids, ...(isToken === undefined ? {} : { isToken }) });
-    } finally {
-      disposeTree([ids, mask, isToken]);
-    }
+    });
   },
   inspect({ config, weights, device }, rows, inspect) {
     checkIds(rows.ids, config.vocabSize);

@@ -1,4 +1,4 @@
-import { disposeTree, HeddleError, type Tensor, tensor } from "@heddle/tensor";
+import { disposeTree, HeddleError, scope, type Tensor, tensor } from "@heddle/tensor";
 import type { Architecture, HostArray, ModelParts, TokenRows } from "../architecture.js";
 import { checkIds, checkLength, tokenGrid } from "../token-grid.js";
 import type { Seq2SeqConfig } from "./config.js";
@@ -66,9 +66,8 @@ export function seq2seqInputs(
   const targets = decoderIds ?? Array.from({ length: numRows }, () => [config.startId]);
   checkIds(targets, config.vocabSize);
   if (config.positions.kind === "learned") checkLength(targets, config.decoder.maxSeqLen);
-  const source = sourceTensor(model, { ids, ...(frames === undefined ? {} : { frames }) });
-  const inputs = {
-    source,
+  const inputs = scope(device, () => ({
+    source: sourceTensor(model, { ids, ...(frames === undefined ? {} : { frames }) }),
     ids: tokenGrid(device, targets),
     ...(attentionMask === undefined
       ? {}
@@ -76,7 +75,7 @@ export function seq2seqInputs(
     ...(decoderAttentionMask === undefined
       ? {}
       : { mask: tokenGrid(device, decoderAttentionMask, { like: targets, dtype: "bool" }) }),
-  };
+  }));
   return { ...inputs, dispose: () => disposeTree(inputs) };
 }
 
