@@ -1,11 +1,15 @@
-import { type Device, reference } from "@heddle/tensor";
-import { afterAll, expect, test } from "vitest";
+import { memorySource } from "@heddle/checkpoints";
+import { cpu, type Device, reference } from "@heddle/tensor";
+import { afterAll, describe, expect, test } from "vitest";
 import { findDevice } from "../../gpu/test/find-device.js";
 import { createDecoder } from "../src/decoder/create-decoder.js";
 import { generate } from "../src/generation/generate.js";
-import { loadModel } from "../src/loading/load-model.js";
-import { goldenExpected, goldenSource, rowsOf } from "./golden-model.js";
+import { loadAnyModel, loadModel } from "../src/loading/load-model.js";
+import { goldenConfig, goldenExpected, goldenFiles, goldenSource, rowsOf } from "./golden-model.js";
 import { describeGoldenModels } from "./golden-suite.js";
+import { madeConfigs, madeSource } from "./made-model.js";
+import { relativeError } from "./relative-error.js";
+import { shows } from "./shows.js";
 
 const found = await findDevice();
 afterAll(() => found.device?.dispose());
@@ -66,6 +70,88 @@ else {
     model.dispose();
   });
 
+  describe.each(Object.entries(madeConfigs))("%s", (_, json) => {
+    test("logits are those of the CPU", shows(String(json.model_type), "WebGPU"), async () => {
+      const on = async (where: Device) => {
+        const before = where.memory().buffers;
+        const model = await loadAnyModel(await madeSource(json), { device: where });
+        const logits = model.logits({
+          ids: [
+            [3, 17, 5, 8, 2, 30, 21],
+            [6, 11, 9, 25, 8, 4, 33],
+          ],
+        });
+        const values = await logits.data();
+        logits.dispose();
+        model.dispose();
+        expect(where.memory().buffers).toBe(before);
+        return values;
+      };
+      const host = cpu({ threads: 1 });
+      expect(relativeError(await on(device), await on(host))).toBeLessThan(1e-4);
+      host.dispose();
+    });
+  });
+
+  // A prompt of ChatGLM ends in a start, 8, whose span stands for a mark before it, 5 or 6.
+  describe.each([
+    ["chatglm", () => madeSource(madeConfigs.ChatGLM ?? {})],
+    ["mpt", prefixMptSource],
+  ] as const)("a prefix language model, %s", (family, source) => {
+    const prompts = [
+      [3, 17, 30, 11, 5, 8],
+      [3, 6, 11, 9, 25, 31, 8],
+    ];
+    /** Tokens of both slots, step by step. */
+    const next = [
+      [2, 19],
+      [21, 7],
+      [4, 33],
+    ];
+
+    test(
+      "prompts read whole, steps behind them and greedy ids are those of the CPU",
+      shows(family, "WebGPU"),
+      async () => {
+        const on = async (where: Device) => {
+          const before = where.memory().buffers;
+          const model = await loadModel(await source(), { device: where });
+          const decoder = createDecoder(model, { numSlots: 2, maxSeqLen: 16 });
+          const logits: Float32Array[] = [];
+          for (const [slot, prompt] of prompts.entries()) {
+            const row = await decoder.feedPrefix?.(prompt, slot);
+            logits.push(row?.slice() ?? new Float32Array(0));
+          }
+          for (const [at, tokens] of next.entries()) {
+            const rows = await decoder.step({
+              tokens: Int32Array.from(tokens),
+              positions: Int32Array.from(prompts, ({ length }) => length + at),
+              slots: Int32Array.of(0, 1),
+              outputs: Int32Array.of(0, 1),
+            });
+            logits.push(...rows.map((row) => row.slice()));
+          }
+          decoder.dispose();
+          const ids: number[] = [];
+          const options = { temperature: 0, maxTokens: 6, ignoreEos: true };
+          for await (const { id } of generate(model, prompts[1] ?? [], options)) ids.push(id);
+          model.dispose();
+          expect(where.memory().buffers).toBe(before);
+          return { logits, ids };
+        };
+        const host = cpu({ threads: 1 });
+        const [found, wanted] = [await on(device), await on(host)];
+        host.dispose();
+        expect(found.logits).toHaveLength(prompts.length * (1 + next.length));
+        for (const [at, row] of found.logits.entries()) {
+          expect(row.length).toBeGreaterThan(0);
+          expect(relativeError(row, wanted.logits[at] ?? []), `row ${at}`).toBeLessThan(1e-4);
+        }
+        expect(found.ids).toEqual(wanted.ids);
+      },
+    );
+  });
+
   test("a decoder of several slots gives the logits of the reference, launched in WGSL alone", async () => {
     const batch = {
       tokens: Int32Array.of(5, 9, 12, 3, 8),
@@ -86,5 +172,15 @@ else {
     for (const [row, values] of (logits[0] ?? []).entries())
       for (const [at, value] of values.entries())
         expect(value).toBeCloseTo(logits[1]?.[row]?.[at] ?? Number.NaN, 4);
+  });
+}
+
+/** The golden MPT as a prefix language model. */
+async function prefixMptSource() {
+  const json = goldenConfig("mpt") as { readonly attn_config: object };
+  const prefixed = { ...json, attn_config: { ...json.attn_config, prefix_lm: true } };
+  return memorySource({
+    ...goldenFiles("mpt"),
+    "config.json": new TextEncoder().encode(JSON.stringify(prefixed)),
   });
 }
