@@ -1,5 +1,14 @@
 import { type LatentWeights, reorderSlots } from "@heddle/attention";
-import { compile, type Device, disposeTree, HeddleError, type Tensor, take, tensor } from "@heddle/tensor";
+import {
+  compile,
+  type Device,
+  disposeTree,
+  HeddleError,
+  scope,
+  type Tensor,
+  take,
+  tensor,
+} from "@heddle/tensor";
 import { cacheAttend } from "../blocks/attend.js";
 import type { DecoderConfig } from "../config.js";
 import type { DecoderWeights } from "../weights.js";
@@ -65,9 +74,12 @@ export function createDecoder(
   const { config, weights, device } = model;
   const { numSlots, maxSeqLen = config.maxSeqLen, maxRows = 128 } = options;
   checkSizes(config, { numSlots, maxSeqLen, maxRows });
-  const latentWeights = latentWeightsOf(config, weights);
   const dtype = activationDType(weights);
-  const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
+  const { latentWeights, cache } = scope(device, () => {
+    const latentWeights = latentWeightsOf(config, weights);
+    const cache = createDecoderCache(config, device, { numSlots, maxSeqLen, dtype, latentWeights });
+    return { latentWeights, cache };
+  });
   const { logitsOf, statesOf, chosenOf, aheadStep } = compilePlans(config, {
     weights,
     latentWeights,

@@ -67,7 +67,7 @@ export function createRecurrentDecoder(
     const message = `createRecurrentDecoder: numSlots must be a whole number >= 1 and maxPiece a power of two; got numSlots ${numSlots}, maxPiece ${maxPiece}. Pass others.`;
     throw new HeddleError("config", message, { numSlots, maxPiece });
   }
-  const stores = makeStores(config, device, numSlots);
+  const stores = scope(device, () => makeStores(config, device, numSlots));
   const run = compile((kept: typeof stores, inputs: PieceInputs) => pieceStates(model, kept, inputs));
   const state = { isStepping: false, isDisposed: false };
   const limits = { numSlots, maxSeqLen: config.maxSeqLen, vocabSize: config.vocabSize };

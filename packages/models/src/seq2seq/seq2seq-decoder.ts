@@ -158,20 +158,22 @@ function makeMemory(
   const { config, weights, device } = model;
   const { numLayers, numHeads: numKvHeads, headDim } = config.decoder;
   const sizes = { numLayers, numKvHeads, headDim };
-  using states = encode(model, source);
-  const [numSources = 0, numStates = 0] = states.shape;
-  const memory = {
-    own: createKvCache(device, { ...sizes, numSlots, maxSeqLen }),
-    cross: createKvCache(device, { ...sizes, numSlots: numSources, maxSeqLen: numStates }),
-    sourceOf: tensor(
-      device,
-      Int32Array.from({ length: numSlots }, (_, slot) => Math.floor((slot * numSources) / numSlots)),
-    ),
-    lengthOf: zeros(device, [numSlots], { dtype: "i32" }),
-    distanceBias: distanceBias(config, weights, maxSeqLen),
-  };
-  keepStates(model, memory, { states, lengths: sourceLengths });
-  return memory;
+  return scope(device, () => {
+    const states = encode(model, source);
+    const [numSources = 0, numStates = 0] = states.shape;
+    const memory = {
+      own: createKvCache(device, { ...sizes, numSlots, maxSeqLen }),
+      cross: createKvCache(device, { ...sizes, numSlots: numSources, maxSeqLen: numStates }),
+      sourceOf: tensor(
+        device,
+        Int32Array.from({ length: numSlots }, (_, slot) => Math.floor((slot * numSources) / numSlots)),
+      ),
+      lengthOf: zeros(device, [numSlots], { dtype: "i32" }),
+      distanceBias: distanceBias(config, weights, maxSeqLen),
+    };
+    keepStates(model, memory, { states, lengths: sourceLengths });
+    return memory;
+  });
 }
 
 /** The encoder's states of a source, [B, S, E]. */
