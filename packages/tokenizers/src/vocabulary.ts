@@ -207,15 +207,19 @@ class HashedVocabulary implements Vocabulary {
 
   entryOf(id: number): number {
     if (!(id >= 0 && id < this.idLimit)) return -1;
+    const { index } = this;
+    if (index === null) return id;
+    return (index instanceof Map ? index.get(id) : index[id]) ?? -1;
+  }
+
+  private get index(): Map<number, number> | Int32Array | null {
     if (this.entryOfId === undefined) this.entryOfId = indexIds(this.packed.ids, this.idLimit);
-    const { entryOfId } = this;
-    if (entryOfId === null) return id;
-    return (entryOfId instanceof Map ? entryOfId.get(id) : entryOfId[id]) ?? -1;
+    return this.entryOfId;
   }
 
   /** Of equal ids the index knows one entry only. */
   get hasEqualIds(): boolean {
-    return this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
+    return this.index !== null && this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
   }
 
   /** Notes it if the token stands there already. */

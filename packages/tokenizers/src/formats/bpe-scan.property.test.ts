@@ -54,6 +54,27 @@ describe("reading byte-pair files without strings", () => {
     expect(scanned(small)?.vocab).toEqual(Object.entries(JSON.parse(small).model.vocab));
   });
 
+  it("leaves malformed UTF-8 to JSON.parse", () => {
+    const bytes = new TextEncoder().encode(small.replace('"aa":', '"xyz": 6, "aa":'));
+    const at = bytes.indexOf("x".charCodeAt(0));
+    const put = (...token: number[]) => {
+      const changed = bytes.slice();
+      changed.set(token, at);
+      return scanBpe(changed);
+    };
+    expect(put(0xc4, 0xa0, 0x61)).not.toBeNull();
+    for (const token of [
+      [0xc0, 0x80],
+      [0xc1, 0xbf],
+      [0xc4, 0x61],
+      [0x61, 0x62, 0xc4],
+      [0x80],
+      [0xe2, 0x96],
+    ]) {
+      expect(put(...token)).toBeNull();
+    }
+  });
+
   it("finds the same or nothing in damaged files", () => {
     const damage = fc.record({
       at: fc.nat(small.length),

@@ -86,16 +86,21 @@ class BpeScan {
   }
 
   private readVocabulary(): boolean {
-    if (this.vocabulary !== null) return false;
     const { json } = this;
+    if (this.vocabulary !== null || !json.take(OPEN_OBJECT)) return false;
     const tokens = new PackedTokensBuilder();
-    const readId = (): boolean => {
-      const { units, length } = json;
-      const id = json.wholeNumber();
-      if (id >= 0) tokens.add(units, length, id);
-      return id >= 0;
-    };
-    if (this.readObject(readId)) this.vocabulary = tokens.finish();
+    // A loop of its own, not readObject, which other callers make the engine compile anew.
+    if (!json.take(CLOSE_OBJECT)) {
+      do {
+        json.length = 0;
+        if (!(json.string() && json.take(COLON))) return false;
+        const id = json.wholeNumber();
+        if (id < 0) return false;
+        tokens.add(json.units, json.length, id);
+      } while (json.take(COMMA));
+      if (!json.take(CLOSE_OBJECT)) return false;
+    }
+    this.vocabulary = tokens.finish();
     return this.vocabulary !== null;
   }
 
@@ -111,15 +116,19 @@ class BpeScan {
     return json.take(CLOSE_ARRAY);
   }
 
-  /** Reads ["left", "right"] or "left right" and returns the length of the left part, or -1. */
+  /** Reads ["left", "right"] and returns the length of the left part, or -1. */
   private readMerge(): number {
     const { json } = this;
     json.length = 0;
-    if (json.take(OPEN_ARRAY)) {
-      if (!json.string()) return -1;
-      const middle = json.length;
-      return json.take(COMMA) && json.string() && json.take(CLOSE_ARRAY) ? middle : -1;
-    }
+    if (!json.take(OPEN_ARRAY)) return this.readJoined();
+    if (!json.string()) return -1;
+    const middle = json.length;
+    return json.take(COMMA) && json.string() && json.take(CLOSE_ARRAY) ? middle : -1;
+  }
+
+  /** The same for "left right". */
+  private readJoined(): number {
+    const { json } = this;
     if (!json.string()) return -1;
     const { units, length } = json;
     let middle = 0;
@@ -136,7 +145,7 @@ class BpeScan {
   private addMerge(vocabulary: Vocabulary, middle: number): boolean {
     const { units, length } = this.json;
     const at = this.numMerges++ * 3;
-    if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 2), this.merges);
+    if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 4), this.merges);
     const { merges } = this;
     const left = vocabulary.idOfUnits(units, 0, middle);
     const right = vocabulary.idOfUnits(units, middle, length);

@@ -4,6 +4,9 @@ const [QUOTE, BACKSLASH, LETTER_U, COMMA] = [0x22, 0x5c, 0x75, 0x2c];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
 const [SPACE, TAB, LINE_FEED, RETURN] = [0x20, 0x09, 0x0a, 0x0d];
 
+/** Four spaces, read as one number. */
+const SPACES = 0x20202020;
+
 /** What stands for a character behind a backslash. */
 const ESCAPES = new Map(
   [...'"\\/bfnrt'].map((char, i) => [char.charCodeAt(0), '"\\/\b\f\n\r\t'.charCodeAt(i)]),
@@ -16,12 +19,19 @@ export class JsonCursor {
   units = new Uint16Array(256);
   length = 0;
 
-  constructor(readonly bytes: Uint8Array) {}
+  private readonly words: DataView;
+
+  constructor(readonly bytes: Uint8Array) {
+    this.words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
 
   /** Skips white space and returns the next byte; -1 at the end. */
   peek(): number {
-    const { bytes } = this;
+    const { bytes, words } = this;
     let { at } = this;
+    // Most white space is the indentation of a new line.
+    if (bytes[at] === LINE_FEED) at++;
+    while (at + 4 <= bytes.length && words.getInt32(at) === SPACES) at += 4;
     while (at < bytes.length) {
       const byte = bytes[at] as number;
       if (byte !== SPACE && byte !== LINE_FEED && byte !== RETURN && byte !== TAB) {
@@ -58,6 +68,9 @@ export class JsonCursor {
       if (byte < SPACE) return false;
       if (byte < 0x80 && byte !== BACKSLASH) {
         units[length++] = byte;
+        // The byte alphabet is full of characters of two bytes.
+      } else if ((byte & 0xe0) === 0xc0 && byte > 0xc1 && ((bytes[at + 1] as number) & 0xc0) === 0x80) {
+        units[length++] = ((byte & 0x1f) << 6) | ((bytes[++at] as number) & 0x3f);
       } else {
         const unit = byte === BACKSLASH ? escapedUnit(bytes, at + 1) : codePointAt(bytes, at);
         if (unit < 0) return false;

@@ -69,7 +69,9 @@ export class MergeTable {
     const hash = mixPair(left, right);
     let slot = hash & mask;
     for (; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const other = ((slots[slot] as number) & numberBits) - 1;
+      const found = slots[slot] as number;
+      if (((found ^ hash) & ~numberBits) !== 0) continue;
+      const other = (found & numberBits) - 1;
       if (merges[3 * other] === left && merges[3 * other + 1] === right) break;
     }
     slots[slot] = (hash & ~numberBits) | (merge + 1);
