@@ -18,6 +18,8 @@ vi.mock("../../tensor/src/op.js", async (original) => {
 
 /** Ops of devices that the host reads at once, and why others do without. */
 const ofTheHost: Readonly<Record<string, string>> = {
+  fitScalesAndMins: "quantises in the CPU's own memory; elsewhere the host does",
+  fitSignedScales: "quantises in the CPU's own memory; elsewhere the host does",
   packBlocks: "fills the CPU's own memory; elsewhere the host packs and uploads",
   quantProduct: "a half of quantLinear, which has kernels of its own",
   roundActivations: "a half of quantLinear, which has kernels of its own",
