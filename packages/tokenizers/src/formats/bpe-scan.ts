@@ -145,7 +145,7 @@ class BpeScan {
   private addMerge(vocabulary: Vocabulary, middle: number): boolean {
     const { units, length } = this.json;
     const at = this.numMerges++ * 3;
-    if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 4), this.merges);
+    if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 2), this.merges);
     const { merges } = this;
     const left = vocabulary.idOfUnits(units, 0, middle);
     const right = vocabulary.idOfUnits(units, middle, length);
