@@ -1,4 +1,4 @@
-import { type Device, type FloatDType, HeddleError, type Tensor, zeros } from "@heddle/tensor";
+import { type Device, type FloatDType, HeddleError, scope, type Tensor, zeros } from "@heddle/tensor";
 import { appendQuantised } from "./append-quantised.js";
 import { appendRows, type CacheRows } from "./append-rows.js";
 import type { Placement } from "./cache-placement.js";
@@ -33,11 +33,12 @@ export function createKvCache(device: Device, options: KvCacheOptions): KvCache 
   const counts = { numLayers, numSlots, maxSeqLen, numKvHeads, headDim, valueDim };
   for (const [name, value] of Object.entries(counts)) checkCount(name, value);
   const dtype = options.dtype ?? device.defaultFloat;
-  const layers = Array.from({ length: numLayers }, () => ({
-    key: zeros(device, [numSlots, numKvHeads, maxSeqLen, headDim], { dtype }),
-    value: zeros(device, [numSlots, numKvHeads, maxSeqLen, valueDim], { dtype }),
+  return scope(device, () => ({
+    layers: Array.from({ length: numLayers }, () => ({
+      key: zeros(device, [numSlots, numKvHeads, maxSeqLen, headDim], { dtype }),
+      value: zeros(device, [numSlots, numKvHeads, maxSeqLen, valueDim], { dtype }),
+    })),
   }));
-  return { layers };
 }
 
 function checkCount(name: string, value: number): void {

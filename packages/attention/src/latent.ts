@@ -176,12 +176,13 @@ export function createLatentCache(
     );
   }
   const { numLayers, numSlots, maxSeqLen, latentDim, rotatedDim } = counts;
-  const layers = Array.from({ length: numLayers }, () => ({
-    kind: "latent" as const,
-    key: zeros(device, [numSlots, 1, maxSeqLen, latentDim + rotatedDim], { dtype }),
-    latentDim,
+  return scope(device, () => ({
+    layers: Array.from({ length: numLayers }, () => ({
+      kind: "latent" as const,
+      key: zeros(device, [numSlots, 1, maxSeqLen, latentDim + rotatedDim], { dtype }),
+      latentDim,
+    })),
   }));
-  return { layers };
 }
 
 /**

@@ -46,14 +46,16 @@ export function createPagedKvCache(device: Device, options: PagedKvCacheOptions)
   const { numPages, pageSize, numSlots, numKvHeads, headDim, valueDim = headDim } = options;
   const dtype = options.dtype ?? device.defaultFloat;
   const pages = createPageTable(options);
-  const table = tensor(device, pages.entries, { shape: [numSlots, pages.pagesPerSlot] });
-  const layers = Array.from({ length: options.numLayers }, () => ({
-    kind: "paged" as const,
-    key: zeros(device, [numPages, numKvHeads, pageSize, headDim], { dtype }),
-    value: zeros(device, [numPages, numKvHeads, pageSize, valueDim], { dtype }),
-    table,
-  }));
-  const cache = { layers };
+  const { table, cache } = scope(device, () => {
+    const table = tensor(device, pages.entries, { shape: [numSlots, pages.pagesPerSlot] });
+    const layers = Array.from({ length: options.numLayers }, () => ({
+      kind: "paged" as const,
+      key: zeros(device, [numPages, numKvHeads, pageSize, headDim], { dtype }),
+      value: zeros(device, [numPages, numKvHeads, pageSize, valueDim], { dtype }),
+      table,
+    }));
+    return { table, cache: { layers } };
+  });
   const upload = () => {
     using fresh = tensor(device, pages.entries, { shape: table.shape });
     writeInto(table, fresh);

@@ -1,4 +1,4 @@
-import { type Device, HeddleError, zeros } from "@heddle/tensor";
+import { type Device, HeddleError, scope, zeros } from "@heddle/tensor";
 import type { CacheBits, KvCache, QuantisedKvLayer } from "./kv-layer.js";
 
 /** Extents of a quantised cache, and how it rounds. */
@@ -44,19 +44,20 @@ export function createQuantisedKvCache(
     zeros(device, [numSlots, numKvHeads, rows, width], { dtype });
   const float = device.defaultFloat;
   const bytes = (width: number) => (width * bits) / 8;
-  const layers = Array.from({ length: numLayers }, () => ({
-    kind: "quantised" as const,
-    bits,
-    group,
-    key: store(maxSeqLen, bytes(headDim), "u8"),
-    value: store(maxSeqLen, bytes(valueDim), "u8"),
-    keyScale: store(groups, headDim, float),
-    keyMin: store(groups, headDim, float),
-    keyTail: store(tail, headDim, float),
-    valueScale: store(maxSeqLen, 1, float),
-    valueMin: store(maxSeqLen, 1, float),
+  return scope(device, () => ({
+    layers: Array.from({ length: numLayers }, () => ({
+      kind: "quantised" as const,
+      bits,
+      group,
+      key: store(maxSeqLen, bytes(headDim), "u8"),
+      value: store(maxSeqLen, bytes(valueDim), "u8"),
+      keyScale: store(groups, headDim, float),
+      keyMin: store(groups, headDim, float),
+      keyTail: store(tail, headDim, float),
+      valueScale: store(maxSeqLen, 1, float),
+      valueMin: store(maxSeqLen, 1, float),
+    })),
   }));
-  return { layers };
 }
 
 function checkOptions(options: QuantisedKvCacheOptions & { readonly valueDim: number }): void {

@@ -1,4 +1,4 @@
-import { type Device, type FloatDType, HeddleError, zeros } from "@heddle/tensor";
+import { type Device, type FloatDType, HeddleError, scope, zeros } from "@heddle/tensor";
 import type { KvCache, SlidingKvLayer } from "./kv-layer.js";
 
 /** Extents of a sliding cache. */
@@ -44,11 +44,12 @@ export function createSlidingKvCache(
   }
   const dtype = options.dtype ?? device.defaultFloat;
   const capacity = window + maxNewTokens - 1;
-  const layers = Array.from({ length: numLayers }, () => ({
-    kind: "sliding" as const,
-    key: zeros(device, [numSlots, numKvHeads, capacity, headDim], { dtype }),
-    value: zeros(device, [numSlots, numKvHeads, capacity, valueDim], { dtype }),
-    window,
+  return scope(device, () => ({
+    layers: Array.from({ length: numLayers }, () => ({
+      kind: "sliding" as const,
+      key: zeros(device, [numSlots, numKvHeads, capacity, headDim], { dtype }),
+      value: zeros(device, [numSlots, numKvHeads, capacity, valueDim], { dtype }),
+      window,
+    })),
   }));
-  return { layers };
 }
