@@ -67,15 +67,16 @@ export function parseGenerationConfig(json: unknown, config: ModelConfig): Gener
     suppressTokens: advice.suppress_tokens,
   };
   const sampling = advice.do_sample === true ? { ...truncation, ...always } : always;
-  const given = Object.entries(sampling).filter(([, value]) => value !== undefined && value !== null);
   return {
     eosTokenIds: [...new Set([...config.tokens.eos, ...(typeof eos === "number" ? [eos] : eos)])],
-    sampling: Object.fromEntries(given),
-    ...(isNumber(advice.min_new_tokens) && { minTokens: advice.min_new_tokens }),
-    ...(isNumber(advice.forced_bos_token_id) && { firstTokenId: advice.forced_bos_token_id }),
+    sampling: present(sampling),
+    ...present({ minTokens: advice.min_new_tokens, firstTokenId: advice.forced_bos_token_id }),
   };
 }
 
-function isNumber(value: number | null | undefined): value is number {
-  return typeof value === "number";
+/** The options that have a value. */
+function present(options: object): object {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined && value !== null),
+  );
 }

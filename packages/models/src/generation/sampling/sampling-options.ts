@@ -25,7 +25,7 @@ export interface PenaltyOptions {
   readonly badWords?: readonly (readonly number[])[];
   /** Ids that must not be chosen. Default none. */
   readonly suppressTokens?: readonly number[];
-  /** Steps of your own, done after the others. Default none. */
+  /** Steps of your own, done after penalties and bans, before any temperature and truncation. Default none. */
   readonly processors?: readonly LogitsProcessor[];
 }
 
