@@ -1,6 +1,6 @@
 import { type AlignedText, sliceAligned } from "./aligned-text.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
-import { PieceTrie, TRIE_ROOT } from "./piece-trie.js";
+import { longestPrefix, type PieceTrie, trieOf } from "./piece-trie.js";
 
 /** A token that is found in the text before anything else is done with it. */
 export interface AddedToken {
@@ -49,16 +49,16 @@ export function createAddedTokenFinder(
 ): AddedTokenFinder {
   const found = tokens.filter(({ isSearched = true }) => isSearched);
   const raw = new TokenMatcher(
-    found.filter((token) => !token.normalized).map((token) => ({ token, content: token.content })),
+    found.filter((token) => !token.normalized).map((token) => [token.content, token]),
   );
   const normalized = new TokenMatcher(
     found
       .filter((token) => token.normalized)
-      .map((token) => ({ token, content: normalizer?.apply(token.content) ?? token.content })),
+      .map((token) => [normalizer?.apply(token.content) ?? token.content, token]),
   );
   return {
     scan:
-      normalized.tokens.length === 0
+      normalized.tokens.size === 0
         ? (text, parseSpecial, visit) => raw.scan(text, parseSpecial, visit)
         : null,
     split(text, { parseSpecial, track }) {
@@ -80,18 +80,18 @@ function normalize(aligned: AlignedText, normalizer: CompiledNormalizer | null, 
 }
 
 class TokenMatcher {
-  private readonly trie = new PieceTrie();
+  /** Made when the first token may be there. */
+  private trie: PieceTrie | undefined;
   /** Finds the places where a token may begin: units that a token begins with. */
   private readonly firstUnits: RegExp | null;
   /** The unit if it is one only, which the platform finds faster than a pattern. */
   private readonly onlyUnit: string | null;
-  readonly tokens: readonly AddedToken[];
+  /** By what is looked for; of equal ones the last counts. */
+  readonly tokens: ReadonlyMap<string, AddedToken>;
 
-  constructor(patterns: readonly { readonly token: AddedToken; readonly content: string }[]) {
-    const usable = patterns.filter(({ content }) => content !== "");
-    this.tokens = usable.map(({ token }) => token);
-    for (const [i, { content }] of usable.entries()) this.trie.add(content, i);
-    const units = [...new Set(usable.map(({ content }) => content.charCodeAt(0)))];
+  constructor(patterns: readonly (readonly [content: string, token: AddedToken])[]) {
+    this.tokens = new Map(patterns.filter(([content]) => content !== ""));
+    const units = [...new Set(Array.from(this.tokens.keys(), (content) => content.charCodeAt(0)))];
     const source = units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
     this.onlyUnit = units.length === 1 ? String.fromCharCode(units[0] as number) : null;
     this.firstUnits = units.length === 0 ? null : new RegExp(`[${source}]`, "g");
@@ -110,10 +110,10 @@ class TokenMatcher {
     for (let at = 0; at < text.length; ) {
       const first = this.nextFirst(text, at);
       if (first < 0) break;
-      const hit = this.longestAt(text, first);
-      at = first + (hit?.length ?? 1);
-      if (hit === null || (hit.token.special && !parseSpecial)) continue;
-      const { token } = hit;
+      this.trie ??= trieOf(this.tokens.keys());
+      at = first + (longestPrefix(this.trie, text, first) || 1);
+      const token = this.tokens.get(text.slice(first, at));
+      if (token === undefined || (token.special && !parseSpecial)) continue;
       if (token.singleWord && touchesWord(text, first, at)) continue;
       const start = token.lstrip ? Math.max(end, spaceStart(text, first)) : first;
       const stop = token.rstrip ? spaceEnd(text, at) : at;
@@ -131,18 +131,6 @@ class TokenMatcher {
     if (firstUnits === null) return -1;
     firstUnits.lastIndex = from;
     return firstUnits.test(text) ? firstUnits.lastIndex - 1 : -1;
-  }
-
-  private longestAt(text: string, start: number): { token: AddedToken; length: number } | null {
-    let node = TRIE_ROOT;
-    let found: { token: AddedToken; length: number } | null = null;
-    for (let i = start; i < text.length; i++) {
-      node = this.trie.child(node, text.charCodeAt(i));
-      if (node < 0) break;
-      const index = this.trie.valueAt(node);
-      if (index >= 0) found = { token: this.tokens[index] as AddedToken, length: i + 1 - start };
-    }
-    return found;
   }
 }
 

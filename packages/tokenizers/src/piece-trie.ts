@@ -45,6 +45,14 @@ export class PieceTrie {
   }
 }
 
+/** Makes a trie of pieces whose values are their numbers. */
+export function trieOf(pieces: Iterable<string>): PieceTrie {
+  const trie = new PieceTrie();
+  let count = 0;
+  for (const piece of pieces) trie.add(piece, count++);
+  return trie;
+}
+
 /** Returns the length in units of the longest piece of the trie that `text` has at `start`; 0 if none. */
 export function longestPrefix(trie: PieceTrie, text: string, start: number): number {
   let node = TRIE_ROOT;

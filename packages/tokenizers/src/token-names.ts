@@ -18,16 +18,23 @@ export interface TokenNames {
 
 /** Joins a vocabulary with added tokens. */
 export function createTokenNames(vocabulary: Vocabulary, added: readonly AddedToken[]): TokenNames {
-  const addedTokens = added.map((token) => ({ ...token, id: vocabulary.idOf(token.content) ?? token.id }));
+  let numNew = 0;
+  const addedTokens = added.map((token) => {
+    const known = vocabulary.idOf(token.content);
+    if (known === undefined) numNew++;
+    return { ...token, id: known ?? token.id };
+  });
   const idOfAdded = new Map(addedTokens.map(({ content, id }) => [content, id]));
   const addedOfId = new Map(addedTokens.map((token) => [token.id, token]));
   const special = addedTokens.filter((token) => token.special);
   const specialIds = new Set(special.map(({ id }) => id));
-  const numNew = addedTokens.filter(({ content }) => vocabulary.idOf(content) === undefined).length;
+  const addedLimit = addedTokens.reduce((limit, { id }) => Math.max(limit, id + 1), 0);
   const tokenOf = (id: number) => addedOfId.get(id)?.content ?? vocabulary.tokenOf(id);
   return {
     size: vocabulary.size + numNew,
-    idLimit: addedTokens.reduce((limit, { id }) => Math.max(limit, id + 1), vocabulary.idLimit),
+    get idLimit() {
+      return Math.max(addedLimit, vocabulary.idLimit);
+    },
     addedTokens,
     specialTokens: special.toSorted((a, b) => a.id - b.id).map(({ content }) => content),
     nameOf: (id) => tokenOf(id) ?? "",

@@ -125,14 +125,13 @@ export function numTokenSlots(size: number): number {
 /** Open addressing over the packed units: a lookup by units makes no string. */
 class HashedVocabulary implements Vocabulary {
   readonly size: number;
-  readonly idLimit: number;
   hasEqualTokens = false;
   /** At most half full: an entry and one, with bits of the hash above it; 0: empty. */
   readonly slots: Int32Array;
   private readonly mask: number;
   private readonly entryBits: number;
-  /** Entry of each id, or -1; null: ids are the numbers of the entries; undefined: nobody asked yet. */
-  private entryOfId: Map<number, number> | Int32Array | null | undefined;
+  /** undefined: nobody asked yet */
+  private knownIndex: IdIndex | undefined;
 
   /**
    * @param strings  token strings that are known already, by id; the others are made when asked for
@@ -148,14 +147,12 @@ class HashedVocabulary implements Vocabulary {
     this.slots = slots ?? new Int32Array(numTokenSlots(this.size));
     this.mask = this.slots.length - 1;
     this.entryBits = -1 >>> Math.clz32(this.size);
-    let limit = 0;
-    for (let entry = 0; entry < ids.length; entry++) {
-      const id = ids[entry] as number;
-      if (id >= limit) limit = id + 1;
-      if (slots === null)
-        this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
-    }
-    this.idLimit = Math.max(limit, strings.length);
+    for (let entry = 0; entry < this.size && slots === null; entry++)
+      this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
+  }
+
+  get idLimit(): number {
+    return this.index.idLimit;
   }
 
   idOf(token: string): number | undefined {
@@ -206,20 +203,20 @@ class HashedVocabulary implements Vocabulary {
   }
 
   entryOf(id: number): number {
-    if (!(id >= 0 && id < this.idLimit)) return -1;
-    const { index } = this;
-    if (index === null) return id;
-    return (index instanceof Map ? index.get(id) : index[id]) ?? -1;
+    const { idLimit, entryOf } = this.index;
+    if (!(id >= 0 && id < idLimit)) return -1;
+    if (entryOf === null) return id;
+    return (entryOf instanceof Map ? entryOf.get(id) : entryOf[id]) ?? -1;
   }
 
-  private get index(): Map<number, number> | Int32Array | null {
-    if (this.entryOfId === undefined) this.entryOfId = indexIds(this.packed.ids, this.idLimit);
-    return this.entryOfId;
+  private get index(): IdIndex {
+    this.knownIndex ??= indexIds(this.packed.ids, this.strings.length);
+    return this.knownIndex;
   }
 
   /** Of equal ids the index knows one entry only. */
   get hasEqualIds(): boolean {
-    return this.index !== null && this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
+    return this.index.entryOf !== null && this.packed.ids.some((id, entry) => this.entryOf(id) !== entry);
   }
 
   /** Notes it if the token stands there already. */
@@ -236,15 +233,31 @@ class HashedVocabulary implements Vocabulary {
   }
 }
 
-/** Ids in order need no index, ids with few gaps an array, others (one id of 2^31 - 1 ...) a map. */
-function indexIds(ids: Int32Array, idLimit: number): Map<number, number> | Int32Array | null {
-  let isInOrder = idLimit === ids.length;
-  for (let entry = 0; entry < ids.length && isInOrder; entry++) isInOrder = ids[entry] === entry;
-  if (isInOrder) return null;
-  if (idLimit > ids.length * 4 + 1024) return new Map(Array.from(ids, (id, entry) => [id, entry]));
-  const entryOfId = new Int32Array(idLimit).fill(-1);
-  for (let entry = 0; entry < ids.length; entry++) entryOfId[ids[entry] as number] = entry;
-  return entryOfId;
+interface IdIndex {
+  readonly idLimit: number;
+  /** Entry of each id, or -1; null: ids are the numbers of the entries. */
+  readonly entryOf: Map<number, number> | Int32Array | null;
+}
+
+/**
+ * Ids in order need no index, ids with few gaps an array, others (one id of 2^31 - 1 ...) a map.
+ *
+ * @param minLimit  the limit is at least this
+ */
+function indexIds(ids: Int32Array, minLimit: number): IdIndex {
+  let idLimit = minLimit;
+  let isInOrder = true;
+  for (let entry = 0; entry < ids.length; entry++) {
+    const id = ids[entry] as number;
+    if (id >= idLimit) idLimit = id + 1;
+    if (id !== entry) isInOrder = false;
+  }
+  if (isInOrder && idLimit === ids.length) return { idLimit, entryOf: null };
+  if (idLimit > ids.length * 4 + 1024)
+    return { idLimit, entryOf: new Map(Array.from(ids, (id, entry) => [id, entry])) };
+  const entryOf = new Int32Array(idLimit).fill(-1);
+  for (let entry = 0; entry < ids.length; entry++) entryOf[ids[entry] as number] = entry;
+  return { idLimit, entryOf };
 }
 
 /** Tokens and words of at most this many units are looked up without making another array. */

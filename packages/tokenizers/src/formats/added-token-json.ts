@@ -2,6 +2,8 @@ import type { AddedToken } from "../added-tokens.js";
 import { badField, refuseUnknownFields, requireObject } from "./component-fields.js";
 
 const FLAGS = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
+const KNOWN_FIELDS = ["__type", "content", ...FLAGS];
+const FIELDS_WITH_ID = ["id", ...KNOWN_FIELDS];
 
 /**
  * Reads an added token of tokenizer.json or of `added_tokens_decoder` in tokenizer_config.json.
@@ -10,7 +12,7 @@ const FLAGS = ["single_word", "lstrip", "rstrip", "normalized", "special"] as co
  */
 export function readAddedToken(json: unknown, path: string, id?: number): AddedToken {
   const token = requireObject(json, path);
-  refuseUnknownFields(token, path, [...(id === undefined ? ["id"] : []), "__type", "content", ...FLAGS]);
+  refuseUnknownFields(token, path, id === undefined ? FIELDS_WITH_ID : KNOWN_FIELDS);
   const { content } = token;
   const givenId = id ?? token.id;
   if (!Number.isInteger(givenId) || (givenId as number) < 0)

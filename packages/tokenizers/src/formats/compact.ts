@@ -7,6 +7,7 @@ import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { numTokenSlots, vocabularyOfTable } from "../vocabulary.js";
 import { requireObject } from "./component-fields.js";
 import { readTokenizerFile, toTokenizerJson } from "./tokenizer-json.js";
+import { checkOfWords } from "./word-check.js";
 
 /** "HDTK" and the version of the layout. */
 const MAGIC = 0x4b544448;
@@ -46,41 +47,13 @@ export function toCompact(tokenizer: Tokenizer): Uint8Array {
   const words = new Uint32Array(bytes.buffer);
   const sizes = [packed?.vocabulary.size ?? 0, units.length, (packed?.merges.length ?? 0) / 3];
   words.set([MAGIC, VERSION, 0, json.length, ...sizes]);
-  words[2] = checkOf(words);
+  words[2] = checkOfWords(words);
   return bytes;
 }
 
 function tablesOf({ vocabulary, merges, slots }: PackedBpe): Int32Array[] {
   const { starts, ids } = vocabulary.packed;
   return [starts, ids, merges, vocabulary.slots, slots ?? new MergeTable(merges).slots];
-}
-
-const FACTOR = 0x9e3779b1;
-
-/**
- * Mixes all words behind the check into four sums, so that none waits for another, two words in each step. The steps are
- * written out: most of a file is read before the engine has compiled calls away.
- */
-function checkOf(words: Uint32Array): number {
-  let [first, second, third, fourth] = [words.length, 1, 2, 3];
-  let at = 3;
-  for (; at + 7 < words.length; at += 8) {
-    first = Math.imul(first ^ (words[at] as number), FACTOR);
-    first = ((first ^ (first >>> 15)) + (words[at + 1] as number)) | 0;
-    second = Math.imul(second ^ (words[at + 2] as number), FACTOR);
-    second = ((second ^ (second >>> 15)) + (words[at + 3] as number)) | 0;
-    third = Math.imul(third ^ (words[at + 4] as number), FACTOR);
-    third = ((third ^ (third >>> 15)) + (words[at + 5] as number)) | 0;
-    fourth = Math.imul(fourth ^ (words[at + 6] as number), FACTOR);
-    fourth = ((fourth ^ (fourth >>> 15)) + (words[at + 7] as number)) | 0;
-  }
-  for (; at < words.length; at++) first = mixed(first, words[at] as number);
-  return mixed(mixed(mixed(first, second), third), fourth) >>> 0;
-}
-
-function mixed(sum: number, word: number): number {
-  const product = Math.imul(sum ^ word, FACTOR);
-  return product ^ (product >>> 15);
 }
 
 /**
@@ -106,7 +79,7 @@ export function fromCompact(bytes: Uint8Array, options: { readonly roles?: Token
   const tablesAt = HEADER_WORDS * 4 + roundUp(numJson);
   const expected = tablesAt + numTableWords * 4 + roundUp(numUnits * 2);
   if (expected !== length) throw damaged(`${expected} bytes as its header says`, `${length}`);
-  if (checkOf(words) !== check) throw damaged("the words that its check was made of", "others");
+  if (checkOfWords(words) !== check) throw damaged("the words that its check was made of", "others");
   const { file, roles } = readJson(aligned.slice(HEADER_WORDS * 4, HEADER_WORDS * 4 + numJson));
   const tables = new Int32Array(buffer, byteOffset + tablesAt, numTableWords);
   const units = new Uint16Array(buffer, byteOffset + tablesAt + numTableWords * 4, numUnits);

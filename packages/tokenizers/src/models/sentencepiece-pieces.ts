@@ -1,4 +1,4 @@
-import { PieceTrie } from "../piece-trie.js";
+import { type PieceTrie, trieOf } from "../piece-trie.js";
 import type { WordCuts } from "../word-cuts.js";
 import type { Segmenter } from "./unigram.js";
 
@@ -32,7 +32,5 @@ export interface CompiledAlgorithm {
 
 /** A trie of the symbols that are never cut. */
 export function userDefinedTrie(pieces: readonly Piece[]): PieceTrie {
-  const trie = new PieceTrie();
-  for (const [id, { piece, kind }] of pieces.entries()) if (kind === "userDefined") trie.add(piece, id);
-  return trie;
+  return trieOf(pieces.filter(({ kind }) => kind === "userDefined").map(({ piece }) => piece));
 }

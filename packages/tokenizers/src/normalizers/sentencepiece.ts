@@ -1,6 +1,6 @@
 import { type AlignedText, alignOriginal, codePointLength, originalStart } from "../aligned-text.js";
 import { copyTo } from "../copy-to.js";
-import { longestPrefix, PieceTrie } from "../piece-trie.js";
+import { longestPrefix, type PieceTrie, trieOf } from "../piece-trie.js";
 import type { CompiledNormalizer } from "./compiled.js";
 import { type CharsMap, parseCharsMap } from "./precompiled.js";
 
@@ -28,8 +28,7 @@ export interface SentencePieceNormalizer {
  */
 export function compileSentencePieceNormalizer(options: SentencePieceNormalizer): CompiledNormalizer {
   const charsMap = options.precompiledCharsmap.length > 0 ? parseCharsMap(options.precompiledCharsmap) : null;
-  const symbols = new PieceTrie();
-  for (const [i, symbol] of options.userDefinedSymbols.entries()) symbols.add(symbol, i);
+  const symbols = trieOf(options.userDefinedSymbols);
   const plainRun = charsMap === null ? plainRunPattern(options.userDefinedSymbols) : null;
   const run = (aligned: AlignedText) =>
     new Normalization(aligned, options, { charsMap, symbols, plainRun }).run();

@@ -16,11 +16,18 @@ export function compilePreTokenizer(preTokenizer: PreTokenizer | null): Compiled
   const steps = preTokenizer === null ? [] : flatten(preTokenizer);
   const last = steps.at(-1);
   const endsInBytes = last?.type === "ByteLevel";
-  const compiled = steps.flatMap((step, i) => compileSteps(step, endsInBytes && i === steps.length - 1));
+  const compiled = compileScanner(steps);
+  const cut = () =>
+    chain(steps.flatMap((step, i) => compileSteps(step, endsInBytes && i === steps.length - 1)));
+  // What has a scanner has good patterns: they are compiled when somebody asks for the slow way.
+  let split: Step | null = compiled.scanner === null ? cut() : null;
   return {
-    split: chain(compiled),
+    split(piece, out) {
+      split ??= cut();
+      split(piece, out);
+    },
     bytes: endsInBytes ? createByteWords() : null,
-    ...compileScanner(steps),
+    ...compiled,
     isWhole: steps.every((step) => step.type === "Split" && step.pattern.type === "String"),
     needsAlignment: steps.some((step) => step.type === "Metaspace" && step.prependScheme === "first"),
   };

@@ -14,14 +14,18 @@ export const SURROGATE = 256;
 /** Every classified character has this bit, so that 0 means "not looked at yet". */
 const KNOWN = 512;
 
+/**
+ * Which classes characters change from "no" to "yes", or back: all letters and marks are upper and lower case until
+ * those of one case are found. (A pattern for UPPER itself takes some platforms milliseconds to compile.)
+ */
 const PATTERNS: readonly (readonly [RegExp, number])[] = [
-  [/\p{L}+/gu, LETTER],
+  [/\p{L}+/gu, LETTER | UPPER | LOWER],
+  [/\p{M}+/gu, MARK | UPPER | LOWER],
+  [/\p{Ll}+/gu, UPPER],
+  [/[\p{Lu}\p{Lt}]+/gu, LOWER],
   [/\p{N}+/gu, NUMBER],
   [/\p{White_Space}+/gu, SPACE],
   [/[\r\n]+/gu, NEWLINE],
-  [/[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+/gu, UPPER],
-  [/[\p{Ll}\p{Lm}\p{Lo}\p{M}]+/gu, LOWER],
-  [/\p{M}+/gu, MARK],
   [/[\p{P}\p{S}]+/gu, SYMBOL],
 ];
 
@@ -80,11 +84,11 @@ export class CharacterClasses {
     }
     const width = first < 0x10000 ? 1 : 2;
     block.fill(KNOWN);
-    for (const [pattern, bit] of PATTERNS) {
+    for (const [pattern, bits] of PATTERNS) {
       pattern.lastIndex = 0;
       for (let run = pattern.exec(text); run !== null; run = pattern.exec(text)) {
         const end = (run.index + run[0].length) / width;
-        for (let i = run.index / width; i < end; i++) block[i] = (block[i] as number) | bit;
+        for (let i = run.index / width; i < end; i++) block[i] = (block[i] as number) ^ bits;
       }
     }
   }

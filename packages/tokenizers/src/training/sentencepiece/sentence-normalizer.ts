@@ -1,5 +1,5 @@
 import { compileNormalizer } from "../../normalizers/normalizer.js";
-import { longestPrefix, PieceTrie } from "../../piece-trie.js";
+import { longestPrefix, type PieceTrie, trieOf } from "../../piece-trie.js";
 import type { SentencePieceSpec } from "./options.js";
 
 /** Stands for characters without a piece while training goes on (U+2585); texts that hold it are left out. */
@@ -21,8 +21,7 @@ export function createSentenceNormalizer(
     treatWhitespaceAsSuffix: spec.treatWhitespaceAsSuffix,
     userDefinedSymbols: [],
   });
-  const trie = new PieceTrie();
-  for (const [i, symbol] of symbols.entries()) if (symbol !== "") trie.add(symbol, i);
+  const trie = trieOf(symbols);
   const encoder = new TextEncoder();
   const isLong = (text: string): boolean =>
     text.length * 3 > spec.maxSentenceLength && encoder.encode(text).length > spec.maxSentenceLength;
