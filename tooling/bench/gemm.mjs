@@ -40,10 +40,25 @@ async function start([name, threads]) {
   return { ...first[0], child, times: [] };
 }
 
-async function measure({ child, times }) {
-  const answer = once(child, "message");
-  child.send("run");
-  times.push((await answer)[0]);
+/** Stops a contestant's process, threads that spin while they wait for work included, or lets it go on. */
+function pause({ child }) {
+  child.kill("SIGSTOP");
+}
+function resume({ child }) {
+  child.kill("SIGCONT");
+}
+
+/** The second of two runs: the first wakes the threads and brings the matrices back into the caches. */
+async function measure(contestant) {
+  const { child, times } = contestant;
+  resume(contestant);
+  for (const timed of [false, true]) {
+    const answer = once(child, "message");
+    child.send("run");
+    const [ms] = await answer;
+    if (timed) times.push(ms);
+  }
+  pause(contestant);
 }
 
 if (!existsSync(new URL("node_modules", import.meta.url))) {
@@ -52,10 +67,12 @@ if (!existsSync(new URL("node_modules", import.meta.url))) {
 const contestants = [];
 for (const entry of entries) {
   const contestant = await start(entry);
-  if (contestant !== undefined) contestants.push(contestant);
+  if (contestant === undefined) continue;
+  pause(contestant);
+  contestants.push(contestant);
 }
 for (let round = 0; round < rounds; round++) for (const contestant of contestants) await measure(contestant);
-for (const { child } of contestants) child.kill();
+for (const { child } of contestants) child.kill("SIGKILL");
 
 const gflops = (ms) => (2 * size ** 3) / ms / 1e6;
 const speeds = contestants.map(({ times }) => {
@@ -72,7 +89,7 @@ const [processor] = cpus();
 const report = `# f32 matrix product, ${size} x ${size} x ${size}
 
 ${new Date().toISOString().slice(0, 10)}; ${processor?.model.trim()}, ${cpus().length} cores, load average ${loadavg()[0].toFixed(2)}; Node ${process.versions.node} (V8 ${process.versions.v8}).
-Command: \`pnpm bench:gemm --size ${size} --rounds ${rounds}\`. Medians of ${rounds} rounds in which all take turns, each library in its own process with its own defaults; every result is checked against sums in float64.
+Command: \`pnpm bench:gemm --size ${size} --rounds ${rounds}\`. Medians of ${rounds} rounds in which all take turns, each library in its own process with its own defaults, stopped while others have their turn (the native one's threads spin for a while after a product); each turn is a product to warm up and one that is timed; every result is checked against sums in float64.
 
 | library | threads | GFLOP/s (median) | GFLOP/s (best) | ms (median) | relative to Heddle on 1 thread |
 |---|---|---|---|---|---|
