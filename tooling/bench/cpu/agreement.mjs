@@ -1,6 +1,7 @@
 // Whether Heddle and node-llama-cpp take the same next token on the same GGUF file, at every position of a text.
-//   pnpm bench:agreement --model PATH --text FILE [--type Q8_0]... [--window 128] [--windows 8]
-// PATH is a GGUF file, which both read, or a Hugging Face directory, which Heddle first writes as GGUF in each --type.
+//   pnpm bench:agreement --model PATH --text FILE [--type Q8_0]... [--writer heddle|llama.cpp] [--window 128] [--windows 8]
+// PATH is a GGUF file, which both read, or a Hugging Face directory, which is first written as GGUF in each --type: by Heddle, or
+// quantised by llama.cpp itself (its types, such as Q4_K_M) from the F32 file that Heddle wrote.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,6 +15,7 @@ const { values: options } = parseArgs({
     model: { type: "string" },
     text: { type: "string" },
     type: { type: "string", multiple: true, default: ["F32", "F16", "Q8_0", "Q4_0"] },
+    writer: { type: "string", default: "heddle" },
     window: { type: "string", default: "128" },
     windows: { type: "string", default: "8" },
   },
@@ -43,19 +45,36 @@ function firstTwo(row) {
   return [first, second];
 }
 
-function llamaChoices(file, windows, pairs) {
-  const script = fileURLToPath(new URL("agreement-llama.mjs", import.meta.url));
-  const child = spawn(process.execPath, [script, file], { stdio: ["pipe", "pipe", "inherit"] });
+/** What a script beside this one, in which llama.cpp works, prints for that input. */
+function runLlama(name, args, input = "") {
+  const script = fileURLToPath(new URL(name, import.meta.url));
+  const child = spawn(process.execPath, [script, ...args], { stdio: ["pipe", "pipe", "inherit"] });
   const chunks = [];
   child.stdout.on("data", (chunk) => chunks.push(chunk));
-  child.stdin.end(JSON.stringify({ windows, pairs }));
+  child.stdin.end(input);
   return new Promise((resolve, reject) =>
     child.once("close", (code) =>
       code === 0
-        ? resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")))
-        : reject(new Error(`node-llama-cpp ended with code ${code}`)),
+        ? resolve(Buffer.concat(chunks).toString("utf8"))
+        : reject(new Error(`${name} ended with code ${code}`)),
     ),
   );
+}
+
+const llamaChoices = async (file, windows, pairs) =>
+  JSON.parse(await runLlama("agreement-llama.mjs", [file], JSON.stringify({ windows, pairs })));
+
+/** The directory's model as a GGUF file of that type. */
+async function writeGguf(folder, type) {
+  const model = await openModel(options.model, { device });
+  const { tokenizer } = model;
+  const byHeddle = options.writer === "heddle";
+  const written = byHeddle ? type : "F32";
+  await saveGguf(directorySink(folder), `${written}.gguf`, model, { type: written, tokenizer });
+  model.dispose();
+  const file = join(folder, `${type}.gguf`);
+  if (!byHeddle) await runLlama("llama-quantise.mjs", [join(folder, "F32.gguf"), file, type]);
+  return file;
 }
 
 /** Ids of the text, cut into windows. */
@@ -127,17 +146,17 @@ async function compare(file, { label, folder }) {
   return agreement(own, other);
 }
 
+if (!["heddle", "llama.cpp"].includes(options.writer)) {
+  throw new Error(`--writer is heddle or llama.cpp, not ${options.writer}`);
+}
 const folder = mkdtempSync(join(tmpdir(), "heddle-agreement-"));
 try {
   if (options.model.endsWith(".gguf")) {
     process.exitCode = (await compare(options.model, { label: options.model, folder })) >= 0.99 ? 0 : 1;
   } else {
     for (const type of options.type) {
-      const model = await openModel(options.model, { device });
-      const { tokenizer } = model;
-      await saveGguf(directorySink(folder), `${type}.gguf`, model, { type, tokenizer });
-      model.dispose();
-      const share = await compare(join(folder, `${type}.gguf`), { label: `written as ${type}`, folder });
+      const label = `written as ${type} by ${options.writer}`;
+      const share = await compare(await writeGguf(folder, type), { label, folder });
       if (share < 0.99) process.exitCode = 1;
     }
   }
