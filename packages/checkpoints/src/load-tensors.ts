@@ -1,4 +1,5 @@
 import { type Device, type FloatDType, fromBytes, HeddleError, isFloat, type Tensor } from "@heddle/tensor";
+import { decodeFloat8, isFloat8 } from "./float8.js";
 import { formatError } from "./format-error.js";
 import type { StoredTensor } from "./header.js";
 import type { SafetensorsFiles } from "./safetensors.js";
@@ -8,7 +9,10 @@ export interface LoadTensorsOptions {
   readonly device: Device;
   /** Which tensors. Default: all. */
   readonly names?: Iterable<string>;
-  /** Dtype of the loaded floats; "stored" keeps each as it is in the file. Default: `device.defaultFloat`. */
+  /**
+   * Dtype of the loaded floats; "stored" keeps each as it is in the file, and 8-bit floats as f16, which holds their values exactly.
+   * Default: `device.defaultFloat`.
+   */
   readonly dtype?: FloatDType | "stored";
   /** Called after each tensor, with bytes of the files read so far and in all. */
   readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
@@ -111,6 +115,10 @@ function placeTensor(
       );
     });
     return fromBytes(device, { shape, dtype: "i32" }, narrowed);
+  }
+  if (isFloat8(storedDType)) {
+    const wide = new Uint8Array(decodeFloat8(storedDType, bytes).buffer);
+    return castAndFree(fromBytes(device, { shape, dtype: "f32" }, wide), dtype === "stored" ? "f16" : dtype);
   }
   const own = ownDType(storedDType, name);
   const wanted = dtype === "stored" || !isFloat(own) ? own : dtype;

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { cutSource } from "../test/broken-source.js";
 import { memorySink } from "./file-sink.js";
 import { type FileSource, memorySource } from "./file-source.js";
+import { fromHalf } from "./gguf/half.js";
 import { loadTensor, loadTensors } from "./load-tensors.js";
 import { directorySource } from "./node/directory.js";
 import { openSafetensors } from "./safetensors.js";
@@ -89,19 +90,38 @@ describe("dtypes", () => {
     expect((await loadTensor(ids, "x", { device, dtype: "f32" })).dtype).toBe("i32");
   });
 
+  test("all 256 codes of the 8-bit floats are widened exactly", async () => {
+    const codes = Uint8Array.from({ length: 256 }, (_, code) => code);
+    const signed = (code: number, size: number) => (code < 128 ? size : -size);
+    // E5M2 is the upper half of a half float; E4M3, moved to its exponent, differs by 2^8 and has one NaN and no infinity.
+    const laws = {
+      F8_E5M2: (code: number) => fromHalf(code << 8),
+      F8_E4M3: (code: number) =>
+        (code & 127) === 127 ? Number.NaN : signed(code, fromHalf((code & 127) << 7) * 256),
+    } as const;
+    for (const [stored, law] of Object.entries(laws)) {
+      const files = await openSafetensors(fileOf(stored, [256], codes));
+      for (const dtype of ["f32", "bf16", "stored"] as const) {
+        const tensor = await loadTensor(files, "x", { device: reference(), dtype });
+        expect(tensor.dtype).toBe(dtype === "stored" ? "f16" : dtype);
+        expect(Array.from(await tensor.data())).toEqual(Array.from(codes, law));
+      }
+    }
+  });
+
   test("a value that does not fit and a dtype that no device holds are refused", async () => {
     const device = reference();
     const wide = await openSafetensors(fileOf("I64", [2], bytesOf(new BigInt64Array([1n, 2n ** 40n]))));
-    const fp8 = await openSafetensors(fileOf("F8_E4M3", [2], new Uint8Array(2)));
+    const unsigned = await openSafetensors(fileOf("U64", [1], new Uint8Array(8)));
     const errors = [
       (await errorOf(loadTensor(wide, "x", { device }))).message,
-      (await errorOf(loadTensor(fp8, "x", { device }))).message,
-      (await errorOf(fp8.read("y"))).message,
+      (await errorOf(loadTensor(unsigned, "x", { device }))).message,
+      (await errorOf(unsigned.read("y"))).message,
     ];
     expect(errors).toMatchInlineSnapshot(`
       [
         "safetensors: an I64 value must fit in i32; got file "model.safetensors", tensor "x", byte 71, element 1. The file is damaged or not a safetensors file: copy it again.",
-        "loadTensors: the dtype must be one that devices hold; got F8_E4M3 in tensor "x". Convert the checkpoint to F32, BF16 or F16.",
+        "loadTensors: the dtype must be one that devices hold; got U64 in tensor "x". Convert the checkpoint to F32, BF16 or F16.",
         "safetensors: the tensor must exist; got file "model.safetensors", tensor "y". Ask for one of \`tensors\`.",
       ]
     `);

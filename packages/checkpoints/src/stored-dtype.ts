@@ -25,7 +25,7 @@ const table = {
   U64: { width: 8 },
 } as const satisfies Record<string, StoredDTypeInfo>;
 
-/** Element types of the format. I16, U16, U64 and the 8-bit floats can be listed but not loaded. */
+/** Element types of the format. I16, U16 and U64 can be listed but not loaded; the 8-bit floats are widened. */
 export type StoredDType = keyof typeof table;
 
 export const storedDTypes = Object.keys(table) as readonly StoredDType[];

@@ -10,7 +10,8 @@ import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
 import { type GenerationConfig, parseGenerationConfig } from "./generation-config.js";
 import { type LoadWeightsOptions, loadTree } from "./load-weights.js";
-import { parseModelConfig } from "./parse-config.js";
+import { parseModelConfig, storedQuantisation } from "./parse-config.js";
+import type { StoredQuantisation } from "./quantised/stored-quantisation.js";
 import { readChatTemplate, readTokenizer } from "./read-tokenizer.js";
 
 /** A model in memory, of whatever architecture: configuration, weights, and what belongs to them. */
@@ -47,7 +48,8 @@ export interface LoadedModel<
  *
  * @param options.device  where the weights go; stays the caller's
  * @param options.dtype   of the loaded floats; default `device.defaultFloat`, but on the CPU matrices in half precision stay so, which
- *   takes half the memory (training wants "f32"); "stored" keeps all as in the file
+ *   takes half the memory (training wants "f32"); "stored" keeps all as in the file. MXFP4 experts stay quantised unless a
+ *   dtype is named; 8-bit floats become it, on the CPU by default bf16
  * @throws HeddleError "format" naming what is missing or damaged; "config" and "unsupported" for a config.json that
  *   describes something else; nothing stays loaded then
  */
@@ -61,25 +63,34 @@ export async function loadModelOf<Config extends ModelConfig, Weights, Inputs>(
   source: FileSource,
   options: LoadWeightsOptions,
 ): Promise<LoadedModel<Config, Weights, Inputs>> {
-  const config = parseModelConfig(await readJson(source, "config.json"));
+  const json = await readJson(source, "config.json");
+  const config = parseModelConfig(json);
   const found = findFamily(config.family).architecture;
   if (found.name !== architecture.name) {
     const message = `loadModel: the model must be of architecture "${architecture.name}"; got model_type "${config.family}", which is of architecture "${found.name}". Use loadAnyModel.`;
     throw new HeddleError("unsupported", message, { family: config.family, architecture: found.name });
   }
-  return assemble(architecture, await readParts(source, config, options));
+  return assemble(
+    architecture,
+    await readParts(source, { config, quantisation: storedQuantisation(json) }, options),
+  );
 }
 
 /** Loads a model of whatever architecture its config.json names; see `loadModel`. */
 export async function loadAnyModel(source: FileSource, options: LoadWeightsOptions): Promise<AnyModel> {
-  const config = parseModelConfig(await readJson(source, "config.json"));
-  return assemble(findFamily(config.family).architecture, await readParts(source, config, options));
+  const json = await readJson(source, "config.json");
+  const config = parseModelConfig(json);
+  const parts = await readParts(source, { config, quantisation: storedQuantisation(json) }, options);
+  return assemble(findFamily(config.family).architecture, parts);
 }
 
 /** Reads everything but config.json. The weights are of the kind that the family's architecture builds. */
 async function readParts<Config extends ModelConfig, Weights>(
   source: FileSource,
-  config: ModelConfig,
+  {
+    config,
+    quantisation,
+  }: { readonly config: ModelConfig; readonly quantisation: StoredQuantisation | undefined },
   options: LoadWeightsOptions,
 ): Promise<AssembledParts<Config, Weights>> {
   const json = await readOptional(source, "generation_config.json");
@@ -87,7 +98,8 @@ async function readParts<Config extends ModelConfig, Weights>(
   const tokenizer = await readTokenizer(source);
   const chatTemplate = await readChatTemplate(source);
   const sentenceModules = await readSentenceModules(source, options.device);
-  const weights = await loadTree(config, await openSafetensors(source), options).catch((error: unknown) => {
+  const loading = { ...options, quantisation };
+  const weights = await loadTree(config, await openSafetensors(source), loading).catch((error: unknown) => {
     disposeTree(sentenceModules?.dense);
     throw error;
   });

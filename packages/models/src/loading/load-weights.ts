@@ -4,11 +4,14 @@ import {
   loadTensorPieces,
   type SafetensorsFiles,
 } from "@heddle/checkpoints";
-import { byteWidth, type Device, invariant, RowPieces, stack, type Tensor } from "@heddle/tensor";
+import { byteWidth, type Device, invariant, RowPieces, stack, Tensor } from "@heddle/tensor";
 import type { DecoderConfig, ModelConfig } from "../config.js";
 import { findFamily } from "../families/registry.js";
 import type { DecoderWeights } from "../weights.js";
 import type { PackedCache } from "./packed-cache.js";
+import { quantisedFiles } from "./quantised/quantised-files.js";
+import type { LoadedPart, LoadParts } from "./quantised/quantised-weight.js";
+import type { StoredQuantisation } from "./quantised/stored-quantisation.js";
 import { takeApart } from "./stored-layout.js";
 import { isCuttable, type LocatedWeight, locateWeights, type Slice, type StoredPart } from "./weight-map.js";
 
@@ -31,17 +34,26 @@ export async function loadWeights(
  * Loads a checkpoint's tensors into the tree of a configuration, all or none.
  *
  * Names and shapes of all tensors are checked before the first is loaded.
+ * @param options.quantisation  how weights are stored in fewer bits, as config.json says
  * @returns a tree that the caller disposes, of the kind that the family's architecture builds
  * @throws HeddleError "format" listing every tensor that is missing, unexpected or of another shape
  */
 export async function loadTree(
   config: ModelConfig,
   files: SafetensorsFiles,
-  { device, dtype, packedCache, onProgress, signal }: LoadWeightsOptions,
+  {
+    device,
+    dtype,
+    packedCache,
+    onProgress,
+    signal,
+    quantisation,
+  }: LoadWeightsOptions & { readonly quantisation?: StoredQuantisation | undefined },
 ): Promise<unknown> {
-  const located = locateWeights(config, files.tensors);
+  const { tensors, loaders } = quantisedFiles(files, quantisation);
+  const located = locateWeights(config, tensors);
   const sizeOf = (name: string) => {
-    const { start = 0, end = 0 } = files.tensors.get(name) ?? {};
+    const { start = 0, end = 0 } = tensors.get(name) ?? {};
     return end - start;
   };
   const totalBytes = located.reduce((sum, { storedName }) => sum + sizeOf(storedName), 0);
@@ -50,15 +62,9 @@ export async function loadTree(
   try {
     for (const weight of located) {
       signal?.throwIfAborted();
-      const options = { device, dtype: dtype ?? (staysHalf(weight, files, device) ? "stored" : undefined) };
-      const rows = rowsOfPieces(weight, sizeOf(weight.storedName), options);
-      if (rows === undefined) {
-        const stored = await loadTensor(files, weight.storedName, options);
-        for (const [at, part] of takeApart(stored, weight).entries()) gathered.add(weight.parts[at], part);
-      } else {
-        const pieces = await loadTensorPieces(files, weight.storedName, { ...options, rows });
-        gathered.add(weight.parts[0], new RowPieces(pieces) as unknown as Tensor);
-      }
+      const load = loaders.get(weight.storedName) ?? loadPlain(files, sizeOf(weight.storedName));
+      for (const [at, part] of (await load(weight, { device, dtype })).entries())
+        gathered.add(weight.parts[at], part);
       loadedBytes += sizeOf(weight.storedName);
       onProgress?.({ loadedBytes, totalBytes });
     }
@@ -68,6 +74,16 @@ export async function loadTree(
   }
   packedCache?.onState?.({ kind: "unneeded" });
   return findFamily(config.family).architecture.buildWeights(config, gathered.take);
+}
+
+/** Loads the parts of a weight that lies in the files as it is used, or in pieces where the device needs that. */
+function loadPlain(files: SafetensorsFiles, storedBytes: number): LoadParts {
+  return async (weight, { device, dtype }) => {
+    const options = { device, dtype: dtype ?? (staysHalf(weight, files, device) ? "stored" : undefined) };
+    const rows = rowsOfPieces(weight, storedBytes, options);
+    if (rows === undefined) return takeApart(await loadTensor(files, weight.storedName, options), weight);
+    return [new RowPieces(await loadTensorPieces(files, weight.storedName, { ...options, rows }))];
+  };
 }
 
 /**
@@ -101,7 +117,7 @@ function staysHalf(
 
 /** Weights as they come, by path; the slices of one weight are joined as soon as all are there. */
 function gatherWeights() {
-  const whole = new Map<string, Tensor>();
+  const whole = new Map<string, LoadedPart>();
   const slices = new Map<string, Tensor[]>();
   const addSlice = (path: string, { index, count }: Slice, tensor: Tensor) => {
     const others = slices.get(path) ?? [];
@@ -113,18 +129,23 @@ function gatherWeights() {
     slices.delete(path);
   };
   return {
-    add(part: StoredPart | undefined, tensor: Tensor): void {
+    add(part: StoredPart | undefined, loaded: LoadedPart): void {
       invariant(part, "a stored tensor has no more parts than its rule says");
-      if (part.slice === undefined) whole.set(part.path, tensor);
-      else addSlice(part.path, part.slice, tensor);
+      if (part.slice === undefined) {
+        whole.set(part.path, loaded);
+        return;
+      }
+      invariant(loaded instanceof Tensor, `the slices of ${part.path} are dense`);
+      addSlice(part.path, part.slice, loaded);
     },
     dispose(): void {
       for (const tensor of [...whole.values(), ...[...slices.values()].flat()]) tensor.dispose();
     },
+    /** The tree takes it where a tensor is asked for: what is not dense lies only where another weight may stand. */
     take(path: string): Tensor {
-      const tensor = whole.get(path);
-      invariant(tensor, `the weight map covers ${path}`);
-      return tensor;
+      const loaded = whole.get(path);
+      invariant(loaded, `the weight map covers ${path}`);
+      return loaded as Tensor;
     },
   };
 }

@@ -4,6 +4,7 @@ import { type DecoderConfig, freezeConfig, type ModelConfig } from "../config.js
 import { decoder } from "../decoder/decoder-architecture.js";
 import type { AnyFamily } from "../families/family.js";
 import { findFamily } from "../families/registry.js";
+import { parseStoredQuantisation, type StoredQuantisation } from "./quantised/stored-quantisation.js";
 import { shownValue } from "./shown-value.js";
 
 /** Keys that every config.json may hold and that do not change what a decoder computes. */
@@ -42,6 +43,8 @@ const inertKeys = new Set([
   "prefix",
   "problem_type",
   "pruned_heads",
+  // Read by whoever loads the weights.
+  "quantization_config",
   "remove_invalid_values",
   "repetition_penalty",
   "return_dict",
@@ -88,6 +91,7 @@ export function isDecoderConfig(config: ModelConfig): config is DecoderConfig {
 export function parseModelConfig(json: unknown): ModelConfig {
   const record = asRecord(json);
   const family = findFamily(record.model_type);
+  parseStoredQuantisation(record.quantization_config);
   const problems = unknownKeys(record, family);
   const parsed = family.schema.safeParse(record);
   problems.push(
@@ -100,6 +104,11 @@ export function parseModelConfig(json: unknown): ModelConfig {
     throw new HeddleError("config", message, { modelType: family.modelType, problems });
   }
   return freezeConfig(family.toConfig(parsed.data));
+}
+
+/** How the checkpoint beside a `config.json` stores its weights in fewer bits, if it does. */
+export function storedQuantisation(json: unknown): StoredQuantisation | undefined {
+  return parseStoredQuantisation(asRecord(json).quantization_config);
 }
 
 /** Writes a configuration as the `config.json` of its family. */

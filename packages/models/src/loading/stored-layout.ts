@@ -30,6 +30,15 @@ export function putTogether(parts: readonly Tensor[], weight: StoredWeight): Ten
   });
 }
 
+/** Where a row of one part lies among all rows of the stored tensor (in our order of axes). */
+export function rowOfGroup({ parts, axis, groups }: StoredWeight, part: number, row: number): number {
+  const sizes = parts.map(({ shape }) => (shape[axis] ?? 0) / groups);
+  const size = sizes[part] ?? 1;
+  const before = sizes.slice(0, part).reduce((sum, rows) => sum + rows, 0);
+  const groupRows = sizes.reduce((sum, rows) => sum + rows, 0);
+  return Math.floor(row / size) * groupRows + before + (row % size);
+}
+
 function cutRows(x: Tensor, { parts, axis, groups }: StoredWeight): readonly Tensor[] {
   const sizes = parts.map(({ shape }) => (shape[axis] ?? 0) / groups);
   if (groups === 1) return split(x, sizes, { axis });
