@@ -6,6 +6,7 @@ import { reference } from "@heddle/tensor";
 import { matrixUnitOf } from "@heddle/tensor/kernel";
 import { matrixAttention } from "../../../packages/attention/test/matrix-attention.ts";
 import { matrixPrompts } from "../../../packages/attention/test/matrix-prompts.ts";
+import { matrixGroups } from "../../../packages/models/test/matrix-groups.ts";
 import { matrixWeights } from "../../../packages/quant/test/matrix-weights.ts";
 import { conformanceCases, largestDifference, outcomeOf } from "../../../packages/tensor/test/conformance.ts";
 import type { MatrixCheck, MatrixUnits } from "../../../packages/tensor/test/emulated-matrices.ts";
@@ -27,7 +28,13 @@ const units = (["own", "emulated"] as const).filter(
     (kind === "emulated" || matrixUnitOf(device.features) !== undefined) &&
     (words.includes(kind) || !(words.includes("own") || words.includes("emulated"))),
 );
-for (const check of [...matrixProducts, ...matrixWeights, ...matrixAttention, ...matrixPrompts]) {
+for (const check of [
+  ...matrixProducts,
+  ...matrixGroups,
+  ...matrixWeights,
+  ...matrixAttention,
+  ...matrixPrompts,
+]) {
   if (!chosen.includes("matrices")) break;
   const lines = await Promise.all(units.map((kind) => describeCheck(check, kind)));
   const isRight = lines.every(({ isRight }) => isRight);

@@ -1,11 +1,13 @@
 // Times prompts of 2048 tokens and steps of 32 sequences in the Llama 3.2 1B shape on the GPU device, weights random:
-// `prefill [half|fast] [f16|int8|int4] [times] [--layers N] [--tiny]`. `times` also says which dispatches take the time.
+// `prefill [half|fast] [f16|int8|int4] [times] [apart] [--layers N] [--tiny]`. `times` also says which dispatches take the time; `apart`
+// measures f16 a second time with products that are not joined on matrix units.
 import { createDecoder } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
 import { dispatchTimes } from "./parts/dispatch-times.ts";
 import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
 import { median } from "./parts/median.ts";
 import { describeDevice, openDevice } from "./parts/open-device.ts";
+import { withTilesApart } from "./parts/tiles-apart.ts";
 
 const words = process.argv.slice(2);
 const { config, formats, isTiny } = wantedModels(words);
@@ -20,6 +22,13 @@ async function measure(format: Format): Promise<void> {
   const weights = randomWeights(device, config, format);
   await prompts(format, weights);
   await steps(format, weights);
+  if (words.includes("apart") && format === "f16") {
+    console.log("products apart:");
+    await withTilesApart(device, async () => {
+      await prompts(format, weights);
+      await steps(format, weights);
+    });
+  }
   for (const leaf of flattenTree(weights).leaves) (leaf as Partial<Tensor>).dispose?.();
   device.trim();
 }

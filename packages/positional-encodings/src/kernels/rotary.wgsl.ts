@@ -69,17 +69,16 @@ export const rotaryWgsl: WgslKernelFactory<RotaryParams> = ({ inputs: [x, positi
   return { steps: [step] };
 };
 
-/**
- * The rotation of heads of one token a row, for kernels that have just made them. Twin: the kernel above.
- */
+/** The rotation of heads, for kernels that have just made them. Twin: the kernel above. */
 export const rotaryPiece: RotationPieceFactory<RotaryParams> = ({ inputs: [x, positions], params }) => {
   const { inverseFrequencies, attentionScale, layout, isInverse } = params;
-  const [, , seqLen, width = 1] = x?.shape ?? [];
+  const [batch = 1, , tokens = 1, width = 1] = x?.shape ?? [];
   const pairs = inverseFrequencies.length;
-  if (x === undefined || seqLen !== 1 || positions?.dtype !== "i32" || pairs === 0 || isInverse)
-    return undefined;
-  const row = positions.shape.length === 2 ? "m" : "0u";
+  if (x === undefined || positions?.dtype !== "i32" || pairs === 0 || isInverse) return undefined;
+  const row = positions.shape.length === 2 ? "m" : `m % ${tokens}u`;
   return {
+    rows: batch * tokens,
+    tokens,
     layout,
     pairs,
     width,

@@ -1,5 +1,6 @@
 import type { OpSpec } from "../op.js";
 import { groupWgsl } from "../wgsl/product/group-step.js";
+import { tileGroupWgsl } from "../wgsl/product/tile-group.js";
 import type { ProductGroup } from "./product-group.js";
 
 /** The op of a group: only devices with a kernel for such groups can run it. */
@@ -20,7 +21,10 @@ export function groupedSpec(
     infer: () => outputs,
     ...(mutates.length === 0 ? {} : { mutates }),
     kernels: {
-      wgsl: (call, features) => groupWgsl({ group, inputs: call.inputs, outputs: call.outputs }, features),
+      wgsl: ({ inputs: types, outputs: results }, features) => {
+        const call = { group, inputs: types, outputs: results };
+        return groupWgsl(call, features) ?? tileGroupWgsl(call, features);
+      },
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Expression } from "../expression.js";
+import { sizeOf, stridesOf } from "../shape.js";
 import { groupedSpec } from "./grouped-op.js";
-import type { GroupMember, PartInput, PartTarget, ProductPart } from "./product-group.js";
+import type { GroupMember, HeadOrder, PartInput, PartTarget, ProductPart } from "./product-group.js";
 import { isIndependent, type Step } from "./step.js";
 
 /** How far behind the first product of a group its last member may stand, in steps. */
@@ -48,10 +49,10 @@ function joinAt(
     tried.add(key);
     const step = groupStep(steps, members);
     if (step === undefined || step.inputs.length + step.outputs.length > options.maxBuffers) continue;
-    if (!isMovable(steps, members.all) || !options.canRun(step)) continue;
-    const last = Math.max(...members.all);
+    const place = meetingPlace(steps, members.all);
+    if (place === undefined || !options.canRun(step)) continue;
     const inside = new Set(members.all);
-    const result = steps.flatMap((other, i) => (i === last ? [step] : inside.has(i) ? [] : [other]));
+    const result = steps.flatMap((other, i) => (i === place ? [step] : inside.has(i) ? [] : [other]));
     return { steps: result, next: Math.min(...members.all) };
   }
   return undefined;
@@ -64,14 +65,26 @@ interface Wish {
   readonly writes: boolean;
   readonly rotations: boolean;
   readonly expressions: boolean;
+  /** Of results by head; a group must then have such a one. */
+  readonly orders: boolean;
 }
 
-const everything: Wish = { norm: true, siblings: true, writes: true, rotations: true, expressions: true };
+const everything: Wish = {
+  norm: true,
+  siblings: true,
+  writes: true,
+  rotations: true,
+  expressions: true,
+  orders: false,
+};
 const wishes: readonly Wish[] = [
+  { ...everything, orders: true, norm: false, writes: false },
+  { ...everything, orders: true, norm: false, writes: false, rotations: false },
   everything,
   { ...everything, writes: false },
   { ...everything, writes: false, rotations: false },
   { ...everything, norm: false },
+  { ...everything, norm: false, writes: false },
   { ...everything, norm: false, writes: false, rotations: false },
   { ...everything, siblings: false, writes: false },
   { ...everything, siblings: false, writes: false, norm: false },
@@ -88,8 +101,9 @@ interface Members {
 
 interface PartMembers {
   readonly products: readonly number[];
-  readonly rotation: number | undefined;
-  readonly expression: number | undefined;
+  readonly order?: number;
+  readonly rotation?: number;
+  readonly expression?: number;
 }
 
 function collect(
@@ -125,36 +139,72 @@ function collect(
   for (const product of products) {
     if (seen.has(product)) continue;
     const reader = onlyReader(product);
-    const kind = reader === undefined ? undefined : kindOf(steps[reader]);
-    if (wish.rotations && kind === "rotation") {
-      parts.push({ products: [product], rotation: reader, expression: undefined });
+    const kind = kindOf(steps[reader ?? -1]);
+    if (wish.orders && kind === "order" && reader !== undefined) {
+      const turning = onlyReader(reader);
+      const isTurned = wish.rotations && kindOf(steps[turning ?? -1]) === "rotation";
+      parts.push({
+        products: [product],
+        order: reader,
+        ...(isTurned && turning !== undefined && { rotation: turning }),
+      });
+      continue;
+    }
+    if (wish.rotations && kind === "rotation" && reader !== undefined) {
+      parts.push({ products: [product], rotation: reader });
       continue;
     }
     if (wish.expressions && kind === "expression" && reader !== undefined) {
       const stacked = products.filter((other) => onlyReader(other) === reader);
       for (const other of stacked) seen.add(other);
-      parts.push({ products: stacked, rotation: undefined, expression: reader });
+      parts.push({ products: stacked, expression: reader });
       continue;
     }
-    parts.push({ products: [product], rotation: undefined, expression: undefined });
+    parts.push({ products: [product] });
   }
+  if (wish.orders && parts.every(({ order }) => order === undefined)) return undefined;
   const made = new Map(
     parts.map((part) => [lastOf(part), steps[lastOf(part)]?.outputs[0]?.memory ?? -1] as const),
   );
   const write = wish.writes ? writeOf(steps, { parts, made, onlyReader }) : undefined;
   const norm = wish.norm ? normOf(steps, at, { products, kept: options.kept, readers }) : undefined;
-  const all = [norm, write, ...parts.flatMap((part) => [...part.products, part.rotation, part.expression])];
+  const all = [
+    norm,
+    write,
+    ...parts.flatMap((part) => [...part.products, part.order, part.rotation, part.expression]),
+  ];
   return { norm, parts, write, all: all.filter((i) => i !== undefined).sort((a, b) => a - b) };
 }
 
-const lastOf = ({ products, rotation, expression }: PartMembers) =>
-  rotation ?? expression ?? products[0] ?? -1;
+const lastOf = ({ products, order, rotation, expression }: PartMembers) =>
+  rotation ?? order ?? expression ?? products[0] ?? -1;
 
-function kindOf(step: Step | undefined): "rotation" | "expression" | "write" | undefined {
+function kindOf(step: Step | undefined): "rotation" | "expression" | "write" | "order" | undefined {
   const pieces = step?.spec.kernels?.pieces;
   if (pieces?.rotation) return "rotation";
   if (pieces?.placement) return "write";
-  return step !== undefined && expressionOf(step) !== undefined ? "expression" : undefined;
+  if (step === undefined) return undefined;
+  if (orderOf(step) !== undefined) return "order";
+  return expressionOf(step) !== undefined ? "expression" : undefined;
+}
+
+/** What a step that lays [B, T, H, D] out as [B, H, T, D] says; undefined for any other. */
+function orderOf({ spec, params, inputs, outputs }: Step): HeadOrder | undefined {
+  const [output] = outputs;
+  const types = inputs.map(({ type }) => type);
+  const copies = output && spec.copies?.(types, output.type, params);
+  const [region, ...others] = copies?.regions ?? [];
+  if (region === undefined || others.length > 0 || copies?.fill !== undefined) return undefined;
+  const { shape, inputOffset, outputOffset, inputStrides, outputStrides } = region;
+  const [, heads = 1, length = 1, width = 1] = shape;
+  const wanted = [length * heads * width, width, heads * width, 1];
+  const isAt = (strides: readonly number[], of: readonly number[]) =>
+    shape.every((extent, axis) => extent === 1 || strides[axis] === of[axis]);
+  const isWhole =
+    shape.length === 4 && inputOffset + outputOffset === 0 && sizeOf(types[0]?.shape ?? []) === sizeOf(shape);
+  return isWhole && isAt(inputStrides, wanted) && isAt(outputStrides, stridesOf(shape))
+    ? { length, width }
+    : undefined;
 }
 
 function expressionOf(step: Step): Expression | undefined {
@@ -214,17 +264,18 @@ function normOf(
   return readers(x).every((i) => products.includes(i)) ? norm : undefined;
 }
 
-/** Whether every member can wait until the last of them runs. */
-function isMovable(steps: readonly Step[], members: readonly number[]): boolean {
-  const last = Math.max(...members);
-  return members.every((member) => {
-    const step = steps[member];
-    for (let i = member + 1; step !== undefined && i < last; i++) {
-      const other = steps[i];
-      if (other !== undefined && !members.includes(i) && !isIndependent(step, other)) return false;
-    }
-    return true;
-  });
+/** Where a group can stand: at its last member if the others can wait for it, else at its first if the others can come up to it. */
+function meetingPlace(steps: readonly Step[], members: readonly number[]): number | undefined {
+  const [first, last] = [Math.min(...members), Math.max(...members)];
+  const others = steps.slice(first, last).flatMap((step, i) => (members.includes(first + i) ? [] : [step]));
+  const at = (step: Step) => steps.indexOf(step);
+  const isFree = (isBetween: (other: number, member: number) => boolean) =>
+    members.every((member) => {
+      const step = steps[member];
+      return step && others.every((other) => !isBetween(at(other), member) || isIndependent(step, other));
+    });
+  if (isFree((other, member) => other > member)) return last;
+  return isFree((other, member) => other < member) ? first : undefined;
 }
 
 /** The launch of a group; undefined where an output lies in the memory of an input, or a member reads what another part makes. */
@@ -262,8 +313,10 @@ function groupStep(steps: readonly Step[], { norm, parts, write, all }: Members)
             index: outputs.push(output) - 1,
             type: output.type,
           }));
+    const order = part.order === undefined ? undefined : orderOf(steps[part.order] as Step);
     return {
       products,
+      ...(order && { order }),
       ...(part.rotation === undefined ? {} : { rotation: member(part.rotation) }),
       ...(part.expression === undefined
         ? {}

@@ -23,9 +23,19 @@ export interface GroupMember {
   readonly inputs: readonly number[];
 }
 
+/** Outputs [B, T, H D] of tokens are laid out by head: [B, H, T, D]. */
+export interface HeadOrder {
+  /** T */
+  readonly length: number;
+  /** D */
+  readonly width: number;
+}
+
 /** Products whose outputs belong together, element by element. */
 export interface ProductPart {
   readonly products: readonly GroupMember[];
+  /** Where the results of the only product lie, before they are turned. */
+  readonly order?: HeadOrder;
   /** Turns pairs of the only product's outputs. */
   readonly rotation?: GroupMember;
   /** Elementwise work on the products' outputs and other inputs. */

@@ -143,6 +143,13 @@ export const matmulOp: Op<MatmulParams> = defineOp({
           return undefined;
         return denseProduct({ M, N, K, dtypes: { x: a.dtype, w: b.dtype, y: a.dtype } });
       },
+      tiles({ inputs: [a, b], params }, features) {
+        if (!a || !b || params.transposeA || !params.transposeB) return undefined;
+        const { M, N, K, batch, ...strides } = matmulExtents(a, b, params);
+        const dtypes = { a: a.dtype, b: b.dtype, c: a.dtype };
+        const fits = fitsMatrixUnits({ M, N, K, batch, ...strides, ...params, dtypes }, features);
+        return sizeOf(batch) === 1 && fits ? { M, N, K } : undefined;
+      },
     },
   },
 });

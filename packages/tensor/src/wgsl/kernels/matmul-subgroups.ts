@@ -13,9 +13,14 @@ const minRows = 9;
  * workgroups, and deep slices keep many loads under way. (Slices of 64 are a little faster for 128 rows, 283 against 268
  * TFLOP/s on an H100, but far slower with bounds checks.)
  */
-function tilingOf({ M, N }: MatmulCall, lanes: number): Tiling {
+export function denseTiling(
+  { M, N }: Pick<MatmulCall, "M" | "N">,
+  { lanes, stack = 1 }: { readonly lanes: number; readonly stack?: number },
+): Tiling {
   const low = { rows: 32, padding: 8, band: 1, partColumns: 16 } as const;
   const deep = (depth: number) => (lanes === 8 ? depth : 32);
+  // A part holds whole matrices of each product that it stacks.
+  if (M <= 32 && stack > 1) return { ...low, columns: 32, depth: deep(128), partRows: 16, partColumns: 32 };
   if (M <= 32 && N >= 8192) return { ...low, columns: 32, depth: deep(128), partRows: 32 };
   if (M <= 32) return { ...low, columns: 16, depth: deep(256), partRows: 16 };
   if (M <= 64)
@@ -48,7 +53,7 @@ export function subgroupMatmulWgsl(
   const [a, b] = [transposeA ? M : K, transposeB ? K : N];
   const lengths = [a, b, ...batchStridesA, ...batchStridesB];
   const lanes = ([8, 4] as const).find((n) => lengths.every((length) => length % n === 0)) ?? 2;
-  const tiling = chosen ?? tilingOf(call, lanes);
+  const tiling = chosen ?? denseTiling(call, { lanes });
   const walk = offsetCode({ shape: batch, strides: [batchStridesA, batchStridesB] }, "batch", "w");
   const [fromA = "0u", fromB = "0u"] = walk.offsets;
   const step = tileProductStep({

@@ -62,11 +62,16 @@ export interface TileSource {
   keep(base: string): string;
 }
 
-/** What a workgroup does with 16 rows of a part: statements that store `perStore` sums, given by `sum(i)`, at row m, column n. */
+/**
+ * What a workgroup does with 16 rows of a part: statements that store `perStore` sums, given by `sum(i)`, at row m, column n.
+ *
+ * With a `stack` of 2 a part holds two products of the same columns side by side, as gate and up: `sum(i, slot)` is one of them.
+ */
 export interface TileTarget {
   readonly buffers: readonly BufferUse[];
   readonly perStore: number;
-  store(at: { readonly m: string; readonly n: string }, sum: (i: number) => string): string;
+  readonly stack?: number;
+  store(at: { readonly m: string; readonly n: string }, sum: (i: number, slot?: number) => string): string;
 }
 
 export interface TileProduct {
@@ -81,8 +86,13 @@ export interface TileProduct {
   readonly right: TileSource;
   readonly target: TileTarget;
   readonly params?: Readonly<Record<string, StepParam>>;
+  readonly tables?: Readonly<Record<string, Uint32Array>>;
+  /** Functions at module scope. */
+  readonly declarations?: string;
   /** Statements that find where the operands of product `batch` begin. */
   readonly setup?: string;
+  /** Expressions (u32): the first column of the workgroup's tile, and the end of those that are stored; default bStart and N. */
+  readonly columns?: { readonly start: string; readonly end: string };
 }
 
 /** What multiplies 16 x 16 halves into f32 sums in subgroups of 32; undefined where the adapter has no such products. */
@@ -127,6 +137,7 @@ export function tileProductStep(product: TileProduct): WgslStep {
   return wgslStep({
     buffers: [...left.buffers, ...right.buffers, ...target.buffers],
     params: { M, N, K, ...place.params, ...left.params, ...right.params, ...product.params },
+    tables: product.tables ?? {},
     threads,
     groups: place.groups,
     enable: unit.directives,
@@ -135,6 +146,7 @@ export function tileProductStep(product: TileProduct): WgslStep {
       unit.declarations(lanes),
       left.declarations ?? "",
       right.declarations ?? "",
+      product.declarations ?? "",
     ].join("\n"),
     body: `${place.code}
 ${product.setup ?? ""}
@@ -158,7 +170,7 @@ ${right.fetch("next")}
 ${each(depth / matrixEdge, (slice) => multiply(tiling, { left, right, unit, k: slice * matrixEdge, rightStart: sizes[0] }))}
     workgroupBarrier();
   }
-${each(high, (i) => storeStrip(i, { wide, tiling, target, unit, lanes }))}`,
+${each(high, (i) => storeStrip(i, { product, wide }))}`,
   });
 }
 
@@ -204,38 +216,30 @@ ${each(high * wide, (n) => `      ${product(Math.floor(n / wide), n % wide)}`)}
 /** Hands 16 rows of every subgroup's outputs to the target, through workgroup memory. */
 function storeStrip(
   i: number,
-  {
-    wide,
-    tiling,
-    target,
-    unit,
-    lanes,
-  }: {
-    readonly wide: number;
-    readonly tiling: Tiling;
-    readonly target: TileTarget;
-    readonly unit: MatrixUnit;
-    readonly lanes: ElementLanes;
-  },
+  { product, wide }: { readonly product: TileProduct; readonly wide: number },
 ): string {
+  const { tiling, target, unit, left, columns = { start: "bStart", end: "P.N" } } = product;
   const { partColumns } = tiling;
-  const { perStore } = target;
-  const strip = matrixEdge * partColumns;
+  const { perStore, stack = 1 } = target;
+  const share = partColumns / stack;
   // Sums are words, of which an element of workgroup memory holds a few.
-  const words = lanes / 2;
-  const sum = (lane: number) => {
-    if (words === 1) return `bitcast<f32>(tiles[base + at + ${lane}u])`;
-    if (perStore < words) return `bitcast<f32>(tiles[base + at / ${words}u][at % ${words}u + ${lane}u])`;
-    return `bitcast<f32>(tiles[base + at / ${words}u + ${Math.floor(lane / words)}u].${"xyzw"[lane % words]})`;
+  const words = left.memory.lanes / 2;
+  const sum = (lane: number, slot = 0) => {
+    const from =
+      stack === 1 ? "at" : `(at / ${share}u * ${partColumns}u + ${slot * share}u + at % ${share}u)`;
+    if (words === 1) return `bitcast<f32>(tiles[base + ${from} + ${lane}u])`;
+    if (perStore < words)
+      return `bitcast<f32>(tiles[base + ${from} / ${words}u][${from} % ${words}u + ${lane}u])`;
+    return `bitcast<f32>(tiles[base + ${from} / ${words}u + ${Math.floor(lane / words)}u].${"xyzw"[lane % words]})`;
   };
   return `  {
-    let base = subgroup * ${strip / words}u;
+    let base = subgroup * ${(matrixEdge * partColumns) / words}u;
 ${each(wide, (j) => `    ${unit.store(`sum${i}_${j}`, { at: `base + ${(j * matrixEdge) / words}u`, stride: `${partColumns / words}u` })}`)}
     workgroupBarrier();
-    for (var at = (thread % ${subgroupSize}u) * ${perStore}u; at < ${strip}u; at += ${subgroupSize * perStore}u) {
-      let m = aStart + partA + ${i * matrixEdge}u + at / ${partColumns}u;
-      let n = bStart + partB + at % ${partColumns}u;
-      if (m < P.M && n < P.N) {
+    for (var at = (thread % ${subgroupSize}u) * ${perStore}u; at < ${matrixEdge * share}u; at += ${subgroupSize * perStore}u) {
+      let m = aStart + partA + ${i * matrixEdge}u + at / ${share}u;
+      let n = ${columns.start} + partB${stack === 1 ? "" : ` / ${stack}u`} + at % ${share}u;
+      if (m < P.M && n < ${columns.end}) {
         ${target.store({ m: "m", n: "n" }, sum)}
       }
     }

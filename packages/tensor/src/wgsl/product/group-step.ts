@@ -1,26 +1,13 @@
-import type {
-  GroupMember,
-  PartInput,
-  PartTarget,
-  ProductGroup,
-  ProductPart,
-} from "../../compile/product-group.js";
+import type { PartInput, PartTarget, ProductGroup, ProductPart } from "../../compile/product-group.js";
 import type { DType } from "../../dtype.js";
-import type { OpCall } from "../../op.js";
 import { sizeOf, type TensorType } from "../../shape.js";
 import { lanesOf, valueType } from "../dtype.js";
 import { expressionCode } from "../expression.js";
 import type { WgslFeatures, WgslKernel } from "../kernel.js";
 import { groupJoin } from "../kernels/group-join.js";
-import { type BufferUse, bufferAt, type StepParam, wgslStep } from "../step.js";
-import type {
-  FunctionPiece,
-  NormPiece,
-  PlacementPiece,
-  ProductPiece,
-  ProductTask,
-  RotationPiece,
-} from "./piece.js";
+import { bufferAt, wgslStep } from "../step.js";
+import { GroupText, pieceOf, rowsOf } from "./group-text.js";
+import type { NormPiece, PlacementPiece, ProductPiece, ProductTask, RotationPiece } from "./piece.js";
 import { placeValues } from "./place-values.js";
 import { xFunctions } from "./x-vectors.js";
 
@@ -53,12 +40,9 @@ export function groupWgsl(call: GroupCall, features: WgslFeatures): WgslKernel |
 class GroupWriter {
   readonly #call: GroupCall;
   readonly #features: WgslFeatures;
-  readonly #buffers: BufferUse[] = [];
-  readonly #params: Record<string, StepParam> = {};
-  readonly #tables: Record<string, Uint32Array> = {};
+  readonly #text = new GroupText();
   readonly #declarations = new Set<string>();
   readonly #enable = new Set<string>();
-  readonly #functions = new Map<string, string>();
 
   constructor(call: GroupCall, features: WgslFeatures) {
     this.#call = call;
@@ -110,8 +94,8 @@ class GroupWriter {
       if (text.enable !== "") this.#enable.add(text.enable);
       for (const declaration of text.declarations) this.#declarations.add(declaration);
       results = Math.max(results, text.tiles * slots.length * piece.rows * piece.unit);
-      this.#params[`groups${i}`] = groups;
-      this.#params[`tiles${i}`] = plan.numTiles;
+      this.#text.params[`groups${i}`] = groups;
+      this.#text.params[`tiles${i}`] = plan.numTiles;
       groups += Math.ceil(plan.numTiles / text.tiles) * rowBlocks;
       const own = `(group - P.groups${i})`;
       const start = `  let firstTile = (${own} / ${rowBlocks}u) * ${text.tiles}u;`;
@@ -122,18 +106,18 @@ class GroupWriter {
       const isLast = i === branches.length - 1;
       return `${i === 0 ? "  " : " else "}${isLast ? "" : `if (group < P.groups${i + 1}) `}{\n${body}\n  }`;
     });
-    if (this.#buffers.length > this.#features.maxBuffers) return undefined;
+    if (this.#text.buffers.length > this.#features.maxBuffers) return undefined;
     const step = wgslStep({
-      buffers: this.#buffers,
-      params: this.#params,
-      tables: this.#tables,
+      buffers: this.#text.buffers,
+      params: this.#text.params,
+      tables: this.#text.tables,
       threads,
       groups,
       enable: [...this.#enable].join("\n"),
       declarations: [
         `var<workgroup> results: array<f32, ${results}>;`,
         "var<private> rowBase: u32;",
-        ...this.#functions.values(),
+        ...this.#text.functions.values(),
         ...this.#declarations,
       ].join("\n"),
       body: `${rowStart}${prologue}\n${chain.join("")}`,
@@ -158,7 +142,7 @@ class GroupWriter {
       const prefix = weights[i] ?? "";
       for (const { name, input, dtype, element } of buffers) {
         const index = part.products[i]?.inputs[input] ?? -1;
-        this.#buffers.push({
+        this.#text.buffers.push({
           name: `${prefix}_${name}`,
           memory: bufferAt(index),
           dtype,
@@ -166,13 +150,15 @@ class GroupWriter {
           element,
         });
       }
-      for (const [name, value] of Object.entries(params)) this.#params[`${prefix}_${name}`] = value;
+      for (const [name, value] of Object.entries(params)) this.#text.params[`${prefix}_${name}`] = value;
     }
     const units = Math.ceil(piece.outFeatures / piece.unit);
     const turning = part.rotation && pieceOf(part.rotation, "rotation");
-    if (part.rotation !== undefined && turning === undefined) return undefined;
+    const isTurned =
+      turning !== undefined && turning.tokens === 1 && turning.rows === rowsOf(this.#call.group);
+    if (part.order !== undefined || (part.rotation !== undefined && !isTurned)) return undefined;
     const rotation = part.rotation &&
-      turning && { piece: turning, prefix: this.#addFunctions(part.rotation, turning, "turn") };
+      turning && { piece: turning, prefix: this.#text.addFunctions(part.rotation, turning, "turn") };
     const tiling = tilesOf(piece, { units, weights, rotation: turning });
     return tiling && { part, pieces: known, weights, rotation, ...tiling };
   }
@@ -199,46 +185,11 @@ class GroupWriter {
       norm: norm && { ...norm, weight: operand(norm.weight), bias: operand(norm.bias) },
     });
     if (found === undefined) return undefined;
-    this.#buffers.unshift(...found.buffers);
-    Object.assign(this.#params, { columns: { f32: piece.inFeatures } }, found.params);
-    this.#functions.set("x", found.declarations);
+    this.#text.buffers.unshift(...found.buffers);
+    Object.assign(this.#text.params, { columns: { f32: piece.inFeatures } }, found.params);
+    this.#text.functions.set("x", found.declarations);
     if (norm?.kind === "layer") this.#declarations.add(groupJoin("sum", "a + b", threads));
     return found.prologue;
-  }
-
-  /** Adds the functions of a piece under a prefix, once for equal pieces over equal inputs. */
-  #addFunctions(member: GroupMember, piece: FunctionPiece, kind: string): string {
-    const sources = piece.inputs.map(({ input }) => member.inputs[input] ?? -1);
-    const tables = Object.entries(piece.tables).map(([name, words]) => [name, words.join()]);
-    const key = JSON.stringify([kind, sources, piece.params, tables, piece.code("h")]);
-    const known = this.#prefixes.get(key);
-    if (known !== undefined) return known;
-    const prefix = `${kind}${this.#prefixes.size}`;
-    this.#prefixes.set(key, prefix);
-    for (const [i, { name, dtype }] of piece.inputs.entries())
-      this.#read(`${prefix}_${name}`, sources[i] ?? -1, dtype);
-    for (const [name, value] of Object.entries(piece.params)) this.#params[`${prefix}_${name}`] = value;
-    for (const [name, words] of Object.entries(piece.tables)) this.#tables[`${prefix}_${name}`] = words;
-    this.#functions.set(prefix, piece.code(prefix));
-    return prefix;
-  }
-
-  readonly #prefixes = new Map<string, string>();
-
-  /** Binds an input under a name; inputs that are bound already get another accessor. */
-  #read(name: string, index: number, dtype: DType): void {
-    const bound = this.#buffers.find(
-      ({ memory, access, element }) =>
-        memory.kind === "buffer" && memory.index === index && access === "read" && element === undefined,
-    );
-    if (bound === undefined) {
-      this.#buffers.push({ name, memory: bufferAt(index), dtype, access: "read" });
-      return;
-    }
-    this.#functions.set(
-      `load ${name}`,
-      `fn load_${name}(i: u32) -> ${valueType(dtype)} { return load_${bound.name}(i); }`,
-    );
   }
 
   /** What happens to the results of a tile. */
@@ -296,7 +247,7 @@ ${placed}
     const piece = pieceOf(placement, "placement");
     const store = piece?.stores.find((candidate) => candidate.fresh === fresh);
     if (piece === undefined || store === undefined) return undefined;
-    const prefix = this.#addFunctions(placement, piece as PlacementPiece, "cell");
+    const prefix = this.#text.addFunctions(placement, piece as PlacementPiece, "cell");
     const index = placement.inputs[store.store] ?? -1;
     const { width, dtype } = store;
     if (width % 2 !== 0) return undefined;
@@ -328,14 +279,14 @@ ${placed}
       lanes === 2
         ? `  if (n < ${N}u) { ${name}[(${at}) / 2u] = ${encode}(v.x) | (${encode}(v.y) << 16u); }`
         : `  if (n < ${N}u) { ${name}[${at}] = v.x; }\n  if (n + 1u < ${N}u) { ${name}[${at} + 1u] = v.y; }`;
-    this.#buffers.push({
+    this.#text.buffers.push({
       name,
       memory: bufferAt(index),
       dtype,
       access: "words",
       element: lanes === 2 ? "u32" : "f32",
     });
-    this.#functions.set(name, `fn put_${name}(m: u32, n: u32, v: vec2f) {\n${before}${text}\n}`);
+    this.#text.functions.set(name, `fn put_${name}(m: u32, n: u32, v: vec2f) {\n${before}${text}\n}`);
     return `put_${name}`;
   }
 
@@ -356,15 +307,15 @@ ${placed}
       }
       const at = placeOf(input, { N, M });
       if (at === undefined) return undefined;
-      this.#read(`p${part}x${i}`, input.index, input.type.dtype);
+      this.#text.read(`p${part}x${i}`, input.index, input.type.dtype);
       elements.push(`load_p${part}x${i}(${at})`);
     }
     const code = expressionCode(expression, elements, `p${part}e`);
-    Object.assign(this.#params, code.params);
+    Object.assign(this.#text.params, code.params);
     const types = expression.outputs.map((node) => valueType(expression.nodes[node]?.dtype ?? "f32"));
     if (types.some((type) => type !== "f32")) return undefined;
     const args = products.map((product) => `${product}: f32`).join(", ");
-    this.#functions.set(
+    this.#text.functions.set(
       name,
       `struct ${name}_s { ${types.map((_, i) => `v${i}: f32,`).join(" ")} };
 fn ${name}(m: u32, n: u32, ${args}) -> ${name}_s {
@@ -432,36 +383,4 @@ function tilesOf(
 function sharesX(a: ProductPiece, b: ProductPiece): boolean {
   const isSame = a.rows === b.rows && a.rowBlocks === b.rowBlocks;
   return isSame && a.xWidth === b.xWidth && a.inFeatures === b.inFeatures;
-}
-
-/** Rows of x: as many as the first product has results of all its outputs. */
-function rowsOf({ parts }: ProductGroup): number {
-  const { output } = parts[0]?.products[0] ?? {};
-  return output === undefined ? 0 : sizeOf(output.shape) / (output.shape.at(-1) ?? 1);
-}
-
-/** What the op of a member offers. */
-function pieceOf(member: GroupMember, kind: "product", features: WgslFeatures): ProductPiece | undefined;
-function pieceOf(member: GroupMember, kind: "norm"): NormPiece | undefined;
-function pieceOf(member: GroupMember, kind: "rotation"): RotationPiece | undefined;
-function pieceOf(member: GroupMember, kind: "placement"): PlacementPiece | undefined;
-function pieceOf(
-  { spec, params, types, output }: GroupMember,
-  kind: "product" | "norm" | "rotation" | "placement",
-  features?: WgslFeatures,
-) {
-  const pieces = spec.kernels?.pieces;
-  const call: OpCall = { op: spec, params, inputs: types, outputs: output === undefined ? [] : [output] };
-  switch (kind) {
-    case "product":
-      return features && pieces?.product?.(call, features);
-    case "norm":
-      return pieces?.norm?.(call);
-    case "rotation":
-      return pieces?.rotation?.(call);
-    case "placement":
-      return pieces?.placement?.(call);
-    default:
-      return kind satisfies never;
-  }
 }

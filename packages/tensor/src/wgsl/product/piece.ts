@@ -76,6 +76,20 @@ export type ProductPieceFactory<Params = unknown> = {
   make(call: OpCall<Params>, features: WgslFeatures): ProductPiece | undefined;
 }["make"];
 
+/**
+ * A product y = x W^T of many rows in half precision, for matrix units: x [M, K] is input 0 and W [N, K] input 1, both dense.
+ */
+export interface TilePiece {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** Describes such a product, or undefined where matrix units do not take it. */
+export type TilePieceFactory<Params = unknown> = {
+  make(call: OpCall<Params>, features: WgslFeatures): TilePiece | undefined;
+}["make"];
+
 /** A norm over the rows of x: kind, and which inputs multiply and are added. */
 export interface NormPiece {
   readonly kind: "rms" | "layer";
@@ -100,8 +114,11 @@ export interface FunctionPiece {
   code(prefix: string): string;
 }
 
-/** A rotation of pairs within heads of one token a row: `PREFIX_turn(m, pair) -> vec2f`, cosine and sine. */
+/** A rotation of pairs within heads: `PREFIX_turn(m, pair) -> vec2f`, cosine and sine for token m. */
 export interface RotationPiece extends FunctionPiece {
+  /** Tokens in all, and those of a row of the batch: x is [rows / tokens, H, tokens, width]. */
+  readonly rows: number;
+  readonly tokens: number;
   readonly layout: "half" | "interleaved";
   /** Pairs that turn, and width of a head. */
   readonly pairs: number;
@@ -130,6 +147,7 @@ export type PlacementPieceFactory<Params = unknown> = {
 /** What an op can contribute to a launch of several. */
 export interface WgslPieces<Params = unknown> {
   readonly product?: ProductPieceFactory<Params>;
+  readonly tiles?: TilePieceFactory<Params>;
   readonly norm?: NormPieceFactory<Params>;
   readonly rotation?: RotationPieceFactory<Params>;
   readonly placement?: PlacementPieceFactory<Params>;

@@ -1,0 +1,209 @@
+import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
+import {
+  add,
+  compile,
+  type Device,
+  disposeTree,
+  linear,
+  mul,
+  randn,
+  reference,
+  swiGLU,
+  type Tensor,
+  tensor,
+} from "@heddle/tensor";
+import type { WgslFeatures } from "@heddle/tensor/kernel";
+import {
+  emulatedMatrices,
+  errorInBounds,
+  type MatrixCheck,
+  type MatrixUnits,
+} from "../../tensor/test/emulated-matrices.js";
+import { splitHeads } from "../src/blocks/attention-block.js";
+
+/** A check of products that are joined on matrix units, and the launches that they make. */
+export interface GroupCheck extends MatrixCheck {
+  readonly launches: readonly string[];
+  /** Launches of the last run. */
+  ran(): readonly string[];
+}
+
+interface Case {
+  readonly name: string;
+  readonly shapes: readonly (readonly number[])[];
+  /** Inner extent of the products. */
+  readonly K: number;
+  readonly launches: readonly string[];
+  fn(inputs: readonly Tensor[]): readonly Tensor[];
+}
+
+/** Heads of a layer: queries and keys turned, values only ordered. */
+function heads(
+  { D, counts, layout }: { readonly D: number; readonly counts: readonly number[]; readonly layout: Layout },
+  rotaryDim = D,
+) {
+  const frequencies = ropeFrequencies({ rotaryDim, theta: 100 });
+  return ([x, ...weights]: readonly Tensor[]): readonly Tensor[] =>
+    weights.map((weight, i) => {
+      if (x === undefined) throw new Error("a case has an x");
+      const split = splitHeads(linear(x, weight), counts[i] ?? 1, D);
+      return i === 2 ? split : rotary(split, { frequencies, layout, positions: positionsOf(x) });
+    });
+}
+
+function gated(inputs: readonly Tensor[]): readonly Tensor[] {
+  const [x, gate, up] = sure(inputs);
+  return [swiGLU(linear(x, gate), linear(x, up))];
+}
+
+type Layout = "half" | "interleaved";
+
+/** Positions [B, T], other ones for each row. */
+function positionsOf(x: Tensor): Tensor {
+  const [B = 1, T = 1] = x.shape;
+  return tensor(
+    x.device,
+    Int32Array.from({ length: B * T }, (_, i) => 3 * i + Math.floor(i / T) * 50),
+    { shape: [B, T] },
+  );
+}
+
+const sure = (inputs: readonly Tensor[]) => inputs as readonly [Tensor, Tensor, Tensor, Tensor, Tensor];
+
+/** Tiles of 32 x 16, 32 x 32, 64 x 64 and 128 x 128; extents that no tile divides; 8, 4 and 2 halves at a time; one and two a slot. */
+const cases: readonly Case[] = [
+  {
+    name: "three products of one x, 11 x 46, 6 and 10 over 34",
+    shapes: [
+      [11, 34],
+      [46, 34],
+      [6, 34],
+      [10, 34],
+    ],
+    K: 34,
+    launches: ["matmul"],
+    fn: ([x, ...weights]) => weights.map((weight) => linear(x as Tensor, weight)),
+  },
+  {
+    name: "bias, factor and residual, 31 x 24 over 264",
+    shapes: [[31, 264], [24, 264], [24], [31, 24]],
+    K: 264,
+    launches: ["matmul+fused"],
+    fn: (inputs) => {
+      const [x, weight, bias, stream] = sure(inputs);
+      return [add(stream, mul(linear(x, weight, bias), 0.5))];
+    },
+  },
+  {
+    name: "gate and up, 9 x 20 over 36",
+    shapes: [
+      [9, 36],
+      [20, 36],
+      [20, 36],
+    ],
+    K: 36,
+    launches: ["matmul+fused"],
+    fn: gated,
+  },
+  {
+    name: "gate and up, 131 x 134 over 40",
+    shapes: [
+      [131, 40],
+      [134, 40],
+      [134, 40],
+    ],
+    K: 40,
+    launches: ["matmul+fused"],
+    fn: gated,
+  },
+  {
+    name: "heads of 2 x 17 tokens turned by halves and ordered",
+    shapes: [
+      [2, 17, 24],
+      [96, 24],
+      [32, 24],
+      [64, 24],
+    ],
+    K: 24,
+    launches: ["matmul+transpose+rotary"],
+    fn: heads({ D: 32, counts: [3, 1, 2], layout: "half" }),
+  },
+  {
+    name: "heads of 1 x 13 tokens turned by neighbours, 8 of 12",
+    shapes: [
+      [1, 13, 16],
+      [36, 16],
+      [12, 16],
+      [12, 16],
+    ],
+    K: 16,
+    launches: ["matmul+transpose+rotary"],
+    fn: heads({ D: 12, counts: [3, 1, 1], layout: "interleaved" }, 8),
+  },
+  {
+    name: "heads of 10 rows of one token",
+    shapes: [
+      [10, 1, 16],
+      [36, 16],
+      [12, 16],
+      [12, 16],
+    ],
+    K: 16,
+    launches: ["matmul+rotary"],
+    fn: heads({ D: 12, counts: [3, 1, 1], layout: "half" }),
+  },
+];
+
+/** Groups of f16 products on matrix units beside the same ops in float64. */
+export const matrixGroups: readonly GroupCheck[] = cases.map(({ name, shapes, K, launches, fn }) => {
+  let ran: readonly string[] = [];
+  return {
+    name,
+    launches,
+    ran: () => ran,
+    async error(device, units) {
+      const [inputs, exact] = [await place(device, shapes, "f16"), await place(reference(), shapes, "f64")];
+      const compiled = compile((...args: readonly Tensor[]) => fn(args));
+      const results = withUnits(device, units, () => compiled(...inputs));
+      ran = compiled.plans()[0]?.launches.map((launch) => launch.name) ?? [];
+      const expected = fn(exact);
+      let worst = 0;
+      for (const [i, result] of results.entries()) {
+        const [actual, wanted] = [await result.data(), await (expected[i] as Tensor).data()];
+        // Up to three roundings to f16, and that of sums of K products of standard normals in f32.
+        const bound = (value: number) => 3.03 * 2 ** -11 * Math.abs(value) + 2e-6 * K + 2e-5;
+        worst = Math.max(worst, errorInBounds(Float64Array.from(actual), Float64Array.from(wanted), bound));
+        if (Number.isNaN(worst)) break;
+      }
+      compiled.dispose();
+      disposeTree([inputs, exact, results, expected]);
+      return worst;
+    },
+  };
+});
+
+/** The same halves on a device. */
+async function place(on: Device, shapes: Case["shapes"], dtype: "f16" | "f64"): Promise<readonly Tensor[]> {
+  const made: Tensor[] = [];
+  for (const [i, shape] of shapes.entries()) {
+    const halves = await randn(reference(), shape, { seed: i + 1 })
+      .cast("f16")
+      .cast("f64")
+      .data();
+    made.push(tensor(on, Float64Array.from(halves), { shape, dtype }));
+  }
+  return made;
+}
+
+/** Runs with the device's own matrix units, or with their emulation in place of them. */
+function withUnits<T>(device: Device, units: MatrixUnits, run: () => T): T {
+  if (units === "own") return run();
+  const { features } = device as unknown as { features: WgslFeatures };
+  // The emulation declares no half floats.
+  Object.assign(device, { features: { ...features, f16: false, matrixUnit: emulatedMatrices } });
+  try {
+    return run();
+  } finally {
+    Object.assign(device, { features });
+  }
+}
