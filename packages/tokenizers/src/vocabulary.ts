@@ -20,7 +20,7 @@ export interface Vocabulary {
   entries(): IterableIterator<[token: string, id: number]>;
   /** The entries without strings: units of all tokens end to end, and where each begins and what its id is. */
   readonly packed: PackedTokens;
-  /** The hash table over `packed`; see vocabularyOf. */
+  /** The hash table over `packed`. */
   readonly slots: Int32Array;
 }
 
@@ -62,47 +62,48 @@ export function createVocabulary(pairs: Iterable<readonly [string, number]>): Vo
   return new HashedVocabulary(packed, strings);
 }
 
-/** Builds a vocabulary from packed tokens with good ids and takes the arrays over; null if two tokens or ids are equal. */
-export function vocabularyOf(packed: PackedTokens): Vocabulary | null {
-  const vocabulary = new HashedVocabulary(packed, []);
-  return vocabulary.hasEqualTokens || vocabulary.hasEqualIds ? null : vocabulary;
-}
-
 /** Builds a vocabulary from packed tokens and the hash table that was made of them before, whoever vouches for both. */
 export function vocabularyOfTable(packed: PackedTokens, slots: Int32Array): Vocabulary {
-  return new HashedVocabulary(packed, [], slots);
+  return new HashedVocabulary(packed, [], { slots });
 }
 
-/** Collects tokens as units. */
+/**
+ * Collects tokens whose units lie end to end. There is room for what is expected from the start: memory that nothing
+ * is written to costs nothing, while each copy to a larger array writes to new memory.
+ */
 export class PackedTokensBuilder {
-  private units = new Uint16Array(1 << 12);
-  private unitsEnd = 0;
-  private starts = new Int32Array(1 << 10);
-  private ids = new Int32Array(1 << 10);
+  private starts: Int32Array<ArrayBuffer>;
+  private ids: Int32Array<ArrayBuffer>;
+  private hashes: Int32Array<ArrayBuffer>;
   private count = 0;
 
-  /** Adds the token of the first `length` units; the id is a whole number from 0 to 2^31 - 1. */
-  add(token: Uint16Array, length: number, id: number): void {
-    const end = this.unitsEnd + length;
-    if (end > this.units.length) this.units = copyTo(new Uint16Array(end * 2), this.units);
-    if (this.count + 1 === this.starts.length) {
-      this.starts = copyTo(new Int32Array(this.count * 4), this.starts);
-      this.ids = copyTo(new Int32Array(this.count * 4), this.ids);
-    }
-    const { units, unitsEnd } = this;
-    for (let i = 0; i < length; i++) units[unitsEnd + i] = token[i] as number;
-    this.ids[this.count++] = id;
-    this.starts[this.count] = end;
-    this.unitsEnd = end;
+  /** @param expected  how many tokens there may be */
+  constructor(expected: number) {
+    this.starts = new Int32Array(expected + 2);
+    this.ids = new Int32Array(expected + 2);
+    this.hashes = new Int32Array(expected + 2);
   }
 
-  finish(): Vocabulary | null {
-    const { count } = this;
-    return vocabularyOf({
-      units: this.units.slice(0, this.unitsEnd),
-      starts: this.starts.slice(0, count + 1),
-      ids: this.ids.slice(0, count),
-    });
+  /** Adds the token whose units end before `end`; the id is a whole number from 0 to 2^31 - 1. */
+  add(end: number, id: number, hash: number): void {
+    const at = this.count++;
+    if (at + 1 === this.starts.length) {
+      this.starts = copyTo(new Int32Array(at * 4), this.starts);
+      this.ids = copyTo(new Int32Array(at * 4), this.ids);
+      this.hashes = copyTo(new Int32Array(at * 4), this.hashes);
+    }
+    this.ids[at] = id;
+    this.hashes[at] = hash;
+    this.starts[at + 1] = end;
+  }
+
+  /** Makes the vocabulary, which takes the units over; null if two tokens or ids are equal. */
+  finish(units: Uint16Array): Vocabulary | null {
+    const { count, hashes } = this;
+    const starts = this.starts.subarray(0, count + 1);
+    const ids = this.ids.subarray(0, count);
+    const vocabulary = new HashedVocabulary({ units, starts, ids }, [], { hashes });
+    return vocabulary.hasEqualTokens || vocabulary.hasEqualIds ? null : vocabulary;
   }
 }
 
@@ -135,20 +136,24 @@ class HashedVocabulary implements Vocabulary {
 
   /**
    * @param strings  token strings that are known already, by id; the others are made when asked for
-   * @param slots  as another vocabulary of these tokens has them; null: they are made
+   * @param known.slots  as another vocabulary of these tokens has them; absent: they are made
+   * @param known.hashes  of the tokens, as hashUnits gives them; absent: they are made
    */
   constructor(
     readonly packed: PackedTokens,
     private readonly strings: (string | undefined)[],
-    slots: Int32Array | null = null,
+    known: { readonly slots?: Int32Array; readonly hashes?: Int32Array } = {},
   ) {
+    const { slots, hashes } = known;
     const { ids, starts, units } = packed;
     this.size = ids.length;
     this.slots = slots ?? new Int32Array(numTokenSlots(this.size));
     this.mask = this.slots.length - 1;
     this.entryBits = -1 >>> Math.clz32(this.size);
-    for (let entry = 0; entry < this.size && slots === null; entry++)
-      this.place(hashUnits(units, starts[entry] as number, starts[entry + 1] as number), entry);
+    for (let entry = 0; entry < this.size && slots === undefined; entry++) {
+      const hash = hashes?.[entry] ?? hashUnits(units, starts[entry] as number, starts[entry + 1] as number);
+      this.place(hash, entry);
+    }
   }
 
   get idLimit(): number {

@@ -54,6 +54,31 @@ describe("reading byte-pair files without strings", () => {
     expect(scanned(small)?.vocab).toEqual(Object.entries(JSON.parse(small).model.vocab));
   });
 
+  it("reads more tokens and merges than the size of the file lets expect", () => {
+    const letters = Array.from({ length: 26 }, (_, i) => String.fromCharCode(97 + i));
+    const pairs = letters.flatMap((left) => letters.map((right) => left + right));
+    const long = Array.from({ length: 40 }, (_, i) => "z".repeat(i + 3));
+    const tokens = [...letters, ...pairs, ...long];
+    const model = {
+      type: "BPE",
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: [...pairs, ...long].map((token) => [token.slice(0, -1), token.slice(-1)]),
+    };
+    const text = JSON.stringify({ version: "1.0", model });
+    expect(scanned(text)).not.toBeNull();
+    expect(scanned(text)).toEqual(twin(text));
+    // Nearly all of the file are units of few tokens, or many tokens of one unit.
+    const longest = JSON.stringify({
+      model: { type: "BPE", vocab: { x: 0, ["y".repeat(5000)]: 1 }, merges: [] },
+    });
+    expect(scanned(longest)).toEqual(twin(longest));
+    const others = Array.from({ length: 3000 }, (_, i) => String.fromCharCode(0x4e00 + i));
+    const shortest = JSON.stringify({
+      model: { type: "BPE", vocab: Object.fromEntries(others.map((token, id) => [token, id])), merges: [] },
+    });
+    expect(scanned(shortest)).toEqual(twin(shortest));
+  });
+
   it("leaves malformed UTF-8 to JSON.parse", () => {
     const bytes = new TextEncoder().encode(small.replace('"aa":', '"xyz": 6, "aa":'));
     const at = bytes.indexOf("x".charCodeAt(0));

@@ -1,5 +1,6 @@
 import { copyTo } from "../copy-to.js";
 import type { PackedBpe } from "../models/packed-bpe.js";
+import { hashUnits } from "../unit-hash.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
 import { JsonCursor } from "./json-cursor.js";
 
@@ -31,8 +32,11 @@ const decoder = new TextDecoder();
 class BpeScan {
   private readonly json: JsonCursor;
   private vocabulary: Vocabulary | null = null;
-  private merges = new Int32Array(3 << 12);
+  private merges = new Int32Array(0);
   private numMerges = -1;
+  /** Hashes of the parts of the last merge that was read. */
+  private leftHash = 0;
+  private rightHash = 0;
   private rest = "";
   private copiedTo = 0;
 
@@ -49,7 +53,7 @@ class BpeScan {
   result(): ScannedBpe | null {
     const { vocabulary, numMerges } = this;
     if (vocabulary === null || numMerges < 0) return null;
-    const merges = this.merges.slice(0, numMerges * 3);
+    const merges = this.merges.subarray(0, numMerges * 3);
     return {
       rest: this.rest + decoder.decode(this.bytes.subarray(this.copiedTo)),
       packed: { vocabulary, merges },
@@ -88,19 +92,23 @@ class BpeScan {
   private readVocabulary(): boolean {
     const { json } = this;
     if (this.vocabulary !== null || !json.take(OPEN_OBJECT)) return false;
-    const tokens = new PackedTokensBuilder();
+    // A token takes some 25 bytes and has 7 units; what is not used costs nothing.
+    const expected = (this.bytes.length - json.at) >> 6;
+    const tokens = new PackedTokensBuilder(expected);
+    json.units = new Uint16Array(expected * 8 + 16);
+    json.length = 0;
     // A loop of its own, not readObject, which other callers make the engine compile anew.
     if (!json.take(CLOSE_OBJECT)) {
       do {
-        json.length = 0;
         if (!(json.string() && json.take(COLON))) return false;
         const id = json.wholeNumber();
         if (id < 0) return false;
-        tokens.add(json.units, json.length, id);
+        tokens.add(json.length, id, json.hash);
       } while (json.take(COMMA));
       if (!json.take(CLOSE_OBJECT)) return false;
     }
-    this.vocabulary = tokens.finish();
+    this.vocabulary = tokens.finish(json.units.subarray(0, json.length));
+    json.units = new Uint16Array(256);
     return this.vocabulary !== null;
   }
 
@@ -108,6 +116,8 @@ class BpeScan {
     const { json } = this;
     if (this.numMerges >= 0 || this.vocabulary === null || !json.take(OPEN_ARRAY)) return false;
     this.numMerges = 0;
+    // One merge takes some 16 bytes, or 50 with indentation; what is not used costs nothing.
+    this.merges = new Int32Array(3 * (((this.bytes.length - json.at) >> 5) + 16));
     if (json.take(CLOSE_ARRAY)) return true;
     do {
       const middle = this.readMerge();
@@ -123,7 +133,10 @@ class BpeScan {
     if (!json.take(OPEN_ARRAY)) return this.readJoined();
     if (!json.string()) return -1;
     const middle = json.length;
-    return json.take(COMMA) && json.string() && json.take(CLOSE_ARRAY) ? middle : -1;
+    this.leftHash = json.hash;
+    if (!(json.take(COMMA) && json.string() && json.take(CLOSE_ARRAY))) return -1;
+    this.rightHash = json.hash;
+    return middle;
   }
 
   /** The same for "left right". */
@@ -139,6 +152,8 @@ class BpeScan {
       units[i - 1] = units[i] as number;
     }
     json.length = length - 1;
+    this.leftHash = hashUnits(units, 0, middle);
+    this.rightHash = hashUnits(units, middle, length - 1);
     return middle;
   }
 
@@ -147,8 +162,8 @@ class BpeScan {
     const at = this.numMerges++ * 3;
     if (at === this.merges.length) this.merges = copyTo(new Int32Array(at * 2), this.merges);
     const { merges } = this;
-    const left = vocabulary.idOfUnits(units, 0, middle);
-    const right = vocabulary.idOfUnits(units, middle, length);
+    const left = vocabulary.find(this.leftHash, units, 0, middle);
+    const right = vocabulary.find(this.rightHash, units, middle, length);
     // Most vocabularies list the results in the order of the merges.
     const last = at === 0 ? -1 : (merges[at - 1] as number);
     const guess = isMadeOf(vocabulary, last + 1, units, length) ? last + 1 : last;

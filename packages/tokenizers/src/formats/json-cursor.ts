@@ -1,4 +1,5 @@
 import { copyTo } from "../copy-to.js";
+import { addUnit, finishHash } from "../unit-hash.js";
 
 const [QUOTE, BACKSLASH, LETTER_U, COMMA] = [0x22, 0x5c, 0x75, 0x2c];
 const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
@@ -18,6 +19,8 @@ export class JsonCursor {
   /** UTF-16 units of the strings that were read since `length` was set to 0. */
   units = new Uint16Array(256);
   length = 0;
+  /** Hash of the last of these strings, as hashUnits gives it. */
+  hash = 0;
 
   private readonly words: DataView;
 
@@ -57,28 +60,38 @@ export class JsonCursor {
     const { bytes } = this;
     const end = bytes.length;
     let { at, length, units } = this;
+    const start = length;
+    let hash = 0;
     for (; at < end; at++) {
       const byte = bytes[at] as number;
       if (byte === QUOTE) {
         this.at = at + 1;
         this.length = length;
+        this.hash = finishHash(hash, length - start);
         return true;
       }
       if (length + 2 > units.length) units = this.grow();
       if (byte < SPACE) return false;
-      if (byte < 0x80 && byte !== BACKSLASH) {
-        units[length++] = byte;
+      let unit = byte;
+      if (byte >= 0x80 || byte === BACKSLASH) {
         // The byte alphabet is full of characters of two bytes.
-      } else if ((byte & 0xe0) === 0xc0 && byte > 0xc1 && ((bytes[at + 1] as number) & 0xc0) === 0x80) {
-        units[length++] = ((byte & 0x1f) << 6) | ((bytes[++at] as number) & 0x3f);
-      } else {
-        const unit = byte === BACKSLASH ? escapedUnit(bytes, at + 1) : codePointAt(bytes, at);
-        if (unit < 0) return false;
-        if (byte === BACKSLASH) at += bytes[at + 1] === LETTER_U ? 5 : 1;
-        else at += byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
-        if (unit > 0xffff) units[length++] = 0xd800 + ((unit - 0x10000) >> 10);
-        units[length++] = unit > 0xffff ? 0xdc00 | (unit & 0x3ff) : unit;
+        if ((byte & 0xe0) === 0xc0 && byte > 0xc1 && ((bytes[at + 1] as number) & 0xc0) === 0x80) {
+          unit = ((byte & 0x1f) << 6) | ((bytes[++at] as number) & 0x3f);
+        } else {
+          unit = byte === BACKSLASH ? escapedUnit(bytes, at + 1) : codePointAt(bytes, at);
+          if (unit < 0) return false;
+          if (byte === BACKSLASH) at += bytes[at + 1] === LETTER_U ? 5 : 1;
+          else at += byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+          if (unit > 0xffff) {
+            const first = 0xd800 + ((unit - 0x10000) >> 10);
+            units[length++] = first;
+            hash = addUnit(hash, first);
+            unit = 0xdc00 | (unit & 0x3ff);
+          }
+        }
       }
+      units[length++] = unit;
+      hash = addUnit(hash, unit);
     }
     return false;
   }

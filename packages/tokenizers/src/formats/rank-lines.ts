@@ -1,5 +1,6 @@
 import { BYTE_CHARACTERS, BYTE_UNITS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
+import { hashUnits } from "../unit-hash.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
 
 /** Values of the 64 digits by unit; -1: no digit. */
@@ -36,27 +37,28 @@ export function readRanks(text: string): Vocabulary {
  * Twin: parseRanks
  */
 export function scanRanks(text: string): Vocabulary | null {
-  const tokens = new PackedTokensBuilder();
-  const units = new Uint16Array(1024);
+  const tokens = new PackedTokensBuilder(text.length >> 3);
+  const units = new Uint16Array(text.length);
+  let end = 0;
   for (let at = 0; at < text.length; at++) {
     const start = at;
-    let length = 0;
+    const firstUnit = end;
     let bits = 0;
     let numBits = 0;
-    for (; at < text.length && length < units.length; at++) {
+    for (; at < text.length; at++) {
       const digit = DIGITS[text.charCodeAt(at)] ?? -1;
       if (digit < 0) break;
       bits = ((bits << 6) | digit) & 0xffff;
       numBits += 6;
       if (numBits < 8) continue;
       numBits -= 8;
-      units[length++] = BYTE_UNITS[(bits >> numBits) & 0xff] as number;
+      units[end++] = BYTE_UNITS[(bits >> numBits) & 0xff] as number;
     }
     const numDigits = at - start;
     while (text.charCodeAt(at) === EQUALS) at++;
     const numPads = at - start - numDigits;
     const isBase64 = numPads === 0 ? numDigits % 4 !== 1 : numPads < 3 && (numDigits + numPads) % 4 === 0;
-    if (!isBase64 || length === 0 || text.charCodeAt(at) !== SPACE) return null;
+    if (!isBase64 || end === firstUnit || text.charCodeAt(at) !== SPACE) return null;
     let rank = 0;
     const first = ++at;
     for (; at < text.length; at++) {
@@ -66,9 +68,9 @@ export function scanRanks(text: string): Vocabulary | null {
     }
     if (at === first || rank > 0x7fffffff || (at < text.length && text.charCodeAt(at) !== LINE_FEED))
       return null;
-    tokens.add(units, length, rank);
+    tokens.add(end, rank, hashUnits(units, firstUnit, end));
   }
-  return tokens.finish();
+  return tokens.finish(units.subarray(0, end));
 }
 
 /**
@@ -78,7 +80,9 @@ export function scanRanks(text: string): Vocabulary | null {
  * @throws HeddleError "format" naming a malformed or repeated line
  */
 export function parseRanks(text: string): Vocabulary {
-  const tokens = new PackedTokensBuilder();
+  const tokens = new PackedTokensBuilder(text.length >> 3);
+  const units = new Uint16Array(text.length);
+  let end = 0;
   const seen = new Set<string | number>();
   for (const [i, line] of text.split("\n").entries()) {
     if (line.trim() === "") continue;
@@ -95,11 +99,12 @@ export function parseRanks(text: string): Vocabulary {
     if (seen.has(bytes) || seen.has(rank)) {
       throw refuse("a token and a rank must stand in one line only", ", which says one of them again");
     }
-    const units = Uint16Array.from(bytes, (byte) => BYTE_UNITS[byte.charCodeAt(0)] as number);
-    tokens.add(units, units.length, rank);
+    const start = end;
+    for (let i = 0; i < bytes.length; i++) units[end++] = BYTE_UNITS[bytes.charCodeAt(i)] as number;
+    tokens.add(end, rank, hashUnits(units, start, end));
     seen.add(bytes).add(rank);
   }
-  return tokens.finish() as Vocabulary;
+  return tokens.finish(units.subarray(0, end)) as Vocabulary;
 }
 
 /** The bytes of base64 as characters below U+0100; null if it is not base64. */

@@ -45,7 +45,7 @@ it("runs in WebAssembly here, and without it where it is forbidden", () => {
   const module = vi.spyOn(WebAssembly, "Module");
   const expected = checkOfWords(words);
   expect(module).toHaveReturned();
-  module.mockImplementation(() => {
+  module.mockImplementation(function forbidden() {
     throw new WebAssembly.CompileError("forbidden");
   });
   expect(checkOfWords(words)).toBe(expected);

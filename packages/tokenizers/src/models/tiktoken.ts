@@ -54,7 +54,7 @@ function createRankTable(vocabulary: Vocabulary): MergeTable {
       ranks[count++] = ids[entry] as number;
     }
   }
-  return new MergeTable(merges.slice(0, count * 3), ranks.slice(0, count));
+  return new MergeTable(merges.subarray(0, count * 3), ranks.subarray(0, count));
 }
 
 /**
