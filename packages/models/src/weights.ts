@@ -9,7 +9,7 @@ import {
 } from "./config.js";
 
 /**
- * Makes the tensor of one leaf of a tree. A "matrix" is used through `linear` and `embedding` only, beside activations of any dtype, so
+ * Makes the tensor of one leaf of a tree. A "matrix" is used through `linear`, `expertLinear` and `embedding` only, beside activations of any dtype, so
  * that its own may be narrower.
  */
 export type MakeWeight = (path: string, shape: readonly number[], use?: "matrix") => Tensor;
@@ -268,7 +268,7 @@ function buildExperts(
   }: { readonly config: DecoderConfig; readonly mlp: MlpConfig; readonly experts: ExpertsConfig },
 ): ExpertsWeights {
   const linear = (name: string, [out, into]: readonly [number, number]) => ({
-    weight: make(`${path}.${name}.weight`, [numExperts, out, into]),
+    weight: make(`${path}.${name}.weight`, [numExperts, out, into], "matrix"),
     ...(hasBias ? { bias: make(`${path}.${name}.bias`, [numExperts, out]) } : {}),
   });
   return {

@@ -2,6 +2,8 @@ import {
   add,
   defineOp,
   HeddleError,
+  isFloat,
+  isHalf,
   matmul,
   type Op,
   oneHot,
@@ -18,7 +20,8 @@ import { expertLinearWasm } from "./expert-linear.wasm.js";
  * Applies to each row the matrix, and bias, of its own expert: y_r = W[expert_r] x_r + b[expert_r].
  *
  * Shapes: x [R, in], weight [X, out, in], bias [X, out], expert [R] i32 -> [R, out]. Only experts that a row names are read,
- * each once for all of its rows. Differentiable in x, bias and a dense weight. Every expert must lie in 0..X-1.
+ * each once for all of its rows. A dense weight may be in half precision beside x in f32. Differentiable in x, bias and a dense weight.
+ * Every expert must lie in 0..X-1.
  * @returns a new tensor that the caller disposes
  * @throws HeddleError "shape" or "dtype" if the extents or types do not fit
  */
@@ -38,12 +41,13 @@ const expertLinearOp: Op<Record<string, never>> = defineOp({
   infer: inferExpertLinear,
   reference([x, weight, expert]) {
     if (!x || !weight || !expert) return [];
-    return [matmul(take(weight, expert), x.expandDims(2)).squeeze([2])];
+    return [matmul(take(weight, expert).cast(x.dtype), x.expandDims(2)).squeeze([2])];
   },
   vjp({ inputs: [x, weight, expert], grads: [g], needed }) {
     if (!x || !weight || !expert || !g) return [];
     const back = () => expertLinearOp.call([g, transpose(weight, [0, 2, 1]), expert], {});
-    return [needed[0] ? back() : undefined, needed[1] ? weightGradient({ x, weight, expert, g }) : undefined];
+    const weightGrad = () => weightGradient({ x, weight, expert, g }).cast(weight.dtype);
+    return [needed[0] ? back() : undefined, needed[1] ? weightGrad() : undefined];
   },
   kernels: { wasm: expertLinearWasm },
 });
@@ -81,8 +85,9 @@ function inferExpertLinear(inputs: readonly TensorType[]): readonly TensorType[]
     const message = `expertLinear: x must be [R, in], weight [X, out, in] and expert [R]; got ${got}. Reshape the rows to two axes.`;
     throw new HeddleError("shape", message, { x: x.shape, weight: weight.shape, expert: expert.shape });
   }
-  if (x.dtype !== weight.dtype || expert.dtype !== "i32") {
-    const message = `expertLinear: x and weight must be of one dtype and expert i32; got ${x.dtype}, ${weight.dtype}, ${expert.dtype}. Cast them.`;
+  const isWidened = isHalf(weight.dtype) && isFloat(x.dtype);
+  if ((x.dtype !== weight.dtype && !isWidened) || expert.dtype !== "i32") {
+    const message = `expertLinear: x and weight must be of one dtype, or weight in half precision, and expert i32; got ${x.dtype}, ${weight.dtype}, ${expert.dtype}. Cast them.`;
     throw new HeddleError("dtype", message, { x: x.dtype, weight: weight.dtype, expert: expert.dtype });
   }
   return [{ shape: [rows, weight.shape[1] ?? 0], dtype: x.dtype }];

@@ -1,4 +1,4 @@
-import { disposeTree, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
+import { cpu, disposeTree, randn, reference, type Tensor, tensor, valueAndGrad } from "@heddle/tensor";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { devices } from "../../test/devices.js";
@@ -141,6 +141,38 @@ describe.each(devices)("$name", ({ make, tolerance }) => {
   });
 });
 
+test.each(["f16", "bf16"] as const)(
+  "experts in %s give the products and gradients of widened ones",
+  async (dtype) => {
+    for (const [rows, out, into] of [
+      [5, 7, 13],
+      [3, 8, 32],
+      [1, 1, 3],
+    ] as const) {
+      const device = cpu({ threads: 2 });
+      const x = randn(device, [rows, into], { seed: 1 });
+      const half = randn(device, [3, out, into], { seed: 2 }).cast(dtype);
+      const wide = half.cast("f32");
+      const expert = tensor(
+        device,
+        Int32Array.from({ length: rows }, (_, row) => (2 * row) % 3),
+      );
+      const results: number[][] = [];
+      for (const weight of [half, wide]) {
+        const { value, grad } = valueAndGrad((given: { x: Tensor; weight: Tensor }) =>
+          expertLinear(given.x, { weight: given.weight }, expert).square().sum(),
+        )({ x, weight });
+        expect(grad.weight.dtype).toBe(weight.dtype);
+        results.push([await value.item(), ...(await grad.x.data())].map(Number));
+        disposeTree([value, grad]);
+      }
+      expect(results[0]).toEqual(results[1]);
+      disposeTree([x, half, wide, expert]);
+      device.dispose();
+    }
+  },
+);
+
 test("an expert takes no more tokens than its capacity, first choices before second ones", async () => {
   const device = reference();
   const experts_NK = tensor(device, Int32Array.of(0, 1, 0, 1, 0, 1, 1, 0), { shape: [4, 2] });
@@ -195,7 +227,7 @@ test("extents, types and empty lists that do not fit are errors", () => {
   ]).toMatchInlineSnapshot(`
     [
       "HeddleError: expertLinear: x must be [R, in], weight [X, out, in] and expert [R]; got [5, 2], [3, 4, 5], [2]. Reshape the rows to two axes.",
-      "HeddleError: expertLinear: x and weight must be of one dtype and expert i32; got f64, f64, f32. Cast them.",
+      "HeddleError: expertLinear: x and weight must be of one dtype, or weight in half precision, and expert i32; got f64, f64, f32. Cast them.",
       "HeddleError: loadBalancingLoss: there must be the logits of at least one router; got none. Ask a model with experts for them.",
     ]
   `);
