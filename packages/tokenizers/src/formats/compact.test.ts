@@ -48,6 +48,25 @@ it("damage is found", () => {
   );
 });
 
+it("a damaged header and a file cut anywhere are refused at once", () => {
+  const bytes = toCompact(fromTokenizerJson(goldenJson<object>("hf/bpe_bytelevel/tokenizer.json.gz")));
+  const words = fc.oneof(fc.nat(100), fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }));
+  fc.assert(
+    fc.property(fc.nat(6), words, (word, value) => {
+      const damaged = bytes.slice();
+      const header = new Int32Array(damaged.buffer, 0, 7);
+      if (header[word] === value) return;
+      header[word] = value;
+      expect(() => fromCompact(damaged)).toThrowError(HeddleError);
+    }),
+  );
+  fc.assert(
+    fc.property(fc.nat(bytes.length - 1), (length) => {
+      expect(() => fromCompact(bytes.slice(0, length))).toThrowError(HeddleError);
+    }),
+  );
+});
+
 it("says what is wrong", () => {
   expect(() => fromCompact(new Uint8Array(32))).toThrowErrorMatchingInlineSnapshot(
     `[HeddleError: fromCompact: the file must have "HDTK" and version 3 at the start; got 0x0 and 0. Write it anew with toCompact.]`,
