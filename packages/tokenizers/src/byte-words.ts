@@ -28,7 +28,7 @@ export function createByteWords(): ByteWords {
       const length = encodeUnits(units, start, end, bytes);
       if (model.tokenizeBytes === null) model.tokenize(byteLevelText(bytes, length), out);
       else model.tokenizeBytes(bytes, length, out);
-      if (length !== end - start) bytesToUnits(units, start, end, out);
+      if (length !== end - start) bytesToUnits(bytes, out);
     },
   };
 }

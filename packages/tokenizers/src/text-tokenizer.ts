@@ -61,7 +61,7 @@ export class TextTokenizer {
   ): void {
     const { preTokenizer } = this.parts;
     buffer.clear(options.keeps);
-    if (buffer.keepsIds) buffer.reserve(Math.min(text.length, MAX_RESERVED));
+    if (buffer.keepsIds) buffer.reserve(Math.min(3 * text.length, MAX_RESERVED));
     if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
     const track = buffer.keepsRanges || preTokenizer.needsAlignment;
     for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
@@ -78,36 +78,32 @@ export class TextTokenizer {
 
   /**
    * The quick way where every word of the normalised text stands where it stood in the original one: all of it is read
-   * at once, however many added tokens lie in between. Where something is put before a text, each stretch between added
-   * tokens is read by itself. False if the parts are not of that kind.
+   * at once, however many added tokens lie in between. A unit that is put before each stretch between added tokens takes
+   * the place of the one before it, which the last of these tokens had. False if the parts are not of that kind.
    */
   private fillInPlace(buffer: TokenBuffer, text: string, parseSpecial: boolean): boolean {
     const { normalizer, preTokenizer } = this.parts;
     const { scanner, prepare } = preTokenizer;
     const { scan } = this.finder;
     const change = normalizer?.inPlace ?? null;
+    const prefix = change?.prefix ?? "";
     const isInPlace =
       scanner !== null && prepare === null && scan !== null && (normalizer === null || change !== null);
-    const prefixUnits = change?.prefix.length ?? 0;
-    if (!isInPlace || (scanner.isBounded === false && prefixUnits === 0)) return false;
+    if (!isInPlace || scanner.isBounded === false || prefix.length > 1) return false;
     const { units, words } = this;
-    if (prefixUnits === 0) {
-      units.load(text, change);
-      words.begin(units, buffer, 0);
-    }
+    const room = prefix.length;
+    units.load(text, change);
+    words.begin(units, buffer, -room);
     scan(text, parseSpecial, (start, end, token) => {
       if (token !== null) {
         const surface = end - start === token.content.length ? token.content : text.slice(start, end);
         this.pushAdded(buffer, token, [start, end], surface);
-      } else if (prefixUnits === 0) {
-        this.addWords(scanner, start, end);
-      } else {
-        const before = buffer.length;
-        units.load(text.slice(start, end), change);
-        words.begin(units, buffer, start - prefixUnits);
-        this.addWords(scanner, 0, units.length);
-        normalizer?.coverPrefix?.(buffer, before, { text, start });
+        return;
       }
+      const before = buffer.length;
+      if (room > 0) units.units[start] = prefix.charCodeAt(0);
+      this.addWords(scanner, start, end + room);
+      normalizer?.coverPrefix?.(buffer, before, { text, start });
     });
     units.clear();
     return true;

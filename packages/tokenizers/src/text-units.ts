@@ -8,7 +8,7 @@ const MIN_COPIED = 64;
 
 /** Node's Buffer, as far as it is needed here: copies a text as UTF-16. */
 interface TextCopier {
-  write(text: string, encoding: "utf16le"): number;
+  write(text: string, offset: number, encoding: "utf16le"): number;
 }
 
 /** Where words are stored with their low byte first, as UTF-16LE is. */
@@ -23,26 +23,32 @@ const copiers =
  */
 export class TextUnits {
   units = new Uint16Array(256);
+  /** One past the last unit. */
   length = 0;
   private copier = copiers?.from(this.units.buffer);
-  /** All of the text as a string; null: not made yet. */
+  /** The text as a string; null: it is not what it was. */
   private whole: string | null = "";
 
+  /** The text if nothing was changed, else "". */
   get text(): string {
-    this.whole ??= textOfUnits(this.units, 0, this.length);
-    return this.whole;
+    return this.whole ?? "";
   }
 
+  /** Units [start, end) as a string. */
+  slice(start: number, end: number): string {
+    return this.whole?.slice(start, end) ?? textOfUnits(this.units, start, end);
+  }
+
+  /** Reads a text. What a change puts before it does not come with it: room is left there. */
   load(text: string, change: InPlaceChange | null = null): void {
-    const { prefix, replaced } = change ?? { prefix: "", replaced: [] };
-    const all = prefix + text;
-    const { length } = all;
+    const room = change?.prefix.length ?? 0;
+    const length = room + text.length;
     if (this.units.length < length) this.resize(Math.max(length, 2 * this.units.length));
     const { units, copier } = this;
-    if (copier !== undefined && length > MIN_COPIED) copier.write(all, "utf16le");
-    else for (let at = 0; at < length; at++) units[at] = all.charCodeAt(at);
-    for (const [from, to] of replaced) {
-      for (let at = prefix.length; at < length; at++) if (units[at] === from) units[at] = to;
+    if (copier !== undefined && length > MIN_COPIED) copier.write(text, 2 * room, "utf16le");
+    else for (let at = room; at < length; at++) units[at] = text.charCodeAt(at - room);
+    for (const [from, to] of change?.replaced ?? []) {
+      for (let at = room; at < length; at++) if (units[at] === from) units[at] = to;
     }
     this.length = length;
     this.whole = change === null ? text : null;

@@ -57,9 +57,11 @@ export class TokenBuffer {
 
   /** Ranges that nobody wants keep their short arrays: every new page of memory costs. */
   private resize(capacity: number): void {
-    this.ids = copyTo(new Int32Array(capacity), this.ids);
+    const extend = (old: Int32Array<ArrayBuffer>) =>
+      copyTo(new Int32Array(capacity), old.subarray(0, this.length));
+    this.ids = extend(this.ids);
     if (!this.keepsRanges) return;
-    this.starts = copyTo(new Int32Array(capacity), this.starts);
-    this.ends = copyTo(new Int32Array(capacity), this.ends);
+    this.starts = extend(this.starts);
+    this.ends = extend(this.ends);
   }
 }

@@ -37,29 +37,21 @@ export function pairLength(units: Uint16Array, at: number, limit: number): numbe
   return next >= 0xdc00 && next <= 0xdfff ? 2 : 1;
 }
 
-/** Turns token ranges in bytes into ranges in units of [start, end); a token with part of a character covers it. */
-export function bytesToUnits(units: Uint16Array, start: number, end: number, tokens: TokenBuffer): void {
-  const { starts, ends, length } = tokens;
-  let unit = start;
-  let width = 1;
-  let byteEnd = 0;
-  const widen = (): void => {
-    const first = units[unit] as number;
-    width = pairLength(units, unit, end);
-    byteEnd += first < 0x80 ? 1 : first < 0x800 ? 2 : width === 2 ? 4 : 3;
-  };
-  const advanceTo = (byte: number): void => {
-    while (byte >= byteEnd) {
-      unit += width;
-      widen();
+/** Turns token ranges in bytes of UTF-8 into ranges in units; a token with part of a character covers it. */
+export function bytesToUnits(bytes: Uint8Array, { starts, ends, length }: TokenBuffer): void {
+  /** Where the character of the last byte that was read begins and ends. */
+  let unit = 0;
+  let behind = 0;
+  let byte = 0;
+  for (let bound = 0; bound < 2 * length; bound++) {
+    const isEnd = (bound & 1) === 1;
+    const bounds = isEnd ? ends : starts;
+    const limit = (bounds[bound >> 1] as number) + (isEnd ? 0 : 1);
+    for (; byte < limit; byte++) {
+      if (((bytes[byte] as number) & 0xc0) === 0x80) continue;
+      unit = behind;
+      behind += (bytes[byte] as number) < 0xf0 ? 1 : 2;
     }
-  };
-  if (start < end) widen();
-  for (let i = 0; i < length; i++) {
-    const lastByte = (ends[i] as number) - 1;
-    advanceTo(starts[i] as number);
-    starts[i] = unit - start;
-    advanceTo(lastByte);
-    ends[i] = unit + width - start;
+    bounds[bound >> 1] = isEnd ? behind : unit;
   }
 }

@@ -67,24 +67,33 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
  * character only the bytes at the bound are known: they count for every character with such a byte there. Words are
  * not cut between two characters of ASCII.
  */
-export function createByteCuts(packed: PackedTokens): WordCuts {
-  const neighbours = new PairTable(1 << 14);
-  const mayBeNeighbours = new PairFilter();
+export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
+  const neighbours = new PairFilter();
   /** By (last byte of the left character, first byte of the right one). */
   const parts = new Uint8Array(0x10000);
-  const bytes = new Uint8Array(packed.units.length);
-  for (let token = 0; token + 1 < packed.starts.length; token++) {
-    const length = readBytes(packed, token, bytes);
-    for (let at = 1; at < length; at++) {
-      const first = bytes[at] as number;
-      if (isInside(first) || (first < 0x80 && (bytes[at - 1] as number) < 0x80)) continue;
-      const left = characterBefore(bytes, at);
-      const right = characterAt(bytes, at, length);
-      if (left >= 0 && right >= 0) {
-        neighbours.set(left, right, 1);
-        mayBeNeighbours.add(left, right);
-      } else parts[((bytes[at - 1] as number) << 8) | first] = 1;
+  let token = 0;
+  for (let found = 0; found < all.length; found++) {
+    if (isAsciiByte(all[found] as number)) continue;
+    while ((starts[token + 1] as number) <= found) token++;
+    const start = starts[token] as number;
+    const end = starts[token + 1] as number;
+    let left = -1;
+    for (let at = start; at < end; ) {
+      const first = byteOfUnit(all[at] as number);
+      let right = first < 0x80 ? first : first & (0x3f >> (characterLength(first) - 1));
+      let next = at + 1;
+      for (; next < end && isInside(byteOfUnit(all[next] as number)); next++)
+        right = (right << 6) | (byteOfUnit(all[next] as number) & 0x3f);
+      if (next - at !== characterLength(first)) right = -1;
+      if (at > start) {
+        // A unit that stands for no byte is in no token that merges make: it counts as 0xff, which no text has.
+        if (left < 0 || right < 0) parts[((byteOfUnit(all[at - 1] as number) << 8) | first) & 0xffff] = 1;
+        else neighbours.add(left, right);
+      }
+      left = right;
+      at = next;
     }
+    found = end - 1;
   }
   return {
     next(units, from, limit) {
@@ -95,7 +104,7 @@ export function createByteCuts(packed: PackedTokens): WordCuts {
         const isJoined =
           (left | right) < 0x80 ||
           parts[(lastByte(left) << 8) | firstByte(right)] === 1 ||
-          (mayBeNeighbours.has(left, right) && neighbours.get(left, right) >= 0);
+          neighbours.has(left, right);
         if (!isJoined) return at;
         left = right;
         at += right > 0xffff ? 2 : 1;
@@ -105,9 +114,9 @@ export function createByteCuts(packed: PackedTokens): WordCuts {
   };
 }
 
-/** Says of most pairs that are not in a set that they are not: one bit for each of 2^18 hashes. */
+/** Says of most pairs that are not in a set that they are not: one bit for each of 2^20 hashes. */
 class PairFilter {
-  private readonly bits = new Uint8Array(1 << 15);
+  private readonly bits = new Uint8Array(1 << 17);
 
   add(left: number, right: number): void {
     const hash = hashPair(left, right);
@@ -120,47 +129,12 @@ class PairFilter {
   }
 }
 
-const hashPair = (left: number, right: number): number => Math.imul(left ^ (right << 11), 0x9e3779b1) >>> 14;
-
-/** Reads a token of the byte alphabet; 0 for one of ASCII only, or with another character, which no merge can make. */
-function readBytes({ units, starts }: PackedTokens, token: number, bytes: Uint8Array): number {
-  const start = starts[token] as number;
-  const end = starts[token + 1] as number;
-  let at = start;
-  while (at < end && isAsciiByte(units[at] as number)) at++;
-  if (at === end) return 0;
-  for (let i = start; i < end; i++) {
-    const byte = byteOfUnit(units[i] as number);
-    if (byte < 0) return 0;
-    bytes[i - start] = byte;
-  }
-  return end - start;
-}
+const hashPair = (left: number, right: number): number => Math.imul(left ^ (right << 11), 0x9e3779b1) >>> 12;
 
 /** True if a unit of the byte alphabet stands for a byte below 0x80: itself, or one of the 34 from U+0100 on. */
 const isAsciiByte = (unit: number): boolean => unit < 0x80 || (unit >= 0x100 && unit <= 0x121);
 
 const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
-
-/** The whole character that ends before `at`, or -1. */
-function characterBefore(bytes: Uint8Array, at: number): number {
-  let start = at - 1;
-  while (start > 0 && isInside(bytes[start] as number)) start--;
-  return start + characterLength(bytes[start] as number) === at ? characterAt(bytes, start, at) : -1;
-}
-
-/** The whole character that begins at `at`, or -1. */
-function characterAt(bytes: Uint8Array, at: number, limit: number): number {
-  const first = bytes[at] as number;
-  const length = characterLength(first);
-  if (length === 0 || at + length > limit) return -1;
-  let codePoint = length === 1 ? first : first & (0xff >> (length + 1));
-  for (let i = at + 1; i < at + length; i++) {
-    if (!isInside(bytes[i] as number)) return -1;
-    codePoint = (codePoint << 6) | ((bytes[i] as number) & 0x3f);
-  }
-  return codePoint;
-}
 
 /** Length of a character by its first byte; 0: no character begins so. */
 function characterLength(first: number): number {

@@ -19,8 +19,8 @@ const isSpaceless = (unit: number): boolean => unit >= 0x2e80 || (unit >= 0x0e00
 export class WordTokenizer {
   private readonly cache: WordCache | null;
   private readonly word: Word = { units: new Uint16Array(0), start: 0, end: 0, hash: 0 };
-  /** The token of each unit that is one by itself, and one; 0: not known. Four in five words of Chinese are such. */
-  private readonly ofUnit = new Uint32Array(0x10000);
+  /** Of each unit that is a word the number of its tokens (0: not known) and these, at most three. */
+  private readonly ofUnit = new Int32Array(4 * 0x10000);
   private readonly scratch = new TokenBuffer();
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
@@ -78,31 +78,42 @@ export class WordTokenizer {
     const isLong = end - start > MAX_CACHED_UNITS;
     if (!isLong && !isSpaceless(units[start] as number) && !isSpaceless(units[second] as number))
       return false;
-    if (this.numCutUnits > MIN_CUT_UNITS) return true;
-    this.numCutUnits += end - start;
-    return this.cuts !== undefined;
+    if (this.cuts !== undefined) return true;
+    // Between two bytes of ASCII nothing is cut.
+    const least = this.options.bytes === null ? 0 : 0x80;
+    for (let at = start; at < end; at++) if ((units[at] as number) >= least) this.numCutUnits++;
+    return this.numCutUnits > MIN_CUT_UNITS;
   }
 
   private appendPart(start: number, end: number): void {
-    const { word, cache, ofUnit, scratch } = this;
+    const { word, cache, ofUnit, scratch, out, base } = this;
     const isCached = cache !== null && end - start <= MAX_CACHED_UNITS;
-    const unit = isCached && end - start === 1 ? (word.units[start] as number) : -1;
-    if (unit >= 0 && (ofUnit[unit] as number) > 0) {
-      this.out.push((ofUnit[unit] as number) - 1, this.base + start, this.base + end);
-      return;
+    const single = isCached && end - start === 1 ? 4 * (word.units[start] as number) : -1;
+    if (single >= 0) {
+      const count = ofUnit[single] as number;
+      for (let i = 1; i <= count; i++) out.push(ofUnit[single + i] as number, base + start, base + end);
+      if (count > 0) return;
     }
     word.start = start;
     word.end = end;
     if (isCached) {
       word.hash = hashUnits(word.units, start, end);
-      if (cache.append(word, this.out, this.base + start)) return;
+      if (cache.append(word, out, base + start)) return;
     }
     this.compute(start, end);
     if (isCached && scratch.surfaces.size === 0) {
-      if (unit >= 0 && scratch.length === 1) ofUnit[unit] = (scratch.ids[0] as number) + 1;
-      else cache.set(word, scratch);
+      if (single < 0 || !this.keepSingle(single)) cache.set(word, scratch);
     }
     this.appendScratch(start);
+  }
+
+  /** Remembers the tokens of one unit if they are few and each stands for all of it. */
+  private keepSingle(single: number): boolean {
+    const { ids, starts, ends, length } = this.scratch;
+    for (let i = 0; i < length; i++) if (i > 2 || starts[i] !== 0 || ends[i] !== 1) return false;
+    this.ofUnit.set(ids.subarray(0, length), single + 1);
+    this.ofUnit[single] = length;
+    return length > 0;
   }
 
   /** Fills the scratch buffer with the tokens of a word, ranges in units of the word. */
@@ -112,7 +123,7 @@ export class WordTokenizer {
     scratch.clear();
     if (bytes !== null) bytes.tokenize(model, this.word, scratch);
     else if (model.tokenizeUnits) model.tokenizeUnits(text.units, start, end, scratch);
-    else model.tokenize(text.text.slice(start, end), scratch);
+    else model.tokenize(text.slice(start, end), scratch);
   }
 
   private appendScratch(start: number): void {

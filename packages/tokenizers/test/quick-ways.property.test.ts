@@ -122,7 +122,7 @@ it("units become UTF-8 as TextEncoder writes it, and ranges come back", () => {
       expect([...bytes.subarray(0, length)]).toEqual([...new TextEncoder().encode(text)]);
       const tokens = new TokenBuffer();
       for (let at = 0; at < length; at++) tokens.push(0, at, at + 1);
-      bytesToUnits(units, 0, units.length, tokens);
+      bytesToUnits(bytes, tokens);
       const expected = [...text].flatMap((char, i) => {
         const start = [...text].slice(0, i).join("").length;
         const size = new TextEncoder().encode(char).length;
