@@ -176,8 +176,9 @@ class HashedVocabulary implements Vocabulary {
     const { slots, mask, entryBits } = this;
     const { ids, starts, units } = this.packed;
     const length = end - start;
-    for (let slot = hash & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const found = slots[slot] as number;
+    for (let probe = 0; ; probe++) {
+      const found = slots[(hash + probe) & mask] as number;
+      if (found === 0) return -1;
       if (((found ^ hash) & ~entryBits) !== 0) continue;
       const entry = (found & entryBits) - 1;
       const from = starts[entry] as number;
@@ -186,7 +187,6 @@ class HashedVocabulary implements Vocabulary {
       while (i < length && units[from + i] === sought[start + i]) i++;
       if (i === length) return ids[entry] as number;
     }
-    return -1;
   }
 
   tokenOf(id: number): string | undefined {
@@ -279,7 +279,8 @@ export function idOfBytes(vocabulary: Vocabulary, bytes: Uint8Array, length: num
 export function textOfUnits(units: Uint16Array, start: number, end: number): string {
   let text = "";
   for (let at = start; at < end; at += 4096) {
-    text += String.fromCharCode(...units.subarray(at, Math.min(end, at + 4096)));
+    // Several times as fast as spreading a typed array.
+    text += Reflect.apply(String.fromCharCode, null, units.subarray(at, Math.min(end, at + 4096)));
   }
   return text;
 }

@@ -111,16 +111,16 @@ class Generation {
   /** Copies a record that another array holds, unless the neighbourhood of its slot is full. */
   insert(hash: number, from: Uint16Array, at: number): void {
     const { slots, records, end } = this;
-    let slot = hash & (MAX_SLOTS - 1);
-    for (let probe = 0; slots[slot] !== 0; probe++) {
-      if (probe === MAX_PROBES - 1) return;
-      slot = (slot + 1) & (MAX_SLOTS - 1);
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const slot = (hash + probe) & (MAX_SLOTS - 1);
+      if (slots[slot] !== 0) continue;
+      const size = recordSize(from[at] as number);
+      for (let i = 0; i < size; i++) records[end + i] = from[at + i] as number;
+      slots[slot] = (hash & -MAX_RECORD_UNITS) | (end + 1);
+      this.end = end + size;
+      this.count++;
+      return;
     }
-    const size = recordSize(from[at] as number);
-    for (let i = 0; i < size; i++) records[end + i] = from[at + i] as number;
-    slots[slot] = (hash & -MAX_RECORD_UNITS) | (end + 1);
-    this.end = end + size;
-    this.count++;
   }
 }
 

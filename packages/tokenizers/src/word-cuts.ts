@@ -65,11 +65,11 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
 /**
  * Prepares the search for tokens made of bytes, written in the byte alphabet. Of a token that begins or ends inside a
  * character only the bytes at the bound are known: they count for every character with such a byte there. Words are
- * not cut between two characters of ASCII.
+ * not cut between two characters of ASCII, and at one place in a hundred not where they could be.
  */
 export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
   const neighbours = new PairFilter();
-  /** By (last byte of the left character, first byte of the right one). */
+  /** By (last byte of the left character, first byte of the right one): 1 where one of them may be known in part. */
   const parts = new Uint8Array(0x10000);
   let token = 0;
   for (let found = 0; found < all.length; found++) {
@@ -77,35 +77,42 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
     while ((starts[token + 1] as number) <= found) token++;
     const start = starts[token] as number;
     const end = starts[token + 1] as number;
-    let left = -1;
+    let left = 0;
     for (let at = start; at < end; ) {
       const first = byteOfUnit(all[at] as number);
       let right = first < 0x80 ? first : first & (0x3f >> (characterLength(first) - 1));
       let next = at + 1;
       for (; next < end && isInside(byteOfUnit(all[next] as number)); next++)
         right = (right << 6) | (byteOfUnit(all[next] as number) & 0x3f);
-      if (next - at !== characterLength(first)) right = -1;
+      const isPart = first < 0 || next - at !== characterLength(first);
+      if (isPart) right = partOf(first);
       if (at > start) {
-        // A unit that stands for no byte is in no token that merges make: it counts as 0xff, which no text has.
-        if (left < 0 || right < 0) parts[((byteOfUnit(all[at - 1] as number) << 8) | first) & 0xffff] = 1;
-        else neighbours.add(left, right);
+        if ((left | right) >= PART) parts[((byteOfUnit(all[at - 1] as number) << 8) | first) & 0xffff] = 1;
+        neighbours.add(left, right);
       }
-      left = right;
+      left = isPart ? partOf(byteOfUnit(all[next - 1] as number)) : right;
       at = next;
     }
     found = end - 1;
   }
+  const mayBeJoined = (left: number, right: number): boolean => {
+    if ((left | right) < 0x80 || neighbours.has(left, right)) return true;
+    const last = lastByte(left);
+    const first = firstByte(right);
+    if (parts[(last << 8) | first] === 0) return false;
+    return (
+      neighbours.has(partOf(last), right) ||
+      neighbours.has(left, partOf(first)) ||
+      neighbours.has(partOf(last), partOf(first))
+    );
+  };
   return {
     next(units, from, limit) {
       let left = codePointAt(units, from, limit);
       let at = from + (left > 0xffff ? 2 : 1);
       while (at < limit) {
         const right = codePointAt(units, at, limit);
-        const isJoined =
-          (left | right) < 0x80 ||
-          parts[(lastByte(left) << 8) | firstByte(right)] === 1 ||
-          neighbours.has(left, right);
-        if (!isJoined) return at;
+        if (!mayBeJoined(left, right)) return at;
         left = right;
         at += right > 0xffff ? 2 : 1;
       }
@@ -113,6 +120,10 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
     },
   };
 }
+
+/** Numbers from here on, which are no code points, stand for characters of which one byte is known. */
+const PART = 0x200000;
+const partOf = (byte: number): number => PART | (byte & 0xff);
 
 /** Says of most pairs that are not in a set that they are not: one bit for each of 2^20 hashes. */
 class PairFilter {
@@ -129,7 +140,8 @@ class PairFilter {
   }
 }
 
-const hashPair = (left: number, right: number): number => Math.imul(left ^ (right << 11), 0x9e3779b1) >>> 12;
+const hashPair = (left: number, right: number): number =>
+  Math.imul(left ^ Math.imul(right, 0x85ebca6b), 0x9e3779b1) >>> 12;
 
 /** True if a unit of the byte alphabet stands for a byte below 0x80: itself, or one of the 34 from U+0100 on. */
 const isAsciiByte = (unit: number): boolean => unit < 0x80 || (unit >= 0x100 && unit <= 0x121);

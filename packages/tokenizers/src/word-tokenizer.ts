@@ -10,7 +10,7 @@ import type { WordCuts } from "./word-cuts.js";
 const MIN_CUT_UNITS = 2048;
 
 /** True for units of scripts that are written without spaces, more or less: Thai to Khmer, and Han, kana, Hangul. */
-const isSpaceless = (unit: number): boolean => unit >= 0x2e80 || (unit >= 0x0e00 && unit < 0x1800);
+const isSpaceless = (unit: number): boolean => unit >= 0x0e00 && (unit < 0x1800 || unit >= 0x2e80);
 
 /**
  * Tokenizes the words of a text through a bounded cache. Words that are long, or of a script without spaces, are first

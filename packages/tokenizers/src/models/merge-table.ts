@@ -1,18 +1,17 @@
 import { mixPair, numPairSlots } from "../pair-table.js";
 
-/** Byte symbols are the first in most vocabularies, behind a few special tokens in others. */
-const LOW = 512;
+/** Pairs that were looked up lately: two in three lookups of a text find theirs among so many. */
+const RECENT = 1 << 13;
 
 /**
  * Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result.
  *
  * Open addressing: a slot is the number of a merge and one, with bits of the hash above it, so that the list is seldom
- * looked at in vain; 0: empty. For symbols below LOW, which the first symbols of a word mostly are, what was found is
- * kept in a plain table.
+ * looked at in vain; 0: empty. What was found for a pair is kept in a small table until another pair takes its place.
  */
 export class MergeTable {
-  /** By pair: the number of the merge and two; 1: there is none; 0: not looked up yet. */
-  private readonly low = new Int32Array(LOW * LOW);
+  /** By hash: left symbol and one (0: none yet), right symbol, number of the merge or -1. */
+  private readonly recent = new Int32Array(3 * RECENT);
   readonly slots: Int32Array;
   private readonly mask: number;
   private readonly numberBits: number;
@@ -36,17 +35,21 @@ export class MergeTable {
 
   /** Number of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
-    if ((left | right) >= LOW) return this.search(left, right);
-    const at = left * LOW + right;
-    if (this.low[at] === 0) this.low[at] = this.search(left, right) + 2;
-    return (this.low[at] as number) - 2;
+    const { recent } = this;
+    const hash = mixPair(left, right);
+    const at = 3 * (hash >>> 19);
+    if (recent[at] !== left + 1 || recent[at + 1] !== right) {
+      recent[at] = left + 1;
+      recent[at + 1] = right;
+      recent[at + 2] = this.search(left, right, hash);
+    }
+    return recent[at + 2] as number;
   }
 
-  private search(left: number, right: number): number {
+  private search(left: number, right: number, hash: number): number {
     const { slots, mask, merges, numberBits } = this;
-    const hash = mixPair(left, right);
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const found = slots[slot] as number;
+    for (let probe = 0; ; probe++) {
+      const found = slots[(hash + probe) & mask] as number;
       if (found === 0) return -1;
       if (((found ^ hash) & ~numberBits) !== 0) continue;
       const merge = (found & numberBits) - 1;

@@ -1,4 +1,5 @@
 import { pairLength } from "../../utf8-units.js";
+import { textOfUnits } from "../../vocabulary.js";
 
 /** What the split patterns of language models ask about a character; a character has several of these bits. */
 export const LETTER = 1; // \p{L}
@@ -32,8 +33,8 @@ const PATTERNS: readonly (readonly [RegExp, number])[] = [
 /** Letters without case only, as most blocks of Han and Hangul are. */
 const ONE_CASE = /^\p{Lo}+$/u;
 
-/** Code points that are classified at once. */
-const BLOCK = 256;
+/** Code points that are classified at once: most letters of Han and Hangul lie in stretches of nothing else. */
+const [BLOCK, STRETCH] = [0x100, 0x1000];
 
 /**
  * Character classes by code point, as this platform's Unicode has them.
@@ -48,7 +49,7 @@ export class CharacterClasses {
 
   constructor() {
     this.ofUnit.fill(KNOWN | SURROGATE, 0xd800, 0xe000);
-    this.classify(0, this.ofUnit.subarray(0, BLOCK));
+    classify(0, this.ofUnit.subarray(0, BLOCK));
   }
 
   /** Classes of the character that begins at `at` (below `limit`), where `ofUnit` does not tell them. */
@@ -56,8 +57,9 @@ export class CharacterClasses {
     const unit = units[at] as number;
     const known = this.ofUnit[unit] as number;
     if (known !== 0) return this.ofPair(units, at, limit);
-    const first = unit & -BLOCK;
-    this.classify(first, this.ofUnit.subarray(first, first + BLOCK));
+    const size = unit >= 0x3000 && ONE_CASE.test(textOfRange(unit & -STRETCH, STRETCH)) ? STRETCH : BLOCK;
+    const first = unit & -size;
+    classify(first, this.ofUnit.subarray(first, first + size));
     return this.ofUnit[unit] as number;
   }
 
@@ -69,27 +71,34 @@ export class CharacterClasses {
     let block = this.astral.get(first);
     if (block === undefined) {
       block = new Uint16Array(BLOCK);
-      this.classify(first, block);
+      classify(first, block);
       this.astral.set(first, block);
     }
     return block[codePoint - first] as number;
   }
+}
 
-  private classify(first: number, block: Uint16Array): void {
-    let text = "";
-    for (let i = 0; i < BLOCK; i++) text += String.fromCodePoint(first + i);
-    if (ONE_CASE.test(text)) {
-      block.fill(KNOWN | LETTER | UPPER | LOWER);
-      return;
-    }
-    const width = first < 0x10000 ? 1 : 2;
-    block.fill(KNOWN);
-    for (const [pattern, bits] of PATTERNS) {
-      pattern.lastIndex = 0;
-      for (let run = pattern.exec(text); run !== null; run = pattern.exec(text)) {
-        const end = (run.index + run[0].length) / width;
-        for (let i = run.index / width; i < end; i++) block[i] = (block[i] as number) ^ bits;
-      }
+/** All code points from `first` on, as a text. */
+function textOfRange(first: number, size: number): string {
+  if (first > 0xffff) return String.fromCodePoint(...Array.from({ length: size }, (_, i) => first + i));
+  const units = new Uint16Array(size);
+  for (let i = 0; i < size; i++) units[i] = first + i;
+  return textOfUnits(units, 0, size);
+}
+
+function classify(first: number, block: Uint16Array): void {
+  const text = textOfRange(first, block.length);
+  if (ONE_CASE.test(text)) {
+    block.fill(KNOWN | LETTER | UPPER | LOWER);
+    return;
+  }
+  const width = first < 0x10000 ? 1 : 2;
+  block.fill(KNOWN);
+  for (const [pattern, bits] of PATTERNS) {
+    pattern.lastIndex = 0;
+    for (let run = pattern.exec(text); run !== null; run = pattern.exec(text)) {
+      const end = (run.index + run[0].length) / width;
+      for (let i = run.index / width; i < end; i++) block[i] = (block[i] as number) ^ bits;
     }
   }
 }
