@@ -35,7 +35,8 @@ export function byteOfUnit(unit: number): number {
   return unit < BYTE_OF_UNIT.length ? (BYTE_OF_UNIT[unit] as number) : -1;
 }
 
-const encoder = /* @__PURE__ */ new TextEncoder();
+/** Writes texts as UTF-8. */
+export const encoder: TextEncoder = /* @__PURE__ */ new TextEncoder();
 
 /** Writes the UTF-8 bytes of a text in the byte alphabet; a lone surrogate becomes the three bytes of U+FFFD. */
 export function toByteLevel(text: string): string {

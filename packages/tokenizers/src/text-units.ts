@@ -29,13 +29,8 @@ export class TextUnits {
   /** The text as a string; null: it is not what it was. */
   private whole: string | null = "";
 
-  /** The text if nothing was changed, else "". */
-  get text(): string {
-    return this.whole ?? "";
-  }
-
   /** Units [start, end) as a string. */
-  slice(start: number, end: number): string {
+  slice(start: number, end = this.length): string {
     return this.whole?.slice(start, end) ?? textOfUnits(this.units, start, end);
   }
 

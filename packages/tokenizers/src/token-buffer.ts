@@ -3,6 +3,8 @@ import { copyTo } from "./copy-to.js";
 /** A buffer that grew beyond this many tokens gives its memory back when it is cleared. */
 const MAX_KEPT = 1 << 20;
 
+const NONE = new Int32Array(0);
+
 /** What is kept of each token: nothing but their number, the id, or the id and the range. */
 export type Kept = "count" | "ids" | "ranges";
 
@@ -11,9 +13,9 @@ export type Kept = "count" | "ids" | "ranges";
  */
 export class TokenBuffer {
   length = 0;
-  ids = new Int32Array(64);
-  starts = new Int32Array(64);
-  ends = new Int32Array(64);
+  ids = NONE;
+  starts = NONE;
+  ends = NONE;
   keepsIds = true;
   keepsRanges = true;
   /** Text of tokens whose surface is not the vocabulary's, by index: unknown pieces, added tokens with spaces. */
@@ -23,7 +25,7 @@ export class TokenBuffer {
     const at = this.length;
     this.length = at + 1;
     if (!this.keepsIds) return;
-    if (at === this.ids.length) this.resize(at * 2);
+    if (at === this.ids.length) this.resize(at * 2 + 64);
     this.ids[at] = id;
     if (!this.keepsRanges) return;
     this.starts[at] = start;
@@ -46,11 +48,7 @@ export class TokenBuffer {
     this.length = 0;
     this.keepsIds = keeps !== "count";
     this.keepsRanges = keeps === "ranges";
-    if (this.ids.length > MAX_KEPT) {
-      this.ids = new Int32Array(64);
-      this.starts = new Int32Array(64);
-      this.ends = new Int32Array(64);
-    }
+    if (this.ids.length > MAX_KEPT) this.ids = this.starts = this.ends = NONE;
     if (this.keepsRanges && this.starts.length < this.ids.length) this.resize(this.ids.length);
     if (this.surfaces.size > 0) this.surfaces.clear();
   }

@@ -3,13 +3,17 @@ import type { TokenBuffer } from "./token-buffer.js";
 /** Longer words are not remembered: they seldom come back. */
 export const MAX_CACHED_UNITS = 32;
 
-/** The arrays have their last size from the start: pages of them that no word reaches cost nothing. */
+/**
+ * The arrays have their last size from the start: pages of them that no word reaches cost nothing. Records take nine
+ * units and more in most texts, so that they are full before half of the slots are.
+ */
 const MAX_SLOTS = 1 << 17;
-const MAX_RECORD_UNITS = 1 << 20;
+const MAX_RECORD_UNITS = 1 << 19;
 /** A word that finds this many neighbours in its way is not kept, so that no choice of words makes lookups slow. */
 const MAX_PROBES = 16;
 /** Words of more tokens are not kept. */
 const MAX_TOKENS = 255;
+const MAX_RECORD = 1 + MAX_CACHED_UNITS + 3 * MAX_TOKENS;
 
 /** Units [start, end) of a text and their hash, as hashUnits gives it. */
 export interface Word {
@@ -21,13 +25,13 @@ export interface Word {
 
 /**
  * Tokens of the words that came lately, in two generations: when the young one is full it becomes the old one, and
- * words found in the old one move back. Words that recur stay; memory never exceeds 5.25 MB.
+ * words found in the old one move back. Words that recur stay; they take 1.5 MB each.
  */
 export class WordCache {
   private young = new Generation();
   private old = new Generation();
   /** Record of a word that is new. */
-  private readonly fresh = new Uint16Array(1 + MAX_CACHED_UNITS + 3 * MAX_TOKENS);
+  private readonly fresh = new Uint16Array(MAX_RECORD);
 
   /** Appends the tokens of a word, ranges counted from `base`; false if they are not remembered. */
   append(word: Word, out: TokenBuffer, base: number): boolean {
@@ -60,10 +64,8 @@ export class WordCache {
 
   private keep(hash: number, records: Uint16Array, at: number): void {
     if (this.young.isFull) {
-      const emptied = this.old;
       this.old = this.young;
-      this.young = emptied;
-      emptied.clear();
+      this.young = new Generation();
     }
     this.young.insert(hash, records, at);
   }
@@ -78,11 +80,10 @@ class Generation {
   readonly records = new Uint16Array(MAX_RECORD_UNITS);
   private end = 0;
   private readonly slots = new Int32Array(MAX_SLOTS);
-  private count = 0;
 
   /** Returns the place of the word's record, or -1. */
   find({ hash, units, start, end }: Word): number {
-    if (this.count === 0) return -1;
+    if (this.end === 0) return -1;
     const { slots, records } = this;
     const length = end - start;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
@@ -99,13 +100,7 @@ class Generation {
   }
 
   get isFull(): boolean {
-    return this.count * 2 >= MAX_SLOTS || this.end + MAX_CACHED_UNITS + 3 * MAX_TOKENS > MAX_RECORD_UNITS - 2;
-  }
-
-  clear(): void {
-    this.slots.fill(0);
-    this.count = 0;
-    this.end = 0;
+    return this.end > MAX_RECORD_UNITS - MAX_RECORD;
   }
 
   /** Copies a record that another array holds, unless the neighbourhood of its slot is full. */
@@ -118,7 +113,6 @@ class Generation {
       for (let i = 0; i < size; i++) records[end + i] = from[at + i] as number;
       slots[slot] = (hash & -MAX_RECORD_UNITS) | (end + 1);
       this.end = end + size;
-      this.count++;
       return;
     }
   }

@@ -18,7 +18,8 @@ const isSpaceless = (unit: number): boolean => unit >= 0x0e00 && (unit < 0x1800 
  */
 export class WordTokenizer {
   private readonly cache: WordCache | null;
-  private readonly word: Word = { units: new Uint16Array(0), start: 0, end: 0, hash: 0 };
+  private text = new TextUnits();
+  private readonly word: Word = { units: this.text.units, start: 0, end: 0, hash: 0 };
   /** Of each unit that is a word the number of its tokens (0: not known) and these, at most three. */
   private readonly ofUnit = new Int32Array(4 * 0x10000);
   private readonly scratch = new TokenBuffer();
@@ -26,8 +27,7 @@ export class WordTokenizer {
   /** Made when the first word comes that is cut; undefined: not yet. */
   private cuts: WordCuts | undefined;
   private numCutUnits = 0;
-  private text = new TextUnits();
-  private out = new TokenBuffer();
+  private out = this.scratch;
   private base = 0;
 
   /**

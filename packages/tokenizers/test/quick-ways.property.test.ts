@@ -113,6 +113,60 @@ describe("BERT's stretches of original text", () => {
   });
 });
 
+describe("a prefix put before each stretch between added tokens", () => {
+  const { config } = huggingFace("bpe_byte_fallback");
+  const special = (id: number, content: string, normalized = false) => ({
+    ...{
+      id,
+      content,
+      normalized,
+      singleWord: false,
+      lstrip: false,
+      rstrip: content === "<r>",
+      special: true,
+    },
+  });
+  const prepend = (prefix: string) => ({
+    type: "Sequence" as const,
+    normalizers: [
+      { type: "Prepend" as const, prepend: prefix },
+      {
+        type: "Replace" as const,
+        pattern: { type: "String" as const, text: " " },
+        content: "\u2581",
+      },
+    ],
+  });
+  const tokenizer = (prefix: string, isSlow: boolean) =>
+    createTokenizer({
+      ...config,
+      normalizer: prepend(prefix),
+      addedTokens: [
+        ...[special(0, "<unk>"), special(1, "e"), special(2, "<r>")],
+        // A token that is looked for in the normalised text keeps the parts one after the other.
+        ...(isSlow ? [special(3, "\u{10ffff}\u{10fffe}\u{10ffff}", true)] : []),
+      ],
+    });
+
+  it.each(["\u2581", "\u2581\u2581a", " "])(
+    "gives the tokens and ranges of the parts run in turn: %j",
+    (prefix) => {
+      const [quick, slow] = [tokenizer(prefix, false), tokenizer(prefix, true)];
+      const some = fc.array(fc.constantFrom(...parts, "<r>", "<unk><r>", "ee"), { maxLength: 40 });
+      fc.assert(
+        fc.property(some, (all) => {
+          const text = all.join("");
+          const [got, expected] = [quick.encode(text), slow.encode(text)];
+          expect([...got.ids]).toEqual([...expected.ids]);
+          expect(got.offsets).toEqual(expected.offsets);
+          expect([...quick.encodeIds(text)]).toEqual([...slow.encodeIds(text)]);
+        }),
+        { numRuns: 500 },
+      );
+    },
+  );
+});
+
 it("units become UTF-8 as TextEncoder writes it, and ranges come back", () => {
   fc.assert(
     fc.property(texts, (text) => {

@@ -3,8 +3,8 @@ import { copyTo } from "../copy-to.js";
 import type { QuickDecoder } from "./quick.js";
 import type { DecodeStage, Emit } from "./stage.js";
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = /* @__PURE__ */ new TextEncoder();
+const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Decodes whole lists of byte-level tokens: the bytes of each token are looked up once and then remembered. */
 export class ByteLevelDecoder implements QuickDecoder {

@@ -127,4 +127,4 @@ export class MessageWriter {
   }
 }
 
-const encoder = new TextEncoder();
+const encoder = /* @__PURE__ */ new TextEncoder();

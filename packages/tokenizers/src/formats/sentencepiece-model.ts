@@ -80,7 +80,7 @@ export function parseSentencePieceModel(bytes: Uint8Array): SentencePieceFile {
   return file;
 }
 
-const decoder = new TextDecoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 function readPiece(bytes: Uint8Array, index: number): Piece {
   let piece = "";

@@ -19,15 +19,12 @@ const NO_RANK = 0x7fffffff;
  */
 export class Merger {
   private ids = new Int32Array(64);
-  /** Ranges of the symbols as they were added, and the first of these that a symbol is made of. */
   private starts = new Int32Array(64);
   private ends = new Int32Array(64);
-  private firsts = new Int32Array(64);
+  /** Rank of the merge of each symbol with the one behind it. */
+  private ranks = new Int32Array(64);
   private previous = new Int32Array(64);
   private next = new Int32Array(64);
-  /** Number of the merge of each symbol with the one behind it, and its rank. */
-  private merges = new Int32Array(64);
-  private ranks = new Int32Array(64);
   private readonly heap = new MergeHeap();
   private count = 0;
 
@@ -48,26 +45,21 @@ export class Merger {
     this.ids[at] = id;
     this.starts[at] = start;
     this.ends[at] = end;
-    this.firsts[at] = at;
   }
 
   /** Runs the merges and appends what is left to `out`. */
   merge(out: TokenBuffer): void {
-    const { count } = this;
+    const { count, ids, starts, ends } = this;
     if (count > SHORT_WORD || (count > 1 && this.sampling !== null)) this.mergeByHeap();
     else if (count > 1) this.mergeByScan();
-    const { ids, firsts, starts, ends } = this;
     const remaining = this.count;
-    for (let i = 0; i < remaining; i++) {
-      const behind = i + 1 < remaining ? (firsts[i + 1] as number) : count;
-      out.push(ids[i] as number, starts[firsts[i] as number] as number, ends[behind - 1] as number);
-    }
+    for (let i = 0; i < remaining; i++) out.push(ids[i] as number, starts[i] as number, ends[i] as number);
   }
 
   private mergeByScan(): void {
-    const { ids, firsts, merges, ranks, table } = this;
+    const { ids, starts, ends, ranks } = this;
     let last = this.count - 1;
-    for (let i = 0; i < last; i++) this.lookUp(i);
+    for (let i = 0; i < last; i++) this.lookUp(i, i + 1);
     for (;;) {
       let best = -1;
       let bestRank = NO_RANK;
@@ -79,29 +71,36 @@ export class Merger {
         }
       }
       if (best < 0) break;
-      ids[best] = table.resultOf(merges[best] as number);
+      this.join(best, best + 1);
       for (let i = best + 1; i < last; i++) {
         ids[i] = ids[i + 1] as number;
-        firsts[i] = firsts[i + 1] as number;
-        merges[i] = merges[i + 1] as number;
+        starts[i] = starts[i + 1] as number;
+        ends[i] = ends[i + 1] as number;
         ranks[i] = ranks[i + 1] as number;
       }
       last--;
-      if (best < last) this.lookUp(best);
-      if (best > 0) this.lookUp(best - 1);
+      if (best < last) this.lookUp(best, best + 1);
+      if (best > 0) this.lookUp(best - 1, best);
     }
     this.count = last + 1;
   }
 
-  /** Finds the merge of symbol `at` and the one behind it in the array. */
-  private lookUp(at: number): void {
-    const merge = this.table.find(this.ids[at] as number, this.ids[at + 1] as number);
-    this.merges[at] = merge;
-    this.ranks[at] = merge < 0 ? NO_RANK : this.table.rankOf(merge);
+  /** Finds the merge of two neighbours and returns its number, or -1. */
+  private lookUp(left: number, right: number): number {
+    const merge = this.table.find(this.ids[left] as number, this.ids[right] as number);
+    this.ranks[left] = merge < 0 ? NO_RANK : this.table.rankOf(merge);
+    return merge;
+  }
+
+  /** Makes the left one of two neighbours what they merge into. */
+  private join(left: number, right: number): void {
+    const { ids, ends, table } = this;
+    ids[left] = table.resultOf(table.find(ids[left] as number, ids[right] as number));
+    ends[left] = ends[right] as number;
   }
 
   private mergeByHeap(): void {
-    const { ids, previous, next, merges, heap, count, sampling, table } = this;
+    const { ids, previous, next, ranks, heap, count, sampling } = this;
     /** Places whose merge was dropped at this step; the next step may take them again. */
     const passedOver: number[] = [];
     for (let i = 0; i < count; i++) {
@@ -111,17 +110,16 @@ export class Merger {
     for (let i = 0; i < count; i++) this.queuePair(i);
     while (heap.pop()) {
       const at = heap.position;
-      const merge = merges[at] as number;
-      if (merge < 0 || table.rankOf(merge) !== heap.rank) continue;
+      if (ranks[at] !== heap.rank) continue;
       if (sampling !== null && sampling.random() < sampling.dropout) {
         passedOver.push(at);
         continue;
       }
       for (const place of passedOver.splice(0)) this.queuePair(place);
       const right = next[at] as number;
-      ids[at] = table.resultOf(merge);
+      this.join(at, right);
       ids[right] = -1;
-      merges[right] = -1;
+      ranks[right] = NO_RANK;
       const behind = next[right] as number;
       next[at] = behind;
       if (behind >= 0) previous[behind] = at;
@@ -133,19 +131,19 @@ export class Merger {
   }
 
   private queuePair(at: number): void {
-    if ((this.ids[at] as number) < 0) return;
     const right = this.next[at] as number;
-    const merge = right < 0 ? -1 : this.table.find(this.ids[at] as number, this.ids[right] as number);
-    this.merges[at] = merge;
-    if (merge >= 0) this.heap.push(this.table.rankOf(merge), at);
+    this.ranks[at] = NO_RANK;
+    if ((this.ids[at] as number) >= 0 && right >= 0 && this.lookUp(at, right) >= 0)
+      this.heap.push(this.ranks[at] as number, at);
   }
 
   private compact(): void {
+    const { ids, starts, ends, next } = this;
     let kept = 0;
-    for (let i = 0; i >= 0; i = this.next[i] as number) {
-      this.ids[kept] = this.ids[i] as number;
-      this.firsts[kept] = i;
-      kept++;
+    for (let i = 0; i >= 0; i = next[i] as number) {
+      ids[kept] = ids[i] as number;
+      starts[kept] = starts[i] as number;
+      ends[kept++] = ends[i] as number;
     }
     this.count = kept;
   }
@@ -155,11 +153,9 @@ export class Merger {
     this.ids = extend(this.ids);
     this.starts = extend(this.starts);
     this.ends = extend(this.ends);
+    this.ranks = extend(this.ranks);
     this.previous = extend(this.previous);
     this.next = extend(this.next);
-    this.firsts = extend(this.firsts);
-    this.merges = extend(this.merges);
-    this.ranks = extend(this.ranks);
   }
 }
 

@@ -42,8 +42,8 @@ export function compileSentencePieceBpe(
     merger.merge(tokens);
     const path: PathPiece[] = [];
     for (let i = 0; i < tokens.length; i++) {
-      const range = { start: tokens.starts[i] as number, end: tokens.ends[i] as number };
-      symbols.resegment(tokens.ids[i] as number, { text, ...range }, path);
+      const range = [tokens.starts[i] as number, tokens.ends[i] as number] as const;
+      symbols.resegment(tokens.ids[i] as number, range, path);
     }
     return path;
   };
@@ -121,12 +121,7 @@ class SymbolTable {
   }
 
   /** Appends a symbol to the path, taking unused pieces apart again. */
-  resegment(
-    symbol: number,
-    span: { readonly text: string; readonly start: number; readonly end: number },
-    path: PathPiece[],
-  ): void {
-    const { text, start, end } = span;
+  resegment(symbol: number, [start, end]: readonly [number, number], path: PathPiece[]): void {
     const id = symbol >= this.frozenBase ? symbol - this.frozenBase : symbol < this.numIds ? symbol : -1;
     const parts = this.pieces[id]?.kind === "unused" ? this.parts.get(id) : undefined;
     if (parts === undefined) {
@@ -134,7 +129,7 @@ class SymbolTable {
       return;
     }
     const middle = start + parts[0].length;
-    this.resegment(this.idOf(parts[0]), { text, start, end: middle }, path);
-    this.resegment(this.idOf(parts[1]), { text, start: middle, end }, path);
+    this.resegment(this.idOf(parts[0]), [start, middle], path);
+    this.resegment(this.idOf(parts[1]), [middle, end], path);
   }
 }

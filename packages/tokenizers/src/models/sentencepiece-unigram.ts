@@ -1,8 +1,9 @@
+import { encoder } from "../byte-level.js";
 import type { SentencePieceModel } from "./sentencepiece-pieces.js";
 import { UNKNOWN_PENALTY } from "./unigram.js";
 import type { LatticeOptions } from "./unigram-lattice.js";
 
-const textLength = (piece: string): number => new TextEncoder().encode(piece).length;
+const textLength = (piece: string): number => encoder.encode(piece).length;
 
 /** A unigram SentencePiece model in the terms of the search for segmentations; sums are float32. */
 export function latticeOptions(model: SentencePieceModel): LatticeOptions {

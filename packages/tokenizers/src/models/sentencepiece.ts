@@ -1,3 +1,4 @@
+import { encoder } from "../byte-level.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary } from "../vocabulary.js";
 import { byteTokenName } from "./byte-fallback.js";
@@ -62,8 +63,6 @@ export function readPieces(model: SentencePieceModel): Omit<UnigramTables, "latt
 function* uniquePieces(pieces: readonly Piece[]): Generator<[string, number]> {
   for (const [id, { piece }] of pieces.entries()) yield [piece, id];
 }
-
-const encoder = new TextEncoder();
 
 function pushBytes(
   out: TokenBuffer,

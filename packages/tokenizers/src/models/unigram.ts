@@ -1,4 +1,5 @@
 import { codePointLength } from "../aligned-text.js";
+import { encoder } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
 import type { TokenBuffer } from "../token-buffer.js";
@@ -80,8 +81,6 @@ export function bestSegmenter(options: LatticeOptions): Segmenter {
   const path = new BestPath(options);
   return (text) => path.find(text);
 }
-
-const encoder = new TextEncoder();
 
 function pushUnknown(
   out: TokenBuffer,

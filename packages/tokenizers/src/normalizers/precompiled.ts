@@ -1,5 +1,6 @@
 import { codePointLength, type Rewrite, RewriteBuilder } from "../aligned-text.js";
 import { decodeBase64 } from "../base64.js";
+import { encoder } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 
 /** A SentencePiece character map: a double-array trie from UTF-8 prefixes to replacement texts. */
@@ -47,8 +48,7 @@ export function parseCharsMap(blob: string | Uint8Array): CharsMap {
   };
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = /* @__PURE__ */ new TextDecoder();
 
 function findPrefix(
   units: Uint32Array,

@@ -19,7 +19,7 @@ export function createRegexScanner(pattern: TextPattern): Scanner {
   return {
     isBounded: false,
     start(whole) {
-      text = whole.text;
+      text = whole.slice(0);
     },
     next(_units, at) {
       sticky.lastIndex = at;

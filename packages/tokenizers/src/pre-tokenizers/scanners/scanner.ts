@@ -11,7 +11,7 @@ export interface Scanner {
   /** True if a word always ends between a letter or number and white space. */
   readonly endsAtSpaces?: boolean;
   /** Called before the first word of each text. */
-  start(text: { readonly text: string }): void;
+  start(text: { slice(start: number): string }): void;
   /** Returns the end of the word that begins at `at`, which is below `limit`. */
   next(units: Uint16Array, at: number, limit: number): number;
 }

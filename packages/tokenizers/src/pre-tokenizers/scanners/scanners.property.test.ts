@@ -14,7 +14,7 @@ function unitsOf(text: string): Uint16Array<ArrayBuffer> {
 function wordsOf(scanner: Scanner, text: string): string[] {
   const units = unitsOf(text);
   const words: string[] = [];
-  scanner.start({ text });
+  scanner.start(text);
   for (let at = 0; at < text.length; ) {
     const end = scanner.next(units, at, text.length);
     words.push(text.slice(at, end));
