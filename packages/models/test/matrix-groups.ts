@@ -1,3 +1,4 @@
+import { appendKv, type KvLayer } from "@heddle/attention";
 import { ropeFrequencies, rotary } from "@heddle/positional-encodings";
 import {
   add,
@@ -34,6 +35,8 @@ interface Case {
   /** Inner extent of the products. */
   readonly K: number;
   readonly launches: readonly string[];
+  /** Inputs that `fn` changes in place, as the last ones. */
+  readonly stores?: number;
   fn(inputs: readonly Tensor[]): readonly Tensor[];
 }
 
@@ -57,6 +60,35 @@ function gated(inputs: readonly Tensor[]): readonly Tensor[] {
 }
 
 type Layout = "half" | "interleaved";
+
+/** Heads of a layer whose keys and values go into a cache: queries remain. */
+function cached(
+  project: (inputs: readonly Tensor[]) => readonly Tensor[],
+  {
+    slots,
+    starts,
+    table,
+  }: {
+    readonly slots: readonly number[];
+    readonly starts: readonly number[];
+    readonly table?: readonly number[];
+  },
+) {
+  return (inputs: readonly Tensor[]): readonly Tensor[] => {
+    const [key, value] = inputs.slice(4);
+    const [queries, keys, values] = project(inputs.slice(0, 4));
+    if (!key || !value || !queries || !keys || !values) throw new Error("a case has heads and a cache");
+    const whole = (numbers: readonly number[], shape: readonly number[]) =>
+      tensor(key.device, Int32Array.from(numbers), { shape });
+    const numRows = slots.length;
+    const pages = table && whole(table, [numRows, table.length / numRows]);
+    const layer: KvLayer = pages ? { kind: "paged", key, value, table: pages } : { key, value };
+    appendKv(layer, keys, values, { slots: whole(slots, [numRows]), starts: whole(starts, [numRows]) });
+    return [queries];
+  };
+}
+
+const range = (length: number) => Array.from({ length }, (_, i) => i);
 
 /** Positions [B, T], other ones for each row. */
 function positionsOf(x: Tensor): Tensor {
@@ -117,16 +149,19 @@ const cases: readonly Case[] = [
     fn: gated,
   },
   {
-    name: "heads of 2 x 17 tokens turned by halves and ordered",
+    name: "heads of 3 x 13 tokens turned by halves, ordered and stored; a row without a slot",
     shapes: [
-      [2, 17, 24],
-      [96, 24],
-      [32, 24],
-      [64, 24],
+      [3, 13, 24],
+      [72, 24],
+      [24, 24],
+      [24, 24],
+      [2, 1, 16, 24],
+      [2, 1, 16, 24],
     ],
     K: 24,
-    launches: ["matmul+transpose+rotary"],
-    fn: heads({ D: 32, counts: [3, 1, 2], layout: "half" }),
+    stores: 2,
+    launches: ["matmul+transpose+rotary+appendKv"],
+    fn: cached(heads({ D: 24, counts: [3, 1, 1], layout: "half" }), { slots: [1, 2, 0], starts: [3, 0, 0] }),
   },
   {
     name: "heads of 1 x 13 tokens turned by neighbours, 8 of 12",
@@ -141,46 +176,57 @@ const cases: readonly Case[] = [
     fn: heads({ D: 12, counts: [3, 1, 1], layout: "interleaved" }, 8),
   },
   {
-    name: "heads of 10 rows of one token",
+    name: "heads of 10 rows of one token, stored in pages of which one is missing",
     shapes: [
       [10, 1, 16],
       [36, 16],
-      [12, 16],
-      [12, 16],
+      [24, 16],
+      [24, 16],
+      [30, 2, 4, 12],
+      [30, 2, 4, 12],
     ],
     K: 16,
-    launches: ["matmul+rotary"],
-    fn: heads({ D: 12, counts: [3, 1, 1], layout: "half" }),
+    stores: 2,
+    launches: ["matmul+rotary+appendKv"],
+    fn: cached(heads({ D: 12, counts: [3, 2, 2], layout: "half" }), {
+      slots: [9, 1, 2, 3, -1, 5, 6, 7, 8, 0],
+      starts: range(10),
+      table: range(30).map((page) => (page === 16 ? -1 : 29 - page)),
+    }),
   },
 ];
 
 /** Groups of f16 products on matrix units beside the same ops in float64. */
-export const matrixGroups: readonly GroupCheck[] = cases.map(({ name, shapes, K, launches, fn }) => {
-  let ran: readonly string[] = [];
-  return {
-    name,
-    launches,
-    ran: () => ran,
-    async error(device, units) {
-      const [inputs, exact] = [await place(device, shapes, "f16"), await place(reference(), shapes, "f64")];
-      const compiled = compile((...args: readonly Tensor[]) => fn(args));
-      const results = withUnits(device, units, () => compiled(...inputs));
-      ran = compiled.plans()[0]?.launches.map((launch) => launch.name) ?? [];
-      const expected = fn(exact);
-      let worst = 0;
-      for (const [i, result] of results.entries()) {
-        const [actual, wanted] = [await result.data(), await (expected[i] as Tensor).data()];
-        // Up to three roundings to f16, and that of sums of K products of standard normals in f32.
-        const bound = (value: number) => 3.03 * 2 ** -11 * Math.abs(value) + 2e-6 * K + 2e-5;
-        worst = Math.max(worst, errorInBounds(Float64Array.from(actual), Float64Array.from(wanted), bound));
-        if (Number.isNaN(worst)) break;
-      }
-      compiled.dispose();
-      disposeTree([inputs, exact, results, expected]);
-      return worst;
-    },
-  };
-});
+export const matrixGroups: readonly GroupCheck[] = cases.map(
+  ({ name, shapes, K, launches, stores = 0, fn }) => {
+    let ran: readonly string[] = [];
+    return {
+      name,
+      launches,
+      ran: () => ran,
+      async error(device, units) {
+        const [inputs, exact] = [await place(device, shapes, "f16"), await place(reference(), shapes, "f64")];
+        const compiled = compile((...args: readonly Tensor[]) => fn(args));
+        const results = withUnits(device, units, () => compiled(...inputs));
+        ran = compiled.plans()[0]?.launches.map((launch) => launch.name) ?? [];
+        const expected = fn(exact);
+        const changed = (of: readonly Tensor[]) => of.slice(of.length - stores);
+        const wantedValues = [...expected, ...changed(exact)];
+        let worst = 0;
+        for (const [i, result] of [...results, ...changed(inputs)].entries()) {
+          const [actual, wanted] = [await result.data(), await (wantedValues[i] as Tensor).data()];
+          // Up to three roundings to f16, and that of sums of K products of standard normals in f32.
+          const bound = (value: number) => 3.03 * 2 ** -11 * Math.abs(value) + 2e-6 * K + 2e-5;
+          worst = Math.max(worst, errorInBounds(Float64Array.from(actual), Float64Array.from(wanted), bound));
+          if (Number.isNaN(worst)) break;
+        }
+        compiled.dispose();
+        disposeTree([inputs, exact, results, expected]);
+        return worst;
+      },
+    };
+  },
+);
 
 /** The same halves on a device. */
 async function place(on: Device, shapes: Case["shapes"], dtype: "f16" | "f64"): Promise<readonly Tensor[]> {

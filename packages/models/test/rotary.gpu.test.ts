@@ -38,4 +38,34 @@ else {
       }
     },
   );
+
+  test.each(["f16", "bf16"] as const)("whole vectors of %s", async (dtype) => {
+    for (const [layout, width, rotaryDim] of [
+      ["half", 32, 32],
+      ["half", 40, 16],
+      ["interleaved", 24, 8],
+      ["half", 24, 24],
+      ["interleaved", 12, 4],
+    ] as const) {
+      const run = (on: Device, as: "f16" | "bf16" | "f64") => {
+        const x = randn(reference(), [2, 3, 5, width], { seed: 1 }).cast(dtype).cast("f64");
+        return x.data().then((values) => {
+          const input = tensor(on, Float64Array.from(values), { shape: [2, 3, 5, width], dtype: as });
+          const positions = tensor(
+            on,
+            Int32Array.from({ length: 10 }, (_, i) => i * i - 3),
+            { shape: [2, 5] },
+          );
+          return rotary(input, { layout, positions, frequencies: ropeFrequencies({ rotaryDim }) }).data();
+        });
+      };
+      const [actual, expected] = [await run(device, dtype), await run(reference(), "f64")];
+      // One rounding, beside that of the angles.
+      const step = dtype === "f16" ? 2 ** -11 : 2 ** -8;
+      for (const [i, value] of [...expected].entries())
+        expect(Math.abs(Number(actual[i]) - Number(value))).toBeLessThan(
+          step * 1.01 * Math.abs(Number(value)) + 2e-6,
+        );
+    }
+  });
 }

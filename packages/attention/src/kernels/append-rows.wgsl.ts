@@ -2,7 +2,9 @@ import { sizeOf, type TensorType } from "@heddle/tensor";
 import {
   type BufferUse,
   bufferAt,
+  each,
   type PlacementPieceFactory,
+  vectorLanes,
   type WgslKernelFactory,
   type WgslStep,
   wgslStep,
@@ -10,34 +12,53 @@ import {
 import { type AppendParams, splitInputs } from "../append-params.js";
 import { type PlacementExtents, placementExtents } from "../cache-placement.js";
 
-/** Writes new rows into one or two stores, one thread an element. Twin: the loops of the op. */
+/**
+ * Writes new rows into one or two stores, a thread an element, or 16 bytes of each store where these take the rows as they are. Twin: the
+ * loops of the op.
+ */
 export const appendRowsWgsl: WgslKernelFactory<AppendParams> = ({
   inputs,
   params: { placement, stores },
 }) => {
   const { pairs, table } = splitInputs(inputs, stores);
-  const steps = pairs.map(({ store, fresh }, index) =>
-    appendStep(
-      { store, fresh, extents: placementExtents(placement, store, table) },
-      { store: index, fresh: stores + index, slots: 2 * stores },
-    ),
+  const appends = pairs.map(
+    ({ store, fresh }, index): Append => ({
+      store,
+      fresh,
+      extents: placementExtents(placement, store, table),
+      buffers: { store: index, fresh: stores + index, slots: 2 * stores },
+    }),
   );
-  return { steps };
+  const [first] = appends;
+  const isAlike = (a: TensorType, b: TensorType) => a.dtype === b.dtype && a.shape.join() === b.shape.join();
+  const areVectors = appends.every(
+    ({ store, fresh }) =>
+      first !== undefined &&
+      store.dtype === fresh.dtype &&
+      (fresh.shape[3] ?? 1) % vectorLanes(fresh.dtype) === 0 &&
+      isAlike(fresh, first.fresh) &&
+      isAlike(store, first.store),
+  );
+  return {
+    steps: areVectors && first ? [appendStep(appends, first)] : appends.map((of) => appendStep([of], of)),
+  };
 };
 
-/** Where the rows of one token go, for kernels that have just made them. Twin: the kernel above. */
+/** Where the rows of tokens go, for kernels that have just made them. Twin: the kernel above. */
 export const appendPiece: PlacementPieceFactory<AppendParams> = ({
   inputs,
   params: { placement, stores },
 }) => {
   const { pairs, table } = splitInputs(inputs, stores);
   const [first] = pairs;
-  const [, heads = 1, length] = first?.fresh.shape ?? [];
-  if (first === undefined || length !== 1) return undefined;
+  const [batch = 1, heads = 1, tokens = 1] = first?.fresh.shape ?? [];
+  if (first === undefined) return undefined;
   const { numSlots, maxSeqLen, blockRows } = placementExtents(placement, first.store, table);
   const isPaged = placement === "paged";
   const read = (name: string, input: number) => ({ name, input, dtype: "i32" }) as const;
   return {
+    rows: batch * tokens,
+    tokens,
     stores: pairs.map(({ store }, i) => ({
       store: i,
       fresh: stores + i,
@@ -52,12 +73,13 @@ export const appendPiece: PlacementPieceFactory<AppendParams> = ({
     params: { heads, numSlots, maxSeqLen, blockRows },
     tables: {},
     code: (p) => `fn ${p}_cell(m: u32, head: u32) -> i32 {
-  let slot = load_${p}_slots(m);
-  let start = load_${p}_starts(m);
-  if (slot < 0 || u32(slot) >= P.${p}_numSlots || start < 0 || u32(start) >= P.${p}_maxSeqLen) { return -1; }
-  let page = u32(start) / P.${p}_blockRows;
+  let slot = load_${p}_slots(m / ${tokens}u);
+  let start = load_${p}_starts(m / ${tokens}u);
+  if (slot < 0 || u32(slot) >= P.${p}_numSlots || start < 0 || u32(start) + ${tokens}u > P.${p}_maxSeqLen) { return -1; }
+  let position = u32(start) + m % ${tokens}u;
+  let page = position / P.${p}_blockRows;
   ${isPaged ? `let block = load_${p}_pages(u32(slot) * (P.${p}_maxSeqLen / P.${p}_blockRows) + page);\n  if (block < 0) { return -1; }` : "let block = slot;"}
-  return i32((u32(block) * P.${p}_heads + head) * P.${p}_blockRows + u32(start) % P.${p}_blockRows);
+  return i32((u32(block) * P.${p}_heads + head) * P.${p}_blockRows + position % P.${p}_blockRows);
 }`,
   };
 };
@@ -66,6 +88,7 @@ interface Append {
   readonly store: TensorType;
   readonly fresh: TensorType;
   readonly extents: PlacementExtents;
+  readonly buffers: Buffers;
 }
 
 /** Which buffers of the launch; starts and table follow the slots. */
@@ -75,9 +98,12 @@ interface Buffers {
   readonly slots: number;
 }
 
-function appendStep({ store, fresh, extents }: Append, at: Buffers): WgslStep {
+/** Writes stores of equal extents, of which `first` is one: whole vectors where all of them hold such and take rows as they are. */
+function appendStep(appends: readonly Append[], { fresh, store, extents, buffers }: Append): WgslStep {
   const [, heads = 1, length = 1, width = 1] = fresh.shape;
-  const size = sizeOf(fresh.shape);
+  const isVector = store.dtype === fresh.dtype && width % vectorLanes(fresh.dtype) === 0;
+  const lanes = isVector ? vectorLanes(fresh.dtype) : 1;
+  const size = sizeOf(fresh.shape) / lanes;
   const isPaged = extents.placement === "paged";
   const read = (name: string, index: number): BufferUse => ({
     name,
@@ -85,19 +111,28 @@ function appendStep({ store, fresh, extents }: Append, at: Buffers): WgslStep {
     dtype: "i32",
     access: "read",
   });
+  const element = isVector ? { element: "vec4u" } : {};
   return wgslStep({
     buffers: [
-      { name: "rows", memory: bufferAt(at.store), dtype: store.dtype, access: "write" },
-      { name: "fresh", memory: bufferAt(at.fresh), dtype: fresh.dtype, access: "read" },
-      read("slots", at.slots),
-      read("starts", at.slots + 1),
-      ...(isPaged ? [read("pages", at.slots + 2)] : []),
+      ...appends.flatMap(({ buffers: at }, i): BufferUse[] => [
+        {
+          name: `rows${i}`,
+          memory: bufferAt(at.store),
+          dtype: store.dtype,
+          access: isVector ? "words" : "write",
+          ...element,
+        },
+        { name: `fresh${i}`, memory: bufferAt(at.fresh), dtype: fresh.dtype, access: "read", ...element },
+      ]),
+      read("slots", buffers.slots),
+      read("starts", buffers.slots + 1),
+      ...(isPaged ? [read("pages", buffers.slots + 2)] : []),
     ],
     params: {
       size,
       heads,
       len: length,
-      width,
+      width: width / lanes,
       numSlots: extents.numSlots,
       maxSeqLen: extents.maxSeqLen,
       blockRows: extents.blockRows,
@@ -115,6 +150,7 @@ function appendStep({ store, fresh, extents }: Append, at: Buffers): WgslStep {
   let page = position / P.blockRows;
   ${isPaged ? "let block = load_pages(u32(slot) * (P.maxSeqLen / P.blockRows) + page);\n  if (block < 0) { return; }" : "let block = slot;"}
   let row = (u32(block) * P.heads + head) * P.blockRows + position % P.blockRows;
-  store_rows(row * P.width + i % P.width, load_fresh(i));`,
+  let to = row * P.width + i % P.width;
+${each(appends.length, (n) => (isVector ? `  rows${n}[to] = fresh${n}[i];` : `  store_rows${n}(to, load_fresh${n}(i));`))}`,
   });
 }

@@ -78,6 +78,7 @@ const everything: Wish = {
   orders: false,
 };
 const wishes: readonly Wish[] = [
+  { ...everything, orders: true, norm: false },
   { ...everything, orders: true, norm: false, writes: false },
   { ...everything, orders: true, norm: false, writes: false, rotations: false },
   everything,

@@ -101,3 +101,4 @@ export {
   wgslStep,
 } from "../wgsl/step.js";
 export { type OffsetCode, offsetCode } from "../wgsl/strides.js";
+export { laneOf, vectorLanes, vectorOf } from "../wgsl/vectors.js";

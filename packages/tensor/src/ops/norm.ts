@@ -5,6 +5,7 @@ import { HeddleError } from "../error.js";
 import { defineOp, type Op } from "../op.js";
 import { formatType, type TensorType } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { normVectorsWgsl } from "../wgsl/kernels/row-vectors.js";
 import { layerNormGradWgsl, layerNormWgsl, rmsNormGradWgsl, rmsNormWgsl } from "../wgsl/kernels/rows.js";
 import { rowShapeOf } from "./kernel-shapes.js";
 
@@ -53,7 +54,8 @@ export const rmsNormOp: Op<RmsNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && rmsNormKernel({ ...rows, ...params }, features);
     },
-    wgsl: ({ inputs: [x], params }) => x && rmsNormWgsl(x, params),
+    wgsl: ({ inputs: [x], params }, features) =>
+      x && (normVectorsWgsl(x, { kind: "rms", ...params }, features) ?? rmsNormWgsl(x, params)),
     pieces: { norm: ({ params }) => ({ kind: "rms", ...params, weight: 1, bias: undefined }) },
   },
 });
@@ -115,7 +117,8 @@ export const layerNormOp: Op<LayerNormParams> = defineOp({
       const rows = rowShapeOf(x);
       return rows && layerNormKernel({ ...rows, ...params }, features);
     },
-    wgsl: ({ inputs: [x], params }) => x && layerNormWgsl(x, params),
+    wgsl: ({ inputs: [x], params }, features) =>
+      x && (normVectorsWgsl(x, { kind: "layer", ...params }, features) ?? layerNormWgsl(x, params)),
     pieces: {
       norm: ({ params: { eps, hasWeight, hasBias } }) => ({
         kind: "layer",

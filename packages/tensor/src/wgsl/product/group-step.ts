@@ -246,7 +246,8 @@ ${placed}
     const { placement, fresh } = target;
     const piece = pieceOf(placement, "placement");
     const store = piece?.stores.find((candidate) => candidate.fresh === fresh);
-    if (piece === undefined || store === undefined) return undefined;
+    if (piece === undefined || store === undefined || piece.tokens !== 1 || piece.rows !== M)
+      return undefined;
     const prefix = this.#text.addFunctions(placement, piece as PlacementPiece, "cell");
     const index = placement.inputs[store.store] ?? -1;
     const { width, dtype } = store;

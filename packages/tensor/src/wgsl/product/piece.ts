@@ -129,8 +129,11 @@ export type RotationPieceFactory<Params = unknown> = {
   make(call: OpCall<Params>): RotationPiece | undefined;
 }["make"];
 
-/** Where an op that changes stores in place puts the rows of one token: `PREFIX_cell(m, head) -> i32`, negative for nowhere. */
+/** Where an op that changes stores in place puts the rows of token m: `PREFIX_cell(m, head) -> i32`, negative for nowhere. */
 export interface PlacementPiece extends FunctionPiece {
+  /** Tokens in all, and those of a row of the batch: rows are [rows / tokens, H, tokens, width]. */
+  readonly rows: number;
+  readonly tokens: number;
   /** Stores and what is put there, by input. */
   readonly stores: readonly {
     readonly store: number;

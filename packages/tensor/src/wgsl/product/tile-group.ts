@@ -149,7 +149,7 @@ function partsOf(parts: readonly ProductPart[], features: WgslFeatures): TilePar
 }
 
 const isWholeOutput = (target: PartTarget, { M, N }: TilePiece): boolean =>
-  target.kind === "output" && sizeOf(target.type.shape) === M * N;
+  target.kind === "store" || sizeOf(target.type.shape) === M * N;
 
 /** Whether a rotation turns whole heads of the product's rows. */
 function fitsRotation(

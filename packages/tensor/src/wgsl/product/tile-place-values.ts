@@ -6,7 +6,7 @@ import { expressionCode } from "../expression.js";
 import { each } from "../kernels/team.js";
 import { bufferAt } from "../step.js";
 import type { GroupCall } from "./group-step.js";
-import type { GroupText } from "./group-text.js";
+import { type GroupText, pieceOf } from "./group-text.js";
 import type { RotationPiece } from "./piece.js";
 
 /** Where a part's outputs lie among the columns of its tiles. */
@@ -217,7 +217,7 @@ ${each(this.#width, (j) => `    let NAME_${j} = ${lane(j)};`)}`;
   }
 
   /** Words of a vector of storage, and vectors that `width` elements take. */
-  #vectors({ dtype }: TensorType): { readonly words: Words; readonly vectors: number } {
+  #vectors({ dtype }: Pick<TensorType, "dtype">): { readonly words: Words; readonly vectors: number } {
     const all = this.#width / lanesOf(dtype);
     const words = all >= 4 ? 4 : all === 2 ? 2 : 1;
     return { words, vectors: all / words };
@@ -228,18 +228,44 @@ ${each(this.#width, (j) => `    let NAME_${j} = ${lane(j)};`)}`;
     target: PartTarget,
     { name, shape: { N, order } }: { readonly name: string; readonly shape: PartShape },
   ): string | undefined {
-    if (target.kind !== "output") return undefined;
-    const { dtype } = target.type;
-    if (dtype !== "f32" && !isHalf(dtype)) return undefined;
-    const { words, vectors } = this.#vectors(target.type);
-    const lanes = lanesOf(dtype);
-    this.#text.buffers.push({
-      name,
-      memory: bufferAt(this.#call.inputs.length + target.index),
-      dtype,
-      access: "words",
-      element: wordTypes[words],
+    if (target.kind === "store") return this.#storeTarget(target, { name, order });
+    const index = this.#call.inputs.length + target.index;
+    return this.#put(name, { index, type: target.type, at: `  let at = ${placeOf(N, order)};` });
+  }
+
+  /** Values go to a store's cell of their token and head, if there is one. */
+  #storeTarget(
+    { placement, fresh }: PartTarget & { readonly kind: "store" },
+    { name, order }: { readonly name: string; readonly order: HeadOrder | undefined },
+  ): string | undefined {
+    const piece = pieceOf(placement, "placement");
+    const store = piece?.stores.find((candidate) => candidate.fresh === fresh);
+    if (piece === undefined || store === undefined || piece.rows !== this.#M) return undefined;
+    const { width } = store;
+    const isOrdered =
+      order === undefined ? piece.tokens === 1 : order.length === piece.tokens && order.width === width;
+    if (!isOrdered || width % this.#width !== 0) return undefined;
+    const prefix = this.#text.addFunctions(placement, piece, "cell");
+    return this.#put(name, {
+      index: placement.inputs[store.store] ?? -1,
+      type: { dtype: store.dtype },
+      at: `  let cell = ${prefix}_cell(m, n / ${width}u);
+  if (cell < 0) { return; }
+  let at = u32(cell) * ${width}u + n % ${width}u;`,
     });
+  }
+
+  /** Adds a function that stores `width` neighbours from element `at` on, which statements find. */
+  #put(
+    name: string,
+    to: { readonly index: number; readonly type: Pick<TensorType, "dtype">; readonly at: string },
+  ): string | undefined {
+    const { dtype } = to.type;
+    if (dtype !== "f32" && !isHalf(dtype)) return undefined;
+    const { words, vectors } = this.#vectors(to.type);
+    const lanes = lanesOf(dtype);
+    const memory = bufferAt(to.index);
+    this.#text.buffers.push({ name, memory, dtype, access: "words", element: wordTypes[words] });
     const word = (w: number) =>
       Array.from(
         { length: lanes },
@@ -250,8 +276,8 @@ ${each(this.#width, (j) => `    let NAME_${j} = ${lane(j)};`)}`;
     this.#text.functions.set(
       `put ${name}`,
       `fn put_${name}(m: u32, n: u32, ${this.#each((j) => `v${j}: f32`).join(", ")}) {
-  let at = (${placeOf(N, order)}) / ${lanes * words}u;
-${each(vectors, (v) => `  ${name}[at + ${v}u] = ${vector(v)};`)}
+${to.at}
+${each(vectors, (v) => `  ${name}[at / ${lanes * words}u + ${v}u] = ${vector(v)};`)}
 }`,
     );
     return `put_${name}`;
