@@ -65,7 +65,7 @@ interface Wish {
   readonly writes: boolean;
   readonly rotations: boolean;
   readonly expressions: boolean;
-  /** Of results by head; a group must then have such a one. */
+  /** Of results by head, and of rotations behind elementwise work; a group must then have such a one. */
   readonly orders: boolean;
 }
 
@@ -135,20 +135,24 @@ function collect(
       ? found[0]
       : undefined;
   };
+  /** The order of heads and the rotation that alone read what a step makes. */
+  const headsBehind = (from: number, turns: boolean): Pick<PartMembers, "order" | "rotation"> => {
+    const order = onlyReader(from) ?? -1;
+    const isOrder = kindOf(steps[order]) === "order";
+    const rotation = (isOrder ? onlyReader(order) : order) ?? -1;
+    return {
+      ...(isOrder && { order }),
+      ...(turns && kindOf(steps[rotation]) === "rotation" && { rotation }),
+    };
+  };
   const parts: PartMembers[] = [];
   const seen = new Set<number>();
   for (const product of products) {
     if (seen.has(product)) continue;
     const reader = onlyReader(product);
     const kind = kindOf(steps[reader ?? -1]);
-    if (wish.orders && kind === "order" && reader !== undefined) {
-      const turning = onlyReader(reader);
-      const isTurned = wish.rotations && kindOf(steps[turning ?? -1]) === "rotation";
-      parts.push({
-        products: [product],
-        order: reader,
-        ...(isTurned && turning !== undefined && { rotation: turning }),
-      });
+    if (wish.orders && kind === "order") {
+      parts.push({ products: [product], ...headsBehind(product, wish.rotations) });
       continue;
     }
     if (wish.rotations && kind === "rotation" && reader !== undefined) {
@@ -158,12 +162,15 @@ function collect(
     if (wish.expressions && kind === "expression" && reader !== undefined) {
       const stacked = products.filter((other) => onlyReader(other) === reader);
       for (const other of stacked) seen.add(other);
-      parts.push({ products: stacked, expression: reader });
+      const behind = wish.orders && stacked.length === 1 ? headsBehind(reader, wish.rotations) : {};
+      parts.push({ products: stacked, expression: reader, ...behind });
       continue;
     }
     parts.push({ products: [product] });
   }
-  if (wish.orders && parts.every(({ order }) => order === undefined)) return undefined;
+  const isByHead = ({ order, expression, rotation }: PartMembers) =>
+    order !== undefined || (expression !== undefined && rotation !== undefined);
+  if (wish.orders && !parts.some(isByHead)) return undefined;
   const made = new Map(
     parts.map((part) => [lastOf(part), steps[lastOf(part)]?.outputs[0]?.memory ?? -1] as const),
   );

@@ -34,9 +34,9 @@ export interface HeadOrder {
 /** Products whose outputs belong together, element by element. */
 export interface ProductPart {
   readonly products: readonly GroupMember[];
-  /** Where the results of the only product lie, before they are turned. */
+  /** Where the results of the only product lie, behind elementwise work and before they are turned. */
   readonly order?: HeadOrder;
-  /** Turns pairs of the only product's outputs. */
+  /** Turns pairs of what the only product and the elementwise work behind it give. */
   readonly rotation?: GroupMember;
   /** Elementwise work on the products' outputs and other inputs. */
   readonly expression?: {

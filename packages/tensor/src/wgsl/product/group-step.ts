@@ -156,7 +156,8 @@ class GroupWriter {
     const turning = part.rotation && pieceOf(part.rotation, "rotation");
     const isTurned =
       turning !== undefined && turning.tokens === 1 && turning.rows === rowsOf(this.#call.group);
-    if (part.order !== undefined || (part.rotation !== undefined && !isTurned)) return undefined;
+    if (part.order !== undefined || (part.rotation !== undefined && (!isTurned || part.expression)))
+      return undefined;
     const rotation = part.rotation &&
       turning && { piece: turning, prefix: this.#text.addFunctions(part.rotation, turning, "turn") };
     const tiling = tilesOf(piece, { units, weights, rotation: turning });

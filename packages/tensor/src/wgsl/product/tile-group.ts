@@ -154,12 +154,12 @@ const isWholeOutput = (target: PartTarget, { M, N }: TilePiece): boolean =>
 /** Whether a rotation turns whole heads of the product's rows. */
 function fitsRotation(
   { width, rows, tokens, layout, pairs }: RotationPiece,
-  { piece: { M, N }, part: { order, expression } }: Pick<TilePart, "piece" | "part">,
+  { piece: { M, N }, part: { order, targets } }: Pick<TilePart, "piece" | "part">,
 ): boolean {
   const isWhole = N % width === 0 && (layout === "interleaved" || 2 * pairs === width);
   const isOrdered =
     order === undefined ? tokens === 1 || width === N : order.length === tokens && order.width === width;
-  return rows === M && isWhole && isOrdered && expression === undefined;
+  return rows === M && isWhole && isOrdered && targets.length === 1;
 }
 
 /** How a part's outputs are shared out among the slots of a stack. */

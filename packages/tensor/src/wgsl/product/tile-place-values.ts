@@ -62,10 +62,11 @@ export class TilePlacer {
     const puts = targets as string[];
     const slots = Array.from({ length: stack }, (_, slot) => slot);
     const sums = slots.map((slot) => this.#each((j) => `s${slot}_${j}`));
+    const turn = rotation && this.#turn(part, rotation);
     const body =
-      part.expression !== undefined
-        ? this.#expression(part.expression, { puts, sums, shape, at, numProducts: part.products.length })
-        : this.#plain({ puts, sums, shape, turn: rotation && this.#turn(part, rotation) });
+      part.expression === undefined
+        ? this.#plain({ puts, sums, shape, turn })
+        : this.#finished(part, part.expression, { puts, sums, shape, turn, at });
     if (body === undefined) return undefined;
     const parameters = sums.flat().map((sum) => `${sum}: f32`);
     this.#text.functions.set(
@@ -129,21 +130,58 @@ ${store(
     return { name: `${prefix}_turn`, ...piece };
   }
 
-  /** Computes an expression of the sums and of other inputs, and stores its results. */
-  #expression(
-    { expression, inputs }: NonNullable<ProductPart["expression"]>,
+  /** Stores what an expression makes of the sums, or turns it first. */
+  #finished(
+    { products }: ProductPart,
+    of: PartExpression,
     {
       puts,
       sums,
       shape,
+      turn,
       at,
-      numProducts,
     }: {
       readonly puts: readonly string[];
       readonly sums: readonly (readonly string[])[];
       readonly shape: PartShape;
+      readonly turn: Turn | undefined;
+      readonly at: number;
+    },
+  ): string | undefined {
+    const numProducts = products.length;
+    if (turn === undefined) {
+      const finish = (slot: number, values: (output: number) => readonly string[]) =>
+        puts.map((put, i) => `    ${put}(m, n${slot}, ${values(i).join(", ")});`).join("\n");
+      return this.#expression(of, { sums, shape, at, numProducts, finish });
+    }
+    const kept = sums.map((_, slot) => this.#each((j) => `d${slot}_${j}`));
+    const finish = (slot: number, values: (output: number) => readonly string[]) =>
+      values(0)
+        .map((value, j) => `    d${slot}_${j} = ${value};`)
+        .join("\n");
+    const code = this.#expression(of, { sums, shape, at, numProducts, finish });
+    const variables = kept
+      .flat()
+      .map((name) => `  var ${name} = 0.0;`)
+      .join("\n");
+    return code && `${variables}\n${code}\n${this.#plain({ puts, sums: kept, shape, turn })}`;
+  }
+
+  /** Computes an expression of the sums and of other inputs, and hands its results to `finish`. */
+  #expression(
+    { expression, inputs }: PartExpression,
+    {
+      sums,
+      shape,
+      at,
+      numProducts,
+      finish,
+    }: {
+      readonly sums: readonly (readonly string[])[];
+      readonly shape: PartShape;
       readonly at: number;
       readonly numProducts: number;
+      finish(slot: number, values: (output: number) => readonly string[]): string;
     },
   ): string | undefined {
     const name = `p${at}values`;
@@ -176,7 +214,7 @@ ${code.code}
       return `  if (n${slot} < ${shape.N}u) {
 ${loads.map((load, i) => load?.replaceAll("NAME", `x${i}`).replaceAll("COLUMN", n)).join("\n")}
 ${each(this.#width, (j) => `    let r${j} = ${name}(${args(j).join(", ")});`)}
-${puts.map((put, i) => `    ${put}(m, ${n}, ${this.#each((j) => `r${j}.v${i}`).join(", ")});`).join("\n")}
+${finish(slot, (output) => this.#each((j) => `r${j}.v${output}`))}
   }`;
     };
     return numProducts > 1 ? own(0) : each(shape.stack, own);
@@ -283,6 +321,8 @@ ${each(vectors, (v) => `  ${name}[at / ${lanes * words}u + ${v}u] = ${vector(v)}
     return `put_${name}`;
   }
 }
+
+type PartExpression = NonNullable<ProductPart["expression"]>;
 
 interface Turn extends Pick<RotationPiece, "layout" | "pairs" | "width"> {
   readonly name: string;
