@@ -25,6 +25,7 @@ import {
 import type { BiasRow, DecodeCall, DecodePlan, DecodeUnit } from "./decode-plan.js";
 import { type DecodeTile, emitKeyScores, tileKeys } from "./decode-scores.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
+import { emitReadAhead, linesFor } from "./read-ahead.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
 import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
@@ -281,7 +282,7 @@ function emitStream(
 ): void {
   const { plan, output, scores, keys } = unit;
   const { group, splits, shape } = plan;
-  const { valueDim, queryLen } = shape;
+  const { headDim, valueDim, queryLen } = shape;
   const groupRows = f.let(i32.const(group));
   // Staged rows have just been read, and where values are a part of the keys, so have they.
   const isReadAhead = plan.slots === undefined && plan.params.valueDim === undefined;
@@ -293,6 +294,9 @@ function emitStream(
     const end = f.let(i32.add(value, i32.mul(numKeys, keys.valueRowBytes)));
     emitKeyScores(f, unit, tile, isReadAhead ? { at: value, end, word } : undefined);
     emitRowSoftmax(f, unit, numKeys);
+    const nextKeys = isReadAhead ? emitNextKeys(f, unit, { from: firstKey, to }) : undefined;
+    const blocks = decodeBlocks(group, unit.registers);
+    const lines = linesFor(tileKeys * headDim * 4, (tileKeys / 4) * numBlocks(blocks, group, valueDim));
     emitTileMatmul(f, unit.registers, {
       a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
       b: { address: tile.rows.value, rowBytes: keys.valueRowBytes },
@@ -301,17 +305,44 @@ function emitStream(
       depth: numKeys,
       columns: valueDim,
       accumulates: true,
-      blocks: decodeBlocks(group, unit.registers),
+      blocks,
+      beside: nextKeys && (() => emitReadAhead(f, { ...nextKeys, word }, lines)),
     });
   });
   f.store("i32", scores, word, group * tileKeys * 4);
 }
 
+/** Emits where the keys behind a tile lie: nowhere, if it is the last of its part. */
+function emitNextKeys(
+  f: FunctionBuilder,
+  { keys, plan }: DecodeUnit,
+  { from, to }: { readonly from: Address; readonly to: Address },
+): { readonly at: Address; readonly end: Address } {
+  const first = f.let(i32.add(from, tileKeys));
+  const at = f.let(i32.const(0));
+  const end = f.let(i32.const(0));
+  f.set(at, 0);
+  f.set(end, 0);
+  f.if(i32.ltS(first, to), () => {
+    const numKeys = minimum(f, i32.sub(to, first), tileKeys);
+    f.set(at, keys.rowsAt(first, numKeys).key);
+    f.set(end, i32.add(at, i32.mul(numKeys, plan.shape.headDim * 4)));
+  });
+  return { at, end };
+}
+
+/** Register blocks of whole width that a product of a tile's values has. */
+function numBlocks({ rows, columns }: Blocks, group: number, valueDim: number): number {
+  return Math.ceil(group / (rows[0] ?? 1)) * Math.max(1, Math.floor(valueDim / (columns[0] ?? 1)));
+}
+
+interface Blocks {
+  readonly rows: readonly number[];
+  readonly columns: readonly number[];
+}
+
 /** Register blocks for `group` rows: as many sums at once as hide the latency of an addition. */
-function decodeBlocks(
-  group: number,
-  { maxColumns }: MatmulRegisters,
-): { rows: readonly number[]; columns: readonly number[] } {
+function decodeBlocks(group: number, { maxColumns }: MatmulRegisters): Blocks {
   if (group === 1) return { rows: [1], columns: [32, 16, 8, 4, 1] };
   const rows = group <= 6 ? [group] : [6, group % 6 || 1];
   return { rows, columns: maxColumns === 16 ? [16, 8, 4, 1] : [8, 4, 1] };

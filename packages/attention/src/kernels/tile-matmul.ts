@@ -64,6 +64,8 @@ export interface TileProduct {
   readonly accumulates: boolean;
   /** Shape of the register blocks, largest first; the last row block and column block must be 1. */
   readonly blocks?: { readonly rows: readonly number[]; readonly columns: readonly number[] };
+  /** Runs beside every four depths of a block. */
+  readonly beside?: (() => void) | undefined;
 }
 
 /**
@@ -152,6 +154,7 @@ function emitDepths(
   };
   for (const depths of [unroll, 1]) {
     f.while(i32.geS(left, depths), () => {
+      if (depths === unroll) product.beside?.();
       for (let k = 0; k < depths; k++) emitStep(k);
       f.increase(aAt, depths * product.a.columnBytes);
       f.increase(bAt, depths * product.b.rowBytes);
