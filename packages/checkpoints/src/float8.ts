@@ -23,7 +23,7 @@ const formats: Readonly<Record<Float8, Float8Format>> = {
  *
  * @see Micikevicius et al. 2022 (FP8 Formats for Deep Learning), arXiv:2209.05433; OCP 8-bit Floating Point Specification 1.0
  */
-export function float8Values(format: Float8): Float32Array {
+function float8Values(format: Float8): Float32Array {
   const { mantissaBits, bias, special } = formats[format];
   const fractions = 2 ** mantissaBits;
   const sizeOf = (code: number) => {

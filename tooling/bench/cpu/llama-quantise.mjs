@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import koffi from "koffi";
 
 /** Numbers of `enum llama_ftype` in llama.h. */
-export const llamaFileTypes = {
+const llamaFileTypes = {
   F16: 1,
   Q4_0: 2,
   Q4_1: 3,

@@ -321,8 +321,6 @@ function emitNextKeys(
   const first = f.let(i32.add(from, tileKeys));
   const at = f.let(i32.const(0));
   const end = f.let(i32.const(0));
-  f.set(at, 0);
-  f.set(end, 0);
   f.if(i32.ltS(first, to), () => {
     const numKeys = minimum(f, i32.sub(to, first), tileKeys);
     f.set(at, keys.rowsAt(first, numKeys).key);

@@ -63,34 +63,38 @@ export async function loadModelOf<Config extends ModelConfig, Weights, Inputs>(
   source: FileSource,
   options: LoadWeightsOptions,
 ): Promise<LoadedModel<Config, Weights, Inputs>> {
-  const json = await readJson(source, "config.json");
-  const config = parseModelConfig(json);
+  const described = await readDescription(source);
+  const { config } = described;
   const found = findFamily(config.family).architecture;
   if (found.name !== architecture.name) {
     const message = `loadModel: the model must be of architecture "${architecture.name}"; got model_type "${config.family}", which is of architecture "${found.name}". Use loadAnyModel.`;
     throw new HeddleError("unsupported", message, { family: config.family, architecture: found.name });
   }
-  return assemble(
-    architecture,
-    await readParts(source, { config, quantisation: storedQuantisation(json) }, options),
-  );
+  return assemble(architecture, await readParts(source, described, options));
 }
 
 /** Loads a model of whatever architecture its config.json names; see `loadModel`. */
 export async function loadAnyModel(source: FileSource, options: LoadWeightsOptions): Promise<AnyModel> {
+  const described = await readDescription(source);
+  const { architecture } = findFamily(described.config.family);
+  return assemble(architecture, await readParts(source, described, options));
+}
+
+/** What config.json says: the model, and how its weights are stored. */
+interface Description {
+  readonly config: ModelConfig;
+  readonly quantisation: StoredQuantisation | undefined;
+}
+
+async function readDescription(source: FileSource): Promise<Description> {
   const json = await readJson(source, "config.json");
-  const config = parseModelConfig(json);
-  const parts = await readParts(source, { config, quantisation: storedQuantisation(json) }, options);
-  return assemble(findFamily(config.family).architecture, parts);
+  return { config: parseModelConfig(json), quantisation: storedQuantisation(json) };
 }
 
 /** Reads everything but config.json. The weights are of the kind that the family's architecture builds. */
 async function readParts<Config extends ModelConfig, Weights>(
   source: FileSource,
-  {
-    config,
-    quantisation,
-  }: { readonly config: ModelConfig; readonly quantisation: StoredQuantisation | undefined },
+  { config, quantisation }: Description,
   options: LoadWeightsOptions,
 ): Promise<AssembledParts<Config, Weights>> {
   const json = await readOptional(source, "generation_config.json");

@@ -13,7 +13,14 @@ import { quantisedFiles } from "./quantised/quantised-files.js";
 import type { LoadedPart, LoadParts } from "./quantised/quantised-weight.js";
 import type { StoredQuantisation } from "./quantised/stored-quantisation.js";
 import { takeApart } from "./stored-layout.js";
-import { isCuttable, type LocatedWeight, locateWeights, type Slice, type StoredPart } from "./weight-map.js";
+import {
+  canStayHalf,
+  isCuttable,
+  type LocatedWeight,
+  locateWeights,
+  type Slice,
+  type StoredPart,
+} from "./weight-map.js";
 
 /** How tensors are loaded; which ones, the configuration says. */
 export interface LoadWeightsOptions extends Omit<LoadTensorsOptions, "names"> {
@@ -104,15 +111,10 @@ function rowsOfPieces(
   return rows * rowBytes <= maxBufferBytes ? undefined : Math.max(1, Math.floor(maxBufferBytes / rowBytes));
 }
 
-/** On the CPU, whose products read half-precision matrices as they are, these stay so; other floats become the device's. */
-function staysHalf(
-  { storedName, parts, hasUnitRows }: LocatedWeight,
-  { tensors }: SafetensorsFiles,
-  { kind }: Device,
-): boolean {
-  const { dtype } = tensors.get(storedName) ?? {};
-  const isHalf = dtype === "F16" || dtype === "BF16";
-  return kind === "cpu" && isHalf && !hasUnitRows && parts.every(({ isMatrix }) => isMatrix);
+/** Halves stay so where they can; other floats become the device's. */
+function staysHalf(weight: LocatedWeight, { tensors }: SafetensorsFiles, device: Device): boolean {
+  const { dtype } = tensors.get(weight.storedName) ?? {};
+  return (dtype === "F16" || dtype === "BF16") && canStayHalf(weight, device);
 }
 
 /** Weights as they come, by path; the slices of one weight are joined as soon as all are there. */

@@ -31,16 +31,22 @@ export function putTogether(parts: readonly Tensor[], weight: StoredWeight): Ten
 }
 
 /** Where a row of one part lies among all rows of the stored tensor (in our order of axes). */
-export function rowOfGroup({ parts, axis, groups }: StoredWeight, part: number, row: number): number {
-  const sizes = parts.map(({ shape }) => (shape[axis] ?? 0) / groups);
+export function rowOfGroup(weight: StoredWeight, part: number, row: number): number {
+  const sizes = rowsOfGroup(weight);
   const size = sizes[part] ?? 1;
   const before = sizes.slice(0, part).reduce((sum, rows) => sum + rows, 0);
   const groupRows = sizes.reduce((sum, rows) => sum + rows, 0);
   return Math.floor(row / size) * groupRows + before + (row % size);
 }
 
-function cutRows(x: Tensor, { parts, axis, groups }: StoredWeight): readonly Tensor[] {
-  const sizes = parts.map(({ shape }) => (shape[axis] ?? 0) / groups);
+/** Rows of each part in one group. */
+function rowsOfGroup({ parts, axis, groups }: StoredWeight): readonly number[] {
+  return parts.map(({ shape }) => (shape[axis] ?? 0) / groups);
+}
+
+function cutRows(x: Tensor, weight: StoredWeight): readonly Tensor[] {
+  const { parts, axis, groups } = weight;
+  const sizes = rowsOfGroup(weight);
   if (groups === 1) return split(x, sizes, { axis });
   const around = [...x.shape.slice(0, axis), groups, -1, ...x.shape.slice(axis + 1)];
   return split(x.reshape(around), sizes, { axis: axis + 1 }).map((part, at) =>

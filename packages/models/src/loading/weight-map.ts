@@ -1,4 +1,4 @@
-import { HeddleError } from "@heddle/tensor";
+import { type Device, HeddleError } from "@heddle/tensor";
 import type { ModelConfig } from "../config.js";
 import type { AnyFamily, WeightNames, WeightRule } from "../families/family.js";
 import { findFamily } from "../families/registry.js";
@@ -36,6 +36,11 @@ export interface Slice {
 export function isCuttable({ isTransposed, hasUnitRows, parts: [part, ...others] }: StoredWeight): boolean {
   const isWhole = part?.isMatrix === true && part.slice === undefined && others.length === 0;
   return isWhole && !isTransposed && !hasUnitRows && part.shape.length === 2;
+}
+
+/** Whether a weight may stay in half precision on a device: on the CPU, whose products read such matrices as they are. */
+export function canStayHalf({ parts, hasUnitRows }: StoredWeight, { kind }: Device): boolean {
+  return kind === "cpu" && !hasUnitRows && parts.every(({ isMatrix }) => isMatrix);
 }
 
 /** Shape of every weight, by its path. */

@@ -1,7 +1,7 @@
 import { loadTensor, type SafetensorsFiles } from "@heddle/checkpoints";
 import { type Device, type FloatDType, scope, type Tensor, tensor } from "@heddle/tensor";
 import { takeApart } from "../stored-layout.js";
-import type { StoredWeight } from "../weight-map.js";
+import { canStayHalf } from "../weight-map.js";
 import { type LoadParts, type QuantisedWeights, shownTensor } from "./quantised-weight.js";
 
 const ending = "_scale_inv";
@@ -28,19 +28,14 @@ export function scaledFloat8(
       problems.push(`${parts}, expected scales [${wanted.join(", ")}]`);
       return [];
     }
-    const load: LoadParts = async (weight, { device, dtype = usualDType(weight, device) }) => {
-      const float = dtype === "stored" ? "bf16" : dtype;
+    const load: LoadParts = async (weight, { device, dtype }) => {
+      const usual = canStayHalf(weight, device) ? "bf16" : device.defaultFloat;
+      const float = dtype === "stored" ? "bf16" : (dtype ?? usual);
       return takeApart(await loadScaled(files, name, { device, float, blockShape }), weight);
     };
     return [[name, { holders: [name, scaleName], listed, load }] as const];
   });
   return { weights: new Map(found), problems };
-}
-
-/** As other half-precision matrices: they stay so on the CPU. */
-function usualDType({ parts, hasUnitRows }: StoredWeight, { kind, defaultFloat }: Device): FloatDType {
-  const staysHalf = kind === "cpu" && !hasUnitRows && parts.every(({ isMatrix }) => isMatrix);
-  return staysHalf ? "bf16" : defaultFloat;
 }
 
 async function loadScaled(

@@ -31,7 +31,7 @@ const schemas = {
  */
 export function parseStoredQuantisation(json: unknown): StoredQuantisation | undefined {
   if (json === undefined || json === null || json === false) return undefined;
-  const { quant_method: method } = (json ?? {}) as { readonly quant_method?: unknown };
+  const { quant_method: method } = json as { readonly quant_method?: unknown };
   if (typeof method !== "string" || !Object.hasOwn(schemas, method)) {
     const message = `parseConfig: quantization_config.quant_method must be ${Object.keys(schemas).join(" or ")}; got ${shownValue(method)}. Load the checkpoint as it was before quantising, or its GGUF file.`;
     throw new HeddleError("unsupported", message, { method });

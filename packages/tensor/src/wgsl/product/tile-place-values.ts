@@ -1,10 +1,11 @@
 import type { HeadOrder, PartInput, PartTarget, ProductPart } from "../../compile/product-group.js";
 import { isHalf } from "../../dtype.js";
 import { sizeOf, type TensorType } from "../../shape.js";
-import { decodeBits, encodeBits, lanesOf, valueType } from "../dtype.js";
+import { lanesOf, valueType } from "../dtype.js";
 import { expressionCode } from "../expression.js";
 import { each } from "../kernels/team.js";
 import { bufferAt } from "../step.js";
+import { laneOf, vectorOf, type Words, wordTypes } from "../vectors.js";
 import type { GroupCall } from "./group-step.js";
 import { type GroupText, pieceOf } from "./group-text.js";
 import type { RotationPiece } from "./piece.js";
@@ -21,10 +22,6 @@ export interface PartShape {
   /** Output of a slot for column `c`, as an expression (u32). */
   row(slot: number, c: string): string;
 }
-
-/** WGSL vectors of 32-bit words of storage. */
-const wordTypes = { 1: "u32", 2: "vec2<u32>", 4: "vec4<u32>" } as const;
-type Words = keyof typeof wordTypes;
 
 /** Writes the functions that finish sums of a tile and store them, a vector of neighbours at a time. */
 export class TilePlacer {
@@ -243,14 +240,9 @@ ${finish(slot, (output) => this.#each((j) => `r${j}.v${output}`))}
       element: wordTypes[words],
     });
     const from = isWhole ? `(m * ${N}u + COLUMN)` : "COLUMN";
-    const lanes = lanesOf(dtype);
-    const lane = (j: number) => {
-      const word = Math.floor(j / lanes);
-      const vector = `NAME_w${Math.floor(word / words)}`;
-      const bits = words === 1 ? vector : `${vector}.${"xyzw"[word % words]}`;
-      return decodeBits(dtype, lanes === 1 ? bits : `(${bits} >> ${(j % lanes) * 16}u)`);
-    };
-    return `${each(vectors, (v) => `    let NAME_w${v} = ${name}[${from} / ${lanes * words}u + ${v}u];`)}
+    const lanes = lanesOf(dtype) * words;
+    const lane = (j: number) => laneOf(dtype, `NAME_w${Math.floor(j / lanes)}`, j % lanes, words);
+    return `${each(vectors, (v) => `    let NAME_w${v} = ${name}[${from} / ${lanes}u + ${v}u];`)}
 ${each(this.#width, (j) => `    let NAME_${j} = ${lane(j)};`)}`;
   }
 
@@ -301,21 +293,16 @@ ${each(this.#width, (j) => `    let NAME_${j} = ${lane(j)};`)}`;
     const { dtype } = to.type;
     if (dtype !== "f32" && !isHalf(dtype)) return undefined;
     const { words, vectors } = this.#vectors(to.type);
-    const lanes = lanesOf(dtype);
+    const lanes = lanesOf(dtype) * words;
     const memory = bufferAt(to.index);
+    const values = this.#each((j) => `v${j}`);
     this.#text.buffers.push({ name, memory, dtype, access: "words", element: wordTypes[words] });
-    const word = (w: number) =>
-      Array.from(
-        { length: lanes },
-        (_, lane) => `(${encodeBits(dtype, `v${w * lanes + lane}`)} << ${lane * 16}u)`,
-      ).join(" | ");
-    const vector = (v: number) =>
-      `${wordTypes[words]}(${Array.from({ length: words }, (_, w) => word(v * words + w)).join(", ")})`;
+    const vector = (v: number) => vectorOf(dtype, values.slice(v * lanes, (v + 1) * lanes), words);
     this.#text.functions.set(
       `put ${name}`,
-      `fn put_${name}(m: u32, n: u32, ${this.#each((j) => `v${j}: f32`).join(", ")}) {
+      `fn put_${name}(m: u32, n: u32, ${values.map((value) => `${value}: f32`).join(", ")}) {
 ${to.at}
-${each(vectors, (v) => `  ${name}[at / ${lanes * words}u + ${v}u] = ${vector(v)};`)}
+${each(vectors, (v) => `  ${name}[at / ${lanes}u + ${v}u] = ${vector(v)};`)}
 }`,
     );
     return `put_${name}`;
