@@ -7,6 +7,7 @@ export type HostBuffer = Float32Array | Int32Array | Uint8Array;
 export const plainFeatures: CpuFeatures = {
   relaxedSimd: false,
   revectorized: false,
+  int8Dot: false,
   sharedMemory: false,
   threads: 1,
 };

@@ -18,6 +18,7 @@ interface Diagnosis {
         readonly simd: string;
         readonly relaxedSimd: boolean;
         readonly revectorized: boolean;
+        readonly int8Dot: boolean;
         readonly sharedMemory: boolean;
         readonly threads: number;
       }
@@ -61,9 +62,9 @@ function examineCpu(): Diagnosis["cpuDevice"] {
   let device: CpuDevice | undefined;
   try {
     device = cpu();
-    const { relaxedSimd, revectorized, sharedMemory } = device.features;
+    const { relaxedSimd, revectorized, int8Dot, sharedMemory } = device.features;
     const simd = revectorized ? "256-bit (128-bit WebAssembly SIMD, joined by the engine)" : "128-bit";
-    return { simd, relaxedSimd, revectorized, sharedMemory, threads: device.limits.threads };
+    return { simd, relaxedSimd, revectorized, int8Dot, sharedMemory, threads: device.limits.threads };
   } catch (error) {
     return { error: error instanceof Error ? error.message : String(error) };
   } finally {
@@ -106,6 +107,7 @@ function describe(found: Diagnosis): string {
           ["SIMD", device.simd],
           ["relaxed SIMD", yes(device.relaxedSimd)],
           ["revectorisation", yes(device.revectorized)],
+          ["int8 dot product", yes(device.int8Dot)],
           ["shared memory", yes(device.sharedMemory)],
           ["threads", String(device.threads)],
         ] satisfies [string, string][])),

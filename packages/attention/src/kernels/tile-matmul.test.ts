@@ -6,6 +6,7 @@ import { emitTileMatmul, matmulRegisters } from "./tile-matmul.js";
 const plainFeatures: CpuFeatures = {
   relaxedSimd: false,
   revectorized: false,
+  int8Dot: false,
   sharedMemory: false,
   threads: 1,
 };

@@ -28,3 +28,14 @@ export function dotPairs(
 export function widenPairs(sums: Value<"v128"> | Local<"v128">): Value<"v128"> {
   return i32x4.dotI16x8S(sums, 0x0001_0001);
 }
+
+/**
+ * sum + dot products of quads of neighbouring signed bytes and 7-bit numbers, 4 x i32; needs relaxed SIMD. With b in 0..127 it has
+ * one result on every machine, too: pairs fit 16 bits, should the engine add them there.
+ */
+export function addQuads(
+  [a, b]: readonly [a: Value<"v128">, b: Value<"v128">],
+  sum: Value<"v128"> | 0,
+): Value<"v128"> {
+  return i32x4.relaxedDotI8x16I7x16AddS(a, b, sum);
+}

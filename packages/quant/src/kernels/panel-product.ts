@@ -15,6 +15,7 @@ import {
   v128,
 } from "@heddle/tensor/kernel";
 import {
+  BLOCK_SIZE,
   blockBytes,
   isNested,
   PANEL_ROWS,
@@ -34,6 +35,7 @@ import {
   type ResultPlace,
 } from "./product-epilogue.js";
 import { record, recordBytes } from "./quantize-activations.js";
+import { type BlockStream, forBlocksReadAhead } from "./read-ahead.js";
 
 /** Rows of activations and panels that the inner loop takes together. */
 interface Tile {
@@ -315,10 +317,12 @@ function totalsOf(
   const totals = rows.map(() => Array.from({ length: PANEL_VECTORS * panels.length }, () => f.local("v128")));
   for (const total of totals.flat()) f.set(total, f32x4.splat(0));
   const codes = panels.map((pointers) => pointers.codes);
-  const dots: DotJob = { f, hasRelaxed: features.relaxedSimd, format: layout, codes, rows };
+  const dots: DotJob = { f, features, format: layout, codes, rows };
   const inGroup = layout.groupSize > 32 ? f.let(i32.const(0)) : undefined;
   const job = { f, layout };
-  f.for(0, numBlocks, 1, (block) => {
+  // With one row the memory is the limit, with more the arithmetic, and the records of many rows are in the cache anyway.
+  const streams = tile.rows === 1 ? smallStreams(layout, rows, panels) : [];
+  forBlocksReadAhead(f, numBlocks, streams, (block) => {
     for (const half of layout.groupSize === 16 ? ([0, 1] as const) : (["both"] as const)) {
       addGroup(job, { dots, half, totals, panels });
       if (half !== "both") nextGroup(job, panels);
@@ -336,6 +340,19 @@ function totalsOf(
     if (isNested(layout)) f.if(i32.eq(i32.and(block, 7), 7), () => nextSuper(job, panels));
   });
   return totals;
+}
+
+/** What a product reads beside the codes: records, and scales and minima where a block has some of its own. */
+function smallStreams(
+  layout: QuantLayout,
+  rows: readonly Local<"i32">[],
+  panels: readonly PanelPointers[],
+): BlockStream[] {
+  const records = rows.map((address) => ({ address, bytes: recordBytes(activationBits(layout)) }));
+  if (layout.groupSize > BLOCK_SIZE) return records;
+  const bytes = entriesBytes(layout) * (BLOCK_SIZE / layout.groupSize);
+  const groups = panels.flatMap(({ scales, mins }) => (mins === undefined ? [scales] : [scales, mins]));
+  return [...records, ...groups.map(({ own }) => ({ address: own, bytes }))];
 }
 
 type FormatJob = Pick<ProductJob, "f" | "layout">;
@@ -361,21 +378,23 @@ interface Group {
 function addGroup({ f, layout }: FormatJob, { dots, half, totals, panels }: Group): void {
   // Not fused, so that every engine gives the same bits.
   const madd = (x: Local<"v128">, y: Local<"v128">, z: Local<"v128">) => f32x4.add(f32x4.mul(x, y), z);
-  const sums = blockDots(dots, half);
+  const isWhole = half === "both";
+  const minusOffset = (row: Local<"i32">) => {
+    const sumOfCodes = i32.load(row, isWhole ? record.sum : record.sums[half]);
+    return i32x4.splat(i32.mul(sumOfCodes, -layout.offset));
+  };
+  const sums = blockDots(dots, { half, start: layout.offset === 0 ? undefined : minusOffset });
   const scaleOf = panels.flatMap(({ scales }) => scaleVectors(f, layout, scales));
   const minOf = panels.flatMap(({ mins }) => (mins ? scaleVectors(f, layout, mins) : []));
-  const isWhole = half === "both";
   for (const [m, row] of dots.rows.entries()) {
     const scale = f.let(v128.load32Splat(row, record.scale));
-    const sumOfCodes = () => i32.load(row, isWhole ? record.sum : record.sums[half]);
-    const shift = layout.offset === 0 ? undefined : f.let(i32x4.splat(i32.mul(sumOfCodes(), -layout.offset)));
     const scaledSum = layout.hasMin
       ? f.let(v128.load32Splat(row, isWhole ? record.scaledSum : record.scaledSums[half]))
       : undefined;
     for (const [v, sum] of sums[m]?.entries() ?? []) {
       const [total, own, min] = [totals[m]?.[v], scaleOf[v], minOf[v]];
       if (total === undefined || own === undefined) continue;
-      const whole = f.let(f32x4.convertI32x4S(shift === undefined ? sum : i32x4.add(sum, shift)));
+      const whole = f.let(f32x4.convertI32x4S(sum));
       f.set(total, madd(whole, f.let(f32x4.mul(own, scale)), total));
       if (min !== undefined && scaledSum !== undefined) f.set(total, madd(min, scaledSum, total));
     }

@@ -233,7 +233,8 @@ describe("cpu", () => {
     const device = setUp({ threads: 1, disable: { relaxedSimd: true, revectorized: true } });
     expect(device.supports("bf16")).toBe(true);
     expect(device.supports("f64")).toBe(false);
-    expect(device.features).toMatchObject({ relaxedSimd: false, revectorized: false });
+    expect(device.features).toMatchObject({ relaxedSimd: false, revectorized: false, int8Dot: false });
+    expect(setUp({ threads: 1, disable: { int8Dot: true } }).features.int8Dot).toBe(false);
     expect(device.limits.threads).toBe(1);
   });
 });

@@ -25,7 +25,11 @@ export interface CpuOptions {
   /** Most bytes that all tensors together may take: 2 MiB..4 GiB; default 4 GiB. */
   readonly maxBytes?: number;
   /** Switches off what the machine offers, to compare or to test. */
-  readonly disable?: { readonly relaxedSimd?: boolean; readonly revectorized?: boolean };
+  readonly disable?: {
+    readonly relaxedSimd?: boolean;
+    readonly revectorized?: boolean;
+    readonly int8Dot?: boolean;
+  };
 }
 
 /** The cpu device, with what only it can tell. */
@@ -78,6 +82,7 @@ export function cpu(options: CpuOptions = {}): CpuDevice {
     ...found,
     relaxedSimd: found.relaxedSimd && disable?.relaxedSimd !== true,
     revectorized: found.revectorized && disable?.revectorized !== true,
+    int8Dot: found.int8Dot && disable?.int8Dot !== true && disable?.relaxedSimd !== true,
   });
 }
 

@@ -32,6 +32,8 @@ export interface CpuFeatures {
   readonly relaxedSimd: boolean;
   /** The engine joins pairs of 128-bit operations into 256-bit ones. */
   readonly revectorized: boolean;
+  /** `relaxed_dot_i8x16_i7x16_add` is one instruction (VNNI, sdot), not three. */
+  readonly int8Dot: boolean;
   /** The memory is shared between threads (atomics allowed). */
   readonly sharedMemory: boolean;
   readonly threads: number;

@@ -7,6 +7,7 @@ const dtype = fc.constantFrom("f32" as const, "bf16" as const, "f16" as const);
 const features = fc.record({
   relaxedSimd: fc.boolean(),
   revectorized: fc.boolean(),
+  int8Dot: fc.constant(false),
   sharedMemory: fc.constant(false),
   threads: fc.integer({ min: 1, max: 9 }),
 });

@@ -4,8 +4,20 @@ import type { CpuFeatures } from "../kernel.js";
 import { type GemmProblem, gemm } from "./gemm.js";
 import { expectExact, multiply, random } from "./testing/multiply.js";
 
-const plain: CpuFeatures = { relaxedSimd: false, revectorized: false, sharedMemory: false, threads: 1 };
-const wide: CpuFeatures = { relaxedSimd: true, revectorized: true, sharedMemory: false, threads: 4 };
+const plain: CpuFeatures = {
+  relaxedSimd: false,
+  revectorized: false,
+  int8Dot: false,
+  sharedMemory: false,
+  threads: 1,
+};
+const wide: CpuFeatures = {
+  relaxedSimd: true,
+  revectorized: true,
+  int8Dot: true,
+  sharedMemory: false,
+  threads: 4,
+};
 
 const layouts = [
   { transposeA: false, transposeB: false },

@@ -56,10 +56,9 @@ export function kernelStep<const A extends readonly KernelArgument[]>(
   };
 }
 
-function featureKey({ sharedMemory, relaxedSimd, revectorized }: CpuFeatures): string {
-  return [sharedMemory && "shared", relaxedSimd && "relaxed", revectorized && "revectorized"]
-    .filter(Boolean)
-    .join("+");
+function featureKey({ sharedMemory, relaxedSimd, revectorized, int8Dot }: CpuFeatures): string {
+  const names = [sharedMemory && "shared", relaxedSimd && "relaxed", revectorized && "revectorized"];
+  return [...names, int8Dot && "dot"].filter(Boolean).join("+");
 }
 
 /** Hands out parameters from the front, so many at each call. */

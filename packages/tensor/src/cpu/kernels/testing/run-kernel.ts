@@ -7,12 +7,18 @@ import type { LaneDType } from "../lanes.js";
 
 // A device on one page of code: lays buffers out in a WebAssembly memory and runs every step of a kernel.
 
-const plain: CpuFeatures = { relaxedSimd: false, revectorized: false, sharedMemory: false, threads: 1 };
+const plain: CpuFeatures = {
+  relaxedSimd: false,
+  revectorized: false,
+  int8Dot: false,
+  sharedMemory: false,
+  threads: 1,
+};
 
 /** The machines that every kernel is tested on. */
 export const machines: readonly CpuFeatures[] = [
   plain,
-  { relaxedSimd: true, revectorized: true, sharedMemory: true, threads: 4 },
+  { relaxedSimd: true, revectorized: true, int8Dot: true, sharedMemory: true, threads: 4 },
 ];
 
 /** Bytes around each buffer that no kernel may touch. */
