@@ -48,6 +48,8 @@ const MAX_TILE_ROWS = 4;
 const ROOM_BYTES = 64 * MAX_TILE_ROWS;
 /** A thread of its own is worth it from about this many multiplications, which take a few microseconds. */
 const GRAIN_PRODUCTS = 100_000;
+/** With one row and less than this in a piece, what it costs to begin shows. */
+const LONG_PRODUCTS = 200_000;
 
 /** Activations are bytes, but 16 bits where the codes are signed bytes. */
 export function activationBits({ codeBits }: QuantLayout): 8 | 16 {
@@ -106,6 +108,8 @@ export function productStep(
   const tiles = tilesOf(rows);
   const tilePanels = tiles[0]?.panels ?? 1;
   const panels = second === undefined ? tilePanels : 1;
+  const units = Math.ceil(numPanels / panels);
+  const products = rows * numBlocks * 512 * (second === undefined ? panels : 2);
   const numbers = [numPanels, rows, layout.outFeatures].map(argument.i32);
   const shapes = tiles.map((tile) => `${tile.rows}x${tile.panels}`);
   const kinds = [isRagged(layout) && "ragged", second && "two", epilogue && epilogueKey(epilogue)];
@@ -123,8 +127,8 @@ export function productStep(
         ...numbers,
         ...(epilogue === undefined ? [] : epilogueArguments(epilogue)),
       ],
-      units: Math.ceil(numPanels / panels),
-      grain: GRAIN_PRODUCTS / (rows * numBlocks * 512 * (second === undefined ? panels : 2)),
+      units,
+      grain: grainOf({ rows, units, products }, features),
     },
     (f, parameters, { begin, end }) => {
       const job = openJob(f, parameters, { layout, args, features, begin });
@@ -141,6 +145,20 @@ export function productStep(
       });
     },
   );
+}
+
+/**
+ * Fewest units worth a thread. With one row the memory is the limit, and a thread that goes on elsewhere begins anew to read its
+ * streams: pieces are long then, one or four to a thread.
+ */
+function grainOf(
+  { rows, units, products }: { readonly rows: number; readonly units: number; readonly products: number },
+  { threads }: CpuFeatures,
+): number {
+  const least = GRAIN_PRODUCTS / products;
+  if (rows > 1) return least;
+  const perThread = units * products < 4 * threads * LONG_PRODUCTS ? 1 : 4;
+  return Math.max(least, Math.floor(units / (threads * perThread)));
 }
 
 type WeightParts = Partial<Record<PartName, Local<"i32">>>;
