@@ -18,6 +18,11 @@ export interface TextTokenizerParts {
   readonly isRandom: boolean;
 }
 
+/**
+ * A text of more units is read in windows of so many, where there are places at which it can be cut: what is written to
+ * memory for the first time costs most of reading.
+ */
+const WINDOW = 1 << 15;
 /** Room for so many tokens at most is made before the first: pages that no token reaches cost nothing. */
 const MAX_RESERVED = 1 << 20;
 
@@ -45,7 +50,7 @@ export class TextTokenizer {
     const staysApart = names.addedTokens.every(
       ({ content, rstrip }) => !rstrip && !/\p{White_Space}/u.test(content),
     );
-    return scanner?.endsAtSpaces === true && isInPlace && staysApart;
+    return scanner?.lastEnd !== undefined && isInPlace && staysApart;
   }
 
   /**
@@ -59,11 +64,10 @@ export class TextTokenizer {
     text: string,
     options: { readonly parseSpecial: boolean; readonly keeps: Kept },
   ): void {
-    const { preTokenizer } = this.parts;
     buffer.clear(options.keeps);
     if (buffer.keepsIds) buffer.reserve(Math.min(3 * text.length, MAX_RESERVED));
     if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
-    const track = buffer.keepsRanges || preTokenizer.needsAlignment;
+    const track = buffer.keepsRanges || this.parts.preTokenizer.needsAlignment;
     for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
       if (segment.token === null) this.addPieces(segment.text, buffer);
       else {
@@ -77,9 +81,9 @@ export class TextTokenizer {
   }
 
   /**
-   * The quick way where every word of the normalised text stands where it stood in the original one: all of it is read
-   * at once, however many added tokens lie in between. A unit that is put before each stretch between added tokens takes
-   * the place of the one before it, which the last of these tokens had. False if the parts are not of that kind.
+   * The quick way where every word of the normalised text stands where it stood in the original one: it is read window
+   * by window, however many added tokens lie in between. A unit that is put before each stretch between added tokens
+   * takes the place of the one before it, which the last of these tokens had. False if the parts are not of that kind.
    */
   private fillInPlace(buffer: TokenBuffer, text: string, parseSpecial: boolean): boolean {
     const { normalizer, preTokenizer } = this.parts;
@@ -92,8 +96,8 @@ export class TextTokenizer {
     if (!isInPlace || scanner.isBounded === false || prefix.length > 1) return false;
     const { units, words } = this;
     const room = prefix.length;
-    units.load(text, change);
-    words.begin(units, buffer, -room);
+    /** Which units of the text are read. */
+    let [from, to] = [0, 0];
     scan(text, parseSpecial, (start, end, token) => {
       if (token !== null) {
         const surface = end - start === token.content.length ? token.content : text.slice(start, end);
@@ -101,9 +105,20 @@ export class TextTokenizer {
         return;
       }
       const before = buffer.length;
-      if (room > 0) units.units[start] = prefix.charCodeAt(0);
-      this.addWords(scanner, start, end + room);
-      normalizer?.coverPrefix?.(buffer, before, { text, start });
+      for (let at = start, stop = end; at < end; at = stop) {
+        if (end > to) {
+          const isCut = room === 0 && end - at > WINDOW;
+          const head = isCut ? scanner.lastEnd?.exec(text.slice(at, at + WINDOW)) : null;
+          stop = head ? at + head[0].length : end;
+          from = at;
+          to = Math.max(stop, at + WINDOW);
+          units.load(text.slice(from, to), change);
+          words.begin(units, buffer, from - room);
+        }
+        if (room > 0) units.units[at - from] = prefix.charCodeAt(0);
+        this.addWords(scanner, at - from, stop - from + room);
+      }
+      if (buffer.keepsRanges) normalizer?.coverPrefix?.(buffer, before, { text, start });
     });
     units.clear();
     return true;

@@ -4,10 +4,10 @@ import type { TokenBuffer } from "./token-buffer.js";
 export const MAX_CACHED_UNITS = 32;
 
 /**
- * The arrays have their last size from the start: pages of them that no word reaches cost nothing. Records take nine
- * units and more in most texts, so that they are full before half of the slots are.
+ * The arrays have their last size from the start: pages of them that no word reaches cost nothing. Words fall on all
+ * pages of the slots, so that there are no more of these than needed: half of them are full at most.
  */
-const MAX_SLOTS = 1 << 17;
+const MAX_SLOTS = 1 << 16;
 const MAX_RECORD_UNITS = 1 << 19;
 /** A word that finds this many neighbours in its way is not kept, so that no choice of words makes lookups slow. */
 const MAX_PROBES = 16;
@@ -25,49 +25,54 @@ export interface Word {
 
 /**
  * Tokens of the words that came lately, in two generations: when the young one is full it becomes the old one, and
- * words found in the old one move back. Words that recur stay; they take 1.5 MB each.
+ * words found in the old one move back. Words that recur stay; they take 1.25 MB each.
  */
 export class WordCache {
   private young = new Generation();
-  private old = new Generation();
-  /** Record of a word that is new. */
-  private readonly fresh = new Uint16Array(MAX_RECORD);
+  private old: Generation | null = null;
 
   /** Appends the tokens of a word, ranges counted from `base`; false if they are not remembered. */
   append(word: Word, out: TokenBuffer, base: number): boolean {
-    const { young, old } = this;
-    const at = young.find(word);
-    if (at >= 0) appendRecord(young.records, at, out, base);
-    else {
-      const aged = old.find(word);
-      if (aged < 0) return false;
-      appendRecord(old.records, aged, out, base);
-      this.keep(word.hash, old.records, aged);
+    let { records } = this.young;
+    let at = this.young.find(word);
+    if (at < 0 && this.old !== null) {
+      records = this.old.records;
+      at = this.old.find(word);
+      if (at >= 0) {
+        const size = recordSize(records[at] as number);
+        const young = this.withRoom();
+        young.records.set(records.subarray(at, at + size), young.end);
+        young.place(word.hash, size);
+      }
     }
-    return true;
+    if (at >= 0) appendRecord(records, at, out, base);
+    return at >= 0;
   }
 
   /** Remembers the tokens of a word of at most MAX_CACHED_UNITS units. */
   set({ units, start, end, hash }: Word, { ids, starts, ends, length }: TokenBuffer): void {
     if (length > MAX_TOKENS) return;
-    const { fresh } = this;
-    let to = 0;
-    fresh[to++] = ((end - start) << 8) | length;
-    for (let at = start; at < end; at++) fresh[to++] = units[at] as number;
+    const young = this.withRoom();
+    const { records } = young;
+    let to = young.end;
+    records[to++] = ((end - start) << 8) | length;
+    for (let at = start; at < end; at++) records[to++] = units[at] as number;
     for (let i = 0; i < length; i++) {
-      fresh[to++] = ids[i] as number;
-      fresh[to++] = (ids[i] as number) >>> 16;
-      fresh[to++] = ((starts[i] as number) << 8) | (ends[i] as number);
+      records[to++] = ids[i] as number;
+      records[to++] = (ids[i] as number) >>> 16;
+      records[to++] = ((starts[i] as number) << 8) | (ends[i] as number);
     }
-    this.keep(hash, fresh, 0);
+    young.place(hash, to - young.end);
   }
 
-  private keep(hash: number, records: Uint16Array, at: number): void {
-    if (this.young.isFull) {
+  /** The young generation, with room for one more record. */
+  private withRoom(): Generation {
+    const { end, count } = this.young;
+    if (end > MAX_RECORD_UNITS - MAX_RECORD || count > MAX_SLOTS / 2) {
       this.old = this.young;
       this.young = new Generation();
     }
-    this.young.insert(hash, records, at);
+    return this.young;
   }
 }
 
@@ -78,12 +83,13 @@ export class WordCache {
  */
 class Generation {
   readonly records = new Uint16Array(MAX_RECORD_UNITS);
-  private end = 0;
+  /** One past the last record. */
+  end = 0;
+  count = 0;
   private readonly slots = new Int32Array(MAX_SLOTS);
 
   /** Returns the place of the word's record, or -1. */
   find({ hash, units, start, end }: Word): number {
-    if (this.end === 0) return -1;
     const { slots, records } = this;
     const length = end - start;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
@@ -99,20 +105,15 @@ class Generation {
     return -1;
   }
 
-  get isFull(): boolean {
-    return this.end > MAX_RECORD_UNITS - MAX_RECORD;
-  }
-
-  /** Copies a record that another array holds, unless the neighbourhood of its slot is full. */
-  insert(hash: number, from: Uint16Array, at: number): void {
-    const { slots, records, end } = this;
+  /** Takes the record of so many units at `end` in, unless the neighbourhood of its slot is full. */
+  place(hash: number, size: number): void {
+    const { slots, end } = this;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const slot = (hash + probe) & (MAX_SLOTS - 1);
       if (slots[slot] !== 0) continue;
-      const size = recordSize(from[at] as number);
-      for (let i = 0; i < size; i++) records[end + i] = from[at + i] as number;
       slots[slot] = (hash & -MAX_RECORD_UNITS) | (end + 1);
       this.end = end + size;
+      this.count++;
       return;
     }
   }

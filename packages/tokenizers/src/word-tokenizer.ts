@@ -111,7 +111,7 @@ export class WordTokenizer {
   private keepSingle(single: number): boolean {
     const { ids, starts, ends, length } = this.scratch;
     for (let i = 0; i < length; i++) if (i > 2 || starts[i] !== 0 || ends[i] !== 1) return false;
-    this.ofUnit.set(ids.subarray(0, length), single + 1);
+    for (let i = 0; i < length; i++) this.ofUnit[single + 1 + i] = ids[i] as number;
     this.ofUnit[single] = length;
     return length > 0;
   }

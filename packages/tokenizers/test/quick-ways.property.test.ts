@@ -167,6 +167,50 @@ describe("a prefix put before each stretch between added tokens", () => {
   );
 });
 
+describe("texts that are read in windows", () => {
+  const special = { special: true, singleWord: false, lstrip: false, rstrip: false } as const;
+  const isSlow = { ...special, id: 1, content: "\u{10ffff}\u{10fffe}\u{10ffff}", normalized: true };
+  /** All bytes, and tokens that tell where words of space and punctuation end. */
+  const tokens = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte));
+  const spaced = [...tokens, "  ", "    ", ".\n", "\n\n", " \n", "! ", "'s", " a"]
+    .map((token, rank) => `${btoa(token)} ${rank}`)
+    .join("\n");
+  const tokenizers: [string, Tokenizer][] = [
+    ["spaces end words", fromTiktoken(spaced, { pattern: TIKTOKEN_PATTERNS.cl100k })],
+    ["a prefix, one word", huggingFace("bpe_byte_fallback")],
+  ];
+
+  it.each(tokenizers)("gives the tokens and ranges of the text read at once: %s", (_name, { config }) => {
+    const added = [{ ...special, id: 0, content: "<unk>", normalized: false }];
+    const quick = createTokenizer({ ...config, addedTokens: added });
+    // A token that is looked for in the normalised text has all of it read at once.
+    const slow = createTokenizer({ ...config, addedTokens: [...added, isSlow] });
+    const repeated = [
+      "x.\n",
+      "a b ",
+      "x   y",
+      "a \n b",
+      "!  !",
+      "中 文。\n",
+      "中文",
+      "a<unk> b",
+      "'s\n\n",
+      "\ud83d\ude00 é",
+    ];
+    for (const part of repeated) {
+      // A bound of a window falls on each place of the part.
+      for (let shift = 0; shift < part.length; shift++) {
+        const text = part.repeat(70_000 / part.length).slice(shift);
+        const [got, expected] = [quick.encode(text), slow.encode(text)];
+        expect(got.ids).toEqual(expected.ids);
+        expect(got.starts).toEqual(expected.starts);
+        expect(got.ends).toEqual(expected.ends);
+        expect(quick.encodeIds(text)).toEqual(expected.ids);
+      }
+    }
+  });
+});
+
 it("units become UTF-8 as TextEncoder writes it, and ranges come back", () => {
   fc.assert(
     fc.property(texts, (text) => {

@@ -61,7 +61,9 @@ export class MergeTable {
     return this.ranks === null ? merge : (this.ranks[merge] as number);
   }
 
-  resultOf(merge: number): number {
+  /** What two symbols merge into, whose merge has this rank. */
+  resultOf(rank: number, left: number, right: number): number {
+    const merge = this.ranks === null ? rank : this.find(left, right);
     return this.merges[3 * merge + 2] as number;
   }
 

@@ -1,5 +1,4 @@
-import { pairLength } from "../../utf8-units.js";
-import { textOfUnits } from "../../vocabulary.js";
+import { encodeUnits, pairLength } from "../../utf8-units.js";
 
 /** What the split patterns of language models ask about a character; a character has several of these bits. */
 export const LETTER = 1; // \p{L}
@@ -78,12 +77,16 @@ export class CharacterClasses {
   }
 }
 
-/** All code points from `first` on, as a text. */
+const decoder = new TextDecoder();
+
+/** All code points from `first` on, as a text; U+FFFD for surrogates, no block of which is classified. */
 function textOfRange(first: number, size: number): string {
   if (first > 0xffff) return String.fromCodePoint(...Array.from({ length: size }, (_, i) => first + i));
   const units = new Uint16Array(size);
   for (let i = 0; i < size; i++) units[i] = first + i;
-  return textOfUnits(units, 0, size);
+  // A list of arguments for String.fromCharCode takes eight times the memory, all of it new.
+  const bytes = new Uint8Array(3 * size);
+  return decoder.decode(bytes.subarray(0, encodeUnits(units, 0, size, bytes)));
 }
 
 function classify(first: number, block: Uint16Array): void {

@@ -1,5 +1,5 @@
 import { LETTER, NEWLINE, NUMBER, SPACE } from "./character-classes.js";
-import { Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
+import { LAST_WORD_END, Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
 
 /** How the kin of cl100k differ. */
 export interface Cl100kOptions {
@@ -16,7 +16,7 @@ export interface Cl100kOptions {
 export function createCl100kScanner({ maxDigits, joinsLastSpaces }: Cl100kOptions): Scanner {
   const runs = new Runs();
   return {
-    endsAtSpaces: true,
+    lastEnd: LAST_WORD_END,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

@@ -1,5 +1,5 @@
 import { LETTER, MARK, NEWLINE, SPACE, SYMBOL } from "./character-classes.js";
-import { Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
+import { LAST_WORD_END, Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
 
 /** Runs of Han and kana: [一-龥぀-ゟ゠-ヿ]+ */
 export function createKanaScanner(): Scanner {
@@ -42,7 +42,7 @@ export function createDeepSeekScanner(): Scanner {
     return (classes & SPACE) !== 0 ? runs.endOfSpaces(at) : at;
   };
   return {
-    endsAtSpaces: true,
+    lastEnd: LAST_WORD_END,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

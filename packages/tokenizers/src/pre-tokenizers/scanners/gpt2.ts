@@ -1,11 +1,11 @@
 import { LETTER, NUMBER, SPACE } from "./character-classes.js";
-import { Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
+import { LAST_WORD_END, Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
 
 /** GPT-2's words: '(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 export function createGpt2Scanner(): Scanner {
   const runs = new Runs();
   return {
-    endsAtSpaces: true,
+    lastEnd: LAST_WORD_END,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

@@ -1,5 +1,5 @@
 import { LETTER, LOWER, NEWLINE, NUMBER, SPACE, UPPER } from "./character-classes.js";
-import { Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
+import { LAST_WORD_END, Runs, type Scanner, SPACE_UNIT } from "./scanner.js";
 
 const SLASH = 0x2f;
 
@@ -36,7 +36,7 @@ export function createO200kScanner(): Scanner {
     return end;
   };
   return {
-    endsAtSpaces: true,
+    lastEnd: LAST_WORD_END,
     start() {},
     next(units, at, limit) {
       runs.on(units, limit);

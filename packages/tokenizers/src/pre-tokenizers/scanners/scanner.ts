@@ -8,13 +8,16 @@ import { CharacterClasses, LETTER, NEWLINE, NUMBER, SPACE, SURROGATE } from "./c
 export interface Scanner {
   /** False if it looks at what stands from `limit` on, so that `limit` must be the end of the text. */
   readonly isBounded?: boolean;
-  /** True if a word always ends between a letter or number and white space. */
-  readonly endsAtSpaces?: boolean;
+  /** If a word always ends between a letter or number and white space: matches a text up to the last such place. */
+  readonly lastEnd?: RegExp | undefined;
   /** Called before the first word of each text. */
   start(text: { slice(start: number): string }): void;
   /** Returns the end of the word that begins at `at`, which is below `limit`. */
   next(units: Uint16Array, at: number, limit: number): number;
 }
+
+/** Letters and digits of ASCII and Han, spaces and line feeds: other classes take milliseconds to compile. */
+export const LAST_WORD_END = /^.*[A-Za-z\d\u4e00-\u9fa5](?=[ \n])/s;
 
 /** Characters that are neither letter, number nor white space: [^\s\p{L}\p{N}]. */
 const NOT_OTHER = LETTER | NUMBER | SPACE;

@@ -5,7 +5,7 @@ export function createSequenceScanner(scanners: readonly Scanner[]): Scanner {
   /** Where the present word of each scanner ends. */
   const ends = new Float64Array(scanners.length);
   return {
-    endsAtSpaces: scanners.at(-1)?.endsAtSpaces === true,
+    lastEnd: scanners.at(-1)?.lastEnd,
     start(text) {
       ends.fill(0);
       for (const scanner of scanners) scanner.start(text);
