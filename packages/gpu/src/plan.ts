@@ -20,8 +20,9 @@ const maxGroupsPerStep = 16;
 
 /** Dispatches of bound runs that are submitted together: a submission costs as much as some of them. */
 const maxUnsubmitted = 256;
-/** The same for a run that is submitted at its end anyway. */
+/** The same for a run that is submitted at its end anyway; fewer at first, so that the card soon has something to do. */
 const maxUnsubmittedOfRun = 64;
+const maxUnsubmittedAtFirst = 16;
 
 /** A step whose bindings are the plan's own memory or slots. */
 interface PlanStep {
@@ -66,10 +67,11 @@ export function planProgram(host: PlanHost, program: Program): Plan {
         invariant(buffer.isAlive, "a buffer was used after it was freed");
         buffer.touched.batch = recorder.batch;
       }
+      const { batch: firstBatch } = recorder;
       for (const step of steps) {
         runStep(host, step, given);
         // The card begins while the rest is recorded.
-        recorder.flushIfFull(maxUnsubmittedOfRun);
+        recorder.flushIfFull(recorder.batch === firstBatch ? maxUnsubmittedAtFirst : maxUnsubmittedOfRun);
       }
       recorder.flush();
     },

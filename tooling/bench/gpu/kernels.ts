@@ -1,6 +1,6 @@
 // Times single kernels of the GPU device beside the card's limits: `kernels [half|fast] [NAME ...]`. Each line is the median
 // of several rounds after the card has warmed up; a round replays a plan of many launches, over weights that take turns so
-// that they do not stay in its cache, and waits once. Products are compared with sums in float64 at some places first.
+// that they do not stay in its cache, behind other work, and waits once. Products are compared with sums in float64 at some places first.
 import type { WebGpuDevice } from "@heddle/gpu";
 import type { QuantLayout, QuantTensor } from "@heddle/quant";
 import {
@@ -47,13 +47,17 @@ interface Launch {
 
 const rounds = 7;
 const warmUpMs = 700;
-/** Replays of a round: while one runs, the next is handed over. */
-const replays = 10;
+/** Replays of a round; more of short launches, whose sum has to stand out from the head start's noise. */
+const replaysOf = ({ flops }: Work) => (flops < 1e9 ? 40 : 10);
 /** Weights that take turns are this many bytes at least: more than any card's cache. */
 const turnBytes = 2 ** 28;
 
 /** Median seconds of one launch. */
-async function secondsOf(device: WebGpuDevice, launches: readonly Launch[]): Promise<number> {
+async function secondsOf(
+  device: WebGpuDevice,
+  launches: readonly Launch[],
+  { replays, headStart }: { readonly replays: number; readonly headStart: () => void },
+): Promise<number> {
   const [first] = launches;
   if (first === undefined) return Number.NaN;
   const each = Math.max(1, Math.round(24 / launches.length));
@@ -62,10 +66,22 @@ async function secondsOf(device: WebGpuDevice, launches: readonly Launch[]): Pro
   );
   // Bound, so that JavaScript takes the least time beside short launches.
   const bound = replay.bind(launches.map(({ input }) => input));
-  const seconds = await medianSeconds(device, () => bound.run(), { warmUpMs, rounds, replays });
+  const seconds = await medianSeconds(device, () => bound.run(), { warmUpMs, rounds, replays, headStart });
   bound.dispose();
   replay.dispose();
   return seconds / (each * launches.length);
+}
+
+/** Some 25 ms of work on a fast card. */
+function longProducts(device: WebGpuDevice): () => void {
+  const x = random(device, [4096, 4096], "f32", 1);
+  const replay = compile((first: Tensor) => {
+    let y = first;
+    for (let i = 0; i < 8; i++) y = matmul(x, y);
+    return y;
+  });
+  const bound = replay.bind(x);
+  return () => bound.run();
 }
 
 /** Random numbers; of many rows only 64 differ, since they are made on the host. */
@@ -251,19 +267,15 @@ const denseTunings: readonly Work[] = weights.slice(1, 4).flatMap((shape) =>
 const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
   weights.flatMap((shape) =>
     [
-      { threads: 256, panels: 1, ahead: 1 },
-      { threads: 256, panels: 1, ahead: 2 },
-      { threads: 512, panels: 1, ahead: 1 },
-      { threads: 512, panels: 1, ahead: 2 },
-      { threads: 128, panels: 1, ahead: 1 },
-      { threads: 128, panels: 1, ahead: 2 },
-      ...(shape[0] > 4096
-        ? [
-            { threads: 256, panels: 2, ahead: 2 },
-            { threads: 128, panels: 2, ahead: 1 },
-            ...(shape[0] > 100_000 ? [{ threads: 256, panels: 16, ahead: 1 }] : []),
-          ]
-        : []),
+      ...[1, 2].flatMap((units) => [
+        { threads: 128, units, ahead: 4 },
+        { threads: 256, units, ahead: 1 },
+        { threads: 256, units, ahead: 2 },
+        { threads: 512, units, ahead: 1 },
+        { threads: 512, units, ahead: 2 },
+      ]),
+      ...(shape[0] > 4096 ? [{ threads: 256, panels: 2, ahead: 2 }] : []),
+      ...(shape[0] > 100_000 ? [{ threads: 256, panels: 16, ahead: 1 }] : []),
     ].map((tuning) => quantWork(shape, bits, { tuning })),
   ),
 );
@@ -274,12 +286,13 @@ const device = await openDevice(words);
 console.log(describeDevice(device));
 const limit = await copyRate(device, 2 ** 29);
 console.log(`copy: ${(limit / 1e9).toFixed(0)} GB/s read and written`);
+const headStart = longProducts(device);
 for (const work of words.includes("tunings") ? [...denseTunings, ...quantTunings] : works) {
   if (wanted.length > 0 && !wanted.some((word) => work.name.includes(word))) continue;
   const turns = Math.min(16, Math.ceil(turnBytes / work.weightBytes));
   const launches = Array.from({ length: turns }, (_, turn) => work.prepare(device, turn));
   const error = launches[0] === undefined ? 0 : await errorOf(launches[0]);
-  const seconds = await secondsOf(device, launches);
+  const seconds = await secondsOf(device, launches, { replays: replaysOf(work), headStart });
   const gigabytes = work.bytes / seconds / 1e9;
   const teraflops = work.flops / seconds / 1e12;
   console.log(

@@ -64,10 +64,13 @@ function programsBesideThis(): string[] {
   );
 }
 
-/** Slow, so done once for a folder. */
+/** Slow, so done once for a folder. Without the symbols, which are a seventh of it, where binutils are installed. */
 function compress(from: string, to: string): void {
-  if (existsSync(join(folder, to))) return;
-  execFileSync("sh", ["-c", `xz -T0 -4 -c "$1" > "$2"`, "sh", from, join(folder, to)]);
+  const packed = join(folder, to);
+  if (existsSync(packed)) return;
+  const bare = packed.replace(/\.xz$/, "");
+  const script = 'strip -o "$2" "$1" 2> /dev/null || cp "$1" "$2"; xz -T0 -6 "$2"';
+  execFileSync("sh", ["-c", script, "sh", from, bare]);
 }
 
 function packNode(): void {

@@ -1,5 +1,6 @@
 // Times prompts of 2048 tokens and steps of 32 sequences in the Llama 3.2 1B shape on the GPU device, weights random:
-// `prefill [half|fast] [f16|int8|int4] [times] [apart] [--layers N] [--tiny]`. `times` also says which dispatches take the time; `apart`
+// `prefill [half|fast] [f16|int8|int4] [times] [timeline] [apart] [--layers N] [--tiny]`. `times` also says which dispatches take the
+// time, `timeline` when a prompt is handed over and read; `apart`
 // measures f16 a second time with products that are not joined on matrix units.
 import { createDecoder } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
@@ -7,6 +8,7 @@ import { dispatchTimes } from "./parts/dispatch-times.ts";
 import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
 import { median } from "./parts/median.ts";
 import { describeDevice, openDevice } from "./parts/open-device.ts";
+import { runTimeline } from "./parts/run-timeline.ts";
 import { withTilesApart } from "./parts/tiles-apart.ts";
 
 const words = process.argv.slice(2);
@@ -50,6 +52,9 @@ async function prompts(format: Format, weights: ReturnType<typeof randomWeights>
   console.log(
     `${format}: prompt of ${promptLength} tokens ${(seconds * 1000).toFixed(1)} ms, ${(promptLength / seconds).toFixed(0)} tokens/s`,
   );
+  if (words.includes("timeline")) {
+    for (let i = 0; i < 3; i++) console.log(`  ${await runTimeline(device, () => decoder.step(prompt))}`);
+  }
   if (words.includes("times")) {
     const lines = await dispatchTimes(device, () => decoder.step(prompt));
     for (const line of lines.slice(0, 14)) console.log(`  ${line}`);
@@ -97,7 +102,8 @@ async function steps(format: Format, weights: ReturnType<typeof randomWeights>):
 
 /** Median seconds of a run that waits for itself. */
 async function secondsOf(run: () => Promise<void>): Promise<number> {
-  // Cards that waited take a while to raise their clocks.
+  // The first run compiles kernels. Cards that waited take a while to raise their clocks.
+  await run();
   const warm = performance.now() + (isTiny ? 0 : 1500);
   do await run();
   while (performance.now() < warm);

@@ -206,7 +206,8 @@ interface StepPlace {
 }
 
 function stepLogits(config: DecoderConfig, place: StepPlace, inputs: StepInputs): Tensor {
-  return unembed(config, place.weights, wantedHidden(config, place, inputs));
+  // The device widens half floats faster than the thread that reads them.
+  return unembed(config, place.weights, wantedHidden(config, place, inputs)).cast("f32");
 }
 
 /** What the outputs are unembedded from, [O, E]. */

@@ -40,15 +40,12 @@ export function piecesOf(batch: DecoderBatch, maxRows: number): readonly BatchPi
   for (const { start, end } of stretchesOf(batch.slots)) {
     let at = start;
     for (const size of sizes) {
-      for (; end - at >= size; at += size) {
-        const rows = Array.from({ length: size }, (_, i) => at + i);
-        pieces.push(pieceOf(batch, rows, size));
-      }
+      for (; end - at >= size; at += size) pieces.push(chunkOf(batch, { start: at, end: at + size }));
     }
     for (; at < end; at++) rest.push(at);
   }
   for (let at = 0; at < rest.length; at += maxRows) {
-    pieces.push(pieceOf(batch, rest.slice(at, at + maxRows), 1));
+    pieces.push(singlesOf(batch, rest.slice(at, at + maxRows)));
   }
   return pieces;
 }
@@ -64,16 +61,29 @@ function stretchesOf(slots: Int32Array): Stretch[] {
   return stretches;
 }
 
-function pieceOf(
-  { tokens, positions, slots, outputs }: DecoderBatch,
-  rows: readonly number[],
-  rowLength: number,
-): BatchPiece {
+/** Rows that follow each other in one slot, as one row of the run. Shares the batch's memory. */
+function chunkOf({ tokens, positions, slots, outputs }: DecoderBatch, { start, end }: Stretch): BatchPiece {
+  const isInside = (row = -1) => row >= start && row < end;
+  const wanted = [...outputs.keys()].filter((place) => isInside(outputs[place]));
+  return {
+    rowLength: end - start,
+    wanted,
+    batch: {
+      tokens: tokens.subarray(start, end),
+      positions: positions.subarray(start, end),
+      slots: slots.subarray(start, end),
+      outputs: Int32Array.from(wanted, (place) => (outputs[place] ?? 0) - start),
+    },
+  };
+}
+
+/** Rows from anywhere in the batch, each a row of the run. */
+function singlesOf({ tokens, positions, slots, outputs }: DecoderBatch, rows: readonly number[]): BatchPiece {
   const placeInPiece = new Map(rows.map((row, at) => [row, at]));
   const wanted = [...outputs.keys()].filter((place) => placeInPiece.has(outputs[place] ?? -1));
   const pick = (values: Int32Array) => Int32Array.from(rows, (row) => values[row] ?? 0);
   return {
-    rowLength,
+    rowLength: 1,
     wanted,
     batch: {
       tokens: pick(tokens),

@@ -6,12 +6,14 @@ interface Request {
   readonly s: number;
 }
 
-/** How a thread works on its share of a panel's block: four times 16 bytes of codes (and 32 more of six-bit codes). */
+/** How a thread works on its share of a panel's block. */
 export interface Chunk {
   /** Threads that share a block of 32 inputs. */
   readonly perBlock: number;
   /** Vectors of four outputs of a thread. */
   readonly vectors: number;
+  /** Vectors of codes, 16 bytes each, that it loads. */
+  readonly requests: number;
   /** Threads with the same outputs are this far apart. */
   readonly period: number;
   /** Statements that name the thread's outputs (`rowQuad`) and inputs; `lane` is known. */
@@ -85,26 +87,21 @@ export function chunkOf(layout: QuantLayout): Chunk {
   return layout.codeBits === 8 ? byteChunk(layout) : nibbleChunk(layout, layout.codeBits);
 }
 
-/** The rounded x of a block as two vectors. */
-function eightWords(place: string): string {
-  const words = (half: number) => four.map((i) => `xCodes[xAt + ${half * 4 + i}u]`).join(", ");
-  return `let xAt = ${place} * 8u;
-          let xWords0 = vec4u(${words(0)});
-          let xWords1 = vec4u(${words(1)});`;
-}
-
-/** Four threads a block, each with outputs 4g..: codes q hold inputs 4q.. (low halves of bytes) and 16 + 4q.. (high halves). */
+/**
+ * Eight threads a block, so that they request 128 neighbouring bytes at a time. Codes q hold inputs 4q.. (low halves of bytes) and
+ * 16 + 4q.. (high halves); a thread has q = p and p + 2 of outputs 4g...
+ */
 function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
   const vectors = codeBits * 4;
   const isSigned = signShift(layout) > 0;
-  const code = (q: number, half: 0 | 1, { u, s }: Request) => {
-    const c = `c${u}_${s}_${q}`;
+  const code = (i: 0 | 1, half: 0 | 1, { u, s }: Request) => {
+    const c = `c${u}_${s}_${i}`;
     if (codeBits === 4) {
       if (isSigned) return half === 0 ? `(((${c} ^ SIGNS) << BITS) & HIGH)` : `((${c} ^ SIGNS) & HIGH)`;
       return half === 0 ? `(${c} & LOW)` : `((${c} >> BITS) & LOW)`;
     }
     const low = half === 0 ? `(${c} & LOW)` : `((${c} >> BITS) & LOW)`;
-    const upper = `((h${u}_${s}_${q & 1} >> vec4u(${(q >> 1) * 2 + half * 4}u)) & vec4u(0x03030303u))`;
+    const upper = `((h${u}_${s} >> vec4u(${i * 2 + half * 4}u)) & vec4u(0x03030303u))`;
     const whole = `(${low} | (${upper} << BITS))`;
     return isSigned ? `((${whole} ^ vec4u(0x20202020u)) << vec4u(2u))` : whole;
   };
@@ -116,33 +113,36 @@ function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
       .replaceAll("BITS", "vec4u(4u)");
   const hasUpper = codeBits === 6;
   return {
-    perBlock: 4,
+    perBlock: 8,
     vectors: 1,
+    requests: hasUpper ? 3 : 2,
     period: 4,
-    place: "  let rowQuad = lane;\n  let isFirst = true;",
+    place: `  let rowQuad = lane % 4u;
+  let odd = lane / 4u;
+  let isFirst = odd == 0u;`,
     variables: ({ u, s }) =>
-      `${four.map((q) => `  var c${u}_${s}_${q}: vec4u;`).join(" ")}${hasUpper ? ` var h${u}_${s}_0: vec4u; var h${u}_${s}_1: vec4u;` : ""}
+      `  var c${u}_${s}_0: vec4u; var c${u}_${s}_1: vec4u;${hasUpper ? ` var h${u}_${s}: vec4u;` : ""}
 ${scaleVariables({ u, s }, layout, 1)}`,
     load: (of) => {
       const { u, s, weight, step } = of;
-      const codes = four.map((q) => `        c${u}_${s}_${q} = ${weight}_codes[start + ${q * 4}u];`);
-      const upper = [0, 1].map((i) => `        h${u}_${s}_${i} = ${weight}_codes[start + ${16 + i * 4}u];`);
       return `      { let at = min(block + ${u * step}u, P.${weight}_numBlocks - 1u);
         let start = (panel${s} * P.${weight}_numBlocks + at) * ${vectors}u + lane;
-${[...codes, ...(hasUpper ? upper : [])].join("\n")}
+        c${u}_${s}_0 = ${weight}_codes[start];
+        c${u}_${s}_1 = ${weight}_codes[start + 8u];
+${hasUpper ? `        h${u}_${s} = ${weight}_codes[start + 16u];` : ""}
 ${scaleLoads(of, layout, 1)} }`;
     },
-    operands: (place) => `          ${eightWords(place)}
-          let xLow = xWords0;
-          let xHigh = xWords1;`,
+    operands: (place) => `          let xAt = ${place} * 8u + odd;
+          let xLow = vec2u(xCodes[xAt], xCodes[xAt + 2u]);
+          let xHigh = vec2u(xCodes[xAt + 4u], xCodes[xAt + 6u]);`,
     sums(of) {
       const { u, s, first } = of;
       const [scale, scaleHigh] = scaleNames({ u, s }, layout, 1);
       const dots = (half: 0 | 1, into: string) =>
-        four.map((q) => {
-          const x = `${half === 0 ? "xLow" : "xHigh"}.${axis(q)}`;
+        ([0, 1] as const).map((i) => {
+          const x = `${half === 0 ? "xLow" : "xHigh"}.${axis(i)}`;
           const products = four.map((j) => `dot4I8Packed(v.${axis(j)}, ${x})`).join(", ");
-          return `            { let v = ${named(code(q, half, of))}; ${into} += vec4i(${products}); }`;
+          return `            { let v = ${named(code(i, half, of))}; ${into} += vec4i(${products}); }`;
         });
       if (!isSplit(layout)) {
         return `          { var d = vec4i();
@@ -161,6 +161,7 @@ function byteChunk(layout: QuantLayout): Chunk {
   return {
     perBlock: 8,
     vectors: 2,
+    requests: 4,
     period: 2,
     place: `  let rowQuad = (lane % 2u) * 2u;
   let eighth = lane / 2u;

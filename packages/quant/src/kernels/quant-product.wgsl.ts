@@ -26,15 +26,21 @@ const maxOwnRows = 8;
 const maxRows = 32;
 /** Workgroups that a GPU of today keeps busy; with fewer panels each has more threads. */
 const enoughGroups = 396;
+/** Bytes of codes in a panel that are enough for more than 256 threads. */
+const manyBytes = 2 ** 15;
 /** Short rows do not need more: threads without a chunk of their own cost software adapters as much as others. */
 const minThreads = 64;
+/** Vectors of codes that a thread requests together at most: few where many threads do. */
+const mostRequested = (threads: number) => (threads > 256 ? 2 : 8);
 /** Bytes of workgroup memory in which sums meet. */
 const meetingBytes = 8192;
 
 /** How a kernel shares its work; the defaults suit the shape. */
 export interface QuantTuning {
   readonly threads?: number;
-  /** Panels that a workgroup makes one after another. */
+  /** Panels that a workgroup makes side by side. */
+  readonly units?: number;
+  /** Such tiles that it makes one after another. */
   readonly panels?: number;
   /** Blocks that a thread requests together. */
   readonly ahead?: number;
@@ -61,7 +67,8 @@ export function quantProduct(
   if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
   const numChunks = numBlocks * chunkOf(layout).perBlock;
-  const isSmall = numPanels < enoughGroups && numChunks >= 512;
+  const panelBytes = (numBlocks * BLOCK_SIZE * PANEL_ROWS * layout.codeBits) / 8;
+  const isSmall = numPanels < enoughGroups && panelBytes >= manyBytes;
   const fitting = Math.min(256, Math.max(minThreads, 2 ** Math.ceil(Math.log2(numChunks))));
   const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : fitting);
   const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));
@@ -75,7 +82,7 @@ export function quantProduct(
     inFeatures,
     outFeatures,
     unit: PANEL_ROWS,
-    unitsPerTile: 1,
+    unitsPerTile: tuning.units ?? (allRows === 1 && numPanels > enoughGroups ? 2 : 1),
     threads,
     format: JSON.stringify({ ...layout, outFeatures: 0 }),
     xWidth: 4,
@@ -103,7 +110,8 @@ function writeProduct(
   const { numBlocks } = panelCounts(layout);
   const chunk = chunkOf(layout);
   const step = threads / chunk.perBlock;
-  const ahead = tuning.ahead ?? Math.max(1, Math.min(slots.length > 1 ? 1 : 2, Math.ceil(numBlocks / step)));
+  const fitting = Math.floor(mostRequested(threads) / (chunk.requests * slots.length));
+  const ahead = tuning.ahead ?? Math.max(1, Math.min(fitting, Math.ceil(numBlocks / step)));
   const tiles = slots.length > 1 ? 1 : (tuning.panels ?? 1);
   const first = slots[0]?.weight ?? "";
   const numSums = slots.length * rows * chunk.vectors;
@@ -124,6 +132,7 @@ ${each(ahead, (u) => each(slots.length, (s) => chunk.load({ u, s, weight: slots[
   let blockLane = thread / ${chunk.perBlock}u;
 ${chunk.place}
 ${variables}
+${rounding.request}
   for (var ownTile = 0u; ownTile < ${tiles}u; ownTile++) {
     let tile = firstTile + ownTile;
 ${each(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}
@@ -140,7 +149,7 @@ ${each(ahead, (u) => blockCode(layout, { u, step, rows, task }))}
       block += ${ahead * step}u;
   ${prefetch(`block < P.${first}_numBlocks`)}
     }
-${meet(layout, { rows, task })}
+${meet(layout, { rows, task, tiles })}
   }
 ${task.epilogue(tiles)}`;
   return {
@@ -187,7 +196,7 @@ ${constants ? each(slots.length, (s) => constantCode(layout, { u, s, place, firs
 /** Adds up the sums of threads with the same outputs, some at a time, and leaves them among the results. */
 function meet(
   layout: QuantLayout,
-  { rows, task }: { readonly rows: number; readonly task: ProductTask },
+  { rows, task, tiles }: { readonly rows: number; readonly task: ProductTask; readonly tiles: number },
 ): string {
   const { slots, threads, features, norm } = task;
   const { period, vectors } = chunkOf(layout);
@@ -202,7 +211,7 @@ function meet(
   const shuffled = each(numSums, (i) =>
     strides.map((stride) => `    sum${i} += subgroupShuffleXor(sum${i}, ${stride}u);`).join("\n"),
   );
-  const scale = norm === "rms" ? " * inverseSqrt(rowSquares[m] / P.columns + P.eps)" : "";
+  const scale = norm === "rms" ? " * inverseSqrt(rowSquares(m) / P.columns + P.eps)" : "";
   const isShuffled = size >= teams;
   const meetings = each(rounds, (round) => {
     const from = round * atOnce;
@@ -236,7 +245,7 @@ ${each(count, (i) => `      meeting[(${i * period}u + thread % ${period}u) * ${t
     }
     workgroupBarrier();
 ${add}
-    workgroupBarrier();`;
+${round + 1 < rounds || tiles > 1 ? "    workgroupBarrier();" : ""}`;
   });
   return `${shuffled}\n${meetings}`;
 }

@@ -5,29 +5,51 @@ export function median(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN;
 }
 
-/** Median seconds of one `run` over rounds of several, each waited for once, after the card has warmed up. */
+/** How often a run is timed, and how. */
+export interface Timing {
+  readonly warmUpMs: number;
+  readonly rounds: number;
+  /** Runs of a round, which is waited for once. */
+  readonly replays: number;
+  /**
+   * Hands the card some milliseconds of other work before each round, whose own time is measured and taken off: the launches of the round are handed
+   * over meanwhile, so that short ones follow each other at the card's pace and not at that of the thread that hands them over.
+   */
+  readonly headStart?: () => void;
+}
+
+/** Median seconds of one `run` over rounds of several, after the card has warmed up. */
 export async function medianSeconds(
   device: WebGpuDevice,
   run: () => void,
-  {
-    warmUpMs,
-    rounds,
-    replays,
-  }: { readonly warmUpMs: number; readonly rounds: number; readonly replays: number },
+  { warmUpMs, rounds, replays, headStart }: Timing,
 ): Promise<number> {
+  const replay = () => {
+    for (let i = 0; i < replays; i++) run();
+  };
   const end = performance.now() + warmUpMs;
   // As many at a time as later: a card that mostly waits keeps its clocks low.
   while (performance.now() < end) {
-    for (let i = 0; i < replays; i++) run();
+    replay();
     await device.sync();
   }
-  const times: number[] = [];
+  const [before, all] = [[], []] as [number[], number[]];
   for (let round = 0; round < rounds; round++) {
-    await device.sync();
-    const start = performance.now();
-    for (let i = 0; i < replays; i++) run();
-    await device.sync();
-    times.push((performance.now() - start) / 1000 / replays);
+    before.push(headStart ? await secondsOf(device, headStart) : 0);
+    all.push(
+      await secondsOf(device, () => {
+        headStart?.();
+        replay();
+      }),
+    );
   }
-  return median(times);
+  return (median(all) - median(before)) / replays;
+}
+
+async function secondsOf(device: WebGpuDevice, run: () => void): Promise<number> {
+  await device.sync();
+  const start = performance.now();
+  run();
+  await device.sync();
+  return (performance.now() - start) / 1000;
 }
