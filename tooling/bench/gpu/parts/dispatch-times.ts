@@ -16,13 +16,14 @@ interface Native {
 
 interface Dispatch {
   readonly pipeline: object;
-  readonly group: object;
+  /** What it was bound to, each once: they take turns, since one program may serve several shapes, and what is read should not stay in the cache. */
+  readonly groups: Set<object>;
   readonly grid: readonly [number, number, number];
   count: number;
 }
 
 /**
- * Times each kind of dispatch of `run` (equal program and grid) over the buffers that it had, which must still be there.
+ * Times each kind of dispatch of `run` (equal program and grid) over all buffers that it had, which must still be there.
  *
  * @returns a line for each op: its share of the sum, microseconds in all, dispatches
  */
@@ -71,8 +72,10 @@ async function record(native: Native, run: () => Promise<unknown>): Promise<Disp
       ids.set(pipeline, id);
       const key = `${id} ${x} ${y} ${z}`;
       const known = kinds.get(key);
-      if (known) known.count++;
-      else kinds.set(key, { pipeline, group, grid: [x, y, z], count: 1 });
+      if (known) {
+        known.count++;
+        known.groups.add(group);
+      } else kinds.set(key, { pipeline, groups: new Set([group]), grid: [x, y, z], count: 1 });
     }
     return plain.dispatchWorkgroups.call(this, x, y, z);
   };
@@ -88,14 +91,19 @@ function methodsOf({ setPipeline, setBindGroup, dispatchWorkgroups }: Pass) {
   return { setPipeline, setBindGroup, dispatchWorkgroups };
 }
 
-/** Median microseconds of a dispatch, out of runs of several. */
-async function timeOf(native: Native, { pipeline, group, grid }: Dispatch): Promise<number> {
+/** Mean microseconds of a dispatch over all groups; median of several rounds. */
+async function timeOf(native: Native, { pipeline, groups, grid }: Dispatch): Promise<number> {
+  const turns = Math.ceil(20 / groups.size);
   const run = async (times: number) => {
     const encoder = native.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    for (let i = 0; i < times; i++) pass.dispatchWorkgroups(...grid);
+    for (let i = 0; i < times; i++) {
+      for (const group of groups) {
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(...grid);
+      }
+    }
     pass.end();
     const start = performance.now();
     native.queue.submit([encoder.finish()]);
@@ -105,6 +113,9 @@ async function timeOf(native: Native, { pipeline, group, grid }: Dispatch): Prom
   await run(2);
   // The difference of two runs leaves the wait out.
   const differences: number[] = [];
-  for (let round = 0; round < 5; round++) differences.push(((await run(22)) - (await run(2))) / 20);
+  for (let round = 0; round < 5; round++) {
+    const longer = await run(2 + turns);
+    differences.push((longer - (await run(2))) / (turns * groups.size));
+  }
   return Math.max(0, median(differences));
 }
