@@ -10,7 +10,7 @@ import { allOf, causal, chunked, slidingWindow } from "./masks.js";
 import { createSlidingKvCache } from "./sliding-cache.js";
 
 const cases = fc.record({
-  group: fc.constantFrom(1, 2, 5),
+  group: fc.constantFrom(1, 2, 4, 5, 8),
   kvHeads: fc.constantFrom(1, 2),
   past: fc.integer({ min: 0, max: 300 }),
   queryLen: fc.oneof(fc.integer({ min: 1, max: 11 }), fc.integer({ min: 12, max: 60 })),
@@ -131,6 +131,41 @@ describe.each([
       { numRuns: 10 },
     );
   }, 60_000);
+
+  test.each<Pick<Case, "past" | "dtype" | "isSliding"> & Partial<Case>>([
+    { past: 0, dtype: "f32", isSliding: false },
+    { past: 63, dtype: "f32", isSliding: false },
+    { past: 130, dtype: "f32", isSliding: false, window: 101, hasBias: true },
+    { past: 150, dtype: "f16", isSliding: true, distanceHeads: "own" },
+  ])("equals full attention where many heads share wide values: %j", (which) => {
+    const shape = { group: 17, kvHeads: 1, queryLen: 2, headDim: 8, valueDim: 256 };
+    const rules = { window: undefined, chunk: undefined, softcap: undefined, hasBias: false, hasSinks: true };
+    const wide = { ...shape, ...rules, distanceHeads: "none", ...which } as Case;
+    expect(worstExcess(actualOf(fast, wide), expectedOf(slow, wide), 1e-4)).toBeLessThanOrEqual(2e-5);
+  });
+
+  test.each([0.25, 3, 16])("follows scores that rise or fall by %d from key to key", (rise) => {
+    const [length, headDim, group] = [70, 16, 4];
+    const run = (device: Device) =>
+      scope(device, () => {
+        const sizes = { numLayers: 1, numSlots: 1, maxSeqLen: 96, numKvHeads: 1, headDim };
+        const layer = createKvCache(device, sizes).layers[0] as KvLayer;
+        const at = (start: number) => ({
+          slots: tensor(device, Int32Array.of(0)),
+          starts: tensor(device, Int32Array.of(start)),
+        });
+        // With queries of ones and a scale of 1/4, key j scores j times the rise; the other heads fall, rise slowly or stand.
+        const key = arange(device, length, { dtype: device.defaultFloat })
+          .mul(rise / 4)
+          .reshape([1, 1, length, 1])
+          .broadcastTo([1, 1, length, headDim]);
+        appendKv(layer, key, randn(device, [1, 1, length, headDim], { seed: 1 }), at(0));
+        const heads = tensor(device, Float32Array.of(1, -1, 0.125, 0)).cast(device.defaultFloat);
+        const query = heads.reshape([1, group, 1, 1]).broadcastTo([1, group, 1, headDim]);
+        return cachedAttention(query, layer, at(length - 1)).dataSync();
+      });
+    expect(worstExcess(run(fast), run(slow), 1e-4)).toBeLessThanOrEqual(2e-5);
+  });
 
   test("cross attention sees every key of its slot, and nothing without keys", () => {
     for (const device of [slow, fast]) {

@@ -283,11 +283,17 @@ function emitUnpackRow(
   }
   const from = f.let(source);
   const to = f.let(target);
-  f.for(0, Math.floor(width / 4), 1, () => {
-    f.store("v128", to, loadLanes(f, dtype, from, { width: 4 }));
-    f.increase(from, 8);
-    f.increase(to, 16);
-  });
+  const emitVectors = (count: number) => {
+    const vectors = Array.from({ length: count }, (_, i) =>
+      loadLanes(f, dtype, from, { width: 4, byteOffset: i * 8 }),
+    );
+    for (const [i, vector] of vectors.entries()) f.store("v128", to, vector, i * 16);
+    f.increase(from, count * 8);
+    f.increase(to, count * 16);
+  };
+  // Two lie side by side, so that the engine joins them.
+  f.for(0, Math.floor(width / 8), 1, () => emitVectors(2));
+  if (width % 8 >= 4) emitVectors(1);
   for (let i = 0; i < width % 4; i++) {
     const lanes = loadLanes(f, dtype, from, { width: 1, byteOffset: i * 2 });
     f.storeLane(32, to, lanes, { lane: 0, byteOffset: i * 4 });

@@ -36,6 +36,9 @@ import { clearSteps } from "./scratch-slot.js";
 /** From this many queries a row on, tiles of queries share their reads of the keys. */
 const minTiledQueries = 12;
 
+/** Up to this width, rows that are read behind the last key lie in the guard behind all memory. */
+const maxStreamedWidth = 2048;
+
 /**
  * WebAssembly kernels of `cachedAttention` for f32: a streaming one for few queries a row, the tiled forward for chunks.
  *
@@ -44,7 +47,9 @@ const minTiledQueries = 12;
 export const cachedAttentionWasm: WasmKernelFactory<CachedAttentionParams> = (call, features) => {
   const decode = decodeCall(call, features);
   if (decode === undefined) return undefined;
-  return decode.shape.queryLen < minTiledQueries ? decodeKernel(decode) : tiledKernel(decode);
+  const { queryLen, headDim } = decode.shape;
+  const isStreamed = queryLen < minTiledQueries && headDim <= maxStreamedWidth;
+  return isStreamed ? decodeKernel(decode) : tiledKernel(decode);
 };
 
 /** What the code of a call depends on, and its extents; undefined for types without a kernel. */

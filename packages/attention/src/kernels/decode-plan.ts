@@ -19,6 +19,46 @@ export interface DecodePlan extends DecodeCall {
   readonly group: number;
   /** Parts that the keys of a row are cut into, so that every thread has work. */
   readonly splits: number;
+  /** Keys of one step. */
+  readonly stepKeys: number;
+}
+
+/** Bytes of a head's running sum: eight lanes, since weights are found eight at a time. */
+export const sumBytes = 32;
+
+/**
+ * Keys of one step, a multiple of eight. Few, so that memory is read in short turns of keys and values; many where the values
+ * so far, which each step reads and writes, are so wide that they cost more.
+ */
+export function stepKeysFor(group: number, valueDim: number): number {
+  return group * valueDim <= 4096 ? 8 : 64;
+}
+
+/** Where a unit's scratch memory holds what, in bytes. */
+export interface DecodeScratch {
+  /** Scores of a step, then weights: [group, stepKeys], twice, since keys are scored before the values of the last are read. */
+  readonly scores: readonly [number, number];
+  /** Four vectors of products under way. */
+  readonly lanes: number;
+  /** Running maxima, each in every lane of a vector: [group, 4]. */
+  readonly maxima: number;
+  /** Running sums, each in eight lanes: [group, 8]. */
+  readonly sums: number;
+  readonly totalBytes: number;
+}
+
+export function scratchOf({ group, stepKeys }: Pick<DecodePlan, "group" | "stepKeys">): DecodeScratch {
+  const rows = group * stepKeys * 4;
+  const lanes = 2 * rows;
+  const maxima = lanes + 64;
+  const sums = maxima + group * 16;
+  return {
+    scores: [0, rows],
+    lanes,
+    maxima,
+    sums,
+    totalBytes: Math.ceil((sums + group * sumBytes) / 64) * 64,
+  };
 }
 
 /** A bias row: that of the group's first head, and how far apart those of its heads are. */
@@ -35,9 +75,9 @@ export interface DecodeUnit {
   readonly query: Address;
   readonly keys: KeyView;
   readonly biases: { readonly bias: BiasRow | undefined; readonly distanceBias: BiasRow | undefined };
-  /** [group, tileKeys] */
-  readonly scores: Address;
-  /** Maximum and sum of the group's first head; heads are `queryLen * splits` pairs apart. */
+  /** Laid out as `scratchOf` says. */
+  readonly scratch: Address;
+  /** Maximum and sum of the group's first head, at the end; heads are `queryLen * splits` pairs apart. */
   readonly stats: Address;
   /** Values of the group's first head; heads are `queryLen * splits` rows apart. */
   readonly output: Address;

@@ -8,88 +8,126 @@ import {
   type Value,
   v128,
 } from "@heddle/tensor/kernel";
-import type { DecodePlan, DecodeUnit } from "./decode-plan.js";
-import type { KeyRows } from "./flash-forward.wasm.js";
-import { emitReadAhead, linesFor, type ReadAhead } from "./read-ahead.js";
+import { type DecodeUnit, scratchOf } from "./decode-plan.js";
+import { pacedReads } from "./read-ahead.js";
+import { minimum } from "./row-moves.js";
 import { multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
 
-/** Keys that are scored before their values are read: their values stay in the first-level cache. */
-export const tileKeys = 64;
-
-/** Features of four keys that one round of products takes. */
-const featuresPerRound = 32;
-
-/** A tile of keys under way: its rows in memory and its place among the keys. */
-export interface DecodeTile {
-  readonly rows: KeyRows;
-  readonly firstKey: Address;
-  readonly numKeys: Address;
+/** The keys of a step. */
+export interface StepKeys {
+  /** The first of them. */
+  readonly key: Address;
+  /** How many of them are keys, from 1 on: the rest lies behind the last. */
+  readonly count: Address;
+  /** Where the scores go: [group, stepKeys]. */
+  readonly scores: Address;
+  readonly biases: readonly BiasPointer[];
 }
 
 /**
- * Emits the scores of a tile of keys for every head of the group; four keys at a time, lanes along the features.
- *
- * Keys come from memory as the products need them; values are read beside, so that memory has work for as long as the products do.
+ * Features of one round of products. Loops stay loops: a processor foresees reads by the instruction that does them, so that a
+ * few instructions must walk through memory by a few lines at a time.
  */
-export function emitKeyScores(
+const featuresPerRound = 64;
+
+/**
+ * Emits the scores of a step's keys for every head of the group, lanes along the features; -infinity for those behind the
+ * last key. They are rows of the cache or the guard behind it, never used.
+ */
+export function emitScores(
   f: FunctionBuilder,
   unit: DecodeUnit,
-  tile: DecodeTile,
-  /** The tile's values, where they are read meanwhile. */
-  values: ReadAhead | undefined,
+  step: StepKeys,
+  /** The values of a step, which are read beside. */
+  ahead: Address | undefined,
 ): void {
-  const { plan, query, scores, keys } = unit;
-  const { shape, group, params, features } = plan;
-  const { headDim, queryLen } = shape;
-  const math = laneMath(f, features);
-  const keyAt = f.let(tile.rows.key);
-  const scoreAt = f.let(scores);
-  const biasAt = emitBiasPointers(f, unit, tile.firstKey);
-  const lanesAt = f.let(i32.add(scores, group * tileKeys * 4));
-  const rounds = Math.ceil(group / 2) * Math.max(1, Math.floor(headDim / featuresPerRound));
-  const linesPerRound = linesFor(4 * keys.valueRowBytes, rounds);
-  f.for(0, tile.numKeys, 4, (first) => {
-    for (let head = 0; head < group; head += 2) {
-      const heads = head + 1 < group ? [head, head + 1] : [head];
-      const sums = emitFourDots(f, {
-        query,
-        key: keyAt,
-        heads,
-        headBytes: queryLen * headDim * 4,
-        plan,
-        scratch: lanesAt,
-        beside: () => values && emitReadAhead(f, values, linesPerRound),
-      });
-      for (const [i, sum] of sums.entries()) {
-        const own = heads[i] ?? 0;
-        const scaled = f32x4.mul(sum, params.scale);
-        const capped =
-          params.softcap === undefined
-            ? scaled
-            : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / params.softcap)), params.softcap);
-        const biased = biasAt.reduce((score, bias) => f32x4.add(score, bias.load(own)), capped);
-        const lane = i32x4.add(i32x4.splat(first), v128.const(Int32Array.of(0, 1, 2, 3)));
-        const seen = i32x4.ltS(lane, i32x4.splat(tile.numKeys));
-        const masked = v128.bitselect(biased, f32x4.splat(Number.NEGATIVE_INFINITY), seen);
-        f.store("v128", scoreAt, masked, own * tileKeys * 4);
-      }
+  const { group, shape, stepKeys } = unit.plan;
+  const four: FourKeys = {
+    key: f.let(step.key),
+    scores: f.let(step.scores),
+    biases: step.biases,
+    ahead: ahead && f.let(ahead),
+  };
+  f.for(0, minimum(f, step.count, stepKeys), 4, () => {
+    const at = { query: f.let(unit.query), scores: f.let(four.scores), head: f.let(i32.const(0)) };
+    const emitHeads = (heads: number) => {
+      emitHeadScores(f, unit, { four, at, heads });
+      f.increase(at.query, heads * shape.queryLen * shape.headDim * 4);
+      f.increase(at.scores, heads * stepKeys * 4);
+      f.increase(at.head, heads);
+    };
+    f.for(0, Math.floor(group / 2), 1, () => emitHeads(2));
+    if (group % 2 === 1) emitHeads(1);
+    f.increase(four.key, 4 * shape.headDim * 4);
+    f.increase(four.scores, 16);
+    for (const bias of four.biases) bias.next();
+  });
+  f.if(i32.ltS(step.count, stepKeys), () => emitUnseen(f, unit, step));
+}
+
+/** Four keys of a step. */
+interface FourKeys {
+  readonly key: Address;
+  /** Of the group's first head; heads are `stepKeys` floats apart. */
+  readonly scores: Address;
+  readonly biases: readonly BiasPointer[];
+  /** The next byte to read ahead; moves on. */
+  readonly ahead: Address | undefined;
+}
+
+interface HeadScores {
+  readonly four: FourKeys;
+  /** The query, the scores and the number of the first head. */
+  readonly at: { readonly query: Address; readonly scores: Address; readonly head: Address };
+  /** Heads whose products go on together: 1 or 2. */
+  readonly heads: number;
+}
+
+function emitHeadScores(f: FunctionBuilder, unit: DecodeUnit, { four, at, heads }: HeadScores): void {
+  const { params, stepKeys } = unit.plan;
+  const { scale, softcap } = params;
+  const math = laneMath(f, unit.plan.features);
+  for (const [i, sum] of emitFourDots(f, unit, { four, at, heads }).entries()) {
+    const scaled = f32x4.mul(sum, scale);
+    const capped =
+      softcap === undefined ? scaled : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / softcap)), softcap);
+    const biased = four.biases.reduce(
+      (score, bias) => f32x4.add(score, bias.load(i32.add(at.head, i))),
+      capped,
+    );
+    f.store("v128", at.scores, biased, i * stepKeys * 4);
+  }
+}
+
+/** Emits -infinity into the scores behind the last key. */
+function emitUnseen(f: FunctionBuilder, { plan }: DecodeUnit, { scores, count }: StepKeys): void {
+  const at = f.let(scores);
+  f.for(0, plan.group, 1, () => {
+    for (let first = 0; first < plan.stepKeys; first += 4) {
+      const lane = v128.const(Int32Array.from([0, 1, 2, 3], (i) => first + i));
+      const seen = i32x4.ltS(lane, i32x4.splat(count));
+      const masked = v128.bitselect(v128.load(at, first * 4), f32x4.splat(Number.NEGATIVE_INFINITY), seen);
+      f.store("v128", at, masked, first * 4);
     }
-    f.increase(keyAt, 4 * headDim * 4);
-    f.increase(scoreAt, 16);
-    for (const bias of biasAt) bias.next();
+    f.increase(at, plan.stepKeys * 4);
   });
 }
 
-interface BiasPointer {
-  /** The bias of four keys and a head of the group. */
-  load(head: number): Value<"v128">;
+/** The biases of four keys; moves on to the next four. */
+export interface BiasPointer {
+  /** The bias of a head of the group. */
+  load(head: Value<"i32">): Value<"v128">;
   next(): void;
 }
 
-/** Emits pointers into the biases that follow the keys of a tile. */
-function emitBiasPointers(f: FunctionBuilder, { biases }: DecodeUnit, firstKey: Address): BiasPointer[] {
+/** Emits pointers into the biases, at those of a key and the three behind it. */
+export function emitBiasPointers(
+  f: FunctionBuilder,
+  { biases }: DecodeUnit,
+  firstKey: Address,
+): BiasPointer[] {
   const { bias, distanceBias } = biases;
   const pointers: BiasPointer[] = [];
   if (bias !== undefined) {
@@ -113,60 +151,57 @@ function emitBiasPointers(f: FunctionBuilder, { biases }: DecodeUnit, firstKey: 
   return pointers;
 }
 
-/**
- * Emits, for each of one or two heads, the products of its query with four keys, as lanes. The last group of a tile may read
- * up to three rows past the keys: rows of the cache or the guard behind it, never used.
- */
-function emitFourDots(f: FunctionBuilder, dots: FourDots): Local<"v128">[] {
-  const { query, key, heads, headBytes, plan, scratch, beside } = dots;
-  const { headDim } = plan.shape;
+/** Emits, for each of one or two heads, the products of its query with four keys, as lanes. */
+function emitFourDots(
+  f: FunctionBuilder,
+  { plan, keys, scratch }: DecodeUnit,
+  { four, at, heads }: HeadScores,
+): Local<"v128">[] {
+  const { headDim, queryLen } = plan.shape;
   const madd = multiplyAddFor(plan.features);
   // Where the engine joins pairs of vectors, each sum is a pair, whose lanes' sums are stored side by side: it looks for that.
   const width = plan.features.revectorized ? 2 : 1;
   const sums = Array.from({ length: width }, () =>
-    heads.map(() => Array.from({ length: 4 }, () => f.let(f32x4.splat(0)))),
+    Array.from({ length: heads }, () => Array.from({ length: 4 }, () => f.let(f32x4.splat(0)))),
   );
+  const from = { query: f.let(at.query), key: f.let(four.key) };
   const step = (load: typeof v128.load, offset: number, half: number) => {
-    const keys = [0, 1, 2, 3].map((row) => f.let(load(at.key, row * headDim * 4 + offset)));
-    for (const [i, head] of heads.entries()) {
-      const features = f.let(load(at.query, head * headBytes + offset));
-      for (const [row, sum] of (sums[half]?.[i] ?? []).entries())
-        f.set(sum, madd(features, keys[row] ?? features, sum));
+    const rows = [0, 1, 2, 3].map((row) => f.let(load(from.key, row * headDim * 4 + offset)));
+    for (const [head, own] of (sums[half] ?? []).entries()) {
+      const features = f.let(load(from.query, head * queryLen * headDim * 4 + offset));
+      for (const [row, sum] of own.entries()) f.set(sum, madd(features, rows[row] ?? features, sum));
     }
   };
-  const at = { query: f.let(query), key: f.let(key) };
+  const emitFeatures = (count: number) => {
+    // The products of all heads share the reads of four values.
+    const share = count / headDim / Math.ceil(plan.group / 2);
+    const bytes = Math.ceil(4 * keys.valueRowBytes * share);
+    const reads = four.ahead && pacedReads(f, four.ahead, bytes);
+    const vectors = Math.floor(count / 4);
+    for (let i = 0; i < vectors; i++) {
+      if (i % 2 === 0) reads?.(i / 2, Math.ceil(vectors / 2));
+      step(v128.load, i * 16, i % width);
+    }
+    for (let i = vectors * 4; i < count; i++) step(v128.load32Zero, i * 4, 0);
+    if (four.ahead !== undefined) f.increase(four.ahead, bytes);
+  };
   const rounds = Math.floor(headDim / featuresPerRound);
-  if (rounds === 0) beside();
   f.for(0, rounds, 1, () => {
-    beside();
-    for (let i = 0; i < featuresPerRound; i += 4) step(v128.load, i * 4, (i / 4) % width);
-    f.increase(at.query, featuresPerRound * 4);
-    f.increase(at.key, featuresPerRound * 4);
+    emitFeatures(featuresPerRound);
+    f.increase(from.query, featuresPerRound * 4);
+    f.increase(from.key, featuresPerRound * 4);
   });
-  const left = headDim - rounds * featuresPerRound;
-  for (let i = 0; i + 4 <= left; i += 4) step(v128.load, i * 4, (i / 4) % width);
-  for (let i = left - (left % 4); i < left; i++) step(v128.load32Zero, i * 4, 0);
+  if (headDim % featuresPerRound > 0) emitFeatures(headDim % featuresPerRound);
   const laneSums = sums.map((each) => each.map((four) => emitLaneSums(f, four)));
   if (width === 1) return laneSums.flat();
-  const place = (half: number, i: number) => (2 * i + half) * 16;
-  for (const i of heads.keys()) {
+  const { lanes } = scratchOf(plan);
+  const place = (half: number, head: number) => lanes + (2 * head + half) * 16;
+  for (let head = 0; head < heads; head++) {
     for (const [half, each] of laneSums.entries())
-      f.store("v128", scratch, each[i] ?? f32x4.splat(0), place(half, i));
+      f.store("v128", scratch, each[head] ?? f32x4.splat(0), place(half, head));
   }
-  const stored = (half: number, i: number) => v128.load(scratch, place(half, i));
-  return heads.map((_, i) => f.let(f32x4.add(stored(0, i), stored(1, i))));
-}
-
-interface FourDots {
-  readonly query: Address;
-  readonly key: Address;
-  readonly heads: readonly number[];
-  readonly headBytes: number;
-  readonly plan: DecodePlan;
-  /** Four vectors of memory. */
-  readonly scratch: Address;
-  /** Runs beside each round of products. */
-  readonly beside: () => void;
+  const stored = (half: number, head: number) => v128.load(scratch, place(half, head));
+  return Array.from({ length: heads }, (_, head) => f.let(f32x4.add(stored(0, head), stored(1, head))));
 }
 
 /** Emits the sums of the lanes of four vectors, as one vector. */

@@ -6,6 +6,7 @@ import {
   i32,
   type KernelStep,
   type Local,
+  select,
   type Value,
   v128,
   type WasmKernelFactory,
@@ -18,14 +19,21 @@ import {
   declareCacheBuffers,
   emitCachedBias,
   emitCachedKeys,
-  loadSink,
   outputIndex,
   stageFloats,
 } from "./cache-view.js";
-import type { BiasRow, DecodeCall, DecodePlan, DecodeUnit } from "./decode-plan.js";
-import { type DecodeTile, emitKeyScores, tileKeys } from "./decode-scores.js";
+import {
+  type BiasRow,
+  type DecodeCall,
+  type DecodePlan,
+  type DecodeUnit,
+  scratchOf,
+  stepKeysFor,
+} from "./decode-plan.js";
+import { emitBiasPointers, emitScores } from "./decode-scores.js";
+import { emitGroupStart, emitGroupStats, emitHeads, emitSoftmaxStep } from "./decode-softmax.js";
 import { emitInverse, emitWeight } from "./online-softmax.js";
-import { emitReadAhead, linesFor } from "./read-ahead.js";
+import { pacedReads } from "./read-ahead.js";
 import { emitScaleRow, minimum } from "./row-moves.js";
 import { clearSteps, emitWithSlot, scratchSlots } from "./scratch-slot.js";
 import { emitTileMatmul, type MatmulRegisters, matmulRegisters, multiplyAddFor } from "./tile-matmul.js";
@@ -34,10 +42,9 @@ type Address = Local<"i32">;
 
 /** Capacity from which on the keys of a row are cut into parts. */
 const keysPerSplit = 1024;
-const lowest = -3e38;
 
-/** Scratch floats of one unit: scores of a tile for each head of the group, and lanes of the products under way. */
-const unitFloats = (group: number) => group * tileKeys + 64;
+/** Keys that are staged together, where rows cannot be read in place. */
+const stagedKeys = 64;
 
 /**
  * Kernel of attention with few queries a row: each unit streams one part of the keys and values of a row and kv head once,
@@ -53,9 +60,10 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
   const reach = reachOf(params, keyLen);
   // By the capacity alone: a row's numbers depend neither on its neighbours nor on the number of threads.
   const splits = Math.min(8, Math.ceil(reach / keysPerSplit));
-  const staged = stageFloats(call, tileKeys);
+  const staged = stageFloats(call, stagedKeys);
   const slots = staged === 0 ? undefined : scratchSlots(features, staged * 4);
-  const plan: DecodePlan = { ...call, stagedKeys: tileKeys, group, splits, slots };
+  const stepKeys = stepKeysFor(group, valueDim);
+  const plan: DecodePlan = { ...call, stagedKeys, group, splits, slots, stepKeys };
   const work = (group * (headDim + valueDim) * reach) / (2 * splits);
   const rows = batch * numHeads * queryLen;
   const statsBytes = Math.ceil((rows * splits * 8) / 64) * 64;
@@ -98,7 +106,7 @@ export function decodeKernel(call: DecodeCall): ReturnType<WasmKernelFactory> {
       main,
       ...(splits === 1 ? [] : [merge]),
     ],
-    scratchBytes: scoresAt + groupRows * splits * unitFloats(group) * 4,
+    scratchBytes: scoresAt + groupRows * splits * scratchOf(plan).totalBytes,
   };
 }
 
@@ -165,12 +173,13 @@ function emitUnit(f: FunctionBuilder, context: UnitContext): void {
     query: f.let(i32.add(buffers.inputs.query ?? 0, i32.mul(firstRow, headDim * 4))),
     keys,
     biases: emitBiasRows(f, { ...view, plan }, { batchRow, head: firstHead, offset, queryIndex }),
-    scores: f.let(i32.add(memory.scratch, i32.mul(unit, unitFloats(group) * 4))),
+    scratch: f.let(i32.add(memory.scratch, i32.mul(unit, scratchOf(plan).totalBytes))),
     stats: f.let(i32.add(memory.stats, i32.shl(part, 3))),
     output: f.let(i32.add(memory.parts, i32.mul(part, valueDim * 4))),
   };
-  emitStart(f, work, { buffers, firstHead, isFirst: i32.eqz(split) });
+  emitGroupStart(f, work, { buffers, firstHead, isFirst: i32.eqz(split) });
   emitStream(f, work, emitPart(f, plan, { length, split }));
+  emitGroupStats(f, work);
   if (splits === 1) emitDivide(f, work);
 }
 
@@ -199,56 +208,15 @@ function emitBiasRows(
   };
 }
 
-/** Emits the start of each head's softmax: nothing seen, or, in the first part, only the sink. */
-function emitStart(
-  f: FunctionBuilder,
-  unit: DecodeUnit,
-  { buffers, firstHead, isFirst }: { buffers: CacheBuffers; firstHead: Address; isFirst: Value<"i32"> },
-): void {
-  const head = f.let(firstHead);
-  const startsWithSink = f.let(isFirst);
-  emitHeads(f, unit, (stats, row) => {
-    f.store("f32", stats, lowest);
-    f.store("f32", stats, 0, 4);
-    const sink = loadSink(buffers, head);
-    if (sink !== undefined) {
-      f.if(startsWithSink, () => {
-        f.store("f32", stats, sink);
-        f.store("f32", stats, 1, 4);
-      });
-    }
-    f.fillMemory(row, 0, unit.plan.shape.valueDim * 4);
-    f.increase(head, 1);
-  });
-}
-
-/** Emits a loop over the heads of a unit's group; `body` gets the addresses of a head's statistics and values. */
-function emitHeads(
-  f: FunctionBuilder,
-  unit: DecodeUnit,
-  body: (stats: Address, output: Address) => void,
-): void {
-  const { shape, group, splits } = unit.plan;
-  const apart = shape.queryLen * splits;
-  const stats = f.let(unit.stats);
-  const output = f.let(unit.output);
-  f.for(0, group, 1, () => {
-    body(stats, output);
-    f.increase(stats, apart * 8);
-    f.increase(output, apart * shape.valueDim * 4);
-  });
-}
-
 /** Emits the division by the sums, in place. */
 function emitDivide(f: FunctionBuilder, unit: DecodeUnit): void {
-  emitHeads(f, unit, (stats, output) =>
-    emitScaleRow(f, {
-      source: output,
-      target: output,
-      factor: emitInverse(f, f32.load(stats, 4)),
-      count: unit.plan.shape.valueDim,
-    }),
-  );
+  const { shape, splits } = unit.plan;
+  const stats = f.let(unit.stats);
+  emitHeads(f, unit, (_state, output) => {
+    const factor = emitInverse(f, f32.load(stats, 4));
+    emitScaleRow(f, { source: output, target: output, factor, count: shape.valueDim });
+    f.increase(stats, shape.queryLen * splits * 8);
+  });
 }
 
 /** Emits the range of keys of one part. */
@@ -274,64 +242,106 @@ function emitPart(
   return { from, to: minimum(f, i32.add(from, size), length) };
 }
 
-/** Emits the running softmax over a range of keys. */
+/** Emits the running softmax over a range of keys: as many at a time as are staged, or all. */
 function emitStream(
   f: FunctionBuilder,
   unit: DecodeUnit,
   { from, to }: { from: Address; to: Address },
 ): void {
-  const { plan, output, scores, keys } = unit;
-  const { group, splits, shape } = plan;
-  const { headDim, valueDim, queryLen } = shape;
-  const groupRows = f.let(i32.const(group));
-  // Staged rows have just been read, and where values are a part of the keys, so have they.
-  const isReadAhead = plan.slots === undefined && plan.params.valueDim === undefined;
-  const word = f.let(i32.const(0));
-  f.for(from, to, tileKeys, (firstKey) => {
-    const numKeys = minimum(f, i32.sub(to, firstKey), tileKeys);
-    const tile: DecodeTile = { firstKey, numKeys, rows: keys.rowsAt(firstKey, numKeys) };
-    const value = f.let(tile.rows.value);
-    const end = f.let(i32.add(value, i32.mul(numKeys, keys.valueRowBytes)));
-    emitKeyScores(f, unit, tile, isReadAhead ? { at: value, end, word } : undefined);
-    emitRowSoftmax(f, unit, numKeys);
-    const nextKeys = isReadAhead ? emitNextKeys(f, unit, { from: firstKey, to }) : undefined;
-    const blocks = decodeBlocks(group, unit.registers);
-    const lines = linesFor(tileKeys * headDim * 4, (tileKeys / 4) * numBlocks(blocks, group, valueDim));
-    emitTileMatmul(f, unit.registers, {
-      a: { address: scores, rowBytes: tileKeys * 4, columnBytes: 4 },
-      b: { address: tile.rows.value, rowBytes: keys.valueRowBytes },
-      c: { address: output, rowBytes: queryLen * splits * valueDim * 4 },
-      rows: groupRows,
-      depth: numKeys,
-      columns: valueDim,
-      accumulates: true,
-      blocks,
-      beside: nextKeys && (() => emitReadAhead(f, { ...nextKeys, word }, lines)),
-    });
+  if (unit.plan.slots === undefined) {
+    emitRun(f, unit, { firstKey: from, numKeys: f.let(i32.sub(to, from)) });
+    return;
+  }
+  f.for(from, to, stagedKeys, (firstKey) => {
+    emitRun(f, unit, { firstKey, numKeys: minimum(f, i32.sub(to, firstKey), stagedKeys) });
   });
-  f.store("i32", scores, word, group * tileKeys * 4);
 }
 
-/** Emits where the keys behind a tile lie: nowhere, if it is the last of its part. */
-function emitNextKeys(
+/**
+ * Emits the running softmax over keys that lie one behind the other, a step at a time: their scores, then the products of the
+ * weights and values of the step before, then their weights, which are found while the next products go on. Beside products of
+ * keys the values that come next are read, and beside those of values the next keys: two streams from memory in short turns.
+ */
+function emitRun(
   f: FunctionBuilder,
-  { keys, plan }: DecodeUnit,
-  { from, to }: { readonly from: Address; readonly to: Address },
-): { readonly at: Address; readonly end: Address } {
-  const first = f.let(i32.add(from, tileKeys));
-  const at = f.let(i32.const(0));
-  const end = f.let(i32.const(0));
-  f.if(i32.ltS(first, to), () => {
-    const numKeys = minimum(f, i32.sub(to, first), tileKeys);
-    f.set(at, keys.rowsAt(first, numKeys).key);
-    f.set(end, i32.add(at, i32.mul(numKeys, plan.shape.headDim * 4)));
+  unit: DecodeUnit,
+  { firstKey, numKeys }: { firstKey: Address; numKeys: Address },
+): void {
+  const { plan, keys } = unit;
+  const { shape, stepKeys } = plan;
+  // Values that are a part of the keys are best multiplied while those are near.
+  const isOverlapped = plan.params.valueDim === undefined;
+  // Staged rows have just been read. Long steps leave memory time.
+  const isReadAhead = isOverlapped && plan.slots === undefined && stepKeys === 8;
+  const rows = keys.rowsAt(firstKey, numKeys);
+  const key = f.let(rows.key);
+  const value = f.let(rows.value);
+  const biases = emitBiasPointers(f, unit, firstKey);
+  const {
+    scores: [even, odd],
+  } = scratchOf(plan);
+  const scores = f.let(i32.add(unit.scratch, even));
+  const weights = f.let(i32.add(unit.scratch, odd));
+  const count = f.let(i32.const(stepKeys));
+  const keyBytes = stepKeys * shape.headDim * 4;
+  const valueBytes = stepKeys * keys.valueRowBytes;
+  f.for(0, numKeys, stepKeys, (first) => {
+    f.set(count, i32.sub(numKeys, first));
+    emitScores(f, unit, { key, count, scores, biases }, isReadAhead ? value : undefined);
+    const next = f.let(select(i32.gtS(count, stepKeys), i32.add(key, keyBytes), key));
+    const emitWeighted = (weighted: Address, depth: Address | number) => {
+      emitValues(f, unit, { weights: weighted, value, depth, ahead: isReadAhead ? next : undefined });
+      f.increase(value, valueBytes);
+    };
+    if (isOverlapped) f.if(i32.gtS(first, 0), () => emitWeighted(weights, stepKeys));
+    emitSoftmaxStep(f, unit, scores);
+    if (!isOverlapped) emitWeighted(scores, minimum(f, count, stepKeys));
+    f.set(key, next);
+    f.set(weights, scores);
+    f.set(scores, i32.sub(i32.add(i32.shl(unit.scratch, 1), even + odd), weights));
   });
-  return { at, end };
+  if (!isOverlapped) return;
+  f.if(i32.gtS(numKeys, 0), () => emitValues(f, unit, { weights, value, depth: count, ahead: undefined }));
 }
 
-/** Register blocks of whole width that a product of a tile's values has. */
-function numBlocks({ rows, columns }: Blocks, group: number, valueDim: number): number {
-  return Math.ceil(group / (rows[0] ?? 1)) * Math.max(1, Math.floor(valueDim / (columns[0] ?? 1)));
+/** Emits the products of the weights and values of a step's keys, added to the values so far. */
+function emitValues(
+  f: FunctionBuilder,
+  { plan, registers, keys, output }: DecodeUnit,
+  {
+    weights,
+    value,
+    depth,
+    ahead,
+  }: {
+    /** [group, stepKeys] */
+    readonly weights: Address;
+    readonly value: Address;
+    readonly depth: Address | number;
+    /** The keys of a step that are read meanwhile. */
+    readonly ahead: Address | undefined;
+  },
+): void {
+  const { group, splits, stepKeys } = plan;
+  const { headDim, valueDim, queryLen } = plan.shape;
+  const blocks = decodeBlocks(group, registers);
+  const at = ahead && f.let(ahead);
+  const beside = (width: number) => {
+    // Of four keys, for all columns and all blocks of heads.
+    const bytes = Math.floor((4 * headDim * 4 * width) / valueDim / Math.ceil(group / (blocks.rows[0] ?? 1)));
+    return { emit: pacedReads(f, at as Address, bytes), next: () => f.increase(at as Address, bytes) };
+  };
+  emitTileMatmul(f, registers, {
+    a: { address: weights, rowBytes: stepKeys * 4, columnBytes: 4 },
+    b: { address: value, rowBytes: keys.valueRowBytes },
+    c: { address: output, rowBytes: queryLen * splits * valueDim * 4 },
+    rows: f.let(i32.const(group)),
+    depth,
+    columns: valueDim,
+    accumulates: true,
+    blocks,
+    beside: ahead && beside,
+  });
 }
 
 interface Blocks {
@@ -344,49 +354,6 @@ function decodeBlocks(group: number, { maxColumns }: MatmulRegisters): Blocks {
   if (group === 1) return { rows: [1], columns: [32, 16, 8, 4, 1] };
   const rows = group <= 6 ? [group] : [6, group % 6 || 1];
   return { rows, columns: maxColumns === 16 ? [16, 8, 4, 1] : [8, 4, 1] };
-}
-
-/** Emits the softmax step of each head's row of scores: weights in place, statistics, values corrected. */
-function emitRowSoftmax(f: FunctionBuilder, unit: DecodeUnit, numKeys: Address): void {
-  const { features, shape } = unit.plan;
-  const row = f.let(unit.scores);
-  emitHeads(f, unit, (stats, output) => {
-    const before = f.let(f32.load(stats));
-    const maxima = f.let(f32x4.splat(before));
-    const at = f.let(row);
-    f.for(0, numKeys, 4, () => {
-      f.set(maxima, f32x4.pmax(maxima, v128.load(at)));
-      f.increase(at, 16);
-    });
-    const maximum = f.let(emitLaneFold(f, maxima, f32.max));
-    const sums = f.let(f32x4.splat(0));
-    f.set(at, row);
-    f.for(0, numKeys, 4, () => {
-      const weight = emitWeight(f, f32x4.sub(v128.load(at), f32x4.splat(maximum)), features);
-      f.store("v128", at, weight);
-      f.set(sums, f32x4.add(sums, weight));
-      f.increase(at, 16);
-    });
-    const correction = f.let(
-      f32x4.extract(emitWeight(f, f32x4.splat(f32.sub(before, maximum)), features), 0),
-    );
-    f.if(f32.ne(correction, 1), () =>
-      emitScaleRow(f, { source: output, target: output, factor: correction, count: shape.valueDim }),
-    );
-    const sum = f32.mul(f32.load(stats, 4), correction);
-    f.store("f32", stats, f32.add(sum, emitLaneFold(f, sums, f32.add)), 4);
-    f.store("f32", stats, maximum);
-    f.increase(row, tileKeys * 4);
-  });
-}
-
-function emitLaneFold(
-  f: FunctionBuilder,
-  lanes: Local<"v128">,
-  fold: (a: Value<"f32">, b: Value<"f32">) => Value<"f32">,
-): Value<"f32"> {
-  const half = (i: number) => f.let(fold(f32x4.extract(lanes, i), f32x4.extract(lanes, i + 2)));
-  return fold(half(0), half(1));
 }
 
 /** Emits the merge of the parts of each row: out = sum(e^(m_i - m) acc_i) / sum(e^(m_i - m) l_i). */

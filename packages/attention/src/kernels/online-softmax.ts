@@ -107,7 +107,7 @@ const smallestExponent = -69;
 const roundingMagic = 12582912; // 1.5 * 2^23
 const expCoefficients = [1.987569e-4, 1.3981999e-3, 8.333452e-3, 4.16658e-2, 0.16666665, 0.5, 1, 1];
 
-/** Emits exp(x) for x <= 0 or x = -infinity; NaN stays NaN. Relative error about 1e-7. @see Cephes, expf. */
+/** Emits exp(x) for x <= 8 or x = -infinity; NaN stays NaN. Relative error about 1e-7. @see Cephes, expf. */
 export function emitWeight(f: FunctionBuilder, x: Lanes, features: CpuFeatures): Local<"v128"> {
   const { madd } = laneMath(f, features);
   const exponent = f.let(x);

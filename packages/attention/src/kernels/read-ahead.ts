@@ -4,24 +4,20 @@ type Address = Local<"i32">;
 
 const lineBytes = 64;
 
-/** Memory that is read a little at a time between products, before it is needed: WebAssembly has no prefetch. */
-export interface ReadAhead {
-  /** The next byte to read; moves on. */
-  readonly at: Address;
-  readonly end: Address;
-  /** Gathers what is read, so that the engine keeps the reads: store it once. */
-  readonly word: Address;
-}
+/** Emits the reads that belong to one of so many steps of the work beside. */
+export type PacedReads = (step: number, steps: number) => void;
 
-/** How many cache lines each of `calls` calls must read for so many bytes in all. */
-export function linesFor(bytes: number, calls: number): number {
-  return Math.ceil(bytes / lineBytes / calls);
-}
-
-/** Emits a read of one word of each of the next lines; none where fewer are left. */
-export function emitReadAhead(f: FunctionBuilder, { at, end, word }: ReadAhead, lines: number): void {
-  f.if(i32.leU(i32.add(at, lines * lineBytes), end), () => {
-    for (let line = 0; line < lines; line++) f.set(word, i32.or(word, i32.load(at, line * lineBytes)));
-    f.increase(at, lines * lineBytes);
-  });
+/**
+ * Returns what emits a read of one word of each cache line of a range, spread evenly over the steps of other work: WebAssembly
+ * has no prefetch. A read that misses holds up all that comes after it in order, so that memory and arithmetic overlap only
+ * where reads are few at a time. The range must be readable, with up to a line behind it.
+ */
+export function pacedReads(f: FunctionBuilder, address: Address, bytes: number): PacedReads {
+  const lines = Math.ceil(bytes / lineBytes);
+  return (step, steps) => {
+    const until = Math.floor(((step + 1) * lines) / steps);
+    for (let line = Math.floor((step * lines) / steps); line < until; line++) {
+      f.drop(i32.load(address, line * lineBytes)); // The engine keeps it, since it might trap.
+    }
+  };
 }

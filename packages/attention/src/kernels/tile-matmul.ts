@@ -58,14 +58,23 @@ export interface TileProduct {
   /** [rows, columns] */
   readonly c: RowMatrix;
   readonly rows: Address;
-  readonly depth: Address;
+  /** At least 1; a number, where it is known when the code is emitted: a multiple of four. */
+  readonly depth: Address | number;
   readonly columns: number;
   /** Adds to C instead of setting it. */
   readonly accumulates: boolean;
   /** Shape of the register blocks, largest first; the last row block and column block must be 1. */
   readonly blocks?: { readonly rows: readonly number[]; readonly columns: readonly number[] };
-  /** Runs beside every four depths of a block. */
-  readonly beside?: (() => void) | undefined;
+  /** Other work beside blocks of so many columns, where the depth is a number. */
+  readonly beside?: ((width: number) => BesideBlock) | undefined;
+}
+
+/** Work beside the products of a block, in rounds of four depths. */
+export interface BesideBlock {
+  /** Emits what belongs to one of so many depths of a round. */
+  emit(depth: number, depths: number): void;
+  /** Emits the move to the next round. */
+  next(): void;
 }
 
 /**
@@ -78,13 +87,13 @@ export function emitTileMatmul(f: FunctionBuilder, registers: MatmulRegisters, p
   const a = f.let(product.a.address);
   const b = f.let(product.b.address);
   const c = f.let(product.c.address);
-  const emitColumns = (width: number): void => {
+  const emitColumns = (width: number, beside: BesideBlock | undefined): void => {
     const row = f.let(i32.const(0));
     const aRow = f.let(a);
     const cRow = f.let(c);
     for (const rows of product.blocks?.rows ?? [blockRows, 1]) {
       f.advance(row, i32.sub(product.rows, rows - 1), rows, () => {
-        emitBlock(f, registers, { product, rows, width, a: aRow, b, c: cRow });
+        emitBlock(f, registers, { product, rows, width, a: aRow, b, c: cRow, beside });
         f.increase(aRow, rows * product.a.rowBytes);
         f.increase(cRow, rows * product.c.rowBytes);
       });
@@ -95,8 +104,9 @@ export function emitTileMatmul(f: FunctionBuilder, registers: MatmulRegisters, p
     const count = Math.floor(left / width);
     left -= count * width;
     if (count === 0) continue;
+    const beside = product.beside?.(width);
     f.for(0, count, 1, () => {
-      emitColumns(width);
+      emitColumns(width, beside);
       f.increase(b, width * 4);
       f.increase(c, width * 4);
     });
@@ -110,6 +120,7 @@ interface Block {
   readonly a: Address;
   readonly b: Address;
   readonly c: Address;
+  readonly beside: BesideBlock | undefined;
 }
 
 /** One block of C in registers: for each depth, a row of B against every row of A. */
@@ -135,13 +146,20 @@ const unroll = 4;
 function emitDepths(
   f: FunctionBuilder,
   madd: MultiplyAdd,
-  { product, rows, width, a, b, accumulators }: Block & { readonly accumulators: readonly Local<"v128">[] },
+  {
+    product,
+    rows,
+    width,
+    a,
+    b,
+    beside,
+    accumulators,
+  }: Block & { readonly accumulators: readonly Local<"v128">[] },
 ): void {
   const vectors = Math.ceil(width / 4);
   const load = width === 1 ? v128.load32Zero : v128.load;
   const aAt = f.let(a);
   const bAt = f.let(b);
-  const left = f.let(product.depth);
   const emitStep = (k: number) => {
     const bRow = Array.from({ length: vectors }, (_, v) => f.let(load(bAt, k * product.b.rowBytes + v * 16)));
     for (let row = 0; row < rows; row++) {
@@ -152,9 +170,22 @@ function emitDepths(
       }
     }
   };
+  const { depth } = product;
+  if (typeof depth === "number") {
+    f.for(0, depth / unroll, 1, () => {
+      for (let k = 0; k < unroll; k++) {
+        beside?.emit(k, unroll);
+        emitStep(k);
+      }
+      beside?.next();
+      f.increase(aAt, unroll * product.a.columnBytes);
+      f.increase(bAt, unroll * product.b.rowBytes);
+    });
+    return;
+  }
+  const left = f.let(depth);
   for (const depths of [unroll, 1]) {
     f.while(i32.geS(left, depths), () => {
-      if (depths === unroll) product.beside?.();
       for (let k = 0; k < depths; k++) emitStep(k);
       f.increase(aAt, depths * product.a.columnBytes);
       f.increase(bAt, depths * product.b.rowBytes);
