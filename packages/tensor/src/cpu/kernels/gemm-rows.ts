@@ -3,7 +3,14 @@ import { f32, i32 } from "../../wasm/scalar.js";
 import { f32x4, v128 } from "../../wasm/simd.js";
 import type { Local, Value } from "../../wasm/value.js";
 import type { CpuFeatures, KernelArgument, KernelModule } from "../kernel.js";
-import { elementBytes, loadFour, loadOne, loadSplat, type MatrixDType } from "./gemm-load.js";
+import {
+  elementBytes,
+  loadFiniteHalves,
+  loadFour,
+  loadOne,
+  loadSplat,
+  type MatrixDType,
+} from "./gemm-load.js";
 
 /** Products of up to this many rows run unpacked: they are bound by reading B once. */
 export const MAX_FEW_ROWS = 8;
@@ -168,20 +175,38 @@ function dotTile(job: FewRowsJob, column: Address, tile: DotTile): void {
   for (const sum of sums) f.set(sum, f32x4.splat(0));
   const round = halves * 4;
   const k = f.let(i32.const(0));
-  f.advance(k, i32.sub(depth, round - 1), round, () => {
-    for (let half = 0; half < halves; half++) {
-      const bVectors = lines.map((line) => loadFour(f, bDType, line, half * 4 * bBytes));
-      for (const [m, row] of aRows.entries()) {
-        const aVector = loadFour(f, aDType, row, half * 4 * aBytes);
+  const addRounds = (load: LoadWeights, sizes?: readonly Local<"v128">[]) =>
+    f.advance(k, i32.sub(depth, round - 1), round, () => {
+      for (let half = 0; half < halves; half++) {
+        const bVectors = lines.map((line) => load(line, half * 4 * bBytes));
+        for (const [m, row] of aRows.entries()) {
+          const aVector = loadFour(f, aDType, row, half * 4 * aBytes);
+          for (const [n, bVector] of bVectors.entries()) {
+            const sum = sums[(m * tile.columns + n) * halves + half];
+            if (sum !== undefined) f.set(sum, madd(aVector, bVector, sum));
+          }
+        }
         for (const [n, bVector] of bVectors.entries()) {
-          const sum = sums[(m * tile.columns + n) * halves + half];
-          if (sum !== undefined) f.set(sum, madd(aVector, bVector, sum));
+          const size = sizes?.[n * halves + half];
+          if (size !== undefined) f.set(size, madd(bVector, bVector, size));
         }
       }
-    }
-    for (const line of lines) f.increase(line, round * bBytes);
-    for (const row of aRows) f.increase(row, round * aBytes);
-  });
+      for (const line of lines) f.increase(line, round * bBytes);
+      for (const row of aRows) f.increase(row, round * aBytes);
+    });
+  const exactly: LoadWeights = (line, byteOffset) => loadFour(f, bDType, line, byteOffset);
+  if (bDType === "f16" && job.rows === 1) {
+    const sizes = sums.map(() => f.local("v128"));
+    for (const size of sizes) f.set(size, f32x4.splat(0));
+    addRounds((line, byteOffset) => loadFiniteHalves(f, line, byteOffset), sizes);
+    f.if(mayBeSpecial(job, sizes), () => {
+      for (const line of lines) f.increase(line, i32.mul(k, -bBytes));
+      for (const row of aRows) f.increase(row, i32.mul(k, -aBytes));
+      f.set(k, 0);
+      for (const sum of sums) f.set(sum, f32x4.splat(0));
+      addRounds(exactly);
+    });
+  } else addRounds(exactly);
   const totals = addUp(job, sums, halves);
   f.advance(k, depth, 1, () => {
     for (const [m, row] of aRows.entries()) {
@@ -195,6 +220,19 @@ function dotTile(job: FewRowsJob, column: Address, tile: DotTile): void {
     for (const line of lines) f.increase(line, bBytes);
   });
   storeTotals(job, column, { tile, totals });
+}
+
+type LoadWeights = (line: Address, byteOffset: number) => Local<"v128">;
+
+/**
+ * Whether among the halves there may be an infinity or a NaN, which `loadFiniteHalves` takes for numbers from 2^16 on: their sums of
+ * squares then are 2^32 at least. Other weights may be so large, too.
+ */
+function mayBeSpecial({ f, spare, isJoined }: FewRowsJob, sizes: readonly Local<"v128">[]): Value<"i32"> {
+  if (isJoined) for (const [i, size] of sizes.entries()) f.store("v128", spare, size, i * 16);
+  const parts = isJoined ? sizes.map((_, i) => v128.load(spare, i * 16)) : sizes;
+  const total = parts.reduce<Value<"v128">>((x, y) => f32x4.add(x, y), f32x4.splat(0));
+  return v128.anyTrue(f32x4.ge(total, 2 ** 32));
 }
 
 /** The sum of each product's lanes. Sums go through memory: the engine joins neighbouring vectors from such stores on. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { numberToBf16 } from "../../dtype.js";
+import { f16ToNumber, numberToBf16 } from "../../dtype.js";
 import type { CpuFeatures } from "../kernel.js";
 import { type GemmProblem, gemm } from "./gemm.js";
 import { expectExact, multiply, random } from "./testing/multiply.js";
@@ -63,6 +63,18 @@ describe.each([
     const small = multiply(problem(50, 70, 300, { transposeB: true, maxPackedBytes: 20_000 }), features);
     expectExact(small);
     expect(small.names.length).toBeGreaterThan(6);
+  });
+
+  test.each([0x7c00, 0xfc00, 0x7e00, 0x7bff, 0xfbff])("a row times halves, one of which is %i", (bits) => {
+    const base = problem(1, 24, 37, { transposeB: true });
+    const halves = { ...base, b: { ...base.b, dtype: "f16" } } as const;
+    for (const at of [0, 7, 36, 5 * 37 + 12, 24 * 37 - 1]) {
+      const b = random(halves.b, 2);
+      new Uint16Array(b.bytes.buffer)[at] = bits;
+      b.values[at] = f16ToNumber(bits);
+      const { result, expected } = multiply(halves, features, { b });
+      expect([...result]).toEqual([...expected]);
+    }
   });
 
   test.each(["f16", "bf16"] as const)("reads %s", (dtype) => {

@@ -47,6 +47,8 @@ function run(
 
 export interface MultiplyOptions {
   readonly rangeUnits?: number;
+  /** B instead of random numbers. */
+  readonly b?: Stored;
   /** Inputs of the epilogue, as stored. */
   readonly extra?: readonly Uint8Array[];
   readonly outputBytes?: number;
@@ -57,7 +59,7 @@ export function multiply(problem: GemmProblem, features: CpuFeatures, options: M
   const { rangeUnits = Number.MAX_SAFE_INTEGER, extra = [], outputBytes = 4 } = options;
   const planned = gemm(problem, features);
   if (planned === undefined) throw new Error("no kernel");
-  const [a, b] = [random(problem.a, 1), random(problem.b, 2)];
+  const [a, b] = [random(problem.a, 1), options.b ?? random(problem.b, 2)];
   const expected = naive(problem, a.values, b.values);
   const memory = new LinearMemory();
   const stored = [a.bytes, b.bytes, ...extra];
