@@ -21,7 +21,7 @@ export const libraries = {
     return () => {
       const tokenizer = isRanks(source)
         ? fromTiktoken(source.ranks, { pattern: source.pattern, specialTokens: source.specialTokens })
-        : fromTokenizerJson(new Uint8Array(source));
+        : fromTokenizerJson(source);
       return {
         encode: (text) => tokenizer.encodeIds(text, plain),
         encodeWithOffsets: (text) => tokenizer.encode(text, plain).starts,
