@@ -63,16 +63,15 @@ function stretchesOf(slots: Int32Array): Stretch[] {
 
 /** Rows that follow each other in one slot, as one row of the run. Shares the batch's memory. */
 function chunkOf({ tokens, positions, slots, outputs }: DecoderBatch, { start, end }: Stretch): BatchPiece {
-  const isInside = (row = -1) => row >= start && row < end;
-  const wanted = [...outputs.keys()].filter((place) => isInside(outputs[place]));
+  const found = outputsAmong(outputs, (row) => (row >= start && row < end ? row - start : undefined));
   return {
     rowLength: end - start,
-    wanted,
+    wanted: found.wanted,
     batch: {
       tokens: tokens.subarray(start, end),
       positions: positions.subarray(start, end),
       slots: slots.subarray(start, end),
-      outputs: Int32Array.from(wanted, (place) => (outputs[place] ?? 0) - start),
+      outputs: found.outputs,
     },
   };
 }
@@ -80,18 +79,34 @@ function chunkOf({ tokens, positions, slots, outputs }: DecoderBatch, { start, e
 /** Rows from anywhere in the batch, each a row of the run. */
 function singlesOf({ tokens, positions, slots, outputs }: DecoderBatch, rows: readonly number[]): BatchPiece {
   const placeInPiece = new Map(rows.map((row, at) => [row, at]));
-  const wanted = [...outputs.keys()].filter((place) => placeInPiece.has(outputs[place] ?? -1));
+  const found = outputsAmong(outputs, (row) => placeInPiece.get(row));
   const pick = (values: Int32Array) => Int32Array.from(rows, (row) => values[row] ?? 0);
   return {
     rowLength: 1,
-    wanted,
+    wanted: found.wanted,
     batch: {
       tokens: pick(tokens),
       positions: pick(positions),
       slots: pick(slots),
-      outputs: Int32Array.from(wanted, (place) => placeInPiece.get(outputs[place] ?? -1) ?? 0),
+      outputs: found.outputs,
     },
   };
+}
+
+/** The outputs whose rows a piece has: their places among those of the batch, and the rows' places in the piece. */
+function outputsAmong(
+  outputs: Int32Array,
+  placeOf: (row: number) => number | undefined,
+): { readonly wanted: readonly number[]; readonly outputs: Int32Array } {
+  const wanted: number[] = [];
+  const places: number[] = [];
+  for (const [at, row] of outputs.entries()) {
+    const place = placeOf(row);
+    if (place === undefined) continue;
+    wanted.push(at);
+    places.push(place);
+  }
+  return { wanted, outputs: Int32Array.from(places) };
 }
 
 /**

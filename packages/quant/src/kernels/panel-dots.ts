@@ -124,9 +124,21 @@ function quadOf({ f, rows }: DotJob, row: number, quad: number): Local<"v128"> {
   return f.let(v128.load32Splat(rows[row] ?? 0, record.codes + 4 * quad));
 }
 
+/** Adds the products of four inputs with all rows of activations. */
+function addQuad(
+  sums: Sums,
+  job: DotJob,
+  { quad, codes }: { readonly quad: number; readonly codes: Vectors },
+): void {
+  for (const row of job.rows.keys()) {
+    const activations = quadOf(job, row, quad);
+    for (const [v, own] of codes.entries()) sums.addDots(row, v, [activations, own]);
+  }
+}
+
 /** Sums of 4-bit codes stay below 2^15 over a whole block: 8 x 2 x 15 x 127. */
 function fourBitDots(job: DotJob, part: DotPart): DotSums {
-  const { f, rows } = job;
+  const { f } = job;
   const sums = new Sums(job, part);
   for (let j = 0; j < 4; j++) {
     const raw = vectorsOf(job).map(({ address, byteOffset }) =>
@@ -139,12 +151,7 @@ function fourBitDots(job: DotJob, part: DotPart): DotSums {
         quad: j + 4,
         codes: raw.map((x) => f.let(v128.and(i16x8.shrU(x, 4), LOW_HALVES))),
       });
-    for (const { quad, codes } of parts) {
-      for (const row of rows.keys()) {
-        const activations = quadOf(job, row, quad);
-        for (const [v, own] of codes.entries()) sums.addDots(row, v, [activations, own]);
-      }
-    }
+    for (const { quad, codes } of parts) addQuad(sums, job, { quad, codes });
   }
   sums.widen();
   return sums.done();
@@ -152,7 +159,7 @@ function fourBitDots(job: DotJob, part: DotPart): DotSums {
 
 /** Sums of 6-bit codes stay below 2^15 over two quads: 2 x 2 x 63 x 127. */
 function sixBitDots(job: DotJob, part: DotPart): DotSums {
-  const { f, rows } = job;
+  const { f } = job;
   const vectors = vectorsOf(job);
   const sums = new Sums(job, part);
   for (let parity = 0; parity < 2; parity++) {
@@ -161,7 +168,7 @@ function sixBitDots(job: DotJob, part: DotPart): DotSums {
     );
     for (const half of part.half === "both" ? [0, 1] : [part.half]) {
       for (const quad of [4 * half + parity, 4 * half + parity + 2]) {
-        const whole = vectors.map(({ address, byteOffset }, v) => {
+        const codes = vectors.map(({ address, byteOffset }, v) => {
           const raw = v128.load(address, 64 * (quad & 3) + byteOffset);
           const low = v128.and(half === 0 ? raw : i16x8.shrU(raw, 4), LOW_HALVES);
           const shift = 2 * (quad >> 1) - 4;
@@ -169,10 +176,7 @@ function sixBitDots(job: DotJob, part: DotPart): DotSums {
           const moved = shift < 0 ? i16x8.shl(bits, -shift) : shift > 0 ? i16x8.shrU(bits, shift) : bits;
           return f.let(v128.or(low, v128.and(moved, UPPER_PAIRS)));
         });
-        for (const row of rows.keys()) {
-          const activations = quadOf(job, row, quad);
-          for (const [v, own] of whole.entries()) sums.addDots(row, v, [activations, own]);
-        }
+        addQuad(sums, job, { quad, codes });
       }
       sums.widen();
     }

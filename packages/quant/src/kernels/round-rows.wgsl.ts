@@ -22,7 +22,7 @@ interface Rounding {
 interface RoundingText {
   readonly enable: string;
   readonly declarations: readonly string[];
-  /** Loads whose results \`body\` waits for: worth requesting before anything slow. */
+  /** Loads whose results `body` waits for: worth requesting before anything slow. */
   readonly request: string;
   readonly body: string;
 }

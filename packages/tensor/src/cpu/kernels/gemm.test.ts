@@ -3,14 +3,8 @@ import { f16ToNumber, numberToBf16 } from "../../dtype.js";
 import type { CpuFeatures } from "../kernel.js";
 import { type GemmProblem, gemm } from "./gemm.js";
 import { expectExact, multiply, random } from "./testing/multiply.js";
+import { plain } from "./testing/run-kernel.js";
 
-const plain: CpuFeatures = {
-  relaxedSimd: false,
-  revectorized: false,
-  int8Dot: false,
-  sharedMemory: false,
-  threads: 1,
-};
 const wide: CpuFeatures = {
   relaxedSimd: true,
   revectorized: true,

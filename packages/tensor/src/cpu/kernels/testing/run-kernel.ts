@@ -7,7 +7,8 @@ import type { LaneDType } from "../lanes.js";
 
 // A device on one page of code: lays buffers out in a WebAssembly memory and runs every step of a kernel.
 
-const plain: CpuFeatures = {
+/** The least that a machine offers. */
+export const plain: CpuFeatures = {
   relaxedSimd: false,
   revectorized: false,
   int8Dot: false,
