@@ -121,5 +121,6 @@ function describe(found: Diagnosis): string {
           ["their matrices", yes(gpu.subgroupMatrices)],
         ] satisfies [string, string][])),
   ];
-  return rows.map(([name, value]) => `${`${name}:`.padEnd(17)}${value}\n`).join("");
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2;
+  return rows.map(([name, value]) => `${`${name}:`.padEnd(width)}${value}\n`).join("");
 }
