@@ -15,6 +15,7 @@ import type { FlashShape } from "../flash-params.js";
 import type { QuantisedFormat, QuantisedStores } from "../quantised-format.js";
 import type { BiasAxes, KeyView } from "./flash-forward.wasm.js";
 import { quantisedRows } from "./quantised-rows.js";
+import { storeVectors } from "./row-moves.js";
 import type { BiasView } from "./score-tile.js";
 
 type Address = Local<"i32">;
@@ -285,9 +286,9 @@ function emitUnpackRow(
   const to = f.let(target);
   const emitVectors = (count: number) => {
     const vectors = Array.from({ length: count }, (_, i) =>
-      loadLanes(f, dtype, from, { width: 4, byteOffset: i * 8 }),
+      f.let(loadLanes(f, dtype, from, { width: 4, byteOffset: i * 8 })),
     );
-    for (const [i, vector] of vectors.entries()) f.store("v128", to, vector, i * 16);
+    storeVectors(f, to, vectors);
     f.increase(from, count * 8);
     f.increase(to, count * 16);
   };

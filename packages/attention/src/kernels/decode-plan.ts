@@ -38,7 +38,7 @@ export function stepKeysFor(group: number, valueDim: number): number {
 export interface DecodeScratch {
   /** Scores of a step, then weights: [group, stepKeys], twice, since keys are scored before the values of the last are read. */
   readonly scores: readonly [number, number];
-  /** Four vectors of products under way. */
+  /** Eight vectors of products under way. */
   readonly lanes: number;
   /** Running maxima, each in every lane of a vector: [group, 4]. */
   readonly maxima: number;
@@ -50,7 +50,7 @@ export interface DecodeScratch {
 export function scratchOf({ group, stepKeys }: Pick<DecodePlan, "group" | "stepKeys">): DecodeScratch {
   const rows = group * stepKeys * 4;
   const lanes = 2 * rows;
-  const maxima = lanes + 64;
+  const maxima = lanes + 128;
   const sums = maxima + group * 16;
   return {
     scores: [0, rows],

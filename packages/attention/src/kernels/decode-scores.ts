@@ -10,8 +10,8 @@ import {
 } from "@heddle/tensor/kernel";
 import { type DecodeUnit, scratchOf } from "./decode-plan.js";
 import { pacedReads } from "./read-ahead.js";
-import { minimum } from "./row-moves.js";
-import { multiplyAddFor } from "./tile-matmul.js";
+import { minimum, storeVectors } from "./row-moves.js";
+import { type MultiplyAdd, multiplyAddFor } from "./tile-matmul.js";
 
 type Address = Local<"i32">;
 
@@ -27,8 +27,8 @@ export interface StepKeys {
 }
 
 /**
- * Features of one round of products. Loops stay loops: a processor foresees reads by the instruction that does them, so that a
- * few instructions must walk through memory by a few lines at a time.
+ * Features of one round of products, where there are several. Loops stay loops: a processor foresees reads by the instruction
+ * that does them, so that a few instructions must walk through memory by a few lines at a time.
  */
 const featuresPerRound = 64;
 
@@ -58,13 +58,19 @@ export function emitScores(
       f.increase(at.scores, heads * stepKeys * 4);
       f.increase(at.head, heads);
     };
-    f.for(0, Math.floor(group / 2), 1, () => emitHeads(2));
-    if (group % 2 === 1) emitHeads(1);
+    const many = headsAtOnce(group);
+    f.for(0, Math.floor(group / many), 1, () => emitHeads(many));
+    if (group % many > 0) emitHeads(group % many);
     f.increase(four.key, 4 * shape.headDim * 4);
     f.increase(four.scores, 16);
     for (const bias of four.biases) bias.next();
   });
   f.if(i32.ltS(step.count, stepKeys), () => emitUnseen(f, unit, step));
+}
+
+/** Heads whose products go on together, but for a rest of one. */
+function headsAtOnce(group: number): 2 | 4 {
+  return group % 4 === 0 ? 4 : 2;
 }
 
 /** Four keys of a step. */
@@ -81,7 +87,7 @@ interface HeadScores {
   readonly four: FourKeys;
   /** The query, the scores and the number of the first head. */
   readonly at: { readonly query: Address; readonly scores: Address; readonly head: Address };
-  /** Heads whose products go on together: 1 or 2. */
+  /** Heads whose products go on together: 1, 2 or 4. */
   readonly heads: number;
 }
 
@@ -89,7 +95,8 @@ function emitHeadScores(f: FunctionBuilder, unit: DecodeUnit, { four, at, heads 
   const { params, stepKeys } = unit.plan;
   const { scale, softcap } = params;
   const math = laneMath(f, unit.plan.features);
-  for (const [i, sum] of emitFourDots(f, unit, { four, at, heads }).entries()) {
+  const dots = heads === 4 ? emitFourHeads : emitFourKeys;
+  for (const [i, sum] of dots(f, unit, { four, at, heads }).entries()) {
     const scaled = f32x4.mul(sum, scale);
     const capped =
       softcap === undefined ? scaled : f32x4.mul(math.tanh(f32x4.mul(scaled, 1 / softcap)), softcap);
@@ -152,60 +159,139 @@ export function emitBiasPointers(
 }
 
 /** Emits, for each of one or two heads, the products of its query with four keys, as lanes. */
-function emitFourDots(
+function emitFourKeys(
   f: FunctionBuilder,
-  { plan, keys, scratch }: DecodeUnit,
+  unit: DecodeUnit,
   { four, at, heads }: HeadScores,
 ): Local<"v128">[] {
+  const sums = emitProducts(f, unit, { ahead: four.ahead, query: at.query, key: four.key, heads, rows: 4 });
+  for (const [head, halves] of sums.entries()) storeHalves(f, unit, { halves, place: head });
+  return sums.map((_, head) => loadHalves(f, unit, head));
+}
+
+/**
+ * Emits the same for each of four heads, two keys at a time: a row of keys is read once for all heads, by instructions that
+ * walk evenly through memory.
+ */
+function emitFourHeads(f: FunctionBuilder, unit: DecodeUnit, { four, at }: HeadScores): Local<"v128">[] {
+  const { shape } = unit.plan;
+  const key = f.let(four.key);
+  const scratch = f.let(unit.scratch);
+  f.for(0, 2, 1, () => {
+    const sums = emitProducts(f, unit, { ahead: four.ahead, query: at.query, key, heads: 4, rows: 2 });
+    for (const row of [0, 1]) {
+      const halves = (sums[0] ?? []).map((_, half) => sums.map((own) => own[half]?.[row]));
+      storeHalves(f, { ...unit, scratch }, { halves, place: row });
+    }
+    f.increase(key, 2 * shape.headDim * 4);
+    f.increase(scratch, 64);
+  });
+  const rows = [0, 1, 2, 3].map((row) => loadHalves(f, unit, row));
+  return emitTransposed(f, rows);
+}
+
+/** Emits the products of queries and keys: [head][half][key], their lanes not yet added. */
+function emitProducts(
+  f: FunctionBuilder,
+  { plan, keys }: DecodeUnit,
+  tile: {
+    readonly query: Address;
+    readonly key: Address;
+    readonly ahead: Address | undefined;
+    readonly heads: number;
+    readonly rows: number;
+  },
+): Local<"v128">[][][] {
   const { headDim, queryLen } = plan.shape;
+  const { ahead, heads, rows } = tile;
   const madd = multiplyAddFor(plan.features);
   // Where the engine joins pairs of vectors, each sum is a pair, whose lanes' sums are stored side by side: it looks for that.
   const width = plan.features.revectorized ? 2 : 1;
-  const sums = Array.from({ length: width }, () =>
-    Array.from({ length: heads }, () => Array.from({ length: 4 }, () => f.let(f32x4.splat(0)))),
-  );
-  const from = { query: f.let(at.query), key: f.let(four.key) };
-  const step = (load: typeof v128.load, offset: number, half: number) => {
-    const rows = [0, 1, 2, 3].map((row) => f.let(load(from.key, row * headDim * 4 + offset)));
-    for (const [head, own] of (sums[half] ?? []).entries()) {
+  const zeros = (count: number) => Array.from({ length: count }, () => f.let(f32x4.splat(0)));
+  const sums = Array.from({ length: heads }, () => Array.from({ length: width }, () => zeros(rows)));
+  const from = { query: f.let(tile.query), key: f.let(tile.key) };
+  const step = (offset: number, half: number, { load, multiply }: StepKind) => {
+    const values = Array.from({ length: rows }, (_, row) =>
+      f.let(load(from.key, row * headDim * 4 + offset)),
+    );
+    for (const [head, own] of sums.entries()) {
       const features = f.let(load(from.query, head * queryLen * headDim * 4 + offset));
-      for (const [row, sum] of own.entries()) f.set(sum, madd(features, rows[row] ?? features, sum));
+      for (const [row, sum] of (own[half] ?? []).entries()) {
+        f.set(sum, multiply(features, values[row] ?? features, sum));
+      }
     }
   };
+  const rounds = headDim < 2 * featuresPerRound ? 1 : Math.floor(headDim / featuresPerRound);
   const emitFeatures = (count: number) => {
-    // The products of all heads share the reads of four values.
-    const share = count / headDim / Math.ceil(plan.group / 2);
-    const bytes = Math.ceil(4 * keys.valueRowBytes * share);
-    const reads = four.ahead && pacedReads(f, four.ahead, bytes);
+    // The products of all heads share the reads of as many values.
+    const share = count / headDim / Math.ceil(plan.group / headsAtOnce(plan.group));
+    const bytes = Math.ceil(rows * keys.valueRowBytes * share);
+    const reads = ahead && pacedReads(f, ahead, bytes);
     const vectors = Math.floor(count / 4);
     for (let i = 0; i < vectors; i++) {
       if (i % 2 === 0) reads?.(i / 2, Math.ceil(vectors / 2));
-      step(v128.load, i * 16, i % width);
+      const multiply: MultiplyAdd = rounds === 1 && i < width ? (a, b) => f32x4.mul(a, b) : madd;
+      step(i * 16, i % width, { load: v128.load, multiply });
     }
-    for (let i = vectors * 4; i < count; i++) step(v128.load32Zero, i * 4, 0);
-    if (four.ahead !== undefined) f.increase(four.ahead, bytes);
+    for (let i = vectors * 4; i < count; i++) step(i * 4, 0, { load: v128.load32Zero, multiply: madd });
+    if (ahead !== undefined) f.increase(ahead, bytes);
   };
-  const rounds = Math.floor(headDim / featuresPerRound);
+  if (rounds === 1) {
+    emitFeatures(headDim);
+    return sums;
+  }
   f.for(0, rounds, 1, () => {
     emitFeatures(featuresPerRound);
     f.increase(from.query, featuresPerRound * 4);
     f.increase(from.key, featuresPerRound * 4);
   });
   if (headDim % featuresPerRound > 0) emitFeatures(headDim % featuresPerRound);
-  const laneSums = sums.map((each) => each.map((four) => emitLaneSums(f, four)));
-  if (width === 1) return laneSums.flat();
-  const { lanes } = scratchOf(plan);
-  const place = (half: number, head: number) => lanes + (2 * head + half) * 16;
-  for (let head = 0; head < heads; head++) {
-    for (const [half, each] of laneSums.entries())
-      f.store("v128", scratch, each[head] ?? f32x4.splat(0), place(half, head));
-  }
-  const stored = (half: number, head: number) => v128.load(scratch, place(half, head));
-  return Array.from({ length: heads }, (_, head) => f.let(f32x4.add(stored(0, head), stored(1, head))));
+  return sums;
+}
+
+interface StepKind {
+  readonly load: typeof v128.load;
+  /** Adds to a sum, or begins it. */
+  readonly multiply: MultiplyAdd;
+}
+
+/** Emits the sums of lanes of four products, half by half, into a place of the scratch memory. */
+function storeHalves(
+  f: FunctionBuilder,
+  { plan, scratch }: DecodeUnit,
+  { halves, place }: { readonly halves: readonly (readonly (Local<"v128"> | undefined)[])[]; place: number },
+): void {
+  const sums = halves.map((four) => emitLaneSums(f, four));
+  storeVectors(f, scratch, sums, scratchOf(plan).lanes + place * 32);
+}
+
+/** Emits what `storeHalves` left in a place, its halves added. */
+function loadHalves(f: FunctionBuilder, { plan, scratch }: DecodeUnit, place: number): Local<"v128"> {
+  const at = scratchOf(plan).lanes + place * 32;
+  const first = v128.load(scratch, at);
+  return f.let(plan.features.revectorized ? f32x4.add(first, v128.load(scratch, at + 16)) : first);
+}
+
+/** Emits the transpose of four vectors. */
+function emitTransposed(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128">[] {
+  const mix = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined, lanes: readonly number[]) =>
+    f.let(i32x4.shuffle(x ?? 0, y ?? 0, lanes));
+  const [low, high] = [
+    [0, 4, 1, 5],
+    [2, 6, 3, 7],
+  ] as const;
+  return [low, high].flatMap((lanes) => {
+    const even = mix(a, c, lanes);
+    const odd = mix(b, d, lanes);
+    return [mix(even, odd, low), mix(even, odd, high)];
+  });
 }
 
 /** Emits the sums of the lanes of four vectors, as one vector. */
-function emitLaneSums(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128"> {
+function emitLaneSums(
+  f: FunctionBuilder,
+  [a, b, c, d]: readonly (Local<"v128"> | undefined)[],
+): Local<"v128"> {
   const pair = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined) =>
     f.let(
       f32x4.add(i32x4.shuffle(x ?? 0, y ?? 0, [0, 4, 1, 5]), i32x4.shuffle(x ?? 0, y ?? 0, [2, 6, 3, 7])),

@@ -11,7 +11,7 @@ import {
 import { type CacheBuffers, loadSink } from "./cache-view.js";
 import { type DecodeUnit, scratchOf, sumBytes } from "./decode-plan.js";
 import { emitWeight } from "./online-softmax.js";
-import { emitScaleRow } from "./row-moves.js";
+import { emitScaleRow, storeVectors } from "./row-moves.js";
 
 type Address = Local<"i32">;
 
@@ -95,8 +95,8 @@ export function emitSoftmaxStep(f: FunctionBuilder, unit: DecodeUnit, scores: Ad
       const highest = f.let(v128.load32Splat(maximum));
       const weights = pair.map((v) => emitWeight(f, f32x4.sub(v128.load(at, v), highest), features));
       const totals = weights.map((weight, i) => f.let(f32x4.add(v128.load(sum, i * 16), weight)));
-      for (const [i, weight] of weights.entries()) f.store("v128", at, weight, i * 16);
-      for (const [i, total] of totals.entries()) f.store("v128", sum, total, i * 16);
+      storeVectors(f, at, weights);
+      storeVectors(f, sum, totals);
       f.increase(at, pairBytes);
     });
     f.increase(maximum, 16);

@@ -11,6 +11,7 @@ import {
   type Value,
   v128,
 } from "@heddle/tensor/kernel";
+import { storeVectors } from "./row-moves.js";
 import type { ScoreTile } from "./score-tile.js";
 
 type Lanes = Value<"v128">;
@@ -87,16 +88,13 @@ export function emitSoftmaxStep(
       const weights = maxima.map((maximum, i) =>
         emitWeight(f, f32x4.sub(v128.load(row, i * 16), maximum), features),
       );
-      for (const [i, weight] of weights.entries()) f.store("v128", row, weight, i * 16);
+      storeVectors(f, row, weights);
       for (const [i, sum] of sums.entries()) f.set(sum, f32x4.add(sum, weights[i] ?? 0));
       f.increase(row, tile.width * 4);
     });
-    for (const [i, v] of vectors.entries()) f.store("v128", stateAt, maxima[i] ?? f32x4.splat(0), v);
-    for (const [i, v] of vectors.entries())
-      f.store("v128", stateAt, sums[i] ?? f32x4.splat(0), sumOffset + v);
-    for (const [i, v] of vectors.entries()) {
-      f.store("v128", stateAt, corrections[i] ?? f32x4.splat(0), correctionOffset + v);
-    }
+    storeVectors(f, stateAt, maxima);
+    storeVectors(f, stateAt, sums, sumOffset);
+    storeVectors(f, stateAt, corrections, correctionOffset);
     f.increase(column, group);
     f.increase(stateAt, group);
   });

@@ -17,6 +17,21 @@ export function minimum(f: FunctionBuilder, x: Value<"i32">, y: Value<"i32"> | n
   return f.let(select(i32.ltS(a, b), a, b));
 }
 
+/**
+ * Emits the store of vectors side by side, the last first: an engine that joins pairs does so at the store of the second half,
+ * and leaves that of the first in place where it comes before.
+ */
+export function storeVectors(
+  f: FunctionBuilder,
+  address: Value<"i32">,
+  vectors: readonly Local<"v128">[],
+  byteOffset = 0,
+): void {
+  for (const [i, vector] of [...vectors.entries()].reverse()) {
+    f.store("v128", address, vector, byteOffset + i * 16);
+  }
+}
+
 /** Emits `target[i] = source[i] * factor` for `count` floats. */
 export function emitScaleRow(
   f: FunctionBuilder,

@@ -135,7 +135,8 @@ function emitBlock(f: FunctionBuilder, registers: MatmulRegisters, block: Block)
     f.set(accumulator, product.accumulates ? load(c, offsetOf(index)) : f32x4.splat(0));
   }
   emitDepths(f, registers.madd, { ...block, accumulators });
-  for (const [index, accumulator] of accumulators.entries()) {
+  // From the last to the first: the engine joins a pair of stores at its second half, and leaves a first that came before.
+  for (const [index, accumulator] of [...accumulators.entries()].reverse()) {
     if (width === 1) f.storeLane(32, c, accumulator, { lane: 0, byteOffset: offsetOf(index) });
     else f.store("v128", c, accumulator, offsetOf(index));
   }
