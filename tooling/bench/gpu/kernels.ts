@@ -273,9 +273,8 @@ const quantTunings: readonly Work[] = ([4, 8] as const).flatMap((bits) =>
         { threads: 256, units, ahead: 2 },
         { threads: 512, units, ahead: 1 },
         { threads: 512, units, ahead: 2 },
+        { threads: 1024, units, ahead: 1 },
       ]),
-      ...(shape[0] > 4096 ? [{ threads: 256, panels: 2, ahead: 2 }] : []),
-      ...(shape[0] > 100_000 ? [{ threads: 256, panels: 16, ahead: 1 }] : []),
     ].map((tuning) => quantWork(shape, bits, { tuning })),
   ),
 );

@@ -1,4 +1,5 @@
-import { BLOCK_SIZE, type QuantLayout } from "../quant-format.js";
+import { BLOCK_SIZE, isNested, panelCounts, type QuantLayout, SUPER_SIZE } from "../quant-format.js";
+import { fourScales, vectorOf } from "./panel-buffers.wgsl.js";
 
 /** Which block of a thread's turn (u) of which weight of its tile (s). */
 interface Request {
@@ -16,14 +17,14 @@ export interface Chunk {
   readonly requests: number;
   /** Threads with the same outputs are this far apart. */
   readonly period: number;
-  /** Statements that name the thread's outputs (`rowQuad`) and inputs; `lane` is known. */
+  /** Statements that name the thread's outputs (`rowQuad`) and inputs (`odd` half of a block's eight threads); `lane` is known. */
   readonly place: string;
   /** Declares the variables that a request fills. */
   variables(of: Request): string;
-  /** Requests codes and scales of block `block + u step`. */
-  load(of: Request & { readonly weight: string; readonly step: number }): string;
-  /** Reads the rounded x of block `place` of its row. */
-  operands(place: string): string;
+  /** Requests codes and scales of block `at`. */
+  load(of: Request & { readonly weight: string }): string;
+  /** Arranges `words`, of which the i-th is the rounded x of inputs 4 (odd + 2 i) and up. */
+  readonly operands: string;
   /** Adds scaled products to sum `first` and up; `t` is the scale of x. */
   sums(of: Request & { readonly first: number }): string;
 }
@@ -38,6 +39,13 @@ export function hasConstants(layout: QuantLayout): boolean {
   return layout.hasMin || (layout.offset !== 0 && signShift(layout) === 0);
 }
 
+/**
+ * Sums of products begin at the bits of 2^23 + 2^22, so that those below 2^22 in size become floats by a subtraction: conversions run at a
+ * quarter of its rate. Sixteen products of eight-bit numbers at most meet in one.
+ */
+const wholeBias = "0x4b400000";
+const floats = (sums: string) => `(bitcast<vec4f>(${sums}) - vec4f(12582912.0))`;
+
 const four = [0, 1, 2, 3] as const;
 const axis = (i: number) => "xyzw"[i] ?? "x";
 const isSplit = ({ groupSize }: QuantLayout) => groupSize < BLOCK_SIZE;
@@ -48,19 +56,51 @@ function scaleNames({ u, s }: Request, layout: QuantLayout, vectors: number): st
   return Array.from({ length: groups * vectors }, (_, i) => `s${u}_${s}_${i}`);
 }
 
+/** Where four neighbouring scales come from: a name of their value and, of nested scales, of the greater one that multiplies it. */
+interface ScaleSource {
+  readonly name: string;
+  readonly part: "scales" | "mins";
+  readonly group: string;
+  readonly quad: string;
+}
+
+function scaleSources(of: Request, layout: QuantLayout, vectors: number): ScaleSource[] {
+  const groups = isSplit(layout) ? ["at * 2u", "at * 2u + 1u"] : [`at / ${layout.groupSize / BLOCK_SIZE}u`];
+  return scaleNames(of, layout, vectors).flatMap((name, i) => {
+    const place = { group: groups[Math.floor(i / vectors)] ?? "", quad: `rowQuad + ${i % vectors}u` };
+    const scale = { ...place, name, part: "scales" } as const;
+    return layout.hasMin ? [scale, { ...place, name: `n${name}`, part: "mins" } as const] : [scale];
+  });
+}
+
+/** Scales stay as they lie until they are needed: converting them waits for them. */
 function scaleVariables(of: Request, layout: QuantLayout, vectors: number): string {
-  const names = scaleNames(of, layout, vectors);
-  const all = layout.hasMin ? [...names, ...names.map((name) => `n${name}`)] : names;
-  return all.map((name) => `  var ${name}: vec4f;`).join("\n");
+  const element = vectorOf("scales", layout.scaleDType);
+  return scaleSources(of, layout, vectors)
+    .map(({ name }) => `  var raw_${name}: ${element};${isNested(layout) ? ` var over_${name}: vec4f;` : ""}`)
+    .join("\n");
 }
 
 function scaleLoads(of: Request & { readonly weight: string }, layout: QuantLayout, vectors: number): string {
-  const groups = isSplit(layout) ? ["at * 2u", "at * 2u + 1u"] : [`at / ${layout.groupSize / BLOCK_SIZE}u`];
-  return scaleNames(of, layout, vectors)
-    .map((name, i) => {
-      const place = `panel${of.s}, ${groups[Math.floor(i / vectors)]}, at, rowQuad + ${i % vectors}u`;
-      const scale = `        ${name} = ${of.weight}_scaleOf(${place});`;
-      return layout.hasMin ? `${scale} n${name} = ${of.weight}_minOf(${place});` : scale;
+  const { s, weight } = of;
+  const { numGroups, numSupers } = panelCounts(layout);
+  return scaleSources(of, layout, vectors)
+    .map(({ name, part, group, quad }) => {
+      const own = `        raw_${name} = ${weight}_${part}[(panel${s} * ${numGroups}u + ${group}) * 4u + ${quad}];`;
+      if (!isNested(layout)) return own;
+      const above = `${weight}_${part === "scales" ? "superScales" : "superMins"}`;
+      const superBlock = `at / ${SUPER_SIZE / BLOCK_SIZE}u`;
+      return `${own} over_${name} = ${above}[(panel${s} * ${numSupers}u + ${superBlock}) * 4u + ${quad}];`;
+    })
+    .join("\n");
+}
+
+/** Statements that name the scales, and minima, of a block. */
+export function scaleValues(of: Request, layout: QuantLayout): string {
+  return scaleSources(of, layout, chunkOf(layout).vectors)
+    .map(({ name }) => {
+      const value = fourScales(layout, `raw_${name}`);
+      return `        let ${name} = ${value}${isNested(layout) ? ` * over_${name}` : ""};`;
     })
     .join("\n");
 }
@@ -92,6 +132,7 @@ export function chunkOf(layout: QuantLayout): Chunk {
  * 16 + 4q.. (high halves); a thread has q = p and p + 2 of outputs 4g...
  */
 function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
+  const { numBlocks } = panelCounts(layout);
   const vectors = codeBits * 4;
   const isSigned = signShift(layout) > 0;
   const code = (i: 0 | 1, half: 0 | 1, { u, s }: Request) => {
@@ -124,17 +165,14 @@ function nibbleChunk(layout: QuantLayout, codeBits: 4 | 6): Chunk {
       `  var c${u}_${s}_0: vec4u; var c${u}_${s}_1: vec4u;${hasUpper ? ` var h${u}_${s}: vec4u;` : ""}
 ${scaleVariables({ u, s }, layout, 1)}`,
     load: (of) => {
-      const { u, s, weight, step } = of;
-      return `      { let at = min(block + ${u * step}u, P.${weight}_numBlocks - 1u);
-        let start = (panel${s} * P.${weight}_numBlocks + at) * ${vectors}u + lane;
+      const { u, s, weight } = of;
+      return `      { let start = (panel${s} * ${numBlocks}u + at) * ${vectors}u + lane;
         c${u}_${s}_0 = ${weight}_codes[start];
         c${u}_${s}_1 = ${weight}_codes[start + 8u];
 ${hasUpper ? `        h${u}_${s} = ${weight}_codes[start + 16u];` : ""}
 ${scaleLoads(of, layout, 1)} }`;
     },
-    operands: (place) => `          let xAt = ${place} * 8u + odd;
-          let xLow = vec2u(xCodes[xAt], xCodes[xAt + 2u]);
-          let xHigh = vec2u(xCodes[xAt + 4u], xCodes[xAt + 6u]);`,
+    operands: "          let xLow = words.xy; let xHigh = words.zw;",
     sums(of) {
       const { u, s, first } = of;
       const [scale, scaleHigh] = scaleNames({ u, s }, layout, 1);
@@ -145,19 +183,20 @@ ${scaleLoads(of, layout, 1)} }`;
           return `            { let v = ${named(code(i, half, of))}; ${into} += vec4i(${products}); }`;
         });
       if (!isSplit(layout)) {
-        return `          { var d = vec4i();
+        return `          { var d = vec4i(${wholeBias});
 ${[...dots(0, "d"), ...dots(1, "d")].join("\n")}
-            sum${first} += (${scale} * t) * vec4f(d); }`;
+            sum${first} += (${scale} * t) * ${floats("d")}; }`;
       }
-      return `          { var d = vec4i(); var e = vec4i();
+      return `          { var d = vec4i(${wholeBias}); var e = vec4i(${wholeBias});
 ${[...dots(0, "d"), ...dots(1, "e")].join("\n")}
-            sum${first} += (${scale} * vec4f(d) + ${scaleHigh} * vec4f(e)) * t; }`;
+            sum${first} += (${scale} * ${floats("d")} + ${scaleHigh} * ${floats("e")}) * t; }`;
     },
   };
 }
 
 /** Eight threads a block, each with outputs 8g..: codes i hold inputs 2p and 2p + 1 of p = eighth + 4 i. */
 function byteChunk(layout: QuantLayout): Chunk {
+  const { numBlocks } = panelCounts(layout);
   return {
     perBlock: 8,
     vectors: 2,
@@ -166,18 +205,17 @@ function byteChunk(layout: QuantLayout): Chunk {
     place: `  let rowQuad = (lane % 2u) * 2u;
   let eighth = lane / 2u;
   let isFirst = eighth == 0u;
+  let odd = lane / 4u;
   let xShift = (eighth % 2u) * 16u;`,
     variables: ({ u, s }) => `${four.map((i) => `  var c${u}_${s}_${i}: vec4u;`).join(" ")}
 ${scaleVariables({ u, s }, layout, 2)}`,
     load: (of) => {
-      const { u, s, weight, step } = of;
-      return `      { let at = min(block + ${u * step}u, P.${weight}_numBlocks - 1u);
-        let start = (panel${s} * P.${weight}_numBlocks + at) * 32u + lane;
+      const { u, s, weight } = of;
+      return `      { let start = (panel${s} * ${numBlocks}u + at) * 32u + lane;
 ${four.map((i) => `        c${u}_${s}_${i} = ${weight}_codes[start + ${i * 8}u];`).join("\n")}
 ${scaleLoads(of, layout, 2)} }`;
     },
-    operands: (place) => `          let xAt = ${place} * 8u + eighth / 2u;
-          let xPairs = (vec4u(xCodes[xAt], xCodes[xAt + 2u], xCodes[xAt + 4u], xCodes[xAt + 6u]) >> vec4u(xShift)) & vec4u(0xffffu);
+    operands: `          let xPairs = (words >> vec4u(xShift)) & vec4u(0xffffu);
           let xUppers = xPairs << vec4u(16u);`,
     sums({ u, s, first }) {
       const names = scaleNames({ u, s }, layout, 2);
@@ -188,12 +226,13 @@ ${scaleLoads(of, layout, 2)} }`;
         });
         return `vec4i(${dots.join(", ")})`;
       };
+      const sum = (terms: string) => floats(`(vec4i(${wholeBias}) + ${terms})`);
       return [0, 1]
         .map((v) => {
           const [low, high] = [`${product(v, 0)} + ${product(v, 1)}`, `${product(v, 2)} + ${product(v, 3)}`];
           if (!isSplit(layout))
-            return `          sum${first + v} += (${names[v]} * t) * vec4f(${low} + ${high});`;
-          return `          sum${first + v} += (${names[v]} * vec4f(${low}) + ${names[2 + v]} * vec4f(${high})) * t;`;
+            return `          sum${first + v} += (${names[v]} * t) * ${sum(`${low} + ${high}`)};`;
+          return `          sum${first + v} += (${names[v]} * ${sum(low)} + ${names[2 + v]} * ${sum(high)}) * t;`;
         })
         .join("\n");
     },

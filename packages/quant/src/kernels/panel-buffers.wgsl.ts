@@ -30,25 +30,29 @@ export function vectorOf(name: string, dtype: DType): string {
   return dtype === "f32" ? "vec4f" : dtype === "f16" ? "vec2u" : "u32";
 }
 
-/** `scaleOf` and `minOf`: the numbers of four neighbouring outputs of a panel for a group of inputs, of a named weight. */
-export function scaleFunctions(layout: QuantLayout, weight?: string): string {
-  const prefix = weight === undefined ? "" : `${weight}_`;
-  const four = {
-    f32: "value",
-    f16: "vec4f(unpack2x16float(value.x), unpack2x16float(value.y))",
-    u8: "vec4f(unpack4xU8(value))",
-    i8: "vec4f(unpack4xI8(value))",
-  }[layout.scaleDType];
+/** Four neighbouring scales as vec4f, from the element that holds them. */
+export function fourScales({ scaleDType }: QuantLayout, value: string): string {
+  return {
+    f32: value,
+    f16: `vec4f(unpack2x16float(${value}.x), unpack2x16float(${value}.y))`,
+    u8: `vec4f(unpack4xU8(${value}))`,
+    i8: `vec4f(unpack4xI8(${value}))`,
+  }[scaleDType];
+}
+
+/** `scaleOf` and `minOf`: the numbers of four neighbouring outputs of a panel for a group of inputs. */
+export function scaleFunctions(layout: QuantLayout): string {
+  const four = fourScales(layout, "value");
   const above = (name: string) =>
     isNested(layout)
-      ? ` * ${prefix}${name}[(panel * P.${prefix}numSupers + block / ${SUPER_SIZE / BLOCK_SIZE}u) * 4u + rowQuad]`
+      ? ` * ${name}[(panel * P.numSupers + block / ${SUPER_SIZE / BLOCK_SIZE}u) * 4u + rowQuad]`
       : "";
   const make = (
     fn: string,
     name: string,
     superName: string,
-  ) => `fn ${prefix}${fn}(panel: u32, g: u32, block: u32, rowQuad: u32) -> vec4f {
-  let value = ${prefix}${name}[(panel * P.${prefix}numGroups + g) * 4u + rowQuad];
+  ) => `fn ${fn}(panel: u32, g: u32, block: u32, rowQuad: u32) -> vec4f {
+  let value = ${name}[(panel * P.numGroups + g) * 4u + rowQuad];
   return ${four}${above(superName)};
 }`;
   const scale = make("scaleOf", "scales", "superScales");

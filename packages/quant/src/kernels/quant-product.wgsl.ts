@@ -15,8 +15,8 @@ import {
   presentParts,
   type QuantLayout,
 } from "../quant-format.js";
-import { chunkOf, constantCode, hasConstants, signShift } from "./chunk-dots.wgsl.js";
-import { scaleFunctions, vectorOf } from "./panel-buffers.wgsl.js";
+import { chunkOf, constantCode, hasConstants, scaleValues, signShift } from "./chunk-dots.wgsl.js";
+import { vectorOf } from "./panel-buffers.wgsl.js";
 import { roundRows } from "./round-rows.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
 
@@ -30,8 +30,13 @@ const enoughGroups = 396;
 const manyBytes = 2 ** 15;
 /** Short rows do not need more: threads without a chunk of their own cost software adapters as much as others. */
 const minThreads = 64;
+/** With no more panels a multiprocessor has one workgroup, whose threads have registers to spare. */
+const fewPanels = 192;
 /** Vectors of codes that a thread requests together at most: few where many threads do. */
-const mostRequested = (threads: number) => (threads > 256 ? 2 : 8);
+function mostRequested(threads: number, numPanels: number): number {
+  if (threads <= 256) return 8;
+  return numPanels <= fewPanels ? 4 : 2;
+}
 /** Bytes of workgroup memory in which sums meet. */
 const meetingBytes = 8192;
 
@@ -40,8 +45,6 @@ export interface QuantTuning {
   readonly threads?: number;
   /** Panels that a workgroup makes side by side. */
   readonly units?: number;
-  /** Such tiles that it makes one after another. */
-  readonly panels?: number;
   /** Blocks that a thread requests together. */
   readonly ahead?: number;
 }
@@ -65,7 +68,7 @@ export function quantProduct(
   if (x?.dtype !== "f32" || y?.dtype !== "f32" || inFeatures === 0 || outFeatures === 0) return undefined;
   const allRows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
   if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
-  const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
+  const { numPanels, numBlocks } = panelCounts(layout);
   const numChunks = numBlocks * chunkOf(layout).perBlock;
   const panelBytes = (numBlocks * BLOCK_SIZE * PANEL_ROWS * layout.codeBits) / 8;
   const isSmall = numPanels < enoughGroups && panelBytes >= manyBytes;
@@ -87,7 +90,7 @@ export function quantProduct(
     format: JSON.stringify({ ...layout, outFeatures: 0 }),
     xWidth: 4,
     buffers: weightBuffers(layout),
-    params: { outFeatures, numPanels, numBlocks, numGroups, numSupers },
+    params: { numPanels },
     write: (task) => writeProduct(layout, { rows, tuning }, task),
   };
 }
@@ -107,18 +110,11 @@ function writeProduct(
   task: ProductTask,
 ): ProductText | undefined {
   const { slots, threads, features, norm } = task;
-  const { numBlocks } = panelCounts(layout);
+  const { numBlocks, numPanels } = panelCounts(layout);
   const chunk = chunkOf(layout);
   const step = threads / chunk.perBlock;
-  const fitting = Math.floor(mostRequested(threads) / (chunk.requests * slots.length));
+  const fitting = Math.floor(mostRequested(threads, numPanels) / (chunk.requests * slots.length));
   const ahead = tuning.ahead ?? Math.max(1, Math.min(fitting, Math.ceil(numBlocks / step)));
-  const tiles = slots.length > 1 ? 1 : (tuning.panels ?? 1);
-  const first = slots[0]?.weight ?? "";
-  const numSums = slots.length * rows * chunk.vectors;
-  const prefetch = (condition: string) => `    if (${condition}) {
-${each(ahead, (u) => each(slots.length, (s) => chunk.load({ u, s, weight: slots[s]?.weight ?? "", step })))}
-    }`;
-  const variables = each(ahead, (u) => each(slots.length, (s) => chunk.variables({ u, s })));
   const rounding = roundRows({
     rows,
     threads,
@@ -128,75 +124,80 @@ ${each(ahead, (u) => each(slots.length, (s) => chunk.load({ u, s, weight: slots[
     isWhole: layout.inFeatures % BLOCK_SIZE === 0,
     hasSums: hasConstants(layout),
   });
+  // Threads whose turns are all whole need no look at where the row ends.
+  const turns = Math.ceil(numBlocks / (ahead * step));
+  const isWhole = turns * ahead * step === numBlocks;
+  const block = (u: number) => `block + ${u * step}u`;
+  const place = (u: number) => (isWhole ? block(u) : `min(${block(u)}, ${numBlocks - 1}u)`);
+  const request = each(
+    ahead,
+    (u) => `      { let at = ${place(u)};
+${each(slots.length, (s) => chunk.load({ u, s, weight: slots[s]?.weight ?? "" }))} }`,
+  );
+  const products = each(
+    ahead,
+    (u) => `      { let at = ${block(u)};
+      ${isWhole ? "" : `if (at < ${numBlocks}u) `}{
+${each(slots.length, (s) => scaleValues({ u, s }, layout))}
+${each(rows, (m) => rowProducts(layout, { u, m, rows, slots: slots.length }))}
+      } }`,
+  );
   const body = `  let lane = thread % ${chunk.perBlock}u;
-  let blockLane = thread / ${chunk.perBlock}u;
+  var block = thread / ${chunk.perBlock}u;
 ${chunk.place}
-${variables}
+${each(ahead, (u) => each(slots.length, (s) => chunk.variables({ u, s })))}
 ${rounding.request}
-  for (var ownTile = 0u; ownTile < ${tiles}u; ownTile++) {
-    let tile = firstTile + ownTile;
-${each(slots.length, (s) => `    let panel${s} = min(${slots[s]?.unit}, P.${slots[s]?.weight}_numPanels - 1u);`)}
-    var block = blockLane;
-${prefetch(`block < P.${first}_numBlocks`)}
-    if (ownTile == 0u) {
+  let tile = firstTile;
+${slots.map(({ unit, weight }, s) => `  let panel${s} = ${unit === "tile" ? "tile" : `min(${unit}, P.${weight}_numPanels - 1u)`};`).join("\n")}
+${isWhole ? request : `  if (block < ${numBlocks}u) {\n${request}\n  }`}
 ${rounding.body}
+  workgroupBarrier();
+${each(slots.length * rows * chunk.vectors, (i) => `  var sum${i} = vec4f();`)}
+  for (var turn = 0u; turn < ${turns}u; turn++) {
+${products}
+    block += ${ahead * step}u;
+    if (${isWhole ? `turn + 1u < ${turns}u` : `block < ${numBlocks}u`}) {
+${request}
     }
-    workgroupBarrier();
-${each(numSums, (i) => `    var sum${i} = vec4f();`)}
-    loop {
-      if (block >= P.${first}_numBlocks) { break; }
-${each(ahead, (u) => blockCode(layout, { u, step, rows, task }))}
-      block += ${ahead * step}u;
-  ${prefetch(`block < P.${first}_numBlocks`)}
-    }
-${meet(layout, { rows, task, tiles })}
   }
-${task.epilogue(tiles)}`;
+${meet(layout, { rows, task })}
+${task.epilogue(1)}`;
   return {
     enable: rounding.enable,
-    declarations: [
-      ...rounding.declarations,
-      ...slots.map(({ weight }) => scaleFunctions(layout, weight)),
-      `var<workgroup> meeting: array<vec4f, ${meetingBytes / 16}>;`,
-    ],
-    tiles,
+    declarations: [...rounding.declarations, `var<workgroup> meeting: array<f32, ${meetingBytes / 4}>;`],
+    tiles: 1,
     body,
   };
 }
 
-/** Adds the products of one block to the sums of all slots and rows. */
-function blockCode(
+/** Adds the products of one block and row of x to the sums of all slots. */
+function rowProducts(
   layout: QuantLayout,
   {
     u,
-    step,
+    m,
     rows,
-    task: { slots },
-  }: { readonly u: number; readonly step: number; readonly rows: number; readonly task: ProductTask },
+    slots,
+  }: { readonly u: number; readonly m: number; readonly rows: number; readonly slots: number },
 ): string {
   const chunk = chunkOf(layout);
-  const weight = slots[0]?.weight ?? "";
-  const constants = hasConstants(layout);
+  const { numBlocks } = panelCounts(layout);
+  const place = rows === 1 ? "at" : `(at + ${m * numBlocks}u)`;
   const divisor = 2 ** signShift(layout);
-  return `      { let at = block + ${u * step}u;
-      if (at < P.${weight}_numBlocks) {
-${each(rows, (m) => {
-  const place = rows === 1 ? "at" : `(${m}u * P.${weight}_numBlocks + at)`;
-  const scale = `xScales[${place}]${divisor === 1 ? "" : ` * ${1 / divisor}`}`;
+  const first = (s: number) => (s * rows + m) * chunk.vectors;
   return `        {
-          let t = ${scale};
-${chunk.operands(place)}
-${each(slots.length, (s) => chunk.sums({ u, s, first: (s * rows + m) * chunk.vectors }))}
-${constants ? each(slots.length, (s) => constantCode(layout, { u, s, place, first: (s * rows + m) * chunk.vectors })) : ""}
+          let words = xCodes[${place} * 2u + odd];
+          let t = xScales[${place}]${divisor === 1 ? "" : ` * ${1 / divisor}`};
+${chunk.operands}
+${each(slots, (s) => chunk.sums({ u, s, first: first(s) }))}
+${hasConstants(layout) ? each(slots, (s) => constantCode(layout, { u, s, place, first: first(s) })) : ""}
         }`;
-})}
-      } }`;
 }
 
 /** Adds up the sums of threads with the same outputs, some at a time, and leaves them among the results. */
 function meet(
   layout: QuantLayout,
-  { rows, task, tiles }: { readonly rows: number; readonly task: ProductTask; readonly tiles: number },
+  { rows, task }: { readonly rows: number; readonly task: ProductTask },
 ): string {
   const { slots, threads, features, norm } = task;
   const { period, vectors } = chunkOf(layout);
@@ -208,44 +209,81 @@ function meet(
   const teams = threads / meeting;
   const atOnce = Math.max(1, Math.floor(meetingBytes / (teams * period * 16)));
   const rounds = Math.ceil(numSums / atOnce);
-  const shuffled = each(numSums, (i) =>
-    strides.map((stride) => `    sum${i} += subgroupShuffleXor(sum${i}, ${stride}u);`).join("\n"),
-  );
+  const scattered = scatterSums(numSums, strides);
   const scale = norm === "rms" ? " * inverseSqrt(rowSquares(m) / P.columns + P.eps)" : "";
-  const isShuffled = size >= teams;
   const meetings = each(rounds, (round) => {
     const from = round * atOnce;
     const count = Math.min(atOnce, numSums - from);
-    const outputs = count * period * 4;
-    const put = `      let sum = i + ${from}u;
+    const add = `    for (var o = thread; o < ${count * period * 4}u; o += ${threads}u) {
+      let i = o / ${period * 4}u;
+      let l = (o / 4u) % ${period}u;
+      let sum = i + ${from}u;
       let m = (sum / ${vectors}u) % ${rows}u;
-      let place = (ownTile * ${slots.length}u + sum / ${vectors * rows}u) * ${rows}u + m;
-      results[place * ${PANEL_ROWS}u + l * ${vectors * 4}u + (sum % ${vectors}u) * 4u + o % 4u] = total${scale};`;
-    // The teams' sums of an output are added up by neighbours, or by one thread.
-    const add = isShuffled
-      ? `    for (var e = thread; e < ${outputs * teams}u; e += ${threads}u) {
-      let o = e / ${teams}u;
-      let i = o / ${period * 4}u;
-      let l = (o / 4u) % ${period}u;
-      var total = meeting[(i * ${period}u + l) * ${teams}u + e % ${teams}u][o % 4u];
-${each(Math.log2(teams), (bit) => `      total += subgroupShuffleXor(total, ${2 ** bit}u);`)}
-      if (e % ${teams}u == 0u) {
-${put}
-      }
-    }`
-      : `    for (var o = thread; o < ${outputs}u; o += ${threads}u) {
-      let i = o / ${period * 4}u;
-      let l = (o / 4u) % ${period}u;
-      var total = 0.0;
-      for (var t = 0u; t < ${teams}u; t++) { total += meeting[(i * ${period}u + l) * ${teams}u + t][o % 4u]; }
-${put}
+      let place = (sum / ${vectors * rows}u) * ${rows}u + m;
+${addTeams(teams)}
+      results[place * ${PANEL_ROWS}u + l * ${vectors * 4}u + (sum % ${vectors}u) * 4u + o % 4u] = total${scale};
     }`;
-    return `    if (thread % ${meeting}u < ${period}u) {
-${each(count, (i) => `      meeting[(${i * period}u + thread % ${period}u) * ${teams}u + thread / ${meeting}u] = sum${from + i};`)}
+    return `    if (thread % ${meeting}u < ${period * scattered.sharing}u) {
+      let first = thread % ${period}u * 4u + ${scattered.first};
+${each(count, (i) =>
+  scattered
+    .parts(from + i)
+    .map(
+      (part, w) =>
+        `      meeting[(${i * period * 4 + w}u + first) * ${teams}u + thread / ${meeting}u] = ${part};`,
+    )
+    .join("\n"),
+)}
     }
     workgroupBarrier();
 ${add}
-${round + 1 < rounds || tiles > 1 ? "    workgroupBarrier();" : ""}`;
+${round + 1 < rounds ? "    workgroupBarrier();" : ""}`;
   });
-  return `${shuffled}\n${meetings}`;
+  return `${scattered.code}\n${meetings}`;
+}
+
+/** Adds up what all teams have of output o, four of them side by side. */
+function addTeams(teams: number): string {
+  if (teams % 4 !== 0)
+    return `      var total = 0.0;
+      for (var t = 0u; t < ${teams}u; t++) { total += meeting[o * ${teams}u + t]; }`;
+  const at = (t: number) => `meeting[o * ${teams}u + t + ${t}u]`;
+  return `      var four = vec4f();
+      for (var t = 0u; t < ${teams}u; t += 4u) { four += vec4f(${[0, 1, 2, 3].map(at).join(", ")}); }
+      let total = (four.x + four.y) + (four.z + four.w);`;
+}
+
+/** Sums of vectors over the threads of a subgroup, left in several of them. */
+interface ScatteredSums {
+  readonly code: string;
+  /** Threads among which the four numbers of a vector are divided, a stride apart. */
+  readonly sharing: number;
+  /** Which of the four is the thread's first one. */
+  readonly first: string;
+  /** The numbers of vector i that a thread has. */
+  parts(i: number): readonly string[];
+}
+
+/**
+ * Adds up vectors over threads whose places differ in the bits of `strides`: at the first two each of a pair gives half of what it has and keeps
+ * the sums of the other half, so that four numbers need 4 exchanges in place of 12.
+ */
+function scatterSums(count: number, strides: readonly number[]): ScatteredSums {
+  const [wide, narrow, ...rest] = strides;
+  const isLower = (stride: number) => `(thread & ${stride}u) == 0u`;
+  const exchange = (from: string, stride: number, [low, high]: readonly [string, string]) =>
+    `select(${from}.${high}, ${from}.${low}, ${isLower(stride)}) + subgroupShuffleXor(select(${from}.${low}, ${from}.${high}, ${isLower(stride)}), ${stride}u)`;
+  if (wide === undefined)
+    return { code: "", sharing: 1, first: "0u", parts: (i) => [..."xyzw"].map((axis) => `sum${i}.${axis}`) };
+  const halves = each(count, (i) => `  let half${i} = ${exchange(`sum${i}`, wide, ["xy", "zw"])};`);
+  const high = `select(2u, 0u, ${isLower(wide)})`;
+  if (narrow === undefined)
+    return { code: halves, sharing: 2, first: high, parts: (i) => [`half${i}.x`, `half${i}.y`] };
+  const singles = each(
+    count,
+    (i) => `  var total${i} = ${exchange(`half${i}`, narrow, ["x", "y"])};
+${rest.map((stride) => `  total${i} += subgroupShuffleXor(total${i}, ${stride}u);`).join("\n")}`,
+  );
+  const first = `${high} + select(1u, 0u, ${isLower(narrow)})`;
+  return { code: `${halves}\n${singles}`, sharing: 4, first, parts: (i) => [`total${i}`] };
 }

@@ -28,7 +28,7 @@ interface RoundingText {
 }
 
 /**
- * Statements that round rows of x to int8 codes in blocks of 32, as the CPU does: `xCodes`, four to a word, and `xScales`, and
+ * Statements that round rows of x to int8 codes in blocks of 32, as the CPU does: `xCodes`, four to a word (words 0, 2, 4 and 6 of a block in one vector, the others in the next), and `xScales`, and
  * where they are needed `xSums`: the sums of the codes of both halves times the scale. With "rms" x is multiplied by the norm's weights and
  * `rowSquares(m)`, behind a barrier, is the sum of squares; the row's own scale changes no code. Twin: quantize-activations.ts.
  */
@@ -54,7 +54,7 @@ ${sharesSquares ? shareSquares(size, teams) : ""}
     enable: size > 1 ? "enable subgroups;\ndiagnostic(off, subgroup_uniformity);" : "",
     declarations: [
       roundedCodes,
-      `var<workgroup> xCodes: array<u32, ${rows * numBlocks * 8}>;`,
+      `var<workgroup> xCodes: array<vec4u, ${rows * numBlocks * 2}>;`,
       `var<workgroup> xScales: array<f32, ${rows * numBlocks}>;`,
       ...(hasSums ? [`var<workgroup> xSums: array<vec2f, ${rows * numBlocks}>;`] : []),
       ...(sharesSquares
@@ -78,6 +78,9 @@ function shareSquares(size: number, teams: number): string {
   return `        squares = subgroupAdd(squares);
         if (thread % ${size}u == 0u) { squareParts[m * ${teams}u + thread / ${size}u] = squares; }`;
 }
+
+/** Where the codes of vector `quad` of a row lie: those of a block in turns in two vectors of words, of which threads multiply by one. */
+const codePlace = (quad: string) => `(${quad} >> 3u) * 2u + (${quad} & 1u)][(${quad} >> 1u) & 3u]`;
 
 /** Reads vector `quad` of row m as v; zeros behind its end. */
 function readQuad({ norm, isWhole }: Rounding, quad: string): string {
@@ -112,7 +115,7 @@ ${strides.map((stride) => `          largest = max(largest, subgroupShuffleXor(l
 ${each(
   run,
   (i) => `          let word${i} = roundedCodes(v${i} * inverse);
-          xCodes[m * ${numBlocks * 8}u + quad + ${i}u] = word${i};`,
+          xCodes[m * ${numBlocks * 2}u + ${codePlace(`(quad + ${i}u)`)} = word${i};`,
 )}
           if ((quad & 7u) == 0u) { xScales[m * ${numBlocks}u + quad / 8u] = scale; }
 ${hasSums ? sums : ""}`;
@@ -186,7 +189,7 @@ function alone(of: Rounding): string {
           }
           let largest = max(max(top.x, top.y), max(top.z, top.w));
           ${roundingScale}
-${eight((i) => `          let w${i} = roundedCodes(words[${i}] * inverse);\n          xCodes[m * ${numBlocks * 8}u + own * 8u + ${i}u] = w${i};`)}
+${eight((i) => `          let w${i} = roundedCodes(words[${i}] * inverse);\n          xCodes[m * ${numBlocks * 2}u + own * 2u + ${i % 2}u][${i >> 1}] = w${i};`)}
           xScales[m * ${numBlocks}u + own] = scale;
           ${hasSums ? sums : ""}
         }`;

@@ -27,3 +27,14 @@ test("workgroups beyond those that are wanted return before anything else", () =
   expect(main.indexOf("if (group >= P.groups) { return; }")).toBeLessThan(main.indexOf("store_y("));
   expect(main).toContain("let group = h_id.y * h_count.x + h_id.x;");
 });
+
+test("a grid of one axis has no other workgroups: they read no uniform", () => {
+  const { code, grid, params } = wgslStep({
+    buffers: [{ name: "y", memory: bufferAt(0), dtype: "f32", access: "write" }],
+    groups: 65_535,
+    body: "  store_y(group, 1.0);",
+  });
+  expect(grid).toEqual([65_535, 1, 1]);
+  expect(params).toBeUndefined();
+  expect(code).not.toContain("uniform");
+});

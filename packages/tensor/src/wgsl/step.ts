@@ -55,17 +55,48 @@ export function gridOf(groups: number): [number, number, number] {
 /** Writes a whole WGSL module around a body: bindings, typed access to them, uniforms, and the functions that it calls. */
 export function wgslStep(options: StepOptions): WgslStep {
   const { buffers, threads = 256, groups, enable = "", declarations = "", body, tables = {} } = options;
-  const params = { groups, ...options.params };
+  const place = placeOf(groups);
+  const params = { ...place.params, ...options.params };
   const access = buffers.map(accessorsOf).join("\n");
   const text = `${access}
 ${declarations}
 @compute @workgroup_size(${threads})
-fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) h_id: vec3u,
-        @builtin(num_workgroups) h_count: vec3u) {
-  let group = h_id.y * h_count.x + h_id.x;
-  if (group >= P.groups) { return; }
+fn main(@builtin(local_invocation_index) thread: u32, ${place.builtins}) {
+${place.code}
 ${body}
 }`;
+  const uniforms = uniformsOf(params, { tables, binding: buffers.length });
+  return {
+    code: [enable, uniforms.code, libraryFor(text), text].filter((part) => part !== "").join("\n"),
+    bindings: buffers.map(({ memory, access: kind }) => ({
+      memory,
+      access: kind === "read" ? "read" : "read_write",
+    })),
+    ...(uniforms.words.length > 0 ? { params: uniforms.words } : {}),
+    grid: gridOf(groups),
+  };
+}
+
+/** Names `group`; a grid of two axes may hold a few more than wanted. */
+function placeOf(groups: number): {
+  readonly builtins: string;
+  readonly code: string;
+  readonly params: Readonly<Record<string, StepParam>>;
+} {
+  if (groups <= maxGroupsPerAxis)
+    return { builtins: "@builtin(workgroup_id) h_id: vec3u", code: "  let group = h_id.x;", params: {} };
+  return {
+    builtins: "@builtin(workgroup_id) h_id: vec3u, @builtin(num_workgroups) h_count: vec3u",
+    code: "  let group = h_id.y * h_count.x + h_id.x;\n  if (group >= P.groups) { return; }",
+    params: { groups },
+  };
+}
+
+/** Declares the uniform that holds the params, `P`, and the tables behind them; nothing where there are none. */
+function uniformsOf(
+  params: Readonly<Record<string, StepParam>>,
+  { tables, binding }: { readonly tables: Readonly<Record<string, Uint32Array>>; readonly binding: number },
+): { readonly code: string; readonly words: Uint32Array } {
   const fields = Object.entries(params).map(
     ([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`,
   );
@@ -74,17 +105,11 @@ ${body}
   const readers = lists.map(
     ([name]) => `\nfn table_${name}(i: u32) -> u32 { return P.t_${name}[i / 4u][i % 4u]; }`,
   );
-  const uniforms = `struct Params {\n${[...fields, ...arrays].join("\n")}\n}
-@group(0) @binding(${buffers.length}) var<uniform> P: Params;${readers.join("")}`;
-  return {
-    code: [enable, uniforms, libraryFor(text), text].filter((part) => part !== "").join("\n"),
-    bindings: buffers.map(({ memory, access: kind }) => ({
-      memory,
-      access: kind === "read" ? "read" : "read_write",
-    })),
-    params: joinWords([paramWords(Object.values(params)), ...Object.values(tables)]),
-    grid: gridOf(groups),
-  };
+  const words = joinWords([paramWords(Object.values(params)), ...Object.values(tables)]);
+  if (words.length === 0) return { code: "", words };
+  const code = `struct Params {\n${[...fields, ...arrays].join("\n")}\n}
+@group(0) @binding(${binding}) var<uniform> P: Params;${readers.join("")}`;
+  return { code, words };
 }
 
 /** Puts lists behind each other, each at a multiple of 16 bytes. */

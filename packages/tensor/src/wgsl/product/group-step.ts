@@ -94,10 +94,10 @@ class GroupWriter {
       if (text.enable !== "") this.#enable.add(text.enable);
       for (const declaration of text.declarations) this.#declarations.add(declaration);
       results = Math.max(results, text.tiles * slots.length * piece.rows * piece.unit);
-      this.#text.params[`groups${i}`] = groups;
+      if (i > 0) this.#text.params[`groups${i}`] = groups;
       this.#text.params[`tiles${i}`] = plan.numTiles;
       groups += Math.ceil(plan.numTiles / text.tiles) * rowBlocks;
-      const own = `(group - P.groups${i})`;
+      const own = i === 0 ? "group" : `(group - P.groups${i})`;
       const start = `  let firstTile = (${own} / ${rowBlocks}u) * ${text.tiles}u;`;
       branches.push(`${start}\n${text.body}`);
     }
