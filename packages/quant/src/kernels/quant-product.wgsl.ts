@@ -26,17 +26,30 @@ const maxOwnRows = 8;
 const maxRows = 32;
 /** Workgroups that a GPU of today keeps busy; with fewer panels each has more threads. */
 const enoughGroups = 396;
-/** Bytes of codes in a panel that are enough for more than 256 threads. */
+/** With no more panels a multiprocessor has one workgroup. */
+const fewPanels = 192;
+/** Bytes of codes in a panel that are enough for 512 threads; few panels of twice as many are for 1024. */
 const manyBytes = 2 ** 15;
 /** Short rows do not need more: threads without a chunk of their own cost software adapters as much as others. */
 const minThreads = 64;
-/** With no more panels a multiprocessor has one workgroup, whose threads have registers to spare. */
-const fewPanels = 192;
 /** Vectors of codes that a thread requests together at most: few where many threads do. */
-function mostRequested(threads: number, numPanels: number): number {
-  if (threads <= 256) return 8;
-  return numPanels <= fewPanels ? 4 : 2;
+const mostRequested = (threads: number) => (threads > 256 ? 2 : 8);
+
+/** Threads of a workgroup that suit the shape. More than 512 leave each too few registers for the sums of several rows. */
+function threadsFor(
+  layout: QuantLayout,
+  { rows, maxThreads }: { readonly rows: number; readonly maxThreads: number },
+): number {
+  const { numPanels, numBlocks } = panelCounts(layout);
+  const panelBytes = (numBlocks * BLOCK_SIZE * PANEL_ROWS * layout.codeBits) / 8;
+  if (numPanels < enoughGroups && panelBytes >= manyBytes) {
+    const isLong = rows === 1 && numPanels <= fewPanels && panelBytes >= 2 * manyBytes;
+    return Math.min(isLong ? 1024 : 512, maxThreads);
+  }
+  const numChunks = numBlocks * chunkOf(layout).perBlock;
+  return Math.min(256, Math.max(minThreads, 2 ** Math.ceil(Math.log2(numChunks))));
 }
+
 /** Bytes of workgroup memory in which sums meet. */
 const meetingBytes = 8192;
 
@@ -69,11 +82,7 @@ export function quantProduct(
   const allRows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
   if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks } = panelCounts(layout);
-  const numChunks = numBlocks * chunkOf(layout).perBlock;
-  const panelBytes = (numBlocks * BLOCK_SIZE * PANEL_ROWS * layout.codeBits) / 8;
-  const isSmall = numPanels < enoughGroups && panelBytes >= manyBytes;
-  const fitting = Math.min(256, Math.max(minThreads, 2 ** Math.ceil(Math.log2(numChunks))));
-  const threads = tuning.threads ?? (isSmall ? Math.min(512, features.maxThreads) : fitting);
+  const threads = tuning.threads ?? threadsFor(layout, { rows: allRows, maxThreads: features.maxThreads });
   const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));
   const room = Math.floor((features.maxWorkgroupBytes - meetingBytes - 4096) / rowBytes);
   if (room < Math.min(allRows, 2)) return undefined;
@@ -110,10 +119,10 @@ function writeProduct(
   task: ProductTask,
 ): ProductText | undefined {
   const { slots, threads, features, norm } = task;
-  const { numBlocks, numPanels } = panelCounts(layout);
+  const { numBlocks } = panelCounts(layout);
   const chunk = chunkOf(layout);
   const step = threads / chunk.perBlock;
-  const fitting = Math.floor(mostRequested(threads, numPanels) / (chunk.requests * slots.length));
+  const fitting = Math.floor(mostRequested(threads) / (chunk.requests * slots.length));
   const ahead = tuning.ahead ?? Math.max(1, Math.min(fitting, Math.ceil(numBlocks / step)));
   const rounding = roundRows({
     rows,
