@@ -71,12 +71,8 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
   const neighbours = new PairFilter();
   /** By (last byte of the left character, first byte of the right one): 1 where one of them may be known in part. */
   const parts = new Uint8Array(0x10000);
-  let token = 0;
-  for (let found = 0; found < all.length; found++) {
-    if (isAsciiByte(all[found] as number)) continue;
-    while ((starts[token + 1] as number) <= found) token++;
-    const start = starts[token] as number;
-    const end = starts[token + 1] as number;
+  // A loop over all units, tokens and characters would be thrown away and compiled anew three times.
+  const addToken = (start: number, end: number): void => {
     let left = 0;
     for (let at = start; at < end; ) {
       const first = byteOfUnit(all[at] as number);
@@ -93,7 +89,11 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
       left = isPart ? partOf(byteOfUnit(all[next - 1] as number)) : right;
       at = next;
     }
-    found = end - 1;
+  };
+  let token = 0;
+  for (let at = behindAscii(all, 0); at < all.length; at = behindAscii(all, starts[token] as number)) {
+    while ((starts[token + 1] as number) <= at) token++;
+    addToken(starts[token] as number, starts[++token] as number);
   }
   const mayBeJoined = (left: number, right: number): boolean => {
     if ((left | right) < 0x80 || neighbours.has(left, right)) return true;
@@ -143,8 +143,12 @@ class PairFilter {
 const hashPair = (left: number, right: number): number =>
   Math.imul(left ^ Math.imul(right, 0x85ebca6b), 0x9e3779b1) >>> 12;
 
-/** True if a unit of the byte alphabet stands for a byte below 0x80: itself, or one of the 34 from U+0100 on. */
-const isAsciiByte = (unit: number): boolean => unit < 0x80 || (unit >= 0x100 && unit <= 0x121);
+/** Where, from `from` on, the first unit stands that is no byte below 0x80. */
+function behindAscii(units: Uint16Array, from: number): number {
+  let at = from;
+  while (at < units.length && (byteOfUnit(units[at] as number) & 0x80) === 0) at++;
+  return at;
+}
 
 const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
 

@@ -24,7 +24,10 @@ export const libraries = {
         : fromTokenizerJson(source);
       return {
         encode: (text) => tokenizer.encodeIds(text, plain),
-        encodeWithOffsets: (text) => tokenizer.encode(text, plain).starts,
+        encodeWithOffsets: (text) => {
+          const { ids, starts, ends } = tokenizer.encode(text, plain);
+          return { ids, starts, ends };
+        },
         count: (text) => tokenizer.countTokens(text, plain),
         decode: (ids) => tokenizer.decode(ids),
       };

@@ -1,4 +1,4 @@
-import { encodeUnits, pairLength } from "../../utf8-units.js";
+import { pairLength } from "../../utf8-units.js";
 
 /** What the split patterns of language models ask about a character; a character has several of these bits. */
 export const LETTER = 1; // \p{L}
@@ -29,17 +29,18 @@ const PATTERNS: readonly (readonly [RegExp, number])[] = [
   [/[\p{P}\p{S}]+/gu, SYMBOL],
 ];
 
-/** Letters without case only, as most blocks of Han and Hangul are. */
-const ONE_CASE = /^\p{Lo}+$/u;
+/** Letters without case. All of Han (U+4E00 to U+9FA5) and Hangul (U+AC00 to U+D7A3) are, whatever the platform. */
+const ONE_CASE = KNOWN | LETTER | UPPER | LOWER;
 
-/** Code points that are classified at once: most letters of Han and Hangul lie in stretches of nothing else. */
-const [BLOCK, STRETCH] = [0x100, 0x1000];
+/** Code points that are classified at once. */
+const BLOCK = 0x100;
 
 /**
  * Character classes by code point, as this platform's Unicode has them.
  *
- * The table of the 65,536 units is filled block by block when a character of a block first comes; other planes have a
- * block each in a map. A lone surrogate has none of the classes, as for a RegExp with the flag u.
+ * The table of the 65,536 units is filled block by block when a character of a block first comes (Han and Hangul at
+ * once); other planes have a block each in a map. A lone surrogate has none of the classes, as for a RegExp with the
+ * flag u.
  */
 export class CharacterClasses {
   /** By unit; 0: not looked at yet. */
@@ -47,7 +48,10 @@ export class CharacterClasses {
   private readonly astral = new Map<number, Uint16Array>();
 
   constructor() {
-    this.ofUnit.fill(KNOWN | SURROGATE, 0xd800, 0xe000);
+    this.ofUnit
+      .fill(ONE_CASE, 0x4e00, 0x9fa6)
+      .fill(ONE_CASE, 0xac00, 0xd7a4)
+      .fill(KNOWN | SURROGATE, 0xd800, 0xe000);
     classify(0, this.ofUnit.subarray(0, BLOCK));
   }
 
@@ -56,9 +60,8 @@ export class CharacterClasses {
     const unit = units[at] as number;
     const known = this.ofUnit[unit] as number;
     if (known !== 0) return this.ofPair(units, at, limit);
-    const size = unit >= 0x3000 && ONE_CASE.test(textOfRange(unit & -STRETCH, STRETCH)) ? STRETCH : BLOCK;
-    const first = unit & -size;
-    classify(first, this.ofUnit.subarray(first, first + size));
+    const first = unit & -BLOCK;
+    classify(first, this.ofUnit.subarray(first, first + BLOCK));
     return this.ofUnit[unit] as number;
   }
 
@@ -77,24 +80,8 @@ export class CharacterClasses {
   }
 }
 
-const decoder = new TextDecoder();
-
-/** All code points from `first` on, as a text; U+FFFD for surrogates, no block of which is classified. */
-function textOfRange(first: number, size: number): string {
-  if (first > 0xffff) return String.fromCodePoint(...Array.from({ length: size }, (_, i) => first + i));
-  const units = new Uint16Array(size);
-  for (let i = 0; i < size; i++) units[i] = first + i;
-  // A list of arguments for String.fromCharCode takes eight times the memory, all of it new.
-  const bytes = new Uint8Array(3 * size);
-  return decoder.decode(bytes.subarray(0, encodeUnits(units, 0, size, bytes)));
-}
-
 function classify(first: number, block: Uint16Array): void {
-  const text = textOfRange(first, block.length);
-  if (ONE_CASE.test(text)) {
-    block.fill(KNOWN | LETTER | UPPER | LOWER);
-    return;
-  }
+  const text = String.fromCodePoint(...Array.from(block, (_, i) => first + i));
   const width = first < 0x10000 ? 1 : 2;
   block.fill(KNOWN);
   for (const [pattern, bits] of PATTERNS) {
