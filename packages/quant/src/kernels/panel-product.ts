@@ -129,6 +129,7 @@ export function productStep(
       ],
       units,
       grain: grainOf({ rows, units, products }, features),
+      isStream: rows === 1,
     },
     (f, parameters, { begin, end }) => {
       const job = openJob(f, parameters, { layout, args, features, begin });

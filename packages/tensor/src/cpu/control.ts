@@ -38,12 +38,12 @@ export const MAX_FAILURE_BYTES = (controlWords.slots - controlWords.failureText)
 export const MAX_SLOTS = 16_128;
 export const CONTROL_BYTES = (controlWords.slots + MAX_SLOTS) * 4;
 
-/** One kernel call, ready but for its slots and its range: `run(...args, begin, end)`. */
+/** One kernel call, ready but for its slots and its range: `runFrom(address of the args, begin, end)`. */
 export interface StageStep {
   /** Index of the module in the pool. */
   readonly module: number;
-  /** Arguments, with room for begin and end; those of slots are filled in at each run. */
-  readonly args: number[];
+  /** Arguments but begin and end, as words; those of slots are filled in at each call. */
+  readonly args: readonly number[];
   /** Triples: index into `args`, slot, byte offset. */
   readonly patches: readonly number[];
   readonly units: number;
@@ -54,25 +54,41 @@ export interface Stage {
   readonly chunks: number;
   /** Whether chunks grow smaller towards the end, so that threads end together; else they are of one size. */
   readonly isTapered: boolean;
+  /** Parts of the units, equally large, whose chunks are taken in turns; a divisor of `chunks`. So threads that are equally fast each go on in a part. */
+  readonly parts: number;
   readonly steps: readonly StageStep[];
 }
 
+/** Where the chunk that is taken as number `taken` lies among the chunks. Its twin is in the worker's source. */
+export function placeOf({ chunks, parts }: Pick<Stage, "chunks" | "parts">, taken: number): number {
+  return (taken % parts) * (chunks / parts) + Math.floor(taken / parts);
+}
+
 /**
- * First of a step's units in a chunk; with the number of chunks the end of the last. Tapered, the chunks not yet taken hold the
- * square of their share, unless single units are small enough. Its twin is in the worker's source.
+ * First of a step's units in the chunk at a place; with the number of chunks the end of the last. Tapered, the chunks of a part that
+ * are not yet taken hold the square of their share, unless single units are small enough. Its twin is in the worker's source.
  */
 export function firstUnit(
   units: number,
-  { chunks, isTapered }: Pick<Stage, "chunks" | "isTapered">,
-  chunk: number,
+  { chunks, isTapered, parts }: Pick<Stage, "chunks" | "isTapered" | "parts">,
+  place: number,
 ): number {
-  const left = 1 - chunk / chunks;
-  return Math.round(units * (1 - (isTapered && units > chunks ? left * left : left)));
+  const each = chunks / parts;
+  const part = Math.floor(place / each);
+  const left = 1 - (place % each) / each;
+  return Math.round((units / parts) * (part + 1 - (isTapered && units > chunks ? left * left : left)));
 }
 
 /** What the pool tells its workers; each message counts once in `controlWords.messages`. */
 export type WorkerMessage =
-  | { readonly kind: "start"; readonly memory: WebAssembly.Memory; readonly control: number }
+  | {
+      readonly kind: "start";
+      readonly memory: WebAssembly.Memory;
+      readonly control: number;
+      readonly dispatcher: WebAssembly.Module;
+      /** Address of the thread's own `MAX_ARGUMENT_BYTES`. */
+      readonly args: number;
+    }
   | {
       readonly kind: "plan";
       readonly id: number;

@@ -7,7 +7,7 @@ export type KernelArgument =
   | { readonly kind: "i32"; readonly value: number }
   | { readonly kind: "f32"; readonly value: number };
 
-/** A WebAssembly module by content: equal keys mean equal bytes. It imports `env.memory` and exports `run`. */
+/** A WebAssembly module by content: equal keys mean equal bytes. It is one of `assemble`: imports `env.memory`, exports `run` and `runFrom`. */
 export interface KernelModule {
   readonly key: string;
   /** Emits the module; called once per key. */
@@ -24,6 +24,8 @@ export interface KernelStep {
   readonly units: number;
   /** Fewest units worth a thread of their own: small launches stay on one thread. */
   readonly grain: number;
+  /** Whether units follow each other in memory that no cache holds, so that a thread does best to go on where it is. Default false. */
+  readonly isStream?: boolean | undefined;
 }
 
 /** What the machine offers to kernel emitters. */

@@ -2,6 +2,7 @@ import type { BufferRef, DeviceBuffer, Plan, Program } from "../device.js";
 import { invariant } from "../error.js";
 import { byteLengthOf, decode, encode, hostArray } from "../reference/host-array.js";
 import type { TensorType } from "../shape.js";
+import type { KernelArgument } from "./kernel.js";
 import type { CpuKernel } from "./kernel-factory.js";
 import type { LinearMemory } from "./memory.js";
 import type { Pool, PoolArgument, PoolPlan, PoolStep } from "./pool.js";
@@ -16,21 +17,22 @@ export function bindSteps(
   buffers: readonly PoolArgument[],
   scratch: PoolArgument,
 ): PoolStep[] {
-  return kernel.steps.map(({ module, args, units, grain }) => ({
-    module,
-    units,
-    grain,
-    args: args.map((argument): PoolArgument => {
-      if (argument.kind === "i32" || argument.kind === "f32") return { kind: "value", value: argument.value };
-      if (argument.kind === "scratch") return shifted(scratch, argument.byteOffset);
-      const buffer = buffers[argument.index];
-      invariant(
-        buffer !== undefined,
-        `kernel ${kernel.name} uses buffer ${argument.index} of ${buffers.length}`,
-      );
-      return buffer;
-    }),
-  }));
+  const bind = (argument: KernelArgument): PoolArgument => {
+    if (argument.kind === "i32") return { kind: "value", value: argument.value };
+    if (argument.kind === "f32") return { kind: "value", value: floatBits(argument.value) };
+    if (argument.kind === "scratch") return shifted(scratch, argument.byteOffset);
+    const buffer = buffers[argument.index];
+    invariant(
+      buffer !== undefined,
+      `kernel ${kernel.name} uses buffer ${argument.index} of ${buffers.length}`,
+    );
+    return buffer;
+  };
+  return kernel.steps.map(({ args, ...step }) => ({ ...step, args: args.map(bind) }));
+}
+
+function floatBits(value: number): number {
+  return new Int32Array(Float32Array.of(value).buffer)[0] ?? 0;
 }
 
 function shifted(argument: PoolArgument, byteOffset: number): PoolArgument {

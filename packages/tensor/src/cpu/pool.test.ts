@@ -75,6 +75,31 @@ describe("Pool", () => {
     if (threads === 1) expect(pool.workerChunks).toBe(0);
   });
 
+  test("arguments reach kernels after memory that is not shared has grown", () => {
+    const memory = new LinearMemory();
+    const pool = new Pool(memory, { threads: 1 });
+    disposables.push(pool);
+    const module: KernelModule = {
+      key: "scale",
+      emit: () =>
+        assemble({ sharedMemory: false }, (f) => {
+          const [x, factor, begin, end] = [f.param("i32"), f.param("f32"), f.param("i32"), f.param("i32")];
+          f.for(begin, end, 1, (i) => {
+            const at = f.let(i32.add(x, i32.shl(i, 2)));
+            f.store("f32", at, f32.mul(f32.load(at), factor));
+          });
+        }),
+    };
+    const [bits = 0] = new Int32Array(Float32Array.of(0.5).buffer);
+    const plan = pool.prepare([{ module, args: [slot(0), value(bits)], units: 3, grain: 1 }], 1);
+    const [x, y] = [memory.alloc(12), memory.alloc(12)];
+    for (const address of [x, y]) new Float32Array(memory.memory.buffer, address, 3).set([2, 4, 6]);
+    pool.run(plan, [x]);
+    memory.alloc(memory.memory.buffer.byteLength);
+    pool.run(plan, [y]);
+    for (const address of [x, y]) expect(Array.from(floats(memory, address, 3))).toEqual([1, 2, 3]);
+  });
+
   test("workers take part, and plans, slots and modules may change between runs", async () => {
     const { memory, pool } = setUp(2);
     const [a, b] = [memory.alloc(40_000), memory.alloc(40_000)];

@@ -7,6 +7,7 @@ import {
   MAX_CHUNKS,
   MAX_FAILURE_BYTES,
   MAX_SLOTS,
+  placeOf,
   SEQUENCE_MASK,
   type Stage,
   type StageStep,
@@ -15,11 +16,12 @@ import {
 } from "./control.js";
 import { compileModule } from "./engine.js";
 import type { KernelModule } from "./kernel.js";
+import { dispatcherModule, MAX_ARGUMENT_BYTES } from "./kernel-table.js";
 import type { LinearMemory } from "./memory.js";
 import { startThread, type Thread } from "./thread.js";
 import { workerSource } from "./worker-source.js";
 
-/** An argument whose value is known, or that lies `byteOffset` past a slot's address. */
+/** An argument whose value is known (a whole number or the bits of an f32), or that lies `byteOffset` past a slot's address. */
 export type PoolArgument =
   | { readonly kind: "value"; readonly value: number }
   | { readonly kind: "slot"; readonly slot: number; readonly byteOffset: number };
@@ -31,6 +33,8 @@ export interface PoolStep {
   readonly grain: number;
   /** Whether it may run beside every step since the last barrier. Default false. */
   readonly isFree?: boolean;
+  /** Whether a thread should go on where it is (`KernelStep.isStream`). Default false. */
+  readonly isStream?: boolean | undefined;
 }
 
 /** Steps made ready by `Pool.prepare`. */
@@ -53,7 +57,6 @@ export interface PoolOptions {
 interface CompiledModule {
   readonly index: number;
   readonly module: WebAssembly.Module;
-  readonly run: (...args: number[]) => void;
 }
 
 /** A stage is cut finer than the number of threads, so that one that is held up elsewhere does not hold up the rest. */
@@ -77,6 +80,13 @@ export class Pool {
   readonly #posted = new Set<number>();
   readonly #control: number;
   readonly #ints: Int32Array;
+  readonly #dispatcher = dispatcherModule();
+  /** `runFrom` of the kernels, by index. */
+  readonly #table = new WebAssembly.Table({ element: "anyfunc", initial: 0 });
+  readonly #invoke: (index: number, address: number, begin: number, end: number) => void;
+  /** Room for the arguments of each thread, the calling one's first. */
+  readonly #arguments: number;
+  #words: Int32Array;
   readonly #canBlock: boolean;
   #threads: readonly Thread[] | undefined;
   #numPostedModules = 0;
@@ -90,6 +100,10 @@ export class Pool {
     this.#ints = new Int32Array(memory.memory.buffer, this.#control, CONTROL_BYTES / 4);
     this.#ints.fill(0);
     this.#ints[words.ticket] = CLOSED_CHUNK;
+    this.#arguments = memory.alloc(MAX_ARGUMENT_BYTES * options.threads, { isCounted: false });
+    this.#words = this.#argumentWords();
+    this.#invoke = new WebAssembly.Instance(this.#dispatcher, { env: { table: this.#table } }).exports
+      .run as never;
     this.#canBlock = memory.isShared && canBlock(this.#ints);
     if (options.threads === 1 || !memory.isShared) this.#threads = [];
   }
@@ -111,7 +125,7 @@ export class Pool {
 
   /** Compiles the modules and cuts the steps into stages. */
   prepare(steps: readonly PoolStep[], slots: number): PoolPlan {
-    const stages: { chunks: number; steps: StageStep[] }[] = [];
+    const stages: { chunks: number; steps: StageStep[]; isStream: boolean }[] = [];
     for (const step of steps) {
       if (step.units === 0) continue;
       const chunks = slots > MAX_SLOTS ? 1 : this.#chunksOf(step);
@@ -121,12 +135,17 @@ export class Pool {
       else if (step.isFree && last !== undefined && last.chunks > 1) {
         last.steps.push(stageStep);
         last.chunks = Math.max(last.chunks, chunks);
-      } else stages.push({ chunks, steps: [stageStep] });
+        last.isStream ||= step.isStream ?? false;
+      } else stages.push({ chunks, steps: [stageStep], isStream: step.isStream ?? false });
     }
     const least = TAPERED_CHUNKS_PER_THREAD * this.threads;
     return {
       id: this.#nextPlan++,
-      stages: stages.map((stage) => ({ ...stage, isTapered: stage.chunks >= least })),
+      stages: stages.map(({ chunks, steps, isStream }) => {
+        const parts = isStream && chunks >= this.threads ? this.threads : 1;
+        const whole = chunks - (chunks % parts);
+        return { chunks: whole, isTapered: whole >= least, parts, steps };
+      }),
       slots,
       isParallel: stages.some(({ chunks }) => chunks > 1),
     };
@@ -177,23 +196,24 @@ export class Pool {
     const patches = step.args.flatMap((argument, i) =>
       argument.kind === "slot" ? [i, argument.slot, argument.byteOffset] : [],
     );
-    return { module: this.#compile(step.module).index, args: [...args, 0, 0], patches, units: step.units };
+    return { module: this.#compile(step.module).index, args, patches, units: step.units };
   }
 
   #compile(kernelModule: KernelModule): CompiledModule {
     const known = this.#compiled.get(kernelModule.key);
     if (known !== undefined) return known;
     const module = compileModule(kernelModule.emit());
-    const { run } = new WebAssembly.Instance(module, { env: { memory: this.#memory.memory } }).exports;
-    invariant(typeof run === "function", `the kernel module ${kernelModule.key} exports no run`);
-    const compiled: CompiledModule = {
-      index: this.#byIndex.length,
-      module,
-      run: run as CompiledModule["run"],
-    };
+    const { runFrom } = new WebAssembly.Instance(module, { env: { memory: this.#memory.memory } }).exports;
+    invariant(typeof runFrom === "function", `the kernel module ${kernelModule.key} exports no runFrom`);
+    const compiled: CompiledModule = { index: this.#byIndex.length, module };
+    this.#table.set(this.#table.grow(1), runFrom as never);
     this.#byIndex.push(compiled);
     this.#compiled.set(kernelModule.key, compiled);
     return compiled;
+  }
+
+  #argumentWords(): Int32Array {
+    return new Int32Array(this.#memory.memory.buffer, this.#arguments, MAX_ARGUMENT_BYTES / 4);
   }
 
   #runAlone(plan: PoolPlan, addresses: readonly number[]): void {
@@ -211,13 +231,15 @@ export class Pool {
     addresses: readonly number[],
     range: { readonly begin: number; readonly end: number },
   ): void {
-    const { args, patches } = step;
+    const { module, args, patches } = step;
+    // Memory that is not shared takes its views away when it grows.
+    if (this.#words.length === 0) this.#words = this.#argumentWords();
+    const own = this.#words;
+    for (let i = 0; i < args.length; i++) own[i] = args[i] ?? 0;
     for (let i = 0; i < patches.length; i += 3) {
-      args[patches[i] ?? 0] = (addresses[patches[i + 1] ?? 0] ?? 0) + (patches[i + 2] ?? 0);
+      own[patches[i] ?? 0] = (addresses[patches[i + 1] ?? 0] ?? 0) + (patches[i + 2] ?? 0);
     }
-    args[args.length - 2] = range.begin;
-    args[args.length - 1] = range.end;
-    this.#byIndex[step.module]?.run(...args);
+    this.#invoke(module, this.#arguments, range.begin, range.end);
   }
 
   /** Takes part in the plan until its last stage is closed. Returns what a chunk of this thread threw. */
@@ -239,20 +261,21 @@ export class Pool {
     }
   }
 
-  #runChunk(stage: Stage, chunk: number): unknown {
+  #runChunk(stage: Stage, taken: number): unknown {
     const ints = this.#ints;
+    const own = this.#words;
+    const place = placeOf(stage, taken);
     try {
       for (const step of stage.steps) {
-        const { args, patches, units } = step;
-        for (let i = 0; i < patches.length; i += 3) {
-          args[patches[i] ?? 0] = (ints[words.slots + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
-        }
-        const begin = firstUnit(units, stage, chunk);
-        const end = firstUnit(units, stage, chunk + 1);
+        const { module, args, patches, units } = step;
+        const begin = firstUnit(units, stage, place);
+        const end = firstUnit(units, stage, place + 1);
         if (begin === end) continue;
-        args[args.length - 2] = begin;
-        args[args.length - 1] = end;
-        this.#byIndex[step.module]?.run(...args);
+        for (let i = 0; i < args.length; i++) own[i] = args[i] ?? 0;
+        for (let i = 0; i < patches.length; i += 3) {
+          own[patches[i] ?? 0] = (ints[words.slots + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
+        }
+        this.#invoke(module, this.#arguments, begin, end);
       }
     } catch (error) {
       Atomics.compareExchange(ints, words.failed, 0, 1);
@@ -325,10 +348,12 @@ export class Pool {
     this.#post({ kind: "plan", id: plan.id, stages: plan.stages, modules });
   }
 
-  #post(message: WorkerMessage): void {
+  /** Posts a message to all threads, or to each its own by its number; the calling thread is 0. */
+  #post(message: WorkerMessage | ((thread: number) => WorkerMessage)): void {
     // Counted first: a worker that sees the count returns to its event loop and waits there for the message.
     Atomics.add(this.#ints, words.messages, 1);
-    for (const thread of this.#threads ?? []) thread.post(message);
+    for (const [i, thread] of (this.#threads ?? []).entries())
+      thread.post(typeof message === "function" ? message(i + 1) : message);
     if (Atomics.load(this.#ints, words.sleepers) > 0) Atomics.notify(this.#ints, words.ticket);
   }
 
@@ -338,7 +363,13 @@ export class Pool {
     try {
       const source = workerSource({ spinMs: this.#options.spinMs });
       this.#threads = Array.from({ length: this.#options.threads - 1 }, () => startThread(source, onLoss));
-      this.#post({ kind: "start", memory: this.#memory.memory, control: this.#control });
+      this.#post((thread) => ({
+        kind: "start",
+        memory: this.#memory.memory,
+        control: this.#control,
+        dispatcher: this.#dispatcher,
+        args: this.#arguments + thread * MAX_ARGUMENT_BYTES,
+      }));
     } catch {
       // No workers here (a content security policy, an engine without them): `threads` then says 1.
       this.#threads = [];

@@ -6,6 +6,7 @@ import {
   MAX_FAILURE_BYTES,
   SEQUENCE_MASK,
 } from "./control.js";
+import { MAX_ARGUMENT_BYTES } from "./kernel-table.js";
 
 export interface WorkerTimes {
   /** How long an idle worker spins before it sleeps, in milliseconds. */
@@ -22,19 +23,23 @@ export function workerSource({ spinMs }: WorkerTimes): string {
   return `"use strict";
 const W = ${JSON.stringify(controlWords)};
 const port = typeof require === "function" ? require("node:worker_threads").parentPort : self;
-const runs = [];
+const table = new WebAssembly.Table({ element: "anyfunc", initial: 0 });
 const plans = new Map();
-let memory, ints, bytes, seen = 0;
+let memory, ints, bytes, own, ownAddress, invoke, seen = 0;
 
 function receive(message) {
   seen++;
   if (message.kind === "start") {
     memory = message.memory;
     ints = new Int32Array(memory.buffer, message.control, ${CONTROL_BYTES / 4});
+    ownAddress = message.args;
+    own = new Int32Array(memory.buffer, ownAddress, ${MAX_ARGUMENT_BYTES / 4});
+    invoke = new WebAssembly.Instance(message.dispatcher, { env: { table } }).exports.run;
     bytes = new Uint8Array(memory.buffer, message.control, ${CONTROL_BYTES});
   } else if (message.kind === "plan") {
     for (const { index, module } of message.modules) {
-      runs[index] = new WebAssembly.Instance(module, { env: { memory } }).exports.run;
+      if (table.length <= index) table.grow(index + 1 - table.length);
+      table.set(index, new WebAssembly.Instance(module, { env: { memory } }).exports.runFrom);
     }
     plans.set(message.id, message.stages);
   } else if (message.kind === "drop") {
@@ -65,16 +70,16 @@ function work() {
   }
 }
 
-function runChunk(stage, chunk) {
+function runChunk(stage, taken) {
+  const place = placeOf(stage, taken);
   try {
     for (const { module, args, patches, units } of stage.steps) {
-      for (let i = 0; i < patches.length; i += 3) args[patches[i]] = ints[W.slots + patches[i + 1]] + patches[i + 2];
-      const begin = firstUnit(units, stage, chunk);
-      const end = firstUnit(units, stage, chunk + 1);
+      const begin = firstUnit(units, stage, place);
+      const end = firstUnit(units, stage, place + 1);
       if (begin === end) continue;
-      args[args.length - 2] = begin;
-      args[args.length - 1] = end;
-      runs[module](...args);
+      for (let i = 0; i < args.length; i++) own[i] = args[i];
+      for (let i = 0; i < patches.length; i += 3) own[patches[i]] = ints[W.slots + patches[i + 1]] + patches[i + 2];
+      invoke(module, ownAddress, begin, end);
     }
   } catch (error) {
     if (Atomics.compareExchange(ints, W.failed, 0, 1) !== 0) return;
@@ -84,9 +89,15 @@ function runChunk(stage, chunk) {
   }
 }
 
-function firstUnit(units, { chunks, isTapered }, chunk) {
-  const left = 1 - chunk / chunks;
-  return Math.round(units * (1 - (isTapered && units > chunks ? left * left : left)));
+function placeOf({ chunks, parts }, taken) {
+  return (taken % parts) * (chunks / parts) + Math.floor(taken / parts);
+}
+
+function firstUnit(units, { chunks, isTapered, parts }, place) {
+  const each = chunks / parts;
+  const part = Math.floor(place / each);
+  const left = 1 - (place % each) / each;
+  return Math.round((units / parts) * (part + 1 - (isTapered && units > chunks ? left * left : left)));
 }
 
 function advance(ticket, base, stages) {

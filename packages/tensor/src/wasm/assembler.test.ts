@@ -48,6 +48,31 @@ describe("assemble", () => {
     }
   });
 
+  test("takes parameters from memory where a function does units, and only there", () => {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const exportsOf = (build: Build) =>
+      new WebAssembly.Instance(new WebAssembly.Module(assemble({ sharedMemory: false }, build)), {
+        env: { memory },
+      }).exports as Record<"run" | "runFrom", (...numbers: number[]) => void>;
+    const [ints, floats] = [new Int32Array(memory.buffer), new Float32Array(memory.buffer)];
+    const { runFrom } = exportsOf((f) => {
+      const [to, factor, offset] = [f.param("i32"), f.param("f32"), f.param("i32")];
+      const [begin, end] = [f.param("i32"), f.param("i32")];
+      f.for(begin, end, 1, (i) => {
+        const sum = f32.mul(f32.convertI32S(i32.add(i, offset)), factor);
+        f.store("f32", i32.add(to, i32.shl(i, 2)), sum);
+      });
+    });
+    ints.set([1024, 0, -7], 16);
+    floats[17] = 0.5;
+    runFrom(64, 2, 4);
+    expect(Array.from(floats.subarray(256, 261))).toEqual([0, 0, -2.5, -2, 0]);
+    expect(exportsOf((f) => f.store("i32", f.param("i32"), 1)).runFrom).toBeUndefined();
+    expect(
+      exportsOf((f) => f.store("i32", i32.add(f.param("i32"), f.param("i32")), 1)).runFrom,
+    ).toBeDefined();
+  });
+
   test("branches out of blocks and back to loops", () => {
     const { run, ints } = instantiate((f) => {
       const n = f.param("i32");

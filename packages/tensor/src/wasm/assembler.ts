@@ -210,7 +210,7 @@ export class FunctionBuilder {
     this.advance(i, to, step, () => body(i));
   }
 
-  /** The module: imports `env.memory`, exports the function as `run`. */
+  /** The module: imports `env.memory`, exports the function as `run`, and as `runFrom` where it does units. */
   finish(sharedMemory: boolean): Uint8Array<ArrayBuffer> {
     return encodeModule(this.#params, this.#body(), sharedMemory);
   }
@@ -248,7 +248,8 @@ export class FunctionBuilder {
 }
 
 /**
- * Builds the module of a kernel: one function `run` over an imported memory.
+ * Builds the module of a kernel: one function `run` over an imported memory. If its last two parameters are i32 (the units that it
+ * does), there is also `runFrom(address, begin, end)`, which takes the parameters before them from memory, four bytes each.
  *
  * `sharedMemory` must equal that of the memory it will be given.
  */
@@ -295,14 +296,39 @@ function encodeModule(
     module.byte(id).sized(content.finish());
   };
   const module = new Code().bytes([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
-  section(1, (types) => types.bytes([1, 0x60]).sized(Uint8Array.from(params, typeCode)).byte(0));
+  const signatures = [params, ...(takesUnits(params) ? [["i32", "i32", "i32"] as const] : [])];
+  section(1, (types) => {
+    types.unsigned(signatures.length);
+    for (const each of signatures) types.byte(0x60).sized(Uint8Array.from(each, typeCode)).byte(0);
+  });
   section(2, (imports) => {
     imports.byte(1).name("env").name("memory").byte(0x02);
     if (sharedMemory) imports.bytes([0x03, 0]).unsigned(maxPages);
     else imports.bytes([0x00, 0]);
   });
-  section(3, (functions) => functions.bytes([1, 0]));
-  section(7, (exports) => exports.byte(1).name("run").bytes([0x00, 0]));
-  section(10, (codes) => codes.byte(1).sized(body));
+  section(3, (functions) => functions.bytes([signatures.length, ...signatures.keys()]));
+  section(7, (exports) => {
+    exports.unsigned(signatures.length).name("run").bytes([0x00, 0]);
+    if (signatures.length > 1) exports.name("runFrom").bytes([0x00, 1]);
+  });
+  section(10, (codes) => {
+    codes.unsigned(signatures.length).sized(body);
+    if (signatures.length > 1) codes.sized(runFromBody(params));
+  });
   return module.finish();
+}
+
+/** Whether all parameters are words and the last two whole numbers. */
+function takesUnits(params: readonly ValueType[]): boolean {
+  const [begin, end] = params.slice(-2);
+  return begin === "i32" && end === "i32" && params.every((type) => type === "i32" || type === "f32");
+}
+
+/** Loads all parameters but the last two from the first one's address on, hands its other two on, and calls `run`. */
+function runFromBody(params: readonly ValueType[]): Uint8Array {
+  const code = new Code().unsigned(0);
+  for (const [i, type] of params.slice(0, -2).entries()) {
+    code.bytes([0x20, 0, type === "f32" ? 0x2a : 0x28, ...memoryImmediates(2, 4 * i)]);
+  }
+  return code.bytes([0x20, 1, 0x20, 2, 0x10, 0, 0x0b]).finish();
 }

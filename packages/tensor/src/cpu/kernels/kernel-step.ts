@@ -35,14 +35,16 @@ export function kernelStep<const A extends readonly KernelArgument[]>(
     readonly args: A;
     readonly units: number;
     readonly grain: number;
+    readonly isStream?: boolean | undefined;
   },
   build: (f: FunctionBuilder, parameters: Parameters<A>, range: UnitRange) => void,
 ): KernelStep {
-  const { features, args, units, grain } = spec;
+  const { features, args, units, grain, isStream } = spec;
   return {
     args,
     units,
     grain: Math.max(1, Math.round(grain)),
+    isStream,
     module: {
       key: `${spec.key}|${featureKey(features)}`,
       emit: () =>
