@@ -20,6 +20,9 @@ const { values: options } = parseArgs({
     windows: { type: "string", default: "8" },
   },
 });
+for (const name of ["model", "text"])
+  if (options[name] === undefined)
+    throw new Error(`agreement: needs --model PATH and --text FILE; got no --${name}.`);
 const { cpu, directorySink, openModel, saveGguf } = await importSource("./agreement-sources.ts");
 const device = cpu();
 

@@ -20,6 +20,9 @@ const { values: options } = parseArgs({
     "max-tokens": { type: "string", default: "20000" },
   },
 });
+for (const name of ["model", "text"])
+  if (options[name] === undefined)
+    throw new Error(`perplexity: needs --model DIRECTORY and --text FILE; got no --${name}.`);
 const { calibrate, cpu, directorySink, encodeDocuments, openModel, perplexity, saveGguf } =
   await importSource("./perplexity-sources.ts");
 const device = cpu();
