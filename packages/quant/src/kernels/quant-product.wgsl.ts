@@ -18,6 +18,7 @@ import {
 import { chunkOf, constantCode, hasConstants, scaleValues, signShift } from "./chunk-dots.wgsl.js";
 import { vectorOf } from "./panel-buffers.wgsl.js";
 import { roundRows } from "./round-rows.wgsl.js";
+import { scatterSums } from "./scatter-sums.wgsl.js";
 import { subgroupSize } from "./subgroup-size.js";
 
 /** Rows of x that a workgroup keeps sums for at most. */
@@ -260,39 +261,4 @@ function addTeams(teams: number): string {
   return `      var four = vec4f();
       for (var t = 0u; t < ${teams}u; t += 4u) { four += vec4f(${[0, 1, 2, 3].map(at).join(", ")}); }
       let total = (four.x + four.y) + (four.z + four.w);`;
-}
-
-/** Sums of vectors over the threads of a subgroup, left in several of them. */
-interface ScatteredSums {
-  readonly code: string;
-  /** Threads among which the four numbers of a vector are divided, a stride apart. */
-  readonly sharing: number;
-  /** Which of the four is the thread's first one. */
-  readonly first: string;
-  /** The numbers of vector i that a thread has. */
-  parts(i: number): readonly string[];
-}
-
-/**
- * Adds up vectors over threads whose places differ in the bits of `strides`: at the first two each of a pair gives half of what it has and keeps
- * the sums of the other half, so that four numbers need 4 exchanges in place of 12.
- */
-function scatterSums(count: number, strides: readonly number[]): ScatteredSums {
-  const [wide, narrow, ...rest] = strides;
-  const isLower = (stride: number) => `(thread & ${stride}u) == 0u`;
-  const exchange = (from: string, stride: number, [low, high]: readonly [string, string]) =>
-    `select(${from}.${high}, ${from}.${low}, ${isLower(stride)}) + subgroupShuffleXor(select(${from}.${low}, ${from}.${high}, ${isLower(stride)}), ${stride}u)`;
-  if (wide === undefined)
-    return { code: "", sharing: 1, first: "0u", parts: (i) => [..."xyzw"].map((axis) => `sum${i}.${axis}`) };
-  const halves = each(count, (i) => `  let half${i} = ${exchange(`sum${i}`, wide, ["xy", "zw"])};`);
-  const high = `select(2u, 0u, ${isLower(wide)})`;
-  if (narrow === undefined)
-    return { code: halves, sharing: 2, first: high, parts: (i) => [`half${i}.x`, `half${i}.y`] };
-  const singles = each(
-    count,
-    (i) => `  var total${i} = ${exchange(`half${i}`, narrow, ["x", "y"])};
-${rest.map((stride) => `  total${i} += subgroupShuffleXor(total${i}, ${stride}u);`).join("\n")}`,
-  );
-  const first = `${high} + select(1u, 0u, ${isLower(narrow)})`;
-  return { code: `${halves}\n${singles}`, sharing: 4, first, parts: (i) => [`total${i}`] };
 }
