@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { checkNeeded } from "./needed-options.mjs";
 import { importSource } from "./sources.mjs";
 
 const { values: options } = parseArgs({
@@ -20,9 +21,7 @@ const { values: options } = parseArgs({
     windows: { type: "string", default: "8" },
   },
 });
-for (const name of ["model", "text"])
-  if (options[name] === undefined)
-    throw new Error(`agreement: needs --model PATH and --text FILE; got no --${name}.`);
+checkNeeded("agreement", options, { model: "PATH", text: "FILE" });
 const { cpu, directorySink, openModel, saveGguf } = await importSource("./agreement-sources.ts");
 const device = cpu();
 

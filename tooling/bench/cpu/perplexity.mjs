@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { checkNeeded } from "./needed-options.mjs";
 import { importSource } from "./sources.mjs";
 
 const { values: options } = parseArgs({
@@ -20,9 +21,7 @@ const { values: options } = parseArgs({
     "max-tokens": { type: "string", default: "20000" },
   },
 });
-for (const name of ["model", "text"])
-  if (options[name] === undefined)
-    throw new Error(`perplexity: needs --model DIRECTORY and --text FILE; got no --${name}.`);
+checkNeeded("perplexity", options, { model: "DIRECTORY", text: "FILE" });
 const { calibrate, cpu, directorySink, encodeDocuments, openModel, perplexity, saveGguf } =
   await importSource("./perplexity-sources.ts");
 const device = cpu();

@@ -5,6 +5,7 @@ import {
   i32x4,
   type Local,
   laneMath,
+  transposeFour,
   type Value,
   v128,
 } from "@heddle/tensor/kernel";
@@ -186,8 +187,8 @@ function emitFourHeads(f: FunctionBuilder, unit: DecodeUnit, { four, at }: HeadS
     f.increase(key, 2 * shape.headDim * 4);
     f.increase(scratch, 64);
   });
-  const rows = [0, 1, 2, 3].map((row) => loadHalves(f, unit, row));
-  return emitTransposed(f, rows);
+  const row = (place: number) => loadHalves(f, unit, place);
+  return transposeFour(f, [row(0), row(1), row(2), row(3)]);
 }
 
 /** Emits the products of queries and keys: [head][half][key], their lanes not yet added. */
@@ -270,21 +271,6 @@ function loadHalves(f: FunctionBuilder, { plan, scratch }: DecodeUnit, place: nu
   const at = scratchOf(plan).lanes + place * 32;
   const first = v128.load(scratch, at);
   return f.let(plan.features.revectorized ? f32x4.add(first, v128.load(scratch, at + 16)) : first);
-}
-
-/** Emits the transpose of four vectors. */
-function emitTransposed(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): Local<"v128">[] {
-  const mix = (x: Value<"v128"> | undefined, y: Value<"v128"> | undefined, lanes: readonly number[]) =>
-    f.let(i32x4.shuffle(x ?? 0, y ?? 0, lanes));
-  const [low, high] = [
-    [0, 4, 1, 5],
-    [2, 6, 3, 7],
-  ] as const;
-  return [low, high].flatMap((lanes) => {
-    const even = mix(a, c, lanes);
-    const odd = mix(b, d, lanes);
-    return [mix(even, odd, low), mix(even, odd, high)];
-  });
 }
 
 /** Emits the sums of the lanes of four vectors, as one vector. */

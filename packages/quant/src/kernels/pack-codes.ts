@@ -1,4 +1,12 @@
-import { type FunctionBuilder, i8x16, i32x4, type Local, type Value, v128 } from "@heddle/tensor/kernel";
+import {
+  type FunctionBuilder,
+  i8x16,
+  i32x4,
+  type Local,
+  transposeFour,
+  type Value,
+  v128,
+} from "@heddle/tensor/kernel";
 import type { PartName } from "../quant-format.js";
 
 /** A block of sixteen neighbouring rows in the file, and its place in the panel. */
@@ -37,14 +45,8 @@ export function storeNibbles(job: PackJob, from: number, load: (row: number) => 
   for (let four = 0; four < 4; four++) {
     const [a, b, c, d] = [0, 1, 2, 3].map((i) => f.let(load(4 * four + i)));
     if (a === undefined || b === undefined || c === undefined || d === undefined) continue;
-    const [ab, cd] = [f.let(pick(a, b, [0, 4, 1, 5])), f.let(pick(c, d, [0, 4, 1, 5]))];
-    const [abUp, cdUp] = [f.let(pick(a, b, [2, 6, 3, 7])), f.let(pick(c, d, [2, 6, 3, 7]))];
-    const store = (quad: number, vector: Vector) =>
+    for (const [quad, vector] of transposeFour(f, [a, b, c, d]).entries())
       f.store("v128", codes, vector, from + 64 * quad + 16 * four);
-    store(0, pick(ab, cd, [0, 2]));
-    store(1, pick(ab, cd, [1, 3]));
-    store(2, pick(abUp, cdUp, [0, 2]));
-    store(3, pick(abUp, cdUp, [1, 3]));
   }
 }
 

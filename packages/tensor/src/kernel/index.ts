@@ -24,6 +24,7 @@ export { atomic } from "../wasm/atomic.js";
 export { f32, f64, i32, i64 } from "../wasm/scalar.js";
 export { f32x4, f64x2, i8x16, i16x8, i32x4, i64x2, type V128, v128 } from "../wasm/simd.js";
 export { type LaneMath, laneMath } from "../wasm/simd-math.js";
+export { transposeFour } from "../wasm/transpose.js";
 export {
   type F32,
   type F64,

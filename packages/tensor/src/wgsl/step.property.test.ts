@@ -15,12 +15,15 @@ test("a grid holds all workgroups on axes that adapters allow, and few more", ()
   );
 });
 
-test("workgroups beyond those that are wanted return before anything else", () => {
-  const { code, grid, params } = wgslStep({
+const stepOf = (groups: number) =>
+  wgslStep({
     buffers: [{ name: "y", memory: bufferAt(0), dtype: "f32", access: "write" }],
-    groups: 65_537,
+    groups,
     body: "  store_y(group, 1.0);",
   });
+
+test("workgroups beyond those that are wanted return before anything else", () => {
+  const { code, grid, params } = stepOf(65_537);
   expect(grid).toEqual([32_769, 2, 1]);
   expect(params?.[0]).toBe(65_537);
   const main = code.slice(code.indexOf("fn main("));
@@ -29,11 +32,7 @@ test("workgroups beyond those that are wanted return before anything else", () =
 });
 
 test("a grid of one axis has no other workgroups: they read no uniform", () => {
-  const { code, grid, params } = wgslStep({
-    buffers: [{ name: "y", memory: bufferAt(0), dtype: "f32", access: "write" }],
-    groups: 65_535,
-    body: "  store_y(group, 1.0);",
-  });
+  const { code, grid, params } = stepOf(65_535);
   expect(grid).toEqual([65_535, 1, 1]);
   expect(params).toBeUndefined();
   expect(code).not.toContain("uniform");

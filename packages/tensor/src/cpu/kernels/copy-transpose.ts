@@ -2,7 +2,8 @@ import type { CopyRegion } from "../../op-forms.js";
 import { sizeOf } from "../../shape.js";
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
-import { i32x4, i64x2, v128 } from "../../wasm/simd.js";
+import { v128 } from "../../wasm/simd.js";
+import { transposeFour } from "../../wasm/transpose.js";
 import type { Local, Value } from "../../wasm/value.js";
 import type { KernelStep } from "../kernel.js";
 import { copyElement, type ElementBytes, type RegionContext } from "./copy-element.js";
@@ -100,27 +101,16 @@ interface Corner {
 
 function transpose4x4(f: FunctionBuilder, block: Tile, { row, column }: Corner): void {
   const from = f.let(i32.add(i32.add(block.source, i32.shl(row, 2)), i32.mul(column, block.sourceStride)));
-  const lines = [0, 1, 2, 3].map((k) => {
+  const line = (k: number) => {
     if (k > 0) f.increase(from, block.sourceStride);
     return f.let(v128.load(from));
-  });
-  const [a = 0, b = 0, c = 0, d = 0] = lines;
-  const [lowAB, lowCD] = [f.let(i32x4.shuffle(a, b, [0, 4, 1, 5])), f.let(i32x4.shuffle(c, d, [0, 4, 1, 5]))];
-  const [highAB, highCD] = [
-    f.let(i32x4.shuffle(a, b, [2, 6, 3, 7])),
-    f.let(i32x4.shuffle(c, d, [2, 6, 3, 7])),
-  ];
+  };
+  const transposed = transposeFour(f, [line(0), line(1), line(2), line(3)]);
   const to = f.let(i32.add(i32.add(block.target, i32.shl(column, 2)), i32.mul(row, block.targetStride)));
-  const transposed = [
-    i64x2.shuffle(lowAB, lowCD, [0, 2]),
-    i64x2.shuffle(lowAB, lowCD, [1, 3]),
-    i64x2.shuffle(highAB, highCD, [0, 2]),
-    i64x2.shuffle(highAB, highCD, [1, 3]),
-  ];
-  transposed.forEach((line, k) => {
+  for (const [k, column] of transposed.entries()) {
     if (k > 0) f.increase(to, block.targetStride);
-    f.store("v128", to, line);
-  });
+    f.store("v128", to, column);
+  }
 }
 
 /** Rows from `row` on, columns from `column` up to `toColumn`. */

@@ -1,6 +1,7 @@
 import { assemble, type FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { i32x4 } from "../../wasm/simd.js";
+import { transposeFour } from "../../wasm/transpose.js";
 import type { Local } from "../../wasm/value.js";
 import type { KernelModule } from "../kernel.js";
 import { elementBytes, loadFour, loadOne, type MatrixDType } from "./gemm-load.js";
@@ -127,22 +128,17 @@ function storeTransposed(
 ): void {
   const [r0, r1, r2, r3] = rows;
   if (r0 === undefined || r1 === undefined) throw new Error("Heddle bug: panels have an even width.");
-  const low01 = f.let(i32x4.shuffle(r0, r1, [0, 4, 1, 5]));
-  const high01 = f.let(i32x4.shuffle(r0, r1, [2, 6, 3, 7]));
   const at = (k: number) => (k * width + first) * 4;
   if (r2 === undefined || r3 === undefined) {
+    const low01 = f.let(i32x4.shuffle(r0, r1, [0, 4, 1, 5]));
+    const high01 = f.let(i32x4.shuffle(r0, r1, [2, 6, 3, 7]));
     f.storeLane(64, to, low01, { lane: 0, byteOffset: at(0) });
     f.storeLane(64, to, low01, { lane: 1, byteOffset: at(1) });
     f.storeLane(64, to, high01, { lane: 0, byteOffset: at(2) });
     f.storeLane(64, to, high01, { lane: 1, byteOffset: at(3) });
     return;
   }
-  const low23 = f.let(i32x4.shuffle(r2, r3, [0, 4, 1, 5]));
-  const high23 = f.let(i32x4.shuffle(r2, r3, [2, 6, 3, 7]));
-  f.store("v128", to, i32x4.shuffle(low01, low23, [0, 1, 4, 5]), at(0));
-  f.store("v128", to, i32x4.shuffle(low01, low23, [2, 3, 6, 7]), at(1));
-  f.store("v128", to, i32x4.shuffle(high01, high23, [0, 1, 4, 5]), at(2));
-  f.store("v128", to, i32x4.shuffle(high01, high23, [2, 3, 6, 7]), at(3));
+  for (const [k, line] of transposeFour(f, [r0, r1, r2, r3]).entries()) f.store("v128", to, line, at(k));
 }
 
 /** Full panel, depths contiguous: copies `width` neighbours for every depth. */

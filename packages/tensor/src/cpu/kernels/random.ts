@@ -1,6 +1,7 @@
 import type { FunctionBuilder } from "../../wasm/assembler.js";
 import { i32 } from "../../wasm/scalar.js";
 import { f32x4, i32x4, i64x2, v128 } from "../../wasm/simd.js";
+import { type FourVectors, transposeFour } from "../../wasm/transpose.js";
 import type { Local, Value } from "../../wasm/value.js";
 import type { CpuFeatures, LoweredKernel } from "../kernel.js";
 import { argument, kernelStep } from "./kernel-step.js";
@@ -38,7 +39,7 @@ export function randomKernel(
       f.for(i32.mul(begin, unitWords), limit, passWords, (first) => {
         const block = i32x4.add(i32x4.splat(i32.shrU(first, 2)), v128.const(new Int32Array([0, 1, 2, 3])));
         const words = philoxRounds(f, f.let(block), { keys, streamId });
-        const values = transpose(f, words).map((counter) =>
+        const values = transposeFour(f, words).map((counter) =>
           kind === "words" ? counter : f.let(toUnit(counter)),
         );
         const address = f.let(elementAddress(target, first, "u32"));
@@ -68,11 +69,16 @@ function philoxRounds(
   f: FunctionBuilder,
   block: Local<"v128">,
   { keys, streamId }: { keys: readonly Local<"v128">[]; streamId: Local<"i32"> },
-): Local<"v128">[] {
-  let counter = [block, f.let(i32x4.splat(0)), f.let(i32x4.splat(0)), f.let(i32x4.splat(streamId))];
+): FourVectors {
+  let counter: FourVectors = [
+    block,
+    f.let(i32x4.splat(0)),
+    f.let(i32x4.splat(0)),
+    f.let(i32x4.splat(streamId)),
+  ];
   let [k0 = block, k1 = block] = keys;
   for (let round = 0; round < 10; round++) {
-    const [c0 = block, c1 = block, c2 = block, c3 = block] = counter;
+    const [c0, c1, c2, c3] = counter;
     const [first, second] = [multiplyWide(f, c0, 0xd2511f53 | 0), multiplyWide(f, c2, 0xcd9e8d57 | 0)];
     counter = [
       f.let(v128.xor(v128.xor(second.high, c1), k0)),
@@ -94,21 +100,6 @@ function multiplyWide(f: FunctionBuilder, a: Local<"v128">, factor: number) {
     low: f.let(i32x4.shuffle(lower, upper, [0, 2, 4, 6])),
     high: f.let(i32x4.shuffle(lower, upper, [1, 3, 5, 7])),
   };
-}
-
-/** From vectors per word to vectors per counter. */
-function transpose(f: FunctionBuilder, [a = f.local("v128"), b = a, c = a, d = a]: readonly Local<"v128">[]) {
-  const [lowAB, lowCD] = [f.let(i32x4.shuffle(a, b, [0, 4, 1, 5])), f.let(i32x4.shuffle(c, d, [0, 4, 1, 5]))];
-  const [highAB, highCD] = [
-    f.let(i32x4.shuffle(a, b, [2, 6, 3, 7])),
-    f.let(i32x4.shuffle(c, d, [2, 6, 3, 7])),
-  ];
-  return [
-    i64x2.shuffle(lowAB, lowCD, [0, 2]),
-    i64x2.shuffle(lowAB, lowCD, [1, 3]),
-    i64x2.shuffle(highAB, highCD, [0, 2]),
-    i64x2.shuffle(highAB, highCD, [1, 3]),
-  ].map((lanes) => f.let(lanes));
 }
 
 function toUnit(words: Lanes): Lanes {
