@@ -1,5 +1,8 @@
 // Measures tokenizers: each library in its own process, in turns, results compared before anything is timed again.
+// Three speeds of each: "fresh" is the first pass over the text in a process that encoded nothing before, "unseen" the
+// first pass in a process that has read the other texts once each, "warm" a later pass over the same text.
 //   pnpm bench:tokenizers [--tokenizers cl100k,BERT] [--texts English,code] [--rounds 5] [--cold 3] [--out results.json]
+// --cold is the number of processes of each of the two first passes, --rounds that of the warm ones.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
@@ -20,8 +23,10 @@ const { values: options } = parseArgs({
   },
 });
 
-/** A contestant that has not encoded the text once by then is left out. */
+/** A contestant that has not encoded the text, and those before it, once by then is left out. */
 const TIMEOUT_MS = 30_000;
+/** Kinds of speed, in MB of UTF-8 a second, in the order of the report. */
+const SPEEDS = ["fresh", "unseen", "warm"];
 /**
  * Ids alone and with offsets are compared in so many turns, of which the second half counts: results of some megabytes
  * are new memory, and new pages, until the engine and malloc have settled on taking that of results let go.
@@ -31,9 +36,10 @@ const OFFSET_TURNS = 80;
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Starts a contestant; null if it does not know such a tokenizer or fails. */
-async function start(library, tokenizer, text) {
+async function start(library, tokenizer, [text, ...readBefore]) {
   const script = new URL("contestant.mjs", import.meta.url);
-  const child = fork(script, [library, tokenizer, text], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  const names = [library, tokenizer, text, ...readBefore];
+  const child = fork(script, names, { stdio: ["ignore", "ignore", "pipe", "ipc"] });
   let errors = "";
   child.stderr.on("data", (chunk) => {
     errors += chunk;
@@ -45,7 +51,7 @@ async function start(library, tokenizer, text) {
   if (typeof first === "object" && first !== null) return { ...first, child };
   if (first !== 0)
     console.error(
-      `left out: ${library} on ${tokenizer}, ${text}: ${errors.split("\n").find((line) => /Error/.test(line)) ?? (first === null ? "killed or too slow" : first)}`,
+      `left out: ${library} on ${tokenizer}, ${text}${readBefore.length > 0 ? " after the others" : ""}: ${errors.split("\n").find((line) => /Error/.test(line)) ?? (first === null ? "killed or too slow" : first)}`,
     );
   return null;
 }
@@ -56,36 +62,37 @@ async function timeMs(child, kind) {
   return (await answer)[0];
 }
 
-/** Everything about one tokenizer and one text: a row for each library. */
-async function measure(tokenizer, text) {
+/** The first passes of all libraries over a text, in turns: a row for each, with the process that encoded it first. */
+async function measureFirst(tokenizer, text) {
+  const others = Object.keys(texts).filter((name) => name !== text);
   const rows = new Map();
   for (let turn = 0; turn < Number(options.cold); turn++) {
     for (const library of options.libraries.split(",")) {
       if (turn > 0 && !rows.has(library)) continue;
-      const contestant = await start(library, tokenizer, text);
+      const contestant = await start(library, tokenizer, [text]);
       if (contestant === null) continue;
+      const { child, loadMs, firstMs, ...result } = contestant;
       const row = rows.get(library) ?? {
-        library,
-        load: [],
-        cold: [],
-        warm: [],
-        ids: [],
-        offsets: [],
-        count: [],
-        decode: [],
+        ...{ library, child, load: [], fresh: [], unseen: [], warm: [] },
+        ...{ ids: [], offsets: [], count: [], decode: [] },
       };
-      rows.set(library, row);
-      row.load.push(contestant.loadMs);
-      row.cold.push(contestant.coldMs);
-      Object.assign(row, {
-        digest: contestant.digest,
-        numTokens: contestant.numTokens,
-        bytes: contestant.bytes,
-      });
-      if (turn === 0) row.child = contestant.child;
-      else contestant.child.kill();
+      rows.set(library, Object.assign(row, result));
+      row.load.push(loadMs);
+      row.fresh.push(firstMs);
+      if (turn > 0) child.kill();
+      if (turn > 0 && row.unseen.length === 0) continue;
+      const reader = await start(library, tokenizer, [text, ...others]);
+      if (reader === null) continue;
+      row.unseen.push(reader.firstMs);
+      reader.child.kill();
     }
   }
+  return rows;
+}
+
+/** Everything about one tokenizer and one text: a row for each library. */
+async function measure(tokenizer, text) {
+  const rows = await measureFirst(tokenizer, text);
   for (let round = 0; round < Number(options.rounds); round++) {
     for (const row of rows.values()) row.warm.push(await timeMs(row.child, "warm"));
     const own = rows.get("heddle");
@@ -110,7 +117,7 @@ async function measure(tokenizer, text) {
     loadMs: median(row.load),
     firstOffsets: row.firstOffsets,
     ...Object.fromEntries(
-      ["cold", "warm", "ids", "offsets", "count", "decode"].map((kind) => [
+      [...SPEEDS, "ids", "offsets", "count", "decode"].map((kind) => [
         kind,
         row[kind].length === 0 ? null : row.bytes / 1e3 / median(row[kind]),
       ]),
@@ -121,17 +128,26 @@ async function measure(tokenizer, text) {
 function print(rows) {
   const shown = (value) => (value === null ? "" : value.toFixed(1));
   const [own, ...peers] = rows;
-  console.log(`\n| ${own.tokenizer}, ${own.text} | load ms | cold MB/s | warm MB/s |`);
-  console.log("|---|--:|--:|--:|");
+  const line = (title, load, speeds) => console.log(`| ${[title, load, ...speeds].join(" | ")} |`);
+  console.log();
+  line(
+    `${own.tokenizer}, ${own.text}`,
+    "load ms",
+    SPEEDS.map((kind) => `${kind} MB/s`),
+  );
+  console.log("|---|--:|--:|--:|--:|");
   for (const row of rows) {
     const mark = row.isEqual ? "" : ` (other ids: ${row.numTokens} for ${own.numTokens})`;
-    console.log(
-      `| ${row.library}${mark} | ${row.loadMs.toFixed(0)} | ${shown(row.cold)} | ${shown(row.warm)} |`,
+    line(
+      row.library + mark,
+      row.loadMs.toFixed(0),
+      SPEEDS.map((kind) => shown(row[kind])),
     );
   }
   const compare = (title, rows) => {
-    const ratio = (kind) => `${(own[kind] / Math.max(...rows.map((row) => row[kind]))).toFixed(2)}x`;
-    if (rows.length > 0) console.log(`| ${title} | | ${ratio("cold")} | ${ratio("warm")} |`);
+    const fastest = (kind) => Math.max(...rows.map((row) => row[kind] ?? 0));
+    const ratios = SPEEDS.map((kind) => `${(own[kind] / fastest(kind)).toFixed(2)}x`);
+    if (rows.length > 0) line(title, "", ratios);
   };
   const agreeing = peers.filter(({ isEqual }) => isEqual);
   compare("Heddle / fastest other", peers);
