@@ -219,27 +219,25 @@ export class Pool {
   #runAlone(plan: PoolPlan, addresses: readonly number[]): void {
     try {
       for (const stage of plan.stages) {
-        for (const step of stage.steps) this.#call(step, addresses, { begin: 0, end: step.units });
+        for (const step of stage.steps) {
+          this.#bind(step, addresses, 0);
+          this.#invoke(step.module, this.#arguments, 0, step.units);
+        }
       }
     } catch (error) {
       throw trapError(String(error), error);
     }
   }
 
-  #call(
-    step: StageStep,
-    addresses: readonly number[],
-    range: { readonly begin: number; readonly end: number },
-  ): void {
-    const { module, args, patches } = step;
+  /** Writes the arguments of a step to where the dispatcher reads them; slot 0's address is `slots[first]`. */
+  #bind({ args, patches }: StageStep, slots: ArrayLike<number>, first: number): void {
     // Memory that is not shared takes its views away when it grows.
     if (this.#words.length === 0) this.#words = this.#argumentWords();
     const own = this.#words;
     for (let i = 0; i < args.length; i++) own[i] = args[i] ?? 0;
     for (let i = 0; i < patches.length; i += 3) {
-      own[patches[i] ?? 0] = (addresses[patches[i + 1] ?? 0] ?? 0) + (patches[i + 2] ?? 0);
+      own[patches[i] ?? 0] = (slots[first + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
     }
-    this.#invoke(module, this.#arguments, range.begin, range.end);
   }
 
   /** Takes part in the plan until its last stage is closed. Returns what a chunk of this thread threw. */
@@ -262,23 +260,17 @@ export class Pool {
   }
 
   #runChunk(stage: Stage, taken: number): unknown {
-    const ints = this.#ints;
-    const own = this.#words;
     const place = placeOf(stage, taken);
     try {
       for (const step of stage.steps) {
-        const { module, args, patches, units } = step;
-        const begin = firstUnit(units, stage, place);
-        const end = firstUnit(units, stage, place + 1);
+        const begin = firstUnit(step.units, stage, place);
+        const end = firstUnit(step.units, stage, place + 1);
         if (begin === end) continue;
-        for (let i = 0; i < args.length; i++) own[i] = args[i] ?? 0;
-        for (let i = 0; i < patches.length; i += 3) {
-          own[patches[i] ?? 0] = (ints[words.slots + (patches[i + 1] ?? 0)] ?? 0) + (patches[i + 2] ?? 0);
-        }
-        this.#invoke(module, this.#arguments, begin, end);
+        this.#bind(step, this.#ints, words.slots);
+        this.#invoke(step.module, this.#arguments, begin, end);
       }
     } catch (error) {
-      Atomics.compareExchange(ints, words.failed, 0, 1);
+      Atomics.compareExchange(this.#ints, words.failed, 0, 1);
       return error ?? new Error("a kernel threw undefined");
     }
     return undefined;
