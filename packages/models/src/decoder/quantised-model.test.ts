@@ -1,23 +1,8 @@
-import {
-  everyMatrix,
-  type QuantRecipe,
-  type QuantScheme,
-  QuantStack,
-  QuantTensor,
-  quantizeWeights,
-} from "@heddle/quant";
-import {
-  cpu,
-  disposeTree,
-  flattenTree,
-  type LinearWeight,
-  reference,
-  type StackedWeight,
-  scope,
-  Tensor,
-} from "@heddle/tensor";
+import { everyMatrix, type QuantScheme, QuantTensor, quantizeWeights } from "@heddle/quant";
+import { cpu, disposeTree, type LinearWeight, reference, scope, Tensor } from "@heddle/tensor";
 import { describe, expect, test } from "vitest";
 import { goldenExpected, goldenSource, rowsOf } from "../../test/golden-model.js";
+import { denseExperts, expertBytes, quantisedExperts } from "../../test/quantised-experts.js";
 import { relativeError } from "../../test/relative-error.js";
 import { loadModel } from "../loading/load-model.js";
 import type { DecoderWeights } from "../weights.js";
@@ -124,29 +109,6 @@ describe("a model with quantised weights, embedding included", () => {
   );
 });
 
-const experts: QuantRecipe = (path, weight) =>
-  weight.rank === 3 && /experts\.(gate|up|down)\.weight$/.test(path) ? { bits: 4, groupSize: 32 } : undefined;
-
-/** Bytes of the stacks of experts alone. */
-function expertBytes({ layers }: DecoderWeights): number {
-  const tensors = layers.flatMap(({ experts: of }) =>
-    of === undefined ? [] : [of.gate, of.up, of.down].flatMap(({ weight }) => flattenTree(weight).leaves),
-  );
-  return tensors.reduce<number>((sum, leaf) => sum + (leaf instanceof Tensor ? leaf.byteLength : 0), 0);
-}
-
-/** The same tree with dense stacks in the place of quantised ones. */
-function denseExperts(weights: DecoderWeights): DecoderWeights {
-  const dense = (part: { readonly weight: Tensor | StackedWeight; readonly bias?: Tensor }) =>
-    part.weight instanceof QuantStack ? { ...part, weight: part.weight.dequantize() } : part;
-  const layers = weights.layers.map((layer) => {
-    const { experts: of } = layer;
-    if (of === undefined) return layer;
-    return { ...layer, experts: { ...of, gate: dense(of.gate), up: dense(of.up), down: dense(of.down) } };
-  });
-  return { ...weights, layers };
-}
-
 describe.each([
   { name: "reference", make: () => reference(), tolerance: 1e-6 },
   { name: "cpu", make: () => cpu({ threads: 2 }), tolerance: 1e-5 },
@@ -157,7 +119,7 @@ describe.each([
       const device = make();
       const model = await loadModel(goldenSource(name), { device });
       const before = device.memory().bytes;
-      const weights = await quantizeWeights(model.weights, experts);
+      const weights = await quantizeWeights(model.weights, quantisedExperts);
       // What was not chosen shares memory: only the stacks are new.
       const added = device.memory().bytes - before;
       expect(added).toBe(expertBytes(weights));

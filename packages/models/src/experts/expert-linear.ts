@@ -15,6 +15,7 @@ import {
 } from "@heddle/tensor";
 import type { ExpertLinearWeights } from "../weights.js";
 import { expertLinearWasm } from "./expert-linear.wasm.js";
+import { expertLinearWgsl } from "./expert-linear.wgsl.js";
 
 /**
  * Applies to each row the matrix, and bias, of its own expert: y_r = W[expert_r] x_r + b[expert_r].
@@ -49,7 +50,7 @@ const expertLinearOp: Op<Record<string, never>> = defineOp({
     const weightGrad = () => weightGradient({ x, weight, expert, g }).cast(weight.dtype);
     return [needed[0] ? back() : undefined, needed[1] ? weightGrad() : undefined];
   },
-  kernels: { wasm: expertLinearWasm },
+  kernels: { wasm: expertLinearWasm, wgsl: expertLinearWgsl },
 });
 
 /** dW[e] = sum over rows of e of g_r x_r^T: [X, out, in]. */

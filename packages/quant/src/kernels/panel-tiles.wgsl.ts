@@ -13,6 +13,7 @@ import {
 } from "@heddle/tensor/kernel";
 import { BLOCK_SIZE, PANEL_ROWS, panelCounts, type QuantLayout } from "../quant-format.js";
 import { partVectors, scaleFunctions } from "./panel-buffers.wgsl.js";
+import { floatsFunction, type PanelCodes, panelTask, zeroOf } from "./panel-codes.wgsl.js";
 
 /**
  * The right operand of a product on matrix units: codes are widened to halves on their way to workgroup memory.
@@ -44,11 +45,7 @@ export function floatPanelSource(layout: QuantLayout, first: number, tiling: Reg
     `${floatPlace("tileB", tiling, { base, k: `(${quad}) * 4u + ${j}u`, at: row })}[(${row}) % 4u]`;
   return {
     ...codes,
-    declarations: `${codes.declarations}
-fn floatsOf(codes: u32, scale: f32, minimum: f32) -> vec4f {
-  let bytes = (vec4u(codes) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u);
-  return (vec4f(bytes) - ${zeroOf(layout)}.0) * scale + minimum;
-}`,
+    declarations: `${codes.declarations}\n${floatsFunction(layout)}`,
     keep: (base) =>
       codes.keep(
         (group) => `      { let value = floatsOf(${group.codes}, ${group.scale}, ${group.minimum});
@@ -56,9 +53,6 @@ ${each(4, (j) => `        ${at(base, group, j)} = value.${"xyzw"[j]};`)} }`,
       ),
   };
 }
-
-/** The unsigned code that stands for nothing: codes of 8 bits are read with their sign flipped. */
-const zeroOf = ({ codeBits, offset }: QuantLayout) => (codeBits === 8 ? 128 + offset : offset);
 
 /** Four codes in bytes as two words of halves, rounded once: 0x6400 | n is the half 1024 + n. */
 const halvesFunction = (
@@ -72,23 +66,9 @@ const halvesFunction = (
   return vec2<u32>(bitsOf(fma(low - zero, s, m)), bitsOf(fma(high - zero, s, m)));
 }`;
 
-/** Codes of four neighbouring inputs of an output, as expressions: unsigned bytes of a word. */
-interface CodeGroup {
-  /** Output inside the tile, and inputs in fours inside the block. */
+/** The same with the output inside the tile. */
+interface CodeGroup extends PanelCodes {
   readonly row: string;
-  readonly quad: string;
-  readonly codes: string;
-  readonly scale: string;
-  readonly minimum: string;
-}
-
-/** What a thread does with its sixteenth of a panel's block. */
-interface PanelTask {
-  registers(i: number): string;
-  fetch(i: number): string;
-  groups(i: number): readonly Omit<CodeGroup, "row">[];
-  /** Output of a group inside the panel. */
-  row(i: number, group: number): string;
 }
 
 interface Codes {
@@ -110,7 +90,7 @@ function readCodes(
   const tasks = Math.ceil(columns / threads);
   // With more threads than tasks several do, and write, the same.
   const task = (i: number) => `((thread + ${i * threads}u) % ${columns}u)`;
-  const work = layout.codeBits === 8 ? byteTask(layout) : nibbleTask(layout);
+  const work = panelTask(layout);
   return {
     buffers: partVectors(layout, first),
     params: { numPanels, numBlocks, numGroups, numSupers },
@@ -130,86 +110,9 @@ ${each(tasks, work.fetch)}
         (i) => `    { let row = (${task(i)} / 16u) * ${PANEL_ROWS}u;
 ${work
   .groups(i)
-  .map((group, n) => write({ ...group, row: `row + ${work.row(i, n)}` }))
+  .map((group) => write({ ...group, row: `row + ${work.firstOutput(i)} + ${group.output}u` }))
   .join("\n")}
     }`,
       ),
-  };
-}
-
-const axis = (i: number) => "xyzw"[i] ?? "x";
-
-/** 4 and 6 bits: part (q, g) holds outputs 4 g.. of inputs 4 q.. (low halves) and 16 + 4 q.. (high halves). */
-function nibbleTask({ codeBits, groupSize, hasMin }: QuantLayout): PanelTask {
-  const isSplit = groupSize < BLOCK_SIZE;
-  const halves = isSplit ? [0, 1] : [0];
-  const place = (half: number) => (isSplit ? `block * 2u + ${half}u` : `block / ${groupSize / BLOCK_SIZE}u`);
-  const vectors = codeBits * 4;
-  return {
-    registers: (i) =>
-      [
-        `  var codes${i}: vec4<u32>;${codeBits === 6 ? ` var above${i}: vec4<u32>;` : ""}`,
-        ...halves.map((h) => `  var scale${i}_${h}: vec4f;${hasMin ? ` var minimum${i}_${h}: vec4f;` : ""}`),
-      ].join("\n"),
-    fetch: (i) =>
-      [
-        `      let start${i} = (bPanel${i} * P.numBlocks + block) * ${vectors}u;`,
-        `      codes${i} = codes[start${i} + bPart${i}];`,
-        codeBits === 6
-          ? `      above${i} = codes[start${i} + 16u + ((bPart${i} >> 2u) & 1u) * 4u + (bPart${i} & 3u)];`
-          : "",
-        ...halves.map((h) => {
-          const at = `bPanel${i}, ${place(h)}, block, bPart${i} & 3u`;
-          return `      scale${i}_${h} = scaleOf(${at});${hasMin ? ` minimum${i}_${h} = minOf(${at});` : ""}`;
-        }),
-      ].join("\n"),
-    row: (i, n) => `(bPart${i} & 3u) * 4u + ${n >> 1}u`,
-    groups: (i) =>
-      Array.from({ length: 8 }, (_, n) => {
-        const [j, half] = [n >> 1, n & 1];
-        const low = `((codes${i}.${axis(j)} >> ${half * 4}u) & 0x0f0f0f0fu)`;
-        const high = `(((above${i}.${axis(j)} >> ((bPart${i} >> 3u) * 2u + ${half * 4}u)) & 0x03030303u) << 4u)`;
-        const of = `${i}_${isSplit ? half : 0}.${axis(j)}`;
-        return {
-          quad: `(bPart${i} >> 2u) + ${half * 4}u`,
-          codes: codeBits === 4 ? low : `(${low} | ${high})`,
-          scale: `scale${of}`,
-          minimum: hasMin ? `minimum${of}` : "0.0",
-        };
-      }),
-  };
-}
-
-/** 8 bits: part (t, g) is outputs 8 g.. of inputs 4 t.., two by two in 16 bytes each. */
-function byteTask({ groupSize, hasMin }: QuantLayout): PanelTask {
-  const place = (i: number) =>
-    groupSize < BLOCK_SIZE ? `block * 2u + bPart${i} / 8u` : `block / ${groupSize / BLOCK_SIZE}u`;
-  return {
-    registers: (i) =>
-      [
-        `  var codes${i}_0: vec4<u32>; var codes${i}_1: vec4<u32>;`,
-        ...[0, 1].map((v) => `  var scale${i}_${v}: vec4f;${hasMin ? ` var minimum${i}_${v}: vec4f;` : ""}`),
-      ].join("\n"),
-    fetch: (i) =>
-      [
-        `      let start${i} = (bPanel${i} * P.numBlocks + block) * 32u + (bPart${i} >> 1u) * 4u + (bPart${i} & 1u);`,
-        ...[0, 1].map((p) => `      codes${i}_${p} = codes[start${i} + ${p * 2}u] ^ vec4<u32>(0x80808080u);`),
-        ...[0, 1].map((v) => {
-          const at = `bPanel${i}, ${place(i)}, block, (bPart${i} & 1u) * 2u + ${v}u`;
-          return `      scale${i}_${v} = scaleOf(${at});${hasMin ? ` minimum${i}_${v} = minOf(${at});` : ""}`;
-        }),
-      ].join("\n"),
-    row: (i, n) => `(bPart${i} & 1u) * 8u + ${n}u`,
-    groups: (i) =>
-      Array.from({ length: 8 }, (_, n) => {
-        const pair = (p: number) => `((codes${i}_${p}.${axis(n >> 1)} >> ${(n & 1) * 16}u) & 0xffffu)`;
-        const of = `${i}_${n >> 2}.${axis(n & 3)}`;
-        return {
-          quad: `(bPart${i} >> 1u)`,
-          codes: `(${pair(0)} | (${pair(1)} << 16u))`,
-          scale: `scale${of}`,
-          minimum: hasMin ? `minimum${of}` : "0.0",
-        };
-      }),
   };
 }

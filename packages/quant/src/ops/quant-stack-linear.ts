@@ -1,5 +1,16 @@
-import { arange, defineOp, HeddleError, matmul, type Op, type Tensor, where, zeros } from "@heddle/tensor";
+import {
+  arange,
+  defineOp,
+  HeddleError,
+  matmul,
+  type Op,
+  type OpCall,
+  type Tensor,
+  where,
+  zeros,
+} from "@heddle/tensor";
 import { quantStackLinearWasm } from "../kernels/quant-stack-linear.wasm.js";
+import { quantStackLinearWgsl } from "../kernels/quant-stack-linear.wgsl.js";
 import type { StackLayout } from "../quant-format.js";
 import { takeRowsOp } from "./dequantize.js";
 
@@ -7,7 +18,7 @@ import { takeRowsOp } from "./dequantize.js";
  * y_r = W[which_r] x_r over a stack of quantised matrices.
  *
  * Inputs: x [R, in] f32 (f64 on the reference device), which [R] i32, then the tensors of the weight [X out, in].
- * Shapes: -> [R, out]. Activations are not rounded. Twin of the kernel: `productOfOwn`.
+ * Shapes: -> [R, out]. Activations are not rounded. Twin of the kernels: `productOfOwn`.
  */
 export const quantStackLinearOp: Op<StackLayout> = defineOp({
   name: "quantStackLinear",
@@ -33,7 +44,10 @@ export const quantStackLinearOp: Op<StackLayout> = defineOp({
     if (which === undefined || grad === undefined) return [];
     return [productOfOwn(layout, { rows: grad, which, parts }, { transposeB: false })];
   },
-  kernels: { wasm: quantStackLinearWasm },
+  kernels: {
+    wasm: quantStackLinearWasm,
+    wgsl: (call) => quantStackLinearWgsl(call.params, call as OpCall),
+  },
 });
 
 interface ChosenRows {

@@ -47,6 +47,7 @@ export type {
   WgslStep,
 } from "../wgsl/kernel.js";
 export type { WgslKernelFactory } from "../wgsl/kernel-factory.js";
+export { chosenRows } from "../wgsl/kernels/chosen-rows.js";
 export { type DenseOperand, denseSource, denseTarget } from "../wgsl/kernels/dense-tiles.js";
 export { groupJoin } from "../wgsl/kernels/group-join.js";
 export { floatTarget, registerTilingOf, tensorSource } from "../wgsl/kernels/matmul-tiled.js";
@@ -76,6 +77,7 @@ export {
   matrixEdge,
   subgroupSize,
 } from "../wgsl/matrix-unit.js";
+export { widened } from "../wgsl/product/dense.js";
 export type {
   FunctionPiece,
   NormPiece,
