@@ -2,7 +2,7 @@
 // of several rounds after the card has warmed up; a round replays a plan of many launches, over weights that take turns so
 // that they do not stay in its cache, behind other work, and waits once. Products are compared with sums in float64 at some places first.
 import type { WebGpuDevice } from "@heddle/gpu";
-import type { QuantLayout, QuantTensor } from "@heddle/quant";
+import { type QuantLayout, QuantStack, type QuantTensor } from "@heddle/quant";
 import {
   compile,
   type DType,
@@ -12,9 +12,11 @@ import {
   matmul,
   randn,
   type Tensor,
+  tensor,
 } from "@heddle/tensor";
 
 import { productWgsl } from "@heddle/tensor/kernel";
+import { expertLinear } from "../../../packages/models/src/experts/expert-linear.ts";
 import { type QuantTuning, quantProduct } from "../../../packages/quant/src/kernels/quant-product.wgsl.ts";
 import { type DenseTuning, denseProduct } from "../../../packages/tensor/src/wgsl/product/dense.ts";
 import { copyRate } from "./parts/copy-rate.ts";
@@ -36,12 +38,13 @@ interface Work {
 interface Launch {
   readonly input: Tensor;
   run(input: Tensor): Tensor;
-  /** For products: x [M, K] and w [N, K] as run() sees them. */
+  /** For products: x [M, K] and w [N, K] as run() sees them, or a stack [X, N, K] of which row m meets matrix `choices[m]`. */
   operands?(): Promise<{
     readonly x: HostData;
     readonly w: HostData;
     readonly K: number;
     readonly N: number;
+    readonly choices?: Int32Array;
   }>;
 }
 
@@ -96,16 +99,17 @@ function random(device: WebGpuDevice, shape: readonly [number, number], dtype: D
 async function errorOf({ input, run, operands }: Launch): Promise<number> {
   const found = await operands?.();
   if (found === undefined) return 0;
-  const { x, w, K, N } = found;
+  const { x, w, K, N, choices } = found;
   using y = run(input);
   const got = await y.data();
   let worst = 0;
   for (let i = 0; i < 64; i++) {
     const at = Math.floor((i * 0.6180339887 * got.length) % got.length);
     const [m, n] = [Math.floor(at / N), at % N];
+    const first = ((choices?.[m] ?? 0) * N + n) * K;
     let [sum, size] = [0, 0];
     for (let k = 0; k < K; k++) {
-      const term = (x[m * K + k] ?? 0) * (w[n * K + k] ?? 0);
+      const term = (x[m * K + k] ?? 0) * (w[first + k] ?? 0);
       sum += term;
       size += Math.abs(term);
     }
@@ -154,6 +158,44 @@ function quantWork(
         input: x,
         run: (input) => (tuning === undefined ? linear(input, weight) : tuned(input, weight, tuning)),
         operands: async () => ({ x: await x.data(), w: await weight.dequantize().data(), K: inner, N: out }),
+      };
+    },
+  };
+}
+
+/** Rows of which each meets one of 32 matrices of the gpt-oss-20b shape: in 4 bits, or in halves. Turns name other ones. */
+function expertWork(rows: number, dtype: "int4" | "f16"): Work {
+  const [numMatrices, out, inner] = [32, 2880, 2880];
+  const layout = fileLayout(4, { inFeatures: inner, outFeatures: numMatrices * out });
+  const bytes = Math.min(rows, numMatrices) * out * inner * (dtype === "int4" ? 4.5 / 8 : 2);
+  let dense: Tensor | undefined;
+  return {
+    name: `experts 32 of ${out}x${inner} ${dtype} ${rows} rows`,
+    bytes,
+    weightBytes: bytes,
+    flops: 2 * rows * out * inner,
+    prepare(device, turn) {
+      const x = random(device, [rows, inner], "f32", 2);
+      const choices = Int32Array.from({ length: rows }, (_, row) => (row * 7 + turn * 4) % numMatrices);
+      const which = tensor(device, choices);
+      const operands = async (w: Promise<HostData>) => ({
+        ...{ x: await x.data(), w: await w, K: inner, N: out },
+        choices,
+      });
+      if (dtype === "int4") {
+        const stack = new QuantStack(quantWeight(device, layout, 0), numMatrices);
+        return {
+          input: x,
+          run: (input) => stack.applyEach(input, which),
+          operands: () => operands(stack.dequantize().data()),
+        };
+      }
+      dense ??= random(device, [numMatrices * out, inner], "f16", 1).reshape([numMatrices, out, inner]);
+      const weight = dense;
+      return {
+        input: x,
+        run: (input) => expertLinear(input, { weight }, which),
+        operands: () => operands(weight.data()),
       };
     },
   };
@@ -223,6 +265,7 @@ const works: readonly Work[] = [
     quantWork([8192, 2048], 8, { rows }),
     quantWork([8192, 2048], 4, { rows }),
   ]),
+  ...[4, 2048].flatMap((rows) => [expertWork(rows, "f16"), expertWork(rows, "int4")]),
   ...[1024, 4096, 8192].map((n) => matmulWork(n, "f16")),
   ...[1024, 4096].map((n) => matmulWork(n, "f32")),
 ];
