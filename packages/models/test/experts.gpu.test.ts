@@ -90,9 +90,9 @@ else {
       using logits = decoderLogits(model.config, weights, inputs);
       using twin = decoderLogits(model.config, denseExperts(weights), inputs);
       expect(relativeError(await logits.data(), await twin.data())).toBeLessThan(1e-5);
-    inputs.dispose();
-    disposeTree(weights);
-    model.dispose();
+      inputs.dispose();
+      disposeTree(weights);
+      model.dispose();
     },
   );
 }
