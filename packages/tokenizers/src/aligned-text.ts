@@ -65,10 +65,9 @@ export function originalStart(aligned: AlignedText): number {
 
 /** Returns 2 where a surrogate pair begins at `index`, else 1. */
 export function codePointLength(text: string, index: number): number {
-  const unit = text.charCodeAt(index);
-  if (unit < 0xd800 || unit > 0xdbff || index + 1 >= text.length) return 1;
-  const next = text.charCodeAt(index + 1);
-  return next >= 0xdc00 && next <= 0xdfff ? 2 : 1;
+  const isPair =
+    (text.charCodeAt(index) & 0xfc00) === 0xd800 && (text.charCodeAt(index + 1) & 0xfc00) === 0xdc00;
+  return isPair ? 2 : 1;
 }
 
 /** Collects the pieces of a rewrite. */

@@ -65,41 +65,38 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
 /**
  * Prepares the search for tokens made of bytes, written in the byte alphabet. Of a token that begins or ends inside a
  * character only the bytes at the bound are known: they count for every character with such a byte there. Words are
- * not cut between two characters of ASCII, and at one place in a hundred not where they could be.
+ * cut between characters of three and four bytes only (Thai, Han, kana, Hangul, emoji), and at one place in a hundred
+ * not where they could be.
  */
 export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
   const neighbours = new PairFilter();
-  /** By (last byte of the left character, first byte of the right one): 1 where one of them may be known in part. */
-  const parts = new Uint8Array(0x10000);
-  // A loop over all units, tokens and characters would be thrown away and compiled anew three times.
-  const addToken = (start: number, end: number): void => {
-    let left = 0;
-    for (let at = start; at < end; ) {
-      const first = byteOfUnit(all[at] as number);
-      let right = first < 0x80 ? first : first & (0x3f >> (characterLength(first) - 1));
-      let next = at + 1;
-      for (; next < end && isInside(byteOfUnit(all[next] as number)); next++)
-        right = (right << 6) | (byteOfUnit(all[next] as number) & 0x3f);
-      const isPart = first < 0 || next - at !== characterLength(first);
-      if (isPart) right = partOf(first);
-      if (at > start) {
-        if ((left | right) >= PART) parts[((byteOfUnit(all[at - 1] as number) << 8) | first) & 0xffff] = 1;
-        neighbours.add(left, right);
-      }
-      left = isPart ? partOf(byteOfUnit(all[next - 1] as number)) : right;
-      at = next;
-    }
+  /** By the bytes that meet: 1 where one of the characters may be known in part. */
+  const parts = new Uint8Array(1 << 11);
+  /** Adds the character that begins at `at` and the one before it, in the token of units [start, end). */
+  const addPair = (at: number, start: number, end: number): void => {
+    let from = at - 1;
+    while (from > start && isInside(byteOfUnit(all[from] as number))) from--;
+    const left = characterOf(all, from, at);
+    if (left >= 0 && left < MIN_CUT) return;
+    let to = at + 1;
+    while (to < end && isInside(byteOfUnit(all[to] as number))) to++;
+    const right = characterOf(all, at, to);
+    const last = byteOfUnit(all[at - 1] as number);
+    const first = all[at] as number;
+    if ((left | right) < 0) parts[meeting(last, first)] = 1;
+    neighbours.add(left < 0 ? partOf(last) : left, right < 0 ? partOf(first) : right);
   };
   let token = 0;
-  for (let at = behindAscii(all, 0); at < all.length; at = behindAscii(all, starts[token] as number)) {
+  for (let at = nextLead(all, 0); at < all.length; at = nextLead(all, at + 1)) {
     while ((starts[token + 1] as number) <= at) token++;
-    addToken(starts[token] as number, starts[++token] as number);
+    const start = starts[token] as number;
+    if (at > start) addPair(at, start, starts[token + 1] as number);
   }
   const mayBeJoined = (left: number, right: number): boolean => {
-    if ((left | right) < 0x80 || neighbours.has(left, right)) return true;
-    const last = lastByte(left);
-    const first = firstByte(right);
-    if (parts[(last << 8) | first] === 0) return false;
+    if (left < MIN_CUT || right < MIN_CUT || neighbours.has(left, right)) return true;
+    const last = 0x80 | (left & 0x3f);
+    const first = right < 0x10000 ? 0xe0 | (right >> 12) : 0xf0 | (right >> 18);
+    if (parts[meeting(last, first)] === 0) return false;
     return (
       neighbours.has(partOf(last), right) ||
       neighbours.has(left, partOf(first)) ||
@@ -123,7 +120,10 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
 
 /** Numbers from here on, which are no code points, stand for characters of which one byte is known. */
 const PART = 0x200000;
-const partOf = (byte: number): number => PART | (byte & 0xff);
+const partOf = (byte: number): number => PART | byte;
+
+/** Numbers the last byte of a character and the first of one of three or four bytes, whose high bits are always the same. */
+const meeting = (last: number, first: number): number => ((last & 0x3f) << 5) | (first & 0x1f);
 
 /** Says of most pairs that are not in a set that they are not: one bit for each of 2^20 hashes. */
 class PairFilter {
@@ -143,20 +143,27 @@ class PairFilter {
 const hashPair = (left: number, right: number): number =>
   Math.imul(left ^ Math.imul(right, 0x85ebca6b), 0x9e3779b1) >>> 12;
 
-/** Where, from `from` on, the first unit stands that is no byte below 0x80. */
-function behindAscii(units: Uint16Array, from: number): number {
+/** First character of three bytes. */
+const MIN_CUT = 0x800;
+
+/** Where, from `from` on, a character of three or four bytes begins; the byte alphabet writes these bytes as they are. */
+function nextLead(units: Uint16Array, from: number): number {
   let at = from;
-  while (at < units.length && (byteOfUnit(units[at] as number) & 0x80) === 0) at++;
+  while (at < units.length && ((units[at] as number) & 0xffe0) !== 0xe0) at++;
   return at;
 }
 
 const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
 
-/** Length of a character by its first byte; 0: no character begins so. */
-function characterLength(first: number): number {
-  if (first < 0x80) return 1;
-  if (first < 0xc2 || first > 0xf4) return 0;
-  return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+/** The character whose bytes are units [from, to) or, of one of two bytes at most, a number below MIN_CUT; -1: a part. */
+function characterOf(units: Uint16Array, from: number, to: number): number {
+  const first = byteOfUnit(units[from] as number);
+  const length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (to - from !== length) return -1;
+  let character = first & (0x3f >> (length - 1));
+  for (let at = from + 1; at < to; at++)
+    character = (character << 6) | (byteOfUnit(units[at] as number) & 0x3f);
+  return character;
 }
 
 /** A lone surrogate is written as U+FFFD. */
@@ -167,11 +174,3 @@ function codePointAt(units: Uint16Array, at: number, limit: number): number {
   const isPair = unit < 0xdc00 && (next & 0xfc00) === 0xdc00;
   return isPair ? 0x10000 + ((unit - 0xd800) << 10) + (next - 0xdc00) : 0xfffd;
 }
-
-function firstByte(codePoint: number): number {
-  if (codePoint < 0x80) return codePoint;
-  if (codePoint < 0x800) return 0xc0 | (codePoint >> 6);
-  return codePoint < 0x10000 ? 0xe0 | (codePoint >> 12) : 0xf0 | (codePoint >> 18);
-}
-
-const lastByte = (codePoint: number): number => (codePoint < 0x80 ? codePoint : 0x80 | (codePoint & 0x3f));

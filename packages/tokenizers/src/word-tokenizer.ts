@@ -20,8 +20,9 @@ export class WordTokenizer {
   private readonly cache: WordCache | null;
   private text = new TextUnits();
   private readonly word: Word = { units: this.text.units, start: 0, end: 0, hash: 0 };
-  /** Of each unit that is a word the number of its tokens (0: not known) and these, at most three. */
-  private readonly ofUnit = new Int32Array(4 * 0x10000);
+  /** By unit, for those that are a word: where the number of its tokens and these, at most three, lie behind; 0: unknown. */
+  private readonly ofUnit = new Int32Array(5 * 0x10000);
+  private endOfUnits = 0x10000;
   private readonly scratch = new TokenBuffer();
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
@@ -88,11 +89,12 @@ export class WordTokenizer {
   private appendPart(start: number, end: number): void {
     const { word, cache, ofUnit, scratch, out, base } = this;
     const isCached = cache !== null && end - start <= MAX_CACHED_UNITS;
-    const single = isCached && end - start === 1 ? 4 * (word.units[start] as number) : -1;
-    if (single >= 0) {
-      const count = ofUnit[single] as number;
-      for (let i = 1; i <= count; i++) out.push(ofUnit[single + i] as number, base + start, base + end);
-      if (count > 0) return;
+    const unit = isCached && end - start === 1 ? (word.units[start] as number) : -1;
+    const place = unit < 0 ? 0 : (ofUnit[unit] as number);
+    if (place > 0) {
+      const count = ofUnit[place] as number;
+      for (let i = 1; i <= count; i++) out.push(ofUnit[place + i] as number, base + start, base + end);
+      return;
     }
     word.start = start;
     word.end = end;
@@ -102,18 +104,21 @@ export class WordTokenizer {
     }
     this.compute(start, end);
     if (isCached && scratch.surfaces.size === 0) {
-      if (single < 0 || !this.keepSingle(single)) cache.set(word, scratch);
+      if (unit < 0 || !this.keepUnit(unit)) cache.set(word, scratch);
     }
     this.appendScratch(start);
   }
 
   /** Remembers the tokens of one unit if they are few and each stands for all of it. */
-  private keepSingle(single: number): boolean {
+  private keepUnit(unit: number): boolean {
+    const { ofUnit, endOfUnits: place } = this;
     const { ids, starts, ends, length } = this.scratch;
     for (let i = 0; i < length; i++) if (i > 2 || starts[i] !== 0 || ends[i] !== 1) return false;
-    for (let i = 0; i < length; i++) this.ofUnit[single + 1 + i] = ids[i] as number;
-    this.ofUnit[single] = length;
-    return length > 0;
+    ofUnit[unit] = place;
+    ofUnit[place] = length;
+    ofUnit.set(ids.subarray(0, length), place + 1);
+    this.endOfUnits += 1 + length;
+    return true;
   }
 
   /** Fills the scratch buffer with the tokens of a word, ranges in units of the word. */
