@@ -1,3 +1,5 @@
+import { instantiate } from "../wasm-module.js";
+
 const FACTOR = 0x9e3779b1;
 
 /**
@@ -7,7 +9,7 @@ const FACTOR = 0x9e3779b1;
  * Twin: checkOfWordsByTwin
  */
 export function checkOfWords(words: Uint32Array): number {
-  const mixer = createMixer();
+  const mixer = instantiate<Mixer>(MIXER);
   return mixer === null ? checkOfWordsByTwin(words) : checkBy(mixer, words);
 }
 
@@ -59,16 +61,6 @@ function checkBy({ m, f }: Mixer, words: Uint32Array): number {
   return finish(memory.slice(0, 4), words.subarray(end));
 }
 
-/** Null where the platform forbids WebAssembly or lacks its 128-bit vectors. */
-function createMixer(): Mixer | null {
-  try {
-    const code = Uint8Array.from(atob(MIXER), (char) => char.charCodeAt(0));
-    return new WebAssembly.Instance(new WebAssembly.Module(code)).exports as unknown as Mixer;
-  } catch {
-    return null;
-  }
-}
-
 /**
  * (module
  *   (memory (export "m") 1)
@@ -90,6 +82,7 @@ function createMixer(): Mixer | null {
  *     (v128.store (i32.const 0) (local.get $sums))))
  */
 const MIXER =
-  "AGFzbQEAAAABBQFgAX8AAwIBAAUDAQABBwkCAW0CAAFmAAAKkQEBjgECAX8De0EA/QAEACECQRAhAQNAIAH9AAQAIQMgAf0ABBAhBCACIAMgBP0N" +
-  "AAECAwgJCgsQERITGBkaG/1R/QyxeTeesXk3nrF5N56xeTee/bUBIgIgAkEP/a0B/VEgAyAE/Q0EBQYHDA0ODxQVFhccHR4f/a4BIQIgAUEgaiIB" +
-  "IABIDQALQQAgAv0LBAAL";
+  "0061736d0100000001050160017f00030201000503010001070902016d0200016600000a9101018e0102017f037b4100fd000400210241102101" +
+  "03402001fd00040021032001fd0004102104200220032004fd0d0001020308090a0b1011121318191a1bfd51fd0cb179379eb179379eb179379e" +
+  "b179379efdb50122022002410ffdad01fd5120032004fd0d040506070c0d0e0f141516171c1d1e1ffdae012102200141206a22012000480d000b" +
+  "41002002fd0b04000b";
