@@ -78,13 +78,15 @@ export function planProgram(host: PlanHost, program: Program): Plan {
     bind(slots: readonly DeviceBuffer[]) {
       const given = slots as readonly GpuBuffer[];
       const runs = steps.map((step) => bindStep(host, step, given));
-      const used = [...given, ...buffers];
+      const marks = [...new Set([...given, ...buffers].map(({ touched }) => touched))];
+      let marked = 0;
       return () => {
         invariant(!isDisposed, "a disposed plan was run");
         host.check();
-        // What is written from the host meanwhile has to wait for what is recorded here.
+        // What is written from the host meanwhile has to wait for what is recorded here. Marking once for a batch saves going through memory.
         const { batch } = recorder;
-        for (const { touched } of used) touched.batch = batch;
+        if (batch !== marked) for (const mark of marks) mark.batch = batch;
+        marked = batch;
         for (const run of runs) {
           if (typeof run === "function") run();
           else recorder.dispatch(run.pipeline, run.group, run.grid);

@@ -15,12 +15,25 @@ import {
 import { BLOCK_SIZE, type QuantLayout } from "../quant-format.js";
 import { floatPanelSource, panelSource } from "./panel-tiles.wgsl.js";
 
-/** With fewer rows a tile of 128 of them would do mostly nothing. */
-function tilingOf(rows: number): Tiling {
-  const common = { depth: BLOCK_SIZE, padding: 8, band: 8 } as const;
-  if (rows > 64) return { ...common, rows: 128, columns: 128, partRows: 64, partColumns: 64 };
-  if (rows > 32) return { ...common, rows: 64, columns: 64, partRows: 32, partColumns: 32 };
-  return { ...common, rows: 32, columns: 64, partRows: 32, partColumns: 16 };
+/**
+ * Tiles of 128 x 128 do mostly nothing for fewer rows, which are a matter of reading the weight: deep slices keep many loads under way; narrow
+ * tiles give small weights many workgroups, and wide ones read x less often.
+ */
+function tilingOf(rows: number, outputs: number): Tiling {
+  if (rows > 64) {
+    const edges = { rows: 128, columns: 128, partRows: 64, partColumns: 64 };
+    return { ...edges, depth: BLOCK_SIZE, padding: 8, band: 8 };
+  }
+  const common = { padding: 8, band: 1, partRows: 32, partColumns: 16 } as const;
+  if (rows > 32) {
+    const few = { ...common, rows: 64 };
+    if (outputs <= 4096) return { ...few, columns: 32, depth: 128 };
+    return { ...few, columns: 64, depth: outputs < 16384 ? 128 : 64, partColumns: 32 };
+  }
+  if (outputs >= 16384) return { ...common, rows: 32, columns: 128, depth: 64 };
+  const fewer = { ...common, rows: 32, partRows: 16 };
+  if (outputs > 4096) return { ...fewer, columns: 32, depth: 128 };
+  return { ...fewer, columns: outputs > 2048 ? 32 : 16, depth: 256 };
 }
 
 /**
@@ -34,6 +47,7 @@ export function manyRowsWgsl(
   layout: QuantLayout,
   { inputs, outputs }: OpCall,
   features: WgslFeatures,
+  chosen?: Tiling,
 ): WgslKernel | undefined {
   const [x, y] = [inputs[0], outputs[0]];
   const { inFeatures: K, outFeatures: N } = layout;
@@ -45,7 +59,7 @@ export function manyRowsWgsl(
   const dense = { name: "a", index: 0, isDenseK: true, edge: M, K, from: "0u" } as const;
   const unit = matrixUnitOf(features);
   if (unit !== undefined) {
-    const tiling = tilingOf(M);
+    const tiling = chosen ?? tilingOf(M, N);
     const left = denseSource({ ...dense, dtype: x.dtype, lanes: 4 }, tiling);
     const target = denseTarget({ index: inputs.length, dtype: y.dtype, N }, features);
     const right = panelSource(layout, 1, tiling);

@@ -23,7 +23,7 @@ import { floatsFunction, type PanelCodes, panelTask, zeroOf } from "./panel-code
 export function panelSource(layout: QuantLayout, first: number, tiling: Tiling): TileSource {
   const { columns, depth, padding } = tiling;
   const memory = tileMemory({ edge: columns, depth, padding }, { isDenseK: true, lanes: 4 });
-  const codes = readCodes(layout, first, { columns, threads: threadsOf(tiling) });
+  const codes = readCodes(layout, first, { columns, depth, threads: threadsOf(tiling) });
   const at = (base: string, { row, quad }: CodeGroup) =>
     `tiles[${base === "0u" ? "" : `${base} + `}(${row}) * ${memory.stride}u + ${quad}]`;
   return {
@@ -40,7 +40,8 @@ export function panelSource(layout: QuantLayout, first: number, tiling: Tiling):
 
 /** The same for products in f32. */
 export function floatPanelSource(layout: QuantLayout, first: number, tiling: RegisterTiling): FloatSource {
-  const codes = readCodes(layout, first, { columns: tiling.columns, threads: floatThreads(tiling) });
+  const { columns, depth } = tiling;
+  const codes = readCodes(layout, first, { columns, depth, threads: floatThreads(tiling) });
   const at = (base: string, { row, quad }: CodeGroup, j: number) =>
     `${floatPlace("tileB", tiling, { base, k: `(${quad}) * 4u + ${j}u`, at: row })}[(${row}) % 4u]`;
   return {
@@ -80,16 +81,27 @@ interface Codes {
   keep(write: (group: CodeGroup) => string): string;
 }
 
-/** Reads a block of `columns` outputs at a time: a thread takes 16 bytes of codes (8 bits: 32) of a panel, 16 threads all. */
+/**
+ * Reads `columns` outputs of the blocks of a slice at a time: a thread takes 16 bytes of codes (8 bits: 32) of a panel's block, 16 threads
+ * all. Blocks behind the last read that one again: x has zeros there.
+ */
 function readCodes(
   layout: QuantLayout,
   first: number,
-  { columns, threads }: { readonly columns: number; readonly threads: number },
+  { columns, depth, threads }: { readonly columns: number; readonly depth: number; readonly threads: number },
 ): Codes {
   const { numPanels, numBlocks, numGroups, numSupers } = panelCounts(layout);
-  const tasks = Math.ceil(columns / threads);
+  const blocks = depth / BLOCK_SIZE;
+  const tasks = Math.ceil((columns * blocks) / threads);
   // With more threads than tasks several do, and write, the same.
-  const task = (i: number) => `((thread + ${i * threads}u) % ${columns}u)`;
+  const task = (i: number) => `((thread + ${i * threads}u) % ${columns * blocks}u)`;
+  const output = (i: number) => `(${task(i)} % ${columns}u)`;
+  const ownBlock = (i: number) => `(${task(i)} / ${columns}u)`;
+  const isWhole = numBlocks % blocks === 0;
+  const block = (i: number) => {
+    const at = blocks === 1 ? "first" : `first + ${ownBlock(i)}`;
+    return isWhole ? at : `min(${at}, P.numBlocks - 1u)`;
+  };
   const work = panelTask(layout);
   return {
     buffers: partVectors(layout, first),
@@ -97,20 +109,27 @@ function readCodes(
     declarations: scaleFunctions(layout),
     setup: each(
       tasks,
-      (i) => `  let bPanel${i} = min(bStart / ${PANEL_ROWS}u + ${task(i)} / 16u, P.numPanels - 1u);
-  let bPart${i} = ${task(i)} % 16u;
+      (i) => `  let bPanel${i} = min(bStart / ${PANEL_ROWS}u + ${output(i)} / 16u, P.numPanels - 1u);
+  let bPart${i} = ${output(i)} % 16u;
 ${work.registers(i)}`,
     ),
-    fetch: (k) => `    { let block = (${k}) / ${BLOCK_SIZE}u;
-${each(tasks, work.fetch)}
+    fetch: (k) => `    { let first = (${k}) / ${BLOCK_SIZE}u;
+${each(tasks, (i) => `      { let block = ${block(i)};
+${work.fetch(i)} }`)}
     }`,
     keep: (write) =>
       each(
         tasks,
-        (i) => `    { let row = (${task(i)} / 16u) * ${PANEL_ROWS}u;
+        (i) => `    { let row = (${output(i)} / 16u) * ${PANEL_ROWS}u;
 ${work
   .groups(i)
-  .map((group) => write({ ...group, row: `row + ${work.firstOutput(i)} + ${group.output}u` }))
+  .map((group) =>
+    write({
+      ...group,
+      quad: blocks === 1 ? group.quad : `${ownBlock(i)} * ${BLOCK_SIZE / 4}u + ${group.quad}`,
+      row: `row + ${work.firstOutput(i)} + ${group.output}u`,
+    }),
+  )
   .join("\n")}
     }`,
       ),

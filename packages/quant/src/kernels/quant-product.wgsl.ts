@@ -1,6 +1,7 @@
 import type { OpCall } from "@heddle/tensor";
 import {
   each,
+  matrixUnitOf,
   type PieceBuffer,
   type ProductPiece,
   type ProductTask,
@@ -23,8 +24,9 @@ import { subgroupSize } from "./subgroup-size.js";
 
 /** Rows of x that a workgroup keeps sums for at most. */
 const maxOwnRows = 8;
-/** More rows of x than this are worth the tiles of `manyRowsWgsl`. */
+/** More rows of x than this are worth the tiles of `manyRowsWgsl`; where those are of matrix units, more than the second. */
 const maxRows = 32;
+const maxRowsBesideMatrices = 16;
 /** Workgroups that a GPU of today keeps busy; with fewer panels each has more threads. */
 const enoughGroups = 396;
 /** With no more panels a multiprocessor has one workgroup. */
@@ -68,8 +70,8 @@ export interface QuantTuning {
  * workgroup for itself, after the first codes are requested; whole numbers are multiplied four at a time, sums are f32. Every
  * thread takes 16 bytes of a panel's block, so that neighbours read neighbouring bytes.
  *
- * Undefined for more than 32 rows, for x of another dtype than f32, and where x does not fit in workgroup memory. Twin:
- * `accessPanels` on rounded x.
+ * Undefined for more than 32 rows (16 beside matrix units), for x of another dtype than f32, and where x does not fit in
+ * workgroup memory. Twin: `accessPanels` on rounded x.
  */
 export function quantProduct(
   layout: QuantLayout,
@@ -81,7 +83,8 @@ export function quantProduct(
   const { inFeatures, outFeatures } = layout;
   if (x?.dtype !== "f32" || y?.dtype !== "f32" || inFeatures === 0 || outFeatures === 0) return undefined;
   const allRows = x.shape.reduce((product, extent) => product * extent, 1) / inFeatures;
-  if (allRows > maxRows || allRows < 1 || inFeatures % 4 !== 0) return undefined;
+  const most = matrixUnitOf(features) === undefined ? maxRows : maxRowsBesideMatrices;
+  if (allRows > most || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks } = panelCounts(layout);
   const threads = tuning.threads ?? threadsFor(layout, { rows: allRows, maxThreads: features.maxThreads });
   const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));

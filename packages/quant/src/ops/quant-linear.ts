@@ -13,7 +13,8 @@ import { roundActivationsOp, roundedProductOp, roundsActivations } from "./round
  * y = x W^T with a quantised W.
  *
  * Inputs: x [.., in] f32 (f64 on the reference device), then the weight's tensors. Shapes: -> [.., out]. The CPU, and GPUs
- * for up to 32 rows, round x to int8 in blocks of 32 first; the gradient to x is that of the exact product.
+ * for up to 32 rows (16 where they have matrix units), round x to int8 in blocks of 32 first; the gradient to x is that of
+ * the exact product.
  */
 export const quantLinearOp: Op<QuantLayout> = defineOp({
   name: "quantLinear",

@@ -37,3 +37,16 @@ test("a grid of one axis has no other workgroups: they read no uniform", () => {
   expect(params).toBeUndefined();
   expect(code).not.toContain("uniform");
 });
+
+test("fixed params are constants of the text, floats as they are rounded to f32", () => {
+  const { code, params } = wgslStep({
+    buffers: [{ name: "y", memory: bufferAt(0), dtype: "f32", access: "write" }],
+    params: { columns: 2048, eps: { f32: 1e-5 } },
+    isFixed: true,
+    groups: 1,
+    body: "  store_y(P.columns, P.eps);",
+  });
+  expect(params).toBeUndefined();
+  expect(code).toContain("const P = Params(2048u, 0.000009999999747378752f);");
+  expect(code).not.toContain("uniform");
+});

@@ -30,6 +30,8 @@ export interface StepOptions {
   readonly buffers: readonly BufferUse[];
   /** Become fields of the uniform `P`. */
   readonly params?: Readonly<Record<string, StepParam>>;
+  /** Writes the params into the text: `P` is a constant then, for kernels that few sizes share anyway. Without tables only. */
+  readonly isFixed?: boolean;
   /** Words that the body reads by index: `table_NAME(i)` is word i (u32). At most a few thousand. */
   readonly tables?: Readonly<Record<string, Uint32Array>>;
   /** Threads of a workgroup; default 256. */
@@ -54,7 +56,8 @@ export function gridOf(groups: number): [number, number, number] {
 
 /** Writes a whole WGSL module around a body: bindings, typed access to them, uniforms, and the functions that it calls. */
 export function wgslStep(options: StepOptions): WgslStep {
-  const { buffers, threads = 256, groups, enable = "", declarations = "", body, tables = {} } = options;
+  const { buffers, threads = 256, groups, enable = "", declarations = "", body } = options;
+  const { tables = {}, isFixed = false } = options;
   const place = placeOf(groups);
   const params = { ...place.params, ...options.params };
   const access = buffers.map(accessorsOf).join("\n");
@@ -65,7 +68,7 @@ fn main(@builtin(local_invocation_index) thread: u32, ${place.builtins}) {
 ${place.code}
 ${body}
 }`;
-  const uniforms = uniformsOf(params, { tables, binding: buffers.length });
+  const uniforms = isFixed ? constantsOf(params) : uniformsOf(params, { tables, binding: buffers.length });
   return {
     code: [enable, uniforms.code, libraryFor(text), text].filter((part) => part !== "").join("\n"),
     bindings: buffers.map(({ memory, access: kind }) => ({
@@ -97,9 +100,6 @@ function uniformsOf(
   params: Readonly<Record<string, StepParam>>,
   { tables, binding }: { readonly tables: Readonly<Record<string, Uint32Array>>; readonly binding: number },
 ): { readonly code: string; readonly words: Uint32Array } {
-  const fields = Object.entries(params).map(
-    ([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`,
-  );
   const lists = Object.entries(tables);
   const arrays = lists.map(([name, words]) => `  t_${name}: array<vec4u, ${Math.ceil(words.length / 4)}>,`);
   const readers = lists.map(
@@ -107,9 +107,24 @@ function uniformsOf(
   );
   const words = joinWords([paramWords(Object.values(params)), ...Object.values(tables)]);
   if (words.length === 0) return { code: "", words };
-  const code = `struct Params {\n${[...fields, ...arrays].join("\n")}\n}
+  const code = `struct Params {\n${[...fieldsOf(params), ...arrays].join("\n")}\n}
 @group(0) @binding(${binding}) var<uniform> P: Params;${readers.join("")}`;
   return { code, words };
+}
+
+const fieldsOf = (params: Readonly<Record<string, StepParam>>) =>
+  Object.entries(params).map(([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`);
+
+/** Declares `P` as a constant. */
+function constantsOf(params: Readonly<Record<string, StepParam>>): {
+  readonly code: string;
+  readonly words: Uint32Array;
+} {
+  const values = Object.values(params).map((value) =>
+    typeof value === "number" ? `${value >>> 0}u` : `${Math.fround(value.f32)}f`,
+  );
+  const code = `struct Params {\n${fieldsOf(params).join("\n")}\n}\nconst P = Params(${values.join(", ")});`;
+  return { code: values.length === 0 ? "" : code, words: new Uint32Array() };
 }
 
 /** Puts lists behind each other, each at a multiple of 16 bytes. */

@@ -39,6 +39,8 @@ export async function medianSeconds(
     all.push(
       await secondsOf(device, () => {
         headStart?.();
+        // At once: launches are recorded while it runs.
+        device.flush();
         replay();
       }),
     );

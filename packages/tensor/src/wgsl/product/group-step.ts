@@ -94,8 +94,8 @@ class GroupWriter {
       if (text.enable !== "") this.#enable.add(text.enable);
       for (const declaration of text.declarations) this.#declarations.add(declaration);
       results = Math.max(results, text.tiles * slots.length * piece.rows * piece.unit);
-      if (i > 0) this.#text.params[`groups${i}`] = groups;
-      this.#text.params[`tiles${i}`] = plan.numTiles;
+      if (i > 0) this.#text.fixed[`groups${i}`] = groups;
+      this.#text.fixed[`tiles${i}`] = plan.numTiles;
       groups += Math.ceil(plan.numTiles / text.tiles) * rowBlocks;
       const own = i === 0 ? "group" : `(group - P.groups${i})`;
       const start = `  let firstTile = (${own} / ${rowBlocks}u) * ${text.tiles}u;`;
@@ -107,10 +107,13 @@ class GroupWriter {
       return `${i === 0 ? "  " : " else "}${isLast ? "" : `if (group < P.groups${i + 1}) `}{\n${body}\n  }`;
     });
     if (this.#text.buffers.length > this.#features.maxBuffers) return undefined;
+    const { fixed, params, tables } = this.#text;
     const step = wgslStep({
       buffers: this.#text.buffers,
-      params: this.#text.params,
-      tables: this.#text.tables,
+      params: { ...fixed, ...params },
+      tables,
+      // One binding less to go through, where none is needed.
+      isFixed: [params, tables].every((own) => Object.keys(own).length === 0),
       threads,
       groups,
       enable: [...this.#enable].join("\n"),
@@ -150,7 +153,7 @@ class GroupWriter {
           element,
         });
       }
-      for (const [name, value] of Object.entries(params)) this.#text.params[`${prefix}_${name}`] = value;
+      for (const [name, value] of Object.entries(params)) this.#text.fixed[`${prefix}_${name}`] = value;
     }
     const units = Math.ceil(piece.outFeatures / piece.unit);
     const turning = part.rotation && pieceOf(part.rotation, "rotation");
@@ -187,7 +190,7 @@ class GroupWriter {
     });
     if (found === undefined) return undefined;
     this.#text.buffers.unshift(...found.buffers);
-    Object.assign(this.#text.params, { columns: { f32: piece.inFeatures } }, found.params);
+    Object.assign(this.#text.fixed, { columns: { f32: piece.inFeatures } }, found.params);
     this.#text.functions.set("x", found.declarations);
     if (norm?.kind === "layer") this.#declarations.add(groupJoin("sum", "a + b", threads));
     return found.prologue;

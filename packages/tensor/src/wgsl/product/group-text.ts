@@ -17,6 +17,8 @@ import type {
 /** What the members of a group contribute to its kernel: bindings, uniforms, tables and functions. */
 export class GroupText {
   readonly buffers: BufferUse[] = [];
+  /** Numbers that follow from what the text is written for. */
+  readonly fixed: Record<string, StepParam> = {};
   readonly params: Record<string, StepParam> = {};
   readonly tables: Record<string, Uint32Array> = {};
   readonly functions = new Map<string, string>();
