@@ -114,8 +114,11 @@ function readCodes(
 ${work.registers(i)}`,
     ),
     fetch: (k) => `    { let first = (${k}) / ${BLOCK_SIZE}u;
-${each(tasks, (i) => `      { let block = ${block(i)};
-${work.fetch(i)} }`)}
+${each(
+  tasks,
+  (i) => `      { let block = ${block(i)};
+${work.fetch(i)} }`,
+)}
     }`,
     keep: (write) =>
       each(
