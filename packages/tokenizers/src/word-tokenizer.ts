@@ -113,10 +113,12 @@ export class WordTokenizer {
   private keepUnit(unit: number): boolean {
     const { ofUnit, endOfUnits: place } = this;
     const { ids, starts, ends, length } = this.scratch;
-    for (let i = 0; i < length; i++) if (i > 2 || starts[i] !== 0 || ends[i] !== 1) return false;
+    for (let i = 0; i < length; i++) {
+      if (i > 2 || starts[i] !== 0 || ends[i] !== 1) return false;
+      ofUnit[place + 1 + i] = ids[i] as number;
+    }
     ofUnit[unit] = place;
     ofUnit[place] = length;
-    ofUnit.set(ids.subarray(0, length), place + 1);
     this.endOfUnits += 1 + length;
     return true;
   }
