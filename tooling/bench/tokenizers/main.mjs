@@ -2,7 +2,8 @@
 // Three speeds of each: "fresh" is the first pass over the text in a process that encoded nothing before, "unseen" the
 // first pass in a process that has read the other texts once each, "warm" a later pass over the same text.
 //   pnpm bench:tokenizers [--tokenizers cl100k,BERT] [--texts English,code] [--rounds 5] [--cold 3] [--out results.json]
-// --cold is the number of processes of each of the two first passes, --rounds that of the warm ones.
+// --cold is the number of processes of each of the two first passes, --rounds that of the warm ones; --before names the texts that
+// are read before an unseen one, for libraries that do not end on some.
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
@@ -16,6 +17,7 @@ const { values: options } = parseArgs({
   options: {
     tokenizers: { type: "string", default: "cl100k,o200k,Llama-3,Gemma-3,BERT,Llama-2" },
     texts: { type: "string", default: Object.keys(texts).join() },
+    before: { type: "string", default: Object.keys(texts).join() },
     rounds: { type: "string", default: "5" },
     cold: { type: "string", default: "3" },
     libraries: { type: "string", default: Object.keys(libraries).join() },
@@ -64,7 +66,7 @@ async function timeMs(child, kind) {
 
 /** The first passes of all libraries over a text, in turns: a row for each, with the process that encoded it first. */
 async function measureFirst(tokenizer, text) {
-  const others = Object.keys(texts).filter((name) => name !== text);
+  const others = options.before.split(",").filter((name) => name !== text);
   const rows = new Map();
   for (let turn = 0; turn < Number(options.cold); turn++) {
     for (const library of options.libraries.split(",")) {
@@ -146,7 +148,9 @@ function print(rows) {
   }
   const compare = (title, rows) => {
     const fastest = (kind) => Math.max(...rows.map((row) => row[kind] ?? 0));
-    const ratios = SPEEDS.map((kind) => `${(own[kind] / fastest(kind)).toFixed(2)}x`);
+    const ratios = SPEEDS.map((kind) =>
+      fastest(kind) > 0 ? `${(own[kind] / fastest(kind)).toFixed(2)}x` : "",
+    );
     if (rows.length > 0) line(title, "", ratios);
   };
   const agreeing = peers.filter(({ isEqual }) => isEqual);

@@ -71,12 +71,13 @@ function checkBy({ m, f }: Mixer, words: Uint32Array): number {
  *       (local.set $low (v128.load (local.get $at)))
  *       (local.set $high (v128.load offset=16 (local.get $at)))
  *       ;; sums = (sums ^ words 0, 2, 4, 6) * FACTOR
- *       (i32x4.mul (v128.xor (local.get $sums) (i8x16.shuffle 0..3 8..11 16..19 24..27 (local.get $low) (local.get $high)))
- *         (v128.const i32x4 FACTOR FACTOR FACTOR FACTOR))
+ *       (i32x4.mul (v128.xor (local.get $sums) (i8x16.shuffle 0 1 2 3 8 9 10 11 16 17 18 19 24 25 26 27
+ *         (local.get $low) (local.get $high)))
+ *         (v128.const i32x4 0x9e3779b1 0x9e3779b1 0x9e3779b1 0x9e3779b1))
  *       (local.tee $sums)
  *       ;; sums = (sums ^ sums >>> 15) + words 1, 3, 5, 7
  *       (v128.xor (i32x4.shr_u (local.get $sums) (i32.const 15)))
- *       (i32x4.add (i8x16.shuffle 4..7 12..15 20..23 28..31 (local.get $low) (local.get $high)))
+ *       (i32x4.add (i8x16.shuffle 4 5 6 7 12 13 14 15 20 21 22 23 28 29 30 31 (local.get $low) (local.get $high)))
  *       (local.set $sums)
  *       (br_if 0 (i32.lt_s (local.tee $at (i32.add (local.get $at) (i32.const 32))) (local.get $end))))
  *     (v128.store (i32.const 0) (local.get $sums))))
