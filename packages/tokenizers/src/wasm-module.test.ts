@@ -5,7 +5,8 @@ import createWabt from "wabt";
 /** The text of a module in a file's comment, and the digits below it. */
 function readModule(file: string): { readonly text: string; readonly digits: string } {
   const source = readFileSync(new URL(file, import.meta.url), "utf8");
-  const [, comment = "", code = ""] = /^ \* (\(module\n[\s\S]*?)^ \*\/\nconst \w+ =([^;]*);/m.exec(source) ?? [];
+  const [, comment = "", code = ""] =
+    /^ \* (\(module\n[\s\S]*?)^ \*\/\nconst \w+ =([^;]*);/m.exec(source) ?? [];
   return { text: comment.replace(/^ \* ?/gm, ""), digits: code.replace(/[^0-9a-f]/g, "") };
 }
 
