@@ -178,16 +178,13 @@ function expertWork(rows: number, dtype: "int4" | "f16"): Work {
       const x = random(device, [rows, inner], "f32", 2);
       const choices = Int32Array.from({ length: rows }, (_, row) => (row * 7 + turn * 4) % numMatrices);
       const which = tensor(device, choices);
-      const operands = async (w: Promise<HostData>) => ({
-        ...{ x: await x.data(), w: await w, K: inner, N: out },
-        choices,
-      });
+      const operands = async (w: HostData) => ({ x: await x.data(), w, K: inner, N: out, choices });
       if (dtype === "int4") {
         const stack = new QuantStack(quantWeight(device, layout, 0), numMatrices);
         return {
           input: x,
           run: (input) => stack.applyEach(input, which),
-          operands: () => operands(stack.dequantize().data()),
+          operands: async () => operands(await stack.dequantize().data()),
         };
       }
       dense ??= random(device, [numMatrices * out, inner], "f16", 1).reshape([numMatrices, out, inner]);
@@ -195,7 +192,7 @@ function expertWork(rows: number, dtype: "int4" | "f16"): Work {
       return {
         input: x,
         run: (input) => expertLinear(input, { weight }, which),
-        operands: () => operands(weight.data()),
+        operands: async () => operands(await weight.data()),
       };
     },
   };

@@ -47,7 +47,6 @@ export function manyRowsWgsl(
   layout: QuantLayout,
   { inputs, outputs }: OpCall,
   features: WgslFeatures,
-  chosen?: Tiling,
 ): WgslKernel | undefined {
   const [x, y] = [inputs[0], outputs[0]];
   const { inFeatures: K, outFeatures: N } = layout;
@@ -59,7 +58,7 @@ export function manyRowsWgsl(
   const dense = { name: "a", index: 0, isDenseK: true, edge: M, K, from: "0u" } as const;
   const unit = matrixUnitOf(features);
   if (unit !== undefined) {
-    const tiling = chosen ?? tilingOf(M, N);
+    const tiling = tilingOf(M, N);
     const left = denseSource({ ...dense, dtype: x.dtype, lanes: 4 }, tiling);
     const target = denseTarget({ index: inputs.length, dtype: y.dtype, N }, features);
     const right = panelSource(layout, 1, tiling);
