@@ -7,24 +7,24 @@ import type { TokenBuffer } from "./token-buffer.js";
 export function encodeUnits(units: Uint16Array, start: number, end: number, bytes: Uint8Array): number {
   let to = 0;
   for (let at = start; at < end; at++) {
-    const unit = units[at] as number;
-    if (unit < 0x80) {
-      bytes[to++] = unit;
-    } else if (unit < 0x800) {
-      bytes[to++] = 0xc0 | (unit >> 6);
-      bytes[to++] = 0x80 | (unit & 0x3f);
-    } else if (pairLength(units, at, end) === 2) {
-      const codePoint = 0x10000 + ((unit - 0xd800) << 10) + ((units[++at] as number) - 0xdc00);
-      bytes[to++] = 0xf0 | (codePoint >> 18);
-      bytes[to++] = 0x80 | ((codePoint >> 12) & 0x3f);
-      bytes[to++] = 0x80 | ((codePoint >> 6) & 0x3f);
-      bytes[to++] = 0x80 | (codePoint & 0x3f);
-    } else {
-      const written = (unit & 0xf800) === 0xd800 ? 0xfffd : unit;
-      bytes[to++] = 0xe0 | (written >> 12);
-      bytes[to++] = 0x80 | ((written >> 6) & 0x3f);
-      bytes[to++] = 0x80 | (written & 0x3f);
+    const codePoint = codePointAt(units, at, end);
+    if (codePoint < 0x80) {
+      bytes[to++] = codePoint;
+      continue;
     }
+    if (codePoint < 0x800) {
+      bytes[to++] = 0xc0 | (codePoint >> 6);
+    } else {
+      if (codePoint < 0x10000) {
+        bytes[to++] = 0xe0 | (codePoint >> 12);
+      } else {
+        at++;
+        bytes[to++] = 0xf0 | (codePoint >> 18);
+        bytes[to++] = 0x80 | ((codePoint >> 12) & 0x3f);
+      }
+      bytes[to++] = 0x80 | ((codePoint >> 6) & 0x3f);
+    }
+    bytes[to++] = 0x80 | (codePoint & 0x3f);
   }
   return to;
 }
@@ -37,6 +37,14 @@ export function pairLength(units: Uint16Array, at: number, limit: number): numbe
     at + 1 < limit &&
     ((units[at + 1] as number) & 0xfc00) === 0xdc00;
   return isPair ? 2 : 1;
+}
+
+/** Returns the code point that begins at `at`; U+FFFD for a lone surrogate, which is written as that. */
+export function codePointAt(units: Uint16Array, at: number, limit: number): number {
+  const unit = units[at] as number;
+  if ((unit & 0xf800) !== 0xd800) return unit;
+  if (pairLength(units, at, limit) === 1) return 0xfffd;
+  return 0x10000 + ((unit - 0xd800) << 10) + ((units[at + 1] as number) - 0xdc00);
 }
 
 /** Turns token ranges in bytes of UTF-8 into ranges in units; a token with part of a character covers it. */

@@ -30,6 +30,8 @@ export interface PackedTokens {
   /** One more entry than there are tokens. */
   readonly starts: Int32Array;
   readonly ids: Int32Array;
+  /** A quick way to note which characters meet in them, as noteMeetings does it. */
+  readonly noteMeetings?: () => Uint8Array;
 }
 
 /**

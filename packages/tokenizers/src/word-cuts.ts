@@ -1,5 +1,6 @@
 import { byteOfUnit } from "./byte-level.js";
 import { PairTable } from "./pair-table.js";
+import { codePointAt } from "./utf8-units.js";
 import type { PackedTokens } from "./vocabulary.js";
 
 /**
@@ -12,7 +13,10 @@ export interface WordCuts {
   next(units: Uint16Array, from: number, limit: number): number;
 }
 
-const [KNOWN, BEFORE, BEHIND, HALF] = [1, 2, 4, 8];
+const KNOWN = 1;
+const BEFORE = 2;
+const BEHIND = 4;
+const HALF = 8;
 
 /**
  * Prepares the search for tokens made of characters.
@@ -63,44 +67,27 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
 }
 
 /**
- * Prepares the search for tokens made of bytes, written in the byte alphabet. Of a token that begins or ends inside a
- * character only the bytes at the bound are known: they count for every character with such a byte there. Words are
- * cut between characters of three and four bytes only (Thai, Han, kana, Hangul, emoji), and at one place in a hundred
- * not where they could be.
+ * Prepares the search for tokens made of bytes, written in the byte alphabet. Of the characters that meet in a token the
+ * last two bytes of the left one and the first three of the right one are noted; where the token holds fewer, one byte,
+ * which counts for every character with such a byte there. Words are cut between characters of three and four bytes
+ * only (Thai, Han, kana, Hangul, emoji), and at one place in a hundred not where they could be.
  */
-export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
-  const neighbours = new PairFilter();
-  /** By the bytes that meet: 1 where one of the characters may be known in part. */
-  const parts = new Uint8Array(1 << 11);
-  /** Adds the character that begins at `at` and the one before it, in the token of units [start, end). */
-  const addPair = (at: number, start: number, end: number): void => {
-    let from = at - 1;
-    while (from > start && isInside(byteOfUnit(all[from] as number))) from--;
-    const left = characterOf(all, from, at);
-    if (left >= 0 && left < MIN_CUT) return;
-    let to = at + 1;
-    while (to < end && isInside(byteOfUnit(all[to] as number))) to++;
-    const right = characterOf(all, at, to);
-    const last = byteOfUnit(all[at - 1] as number);
-    const first = all[at] as number;
-    if ((left | right) < 0) parts[meeting(last, first)] = 1;
-    neighbours.add(left < 0 ? partOf(last) : left, right < 0 ? partOf(first) : right);
+export function createByteCuts(packed: PackedTokens): WordCuts {
+  const notes = packed.noteMeetings?.() ?? noteMeetings(packed);
+  const has = (left: number, right: number): boolean => {
+    const hash = hashPair(left, right);
+    return (((notes[hash >>> 3] as number) >>> (hash & 7)) & 1) === 1;
   };
-  let token = 0;
-  for (let at = nextLead(all, 0); at < all.length; at = nextLead(all, at + 1)) {
-    while ((starts[token + 1] as number) <= at) token++;
-    const start = starts[token] as number;
-    if (at > start) addPair(at, start, starts[token + 1] as number);
-  }
-  const mayBeJoined = (left: number, right: number): boolean => {
-    if (left < MIN_CUT || right < MIN_CUT || neighbours.has(left, right)) return true;
-    const last = 0x80 | (left & 0x3f);
-    const first = right < 0x10000 ? 0xe0 | (right >> 12) : 0xf0 | (right >> 18);
-    if (parts[meeting(last, first)] === 0) return false;
+  const mayBeJoined = (before: number, behind: number): boolean => {
+    if (before < MIN_CUT || behind < MIN_CUT) return true;
+    const left = before & 0xfff;
+    const right = behind < 0x10000 ? behind : 0x10000 | (behind >> 6);
+    if (has(left, right)) return true;
+    const last = before & 0x3f;
+    const first = right >> 12;
     return (
-      neighbours.has(partOf(last), right) ||
-      neighbours.has(left, partOf(first)) ||
-      neighbours.has(partOf(last), partOf(first))
+      notes[PARTS + ((last << 5) | first)] === 1 &&
+      (has(PART | last, right) || has(left, PART | first) || has(PART | last, PART | first))
     );
   };
   return {
@@ -118,59 +105,42 @@ export function createByteCuts({ units: all, starts }: PackedTokens): WordCuts {
   };
 }
 
-/** Numbers from here on, which are no code points, stand for characters of which one byte is known. */
-const PART = 0x200000;
-const partOf = (byte: number): number => PART | byte;
+/** Marks what stands for a character of which one byte is known: makes it negative. */
+const PART = -64;
+/** Where, behind 2^20 bits by hash, it stands by the last and first bits of two characters if a part of one is noted. */
+const PARTS = 1 << 17;
+/** Bytes of notes. */
+export const NOTES = PARTS + (1 << 11);
 
-/** Numbers the last byte of a character and the first of one of three or four bytes, whose high bits are always the same. */
-const meeting = (last: number, first: number): number => ((last & 0x3f) << 5) | (first & 0x1f);
-
-/** Says of most pairs that are not in a set that they are not: one bit for each of 2^20 hashes. */
-class PairFilter {
-  private readonly bits = new Uint8Array(1 << 17);
-
-  add(left: number, right: number): void {
-    const hash = hashPair(left, right);
-    this.bits[hash >>> 3] = (this.bits[hash >>> 3] as number) | (1 << (hash & 7));
-  }
-
-  has(left: number, right: number): boolean {
-    const hash = hashPair(left, right);
-    return (((this.bits[hash >>> 3] as number) >>> (hash & 7)) & 1) === 1;
-  }
+/** Notes which characters meet in tokens of bytes. */
+export function noteMeetings({ units: all, starts }: PackedTokens): Uint8Array {
+  const notes = new Uint8Array(NOTES);
+  const addToken = (start: number, end: number): void => {
+    for (let at = start + 1; at < end; at++) {
+      const lead = all[at] as number;
+      if ((lead & 0xffe0) !== 0xe0 || (byteOfUnit(all[at - 1] as number) & 0xc0) !== 0x80) continue;
+      const first = lead & 0x1f;
+      const last = lowBits(all[at - 1] as number);
+      const left = at - 2 < start ? PART | last : (lowBits(all[at - 2] as number) << 6) | last;
+      const right =
+        at + 2 < end
+          ? (first << 12) | (lowBits(all[at + 1] as number) << 6) | lowBits(all[at + 2] as number)
+          : PART | first;
+      if ((left | right) < 0) notes[PARTS + ((last << 5) | first)] = 1;
+      const hash = hashPair(left, right);
+      notes[hash >>> 3] = (notes[hash >>> 3] as number) | (1 << (hash & 7));
+    }
+  };
+  const { length } = starts;
+  for (let token = 1; token < length; token++) addToken(starts[token - 1] as number, starts[token] as number);
+  return notes;
 }
+
+/** What a byte inside a character says of it. */
+const lowBits = (unit: number): number => byteOfUnit(unit) & 0x3f;
 
 const hashPair = (left: number, right: number): number =>
   Math.imul(left ^ Math.imul(right, 0x85ebca6b), 0x9e3779b1) >>> 12;
 
 /** First character of three bytes. */
 const MIN_CUT = 0x800;
-
-/** Where, from `from` on, a character of three or four bytes begins; the byte alphabet writes these bytes as they are. */
-function nextLead(units: Uint16Array, from: number): number {
-  let at = from;
-  while (at < units.length && ((units[at] as number) & 0xffe0) !== 0xe0) at++;
-  return at;
-}
-
-const isInside = (byte: number): boolean => (byte & 0xc0) === 0x80;
-
-/** The character whose bytes are units [from, to) or, of one of two bytes at most, a number below MIN_CUT; -1: a part. */
-function characterOf(units: Uint16Array, from: number, to: number): number {
-  const first = byteOfUnit(units[from] as number);
-  const length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  if (to - from !== length) return -1;
-  let character = first & (0x3f >> (length - 1));
-  for (let at = from + 1; at < to; at++)
-    character = (character << 6) | (byteOfUnit(units[at] as number) & 0x3f);
-  return character;
-}
-
-/** A lone surrogate is written as U+FFFD. */
-function codePointAt(units: Uint16Array, at: number, limit: number): number {
-  const unit = units[at] as number;
-  if ((unit & 0xf800) !== 0xd800) return unit;
-  const next = at + 1 < limit ? (units[at + 1] as number) : 0;
-  const isPair = unit < 0xdc00 && (next & 0xfc00) === 0xdc00;
-  return isPair ? 0x10000 + ((unit - 0xd800) << 10) + (next - 0xdc00) : 0xfffd;
-}

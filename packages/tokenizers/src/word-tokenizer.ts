@@ -20,7 +20,10 @@ export class WordTokenizer {
   private readonly cache: WordCache | null;
   private text = new TextUnits();
   private readonly word: Word = { units: this.text.units, start: 0, end: 0, hash: 0 };
-  /** By unit, for those that are a word: where the number of its tokens and these, at most three, lie behind; 0: unknown. */
+  /**
+   * By unit, for those that are a word: where the number of its tokens and these, at most three, lie behind, or its only
+   * token, bits inverted, once it was found there; 0: unknown.
+   */
   private readonly ofUnit = new Int32Array(5 * 0x10000);
   private endOfUnits = 0x10000;
   private readonly scratch = new TokenBuffer();
@@ -76,8 +79,8 @@ export class WordTokenizer {
   private isCut(start: number, end: number): boolean {
     const { units } = this.text;
     const second = start + 1 < end ? start + 1 : start;
-    const isLong = end - start > MAX_CACHED_UNITS;
-    if (!isLong && !isSpaceless(units[start] as number) && !isSpaceless(units[second] as number))
+    const isShort = end - start <= MAX_CACHED_UNITS;
+    if (isShort && !isSpaceless(units[start] as number) && !isSpaceless(units[second] as number))
       return false;
     if (this.cuts !== undefined) return true;
     // Between two bytes of ASCII nothing is cut.
@@ -87,20 +90,28 @@ export class WordTokenizer {
   }
 
   private appendPart(start: number, end: number): void {
-    const { word, cache, ofUnit, scratch, out, base } = this;
+    const { word, cache, ofUnit, scratch, out } = this;
+    const first = this.base + start;
+    const behind = this.base + end;
     const isCached = cache !== null && end - start <= MAX_CACHED_UNITS;
     const unit = isCached && end - start === 1 ? (word.units[start] as number) : -1;
     const place = unit < 0 ? 0 : (ofUnit[unit] as number);
+    if (place < 0) {
+      out.push(~place, first, behind);
+      return;
+    }
     if (place > 0) {
       const count = ofUnit[place] as number;
-      for (let i = 1; i <= count; i++) out.push(ofUnit[place + i] as number, base + start, base + end);
+      for (let i = 1; i <= count; i++) out.push(ofUnit[place + i] as number, first, behind);
+      // Not earlier: so compiled code knows this way whichever units came before.
+      if (count === 1) ofUnit[unit] = ~(ofUnit[place + 1] as number);
       return;
     }
     word.start = start;
     word.end = end;
     if (isCached) {
       word.hash = hashUnits(word.units, start, end);
-      if (cache.append(word, out, base + start)) return;
+      if (cache.append(word, out, first)) return;
     }
     this.compute(start, end);
     if (isCached && scratch.surfaces.size === 0) {
@@ -119,7 +130,7 @@ export class WordTokenizer {
     }
     ofUnit[unit] = place;
     ofUnit[place] = length;
-    this.endOfUnits += 1 + length;
+    this.endOfUnits += 4;
     return true;
   }
 

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { goldenJson } from "../../test/golden.js";
+import { byteLevelText } from "../byte-level.js";
 import type { BpeModel } from "../models/bpe-model.js";
+import { noteMeetings } from "../word-cuts.js";
 import { type BpeReader, createBpeReader } from "./bpe-reader.js";
 import { scanBpe, scanBpeBy } from "./bpe-scan.js";
 import { JsonCursor } from "./json-cursor.js";
@@ -152,6 +154,31 @@ interface LargeModel {
   merges: ([string, string] | string)[];
 }
 
+describe("the module's notes of characters that meet", () => {
+  it("are those of its twin, whatever bytes tokens hold", () => {
+    const token = fc.oneof(
+      fc.uint8Array({ minLength: 1, maxLength: 9 }),
+      fc.string({ unit: "grapheme", minLength: 1, maxLength: 5 }).chain((text) => {
+        const bytes = new TextEncoder().encode(text);
+        const bound = fc.nat(Math.min(bytes.length - 1, 3));
+        return fc.tuple(bound, bound).map(([from, less]) => bytes.subarray(from, bytes.length - less));
+      }),
+    );
+    fc.assert(
+      fc.property(fc.uniqueArray(token.map(byteLevel), { minLength: 1, maxLength: 50 }), (tokens) => {
+        const vocab = Object.fromEntries(tokens.map((each, id) => [each, id]));
+        const bytes = new TextEncoder().encode(JSON.stringify({ model: { type: "BPE", vocab, merges: [] } }));
+        const packed = scan(bytes, createBpeReader)?.packed.vocabulary.packed;
+        // Names like "12" come first in an object, with ids that are not in order.
+        if (packed !== undefined) expect(packed.noteMeetings?.()).toEqual(noteMeetings(packed));
+      }),
+    );
+  });
+});
+
+/** Bytes in the byte alphabet; of no bytes the token of a zero. */
+const byteLevel = (bytes: Uint8Array): string => byteLevelText(bytes, bytes.length) || "\u0100";
+
 describe("what the module reads", () => {
   const numOf = (text: string) => {
     const strings = vi.spyOn(JsonCursor.prototype, "string");
@@ -251,7 +278,9 @@ describe("what the module reads", () => {
     module.mockRestore();
     expect(found?.rest).toBe(expected?.rest);
     expect(found?.packed.merges).toEqual(expected?.packed.merges);
-    expect(found?.packed.vocabulary.packed).toEqual(expected?.packed.vocabulary.packed);
+    const { noteMeetings, ...packed } = expected?.packed.vocabulary.packed ?? {};
+    expect(noteMeetings).toBeTypeOf("function");
+    expect(found?.packed.vocabulary.packed).toEqual(packed);
     expect(found?.packed.vocabulary.slots).toEqual(expected?.packed.vocabulary.slots);
   });
 });

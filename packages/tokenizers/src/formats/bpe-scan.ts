@@ -32,8 +32,12 @@ export function scanBpeBy(reader: BpeReader | null, bytes: Uint8Array): ScannedB
   return scan.readFile() ? scan.result() : null;
 }
 
-const [COLON, COMMA] = [0x3a, 0x2c];
-const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
+const COLON = 0x3a;
+const COMMA = 0x2c;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
 
 const decoder = new TextDecoder();
 

@@ -1,6 +1,14 @@
-const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
-const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_ARRAY, CLOSE_ARRAY] = [0x7b, 0x7d, 0x5b, 0x5d];
-const [SPACE, TAB, LINE_FEED, RETURN] = [0x20, 0x09, 0x0a, 0x0d];
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+/** The bit that [ and ] lack beside { and }. */
+const ARRAY = 0x20;
+const SPACE = 0x20;
+const TAB = 0x09;
+const LINE_FEED = 0x0a;
+const RETURN = 0x0d;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -70,16 +78,14 @@ export class JsonCursor {
         if (!this.skipString()) return false;
         if (depth === 0) return true;
         this.at--;
-      } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+      } else if ((byte | ARRAY) === OPEN_OBJECT) {
         depth++;
-      } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+      } else if ((byte | ARRAY) === CLOSE_OBJECT || (byte === COMMA && depth === 0)) {
         if (depth === 0) return true;
         if (--depth === 0) {
           this.at++;
           return true;
         }
-      } else if (byte === COMMA && depth === 0) {
-        return true;
       }
     }
     return false;

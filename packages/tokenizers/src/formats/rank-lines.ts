@@ -11,7 +11,9 @@ for (const [value, digit] of [
   DIGITS[digit.charCodeAt(0)] = value;
 }
 
-const [LINE_FEED, SPACE, EQUALS] = [0x0a, 0x20, 0x3d];
+const LINE_FEED = 0x0a;
+const SPACE = 0x20;
+const EQUALS = 0x3d;
 
 /**
  * Reads a rank file.

@@ -1,7 +1,10 @@
 import type { Scanner } from "./scanner.js";
 
 /** What a unit is to the scanner below. */
-const [WORD, SPACE, PUNCTUATION, IDEOGRAPH] = [0, 1, 2, 3];
+const WORD = 0;
+const SPACE = 1;
+const PUNCTUATION = 2;
+const IDEOGRAPH = 3;
 
 /**
  * Cuts original text where BERT's clean-up and pre-tokenizer always cut, whatever stands around: at white space and

@@ -1,4 +1,4 @@
-import { pairLength } from "../../utf8-units.js";
+import { codePointAt, pairLength } from "../../utf8-units.js";
 
 /** What the split patterns of language models ask about a character; a character has several of these bits. */
 export const LETTER = 1; // \p{L}
@@ -67,8 +67,7 @@ export class CharacterClasses {
 
   private ofPair(units: Uint16Array, at: number, limit: number): number {
     if (pairLength(units, at, limit) === 1) return KNOWN;
-    const codePoint =
-      0x10000 + (((units[at] as number) - 0xd800) << 10) + ((units[at + 1] as number) - 0xdc00);
+    const codePoint = codePointAt(units, at, limit);
     const first = codePoint & -BLOCK;
     let block = this.astral.get(first);
     if (block === undefined) {

@@ -105,13 +105,10 @@ export class Runs {
     const first = units[at + 1] as number;
     // The long s folds to s.
     if (ignoresCase && first === 0x17f) return at + 2;
-    if (first > 0x7f) return at;
     const letter = first | fold;
     if (letter === S || letter === T || letter === M || letter === D) return at + 2;
     if (at + 2 >= limit) return at;
-    const second = units[at + 2] as number;
-    if (second > 0x7f) return at;
-    const other = second | fold;
+    const other = (units[at + 2] as number) | fold;
     const isLong = (letter === L && other === L) || ((letter === V || letter === R) && other === E);
     return isLong ? at + 3 : at;
   }
@@ -119,4 +116,11 @@ export class Runs {
 
 export const APOSTROPHE = 0x27;
 export const SPACE_UNIT = 0x20;
-const [S, T, M, D, L, V, R, E] = [0x73, 0x74, 0x6d, 0x64, 0x6c, 0x76, 0x72, 0x65];
+const S = 0x73;
+const T = 0x74;
+const M = 0x6d;
+const D = 0x64;
+const L = 0x6c;
+const V = 0x76;
+const R = 0x72;
+const E = 0x65;
