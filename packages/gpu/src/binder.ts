@@ -37,10 +37,10 @@ export class Binder {
   }
 
   /** A bind group for a step over given buffers. */
-  createGroup({ layout, uniforms }: PreparedStep, buffers: readonly GpuBuffer[]): object {
-    const entries = buffers.map((buffer, binding) => ({
+  createGroup({ layout, uniforms, bindings }: PreparedStep, buffers: readonly GpuBuffer[]): object {
+    const entries = buffers.map(({ native: buffer, byteOffset: offset, boundBytes }, binding) => ({
       binding,
-      resource: { buffer: buffer.native, offset: buffer.byteOffset, size: buffer.boundBytes },
+      resource: { buffer, offset, size: bindings[binding]?.access === "uniform" ? 16 : boundBytes },
     }));
     const { length } = entries;
     const uniform = uniforms && { buffer: uniforms.buffer, offset: uniforms.offset, size: uniforms.size };

@@ -110,7 +110,8 @@ export class BufferPool {
     device.pushErrorScope("out-of-memory");
     const native = device.createBuffer({
       size: sizeBytes,
-      usage: usage.storage | usage.copySource | usage.copyTarget,
+      // Joined steps bind small ones as uniforms.
+      usage: usage.storage | usage.uniform | usage.copySource | usage.copyTarget,
     });
     const buffer = { native, id: this.nextId(), sizeBytes, touched: { batch: 0 }, isMissing: false };
     const answer = device.popErrorScope().then((error) => {

@@ -16,6 +16,7 @@ import { Binder } from "./binder.js";
 import { BufferPool } from "./buffer-pool.js";
 import { type GpuBuffer, pooledBuffer } from "./gpu-buffer.js";
 import { Health } from "./health.js";
+import { Joiner } from "./joiner.js";
 import type { GpuKernel } from "./kernel.js";
 import { mapRead, type NativeAdapterInfo, type NativeBuffer, type NativeDevice, usage } from "./native.js";
 import { Pipelines } from "./pipelines.js";
@@ -53,6 +54,8 @@ export interface WebGpuParts {
   /** Destroyed with this device; false for a caller's. */
   readonly isOwned: boolean;
   readonly maxIdleBytes: number;
+  /** Steps that are bound once and run often are joined into fewer dispatches. */
+  readonly joinsSteps: boolean;
 }
 
 /** Kernels of one op that are kept; beyond it (shapes that change all the time) they are made anew. */
@@ -99,7 +102,14 @@ class DawnDevice implements WebGpuDevice {
     });
     this.#binder = new Binder(parts.native, this.#recorder, this.#pool);
     this.#pipelines = new Pipelines(parts.native);
+    const joiner = new Joiner({
+      pipelines: this.#pipelines,
+      features: parts.features,
+      alloc: (byteLength) => this.alloc(byteLength),
+      write: (buffer, words) => this.write(buffer, words),
+    });
     this.#planHost = {
+      joiner: parts.joinsSteps ? joiner : undefined,
       recorder: this.#recorder,
       binder: this.#binder,
       alloc: (byteLength) => this.alloc(byteLength),

@@ -9,6 +9,7 @@ export interface PreparedStep {
   readonly bindings: readonly WgslBinding[];
   readonly uniforms: UniformRange | undefined;
   readonly grid: readonly [number, number, number];
+  readonly source: WgslStep["source"];
 }
 
 interface UniformRange {
@@ -17,6 +18,7 @@ interface UniformRange {
   readonly size: number;
 }
 
+const bindingTypes = { read: "read-only-storage", read_write: "storage", uniform: "uniform" } as const;
 const uniformAlignment = 256;
 const uniformChunkBytes = 65536;
 /** Beyond so many different uniforms the memo is begun anew; kernels keep the ranges that they have. */
@@ -58,6 +60,7 @@ export class Pipelines {
       bindings,
       uniforms,
       grid,
+      source: step.source,
     };
   }
 
@@ -75,10 +78,10 @@ export class Pipelines {
   }
 
   #layoutOf(bindings: readonly WgslBinding[], hasParams: boolean): { group: object; pipeline: object } {
-    const key = `${bindings.map(({ access }) => (access === "read" ? "r" : "w")).join("")}${hasParams ? "u" : ""}`;
+    const key = `${bindings.map(({ access }) => access).join()}${hasParams ? " params" : ""}`;
     const known = this.#layouts.get(key);
     if (known) return known;
-    const types = bindings.map(({ access }) => (access === "read" ? "read-only-storage" : "storage"));
+    const types = bindings.map(({ access }) => bindingTypes[access]);
     const entries = [...types, ...(hasParams ? ["uniform"] : [])].map((type, binding) => ({
       binding,
       visibility: computeStage,

@@ -1,6 +1,7 @@
 import { type BufferRef, type DeviceBuffer, invariant, type Plan, type Program } from "@heddle/tensor";
 import { type Binder, memoryOf } from "./binder.js";
 import type { GpuBuffer } from "./gpu-buffer.js";
+import type { BoundDispatch, Joiner } from "./joiner.js";
 import type { GpuKernel } from "./kernel.js";
 import type { PreparedStep } from "./pipelines.js";
 import type { Recorder } from "./recorder.js";
@@ -13,6 +14,8 @@ export interface PlanHost {
   free(buffer: GpuBuffer): void;
   /** Throws where the device cannot run anything. */
   check(): void;
+  /** Joins bound steps into fewer dispatches; undefined where the device does not. */
+  readonly joiner: Joiner | undefined;
 }
 
 /** Bind groups that a step keeps for the buffers it was lately run with. */
@@ -29,6 +32,8 @@ interface PlanStep {
   readonly step: PreparedStep;
   readonly pipeline: object;
   readonly bound: readonly (GpuBuffer | number)[];
+  /** Bytes that the value in each takes of memory that the plan lends to several; undefined for slots and scratch. */
+  readonly bytes: readonly (number | undefined)[];
   /** The slots among them. */
   readonly slots: readonly number[];
   /** Reads and writes may meet in one buffer: groups are made at each run. */
@@ -50,8 +55,11 @@ export function planProgram(host: PlanHost, program: Program): Plan {
       ref.kind === "slot" ? ref.index : (buffers[arena.bufferOf.get(ref.memory) ?? -1] as GpuBuffer);
     const memory = refs.map(resolve);
     const scratch = (arena.scratchOf[at] ?? []).map((index) => buffers[index] as GpuBuffer);
-    return prepared.map((step) => planStep(binder, step, { memory, scratch }));
+    const bytes = refs.map((ref) => (ref.kind === "slot" ? undefined : ref.byteLength));
+    return prepared.map((step) => planStep(binder, step, { memory, bytes, scratch }));
   });
+  // Joined steps of all bound runs count in one place: the queue runs in order.
+  let sync: GpuBuffer | undefined;
   let isDisposed = false;
   return {
     arenaBytes: arena.sizes.reduce((sum, bytes) => sum + bytes, 0),
@@ -77,7 +85,10 @@ export function planProgram(host: PlanHost, program: Program): Plan {
     },
     bind(slots: readonly DeviceBuffer[]) {
       const given = slots as readonly GpuBuffer[];
-      const runs = steps.map((step) => bindStep(host, step, given));
+      const bound = steps.map((step) => bindStep(step, given));
+      sync ??= host.joiner?.allocSync();
+      const joined = sync === undefined ? bound : (host.joiner?.join(bound, sync) ?? bound);
+      const runs = joined.map((step) => dispatchOf(host, step));
       const marks = [...new Set([...given, ...buffers].map(({ touched }) => touched))];
       let marked = 0;
       return () => {
@@ -99,6 +110,7 @@ export function planProgram(host: PlanHost, program: Program): Plan {
       isDisposed = true;
       recorder.flush();
       for (const buffer of buffers) host.free(buffer);
+      if (sync !== undefined) host.free(sync);
     },
   };
 }
@@ -106,7 +118,15 @@ export function planProgram(host: PlanHost, program: Program): Plan {
 function planStep(
   binder: Binder,
   step: PreparedStep,
-  { memory, scratch }: { memory: readonly (GpuBuffer | number)[]; scratch: readonly GpuBuffer[] },
+  {
+    memory,
+    bytes,
+    scratch,
+  }: {
+    memory: readonly (GpuBuffer | number)[];
+    bytes: readonly (number | undefined)[];
+    scratch: readonly GpuBuffer[];
+  },
 ): PlanStep {
   const bound = step.bindings.map((binding): GpuBuffer | number => {
     if (binding.memory.kind === "scratch") return memoryOf(binding, { buffers: [], scratch });
@@ -120,7 +140,10 @@ function planStep(
   const groups = new Map<string, object>();
   if (slots.length === 0 && !mayClash)
     groups.set("", binder.createGroup(step, bound as readonly GpuBuffer[]));
-  return { step, pipeline: step.pipeline, bound, slots, mayClash, groups };
+  const valueBytes = step.bindings.map((binding) =>
+    binding.memory.kind === "scratch" ? undefined : bytes[binding.memory.index],
+  );
+  return { step, pipeline: step.pipeline, bound, bytes: valueBytes, slots, mayClash, groups };
 }
 
 function runStep({ binder, recorder }: PlanHost, plan: PlanStep, given: readonly GpuBuffer[]): void {
@@ -152,15 +175,23 @@ type BoundStep =
   | (() => void);
 
 function bindStep(
-  { binder }: PlanHost,
-  { step, pipeline, bound, slots, mayClash }: PlanStep,
+  { step, bound, bytes, slots, mayClash }: PlanStep,
   given: readonly GpuBuffer[],
-): BoundStep {
+): BoundDispatch {
   const buffers = bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
   // A caller's buffers may overlap.
-  if (mayClash || slots.some((slot) => given[slot]?.pooled === undefined))
-    return () => binder.dispatchBound(step, buffers);
-  return { pipeline, group: binder.createGroup(step, buffers), grid: step.grid };
+  const sizes = buffers.map(({ byteLength }, i) => bytes[i] ?? byteLength);
+  return {
+    step,
+    buffers,
+    sizes,
+    mayClash: mayClash || slots.some((slot) => given[slot]?.pooled === undefined),
+  };
+}
+
+function dispatchOf({ binder }: PlanHost, { step, buffers, mayClash }: BoundDispatch): BoundStep {
+  if (mayClash) return () => binder.dispatchBound(step, buffers);
+  return { pipeline: step.pipeline, group: binder.createGroup(step, buffers), grid: step.grid };
 }
 
 interface Layout {

@@ -129,7 +129,7 @@ else {
   test("an unknown option is an error", async () => {
     const error = await errorOf(() => webgpu({ power: "high" } as object));
     expect(error.message).toMatchInlineSnapshot(
-      `"webgpu: options are device, adapter, powerPreference, toggles, maxIdleBytes; got power. Remove it or mend its spelling."`,
+      `"webgpu: options are device, adapter, powerPreference, toggles, maxIdleBytes, joinsSteps; got power. Remove it or mend its spelling."`,
     );
   });
 

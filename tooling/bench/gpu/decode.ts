@@ -1,4 +1,4 @@
-// Times whole models of random weights in the Llama 3.2 1B shape on the GPU device: `decode [half|fast] [f16|int8|int4]
+// Times whole models of random weights in the Llama 3.2 1B shape on the GPU device: `decode [half|fast] [joined] [f16|int8|int4]
 // [batch] [times] [profile] [memory] [--layers N]`. Decoding goes on by itself on the device; the lines give tokens a second, dispatches and
 // milliseconds of this process a token, and the limit that reading the weights once sets at the rate of a copy in the same run.
 // `times` says which dispatches take the time, `profile` what the thread of JavaScript does,
@@ -45,7 +45,9 @@ async function measure(format: Format): Promise<void> {
   const decode = async (count: number) => {
     const tokens = decoder.ahead?.({ slot: 0, token: 1, position: prompt, steps: count, temperature: 0 });
     if (tokens === undefined) throw new Error("the device has no ahead()");
-    for await (const _token of tokens);
+    let sum = 0;
+    for await (const { id } of tokens) sum = (Math.imul(sum, 31) + id) >>> 0;
+    return sum;
   };
   // Cards that waited take a while to raise their clocks.
   const warm = performance.now() + (isTiny ? 0 : 1000);
@@ -68,6 +70,8 @@ async function measure(format: Format): Promise<void> {
   }
   const rate = median(rates);
   const limit = bytesPerSecond / bytes;
+  // Random weights choose the same tokens in every process, however steps are made up.
+  console.log(`${format}: tokens ${(await decode(isTiny ? 64 : 512)).toString(16)}`);
   console.log(
     `${format}: decode ${rate.toFixed(0)} tokens/s of at most ${limit.toFixed(0)} (${(bytes / 1e9).toFixed(2)} GB), ${dispatches.toFixed(0)} dispatches and ${busyMs.toFixed(2)} ms of this process a token`,
   );
@@ -81,11 +85,17 @@ async function measure(format: Format): Promise<void> {
   }
   if (words.includes("profile")) {
     const profiled = isTiny ? 8 : 512;
-    const { recording, submitting } = await submissionTimes(device, () => decode(profiled));
+    const { recording, submitting } = await submissionTimes(
+      device,
+      async () => void (await decode(profiled)),
+    );
     console.log(
       `${format}: ${(recording / profiled).toFixed(3)} ms of recording and ${(submitting / profiled).toFixed(3)} ms of handing over a token`,
     );
-    for (const line of (await threadProfile(() => decode(profiled), profiled)).slice(0, 16))
+    for (const line of (await threadProfile(async () => void (await decode(profiled)), profiled)).slice(
+      0,
+      16,
+    ))
       console.log(`  ${line}`);
   }
   if (words.includes("times")) {

@@ -1,4 +1,4 @@
-// Measures the JavaScript of a decode step, without a GPU: `javascript [f16|int8|int4] [--layers N] [--tiny] [--steps N] [list]`. Dawn's
+// Measures the JavaScript of a decode step, without a GPU: `javascript [f16|int8|int4] [joined] [--layers N] [--tiny] [--steps N] [list]`. Dawn's
 // null backend takes every call and runs nothing, so that time goes into JavaScript and the calls alone. Beside it stands the
 // least that the same dispatches can cost: the bare calls, over the same pipelines and bind groups, in turns in the same process.
 import { createRequire } from "node:module";
@@ -29,7 +29,10 @@ for (const format of formats) await measure(format);
 if (keep === undefined) throw new Error("the object that create() returns must stay referenced");
 
 async function measure(format: Format): Promise<void> {
-  const device = await webgpu({ adapter: withoutMemory(await keep.requestAdapter()) });
+  const device = await webgpu({
+    adapter: withoutMemory(await keep.requestAdapter()),
+    joinsSteps: words.includes("joined"),
+  });
   const decoder = createDecoder(
     { config, weights: emptyWeights(device, config, format), device },
     { numSlots: 1, maxSeqLen: 1024 },

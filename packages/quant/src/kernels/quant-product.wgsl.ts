@@ -7,6 +7,7 @@ import {
   type ProductTask,
   type ProductText,
   type WgslFeatures,
+  waitsHere,
 } from "@heddle/tensor/kernel";
 import {
   BLOCK_SIZE,
@@ -41,8 +42,10 @@ const mostRequested = (threads: number) => (threads > 256 ? 2 : 8);
 /** Threads of a workgroup that suit the shape. More than 512 leave each too few registers for the sums of several rows. */
 function threadsFor(
   layout: QuantLayout,
-  { rows, maxThreads }: { readonly rows: number; readonly maxThreads: number },
+  { rows, features }: { readonly rows: number; readonly features: WgslFeatures },
 ): number {
+  const { maxThreads, joinThreads } = features;
+  if (rows === 1 && joinThreads !== undefined) return joinThreads;
   const { numPanels, numBlocks } = panelCounts(layout);
   const panelBytes = (numBlocks * BLOCK_SIZE * PANEL_ROWS * layout.codeBits) / 8;
   if (numPanels < enoughGroups && panelBytes >= manyBytes) {
@@ -86,7 +89,7 @@ export function quantProduct(
   const most = matrixUnitOf(features) === undefined ? maxRows : maxRowsBesideMatrices;
   if (allRows > most || allRows < 1 || inFeatures % 4 !== 0) return undefined;
   const { numPanels, numBlocks } = panelCounts(layout);
-  const threads = tuning.threads ?? threadsFor(layout, { rows: allRows, maxThreads: features.maxThreads });
+  const threads = tuning.threads ?? threadsFor(layout, { rows: allRows, features });
   const rowBytes = numBlocks * (BLOCK_SIZE + (hasConstants(layout) ? 12 : 4));
   const room = Math.floor((features.maxWorkgroupBytes - meetingBytes - 4096) / rowBytes);
   if (room < Math.min(allRows, 2)) return undefined;
@@ -155,14 +158,17 @@ ${each(slots.length, (s) => scaleValues({ u, s }, layout))}
 ${each(rows, (m) => rowProducts(layout, { u, m, rows, slots: slots.length }))}
       } }`,
   );
+  // Weights are on their way while a joined step waits for x.
+  const isJoined = features.joinThreads !== undefined;
   const body = `  let lane = thread % ${chunk.perBlock}u;
   var block = thread / ${chunk.perBlock}u;
 ${chunk.place}
 ${each(ahead, (u) => each(slots.length, (s) => chunk.variables({ u, s })))}
-${rounding.request}
+${isJoined ? "" : rounding.request}
   let tile = firstTile;
 ${slots.map(({ unit, weight }, s) => `  let panel${s} = ${unit === "tile" ? "tile" : `min(${unit}, P.${weight}_numPanels - 1u)`};`).join("\n")}
 ${isWhole ? request : `  if (block < ${numBlocks}u) {\n${request}\n  }`}
+${isJoined ? `${waitsHere}\n${rounding.request}` : ""}
 ${rounding.body}
   workgroupBarrier();
 ${each(slots.length * rows * chunk.vectors, (i) => `  var sum${i} = vec4f();`)}

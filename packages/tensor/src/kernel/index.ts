@@ -37,7 +37,8 @@ export {
 } from "../wasm/value.js";
 export { decodeBits, encodeBits, lanesOf, literal, valueType } from "../wgsl/dtype.js";
 export { type ExpressionCode, expressionCode } from "../wgsl/expression.js";
-export { libraryFor } from "../wgsl/functions.js";
+export { libraryFor, withHardwareHalves } from "../wgsl/functions.js";
+export { type JoinLimits, type JoinPart, joinSteps, syncWords } from "../wgsl/join-steps.js";
 export type {
   SubgroupMatrixShape,
   WgslBinding,
@@ -101,6 +102,7 @@ export {
   type StepOptions,
   type StepParam,
   scratchAt,
+  waitsHere,
   wgslStep,
 } from "../wgsl/step.js";
 export { type OffsetCode, offsetCode } from "../wgsl/strides.js";

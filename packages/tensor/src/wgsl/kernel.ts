@@ -1,4 +1,5 @@
 import type { MatrixUnit } from "./matrix-unit.js";
+import type { StepOptions } from "./step.js";
 
 /** What the adapter offers to writers of WGSL. */
 export interface WgslFeatures {
@@ -16,6 +17,8 @@ export interface WgslFeatures {
   readonly maxWorkgroupBytes: number;
   /** Tensors and scratch buffers that one step may use at most. */
   readonly maxBuffers: number;
+  /** Threads that workgroups of one row should have: only steps with equally many are joined. Undefined where none are. */
+  readonly joinThreads?: number;
 }
 
 export interface SubgroupMatrixShape {
@@ -33,7 +36,8 @@ export type WgslMemory =
 
 export interface WgslBinding {
   readonly memory: WgslMemory;
-  readonly access: "read" | "read_write";
+  /** "uniform" shows a small buffer that is only read as a uniform, of which a step may have more. */
+  readonly access: "read" | "read_write" | "uniform";
 }
 
 /**
@@ -48,6 +52,8 @@ export interface WgslStep {
   readonly params?: Uint32Array;
   /** Workgroups on each axis. A step with a 0 is left out. */
   readonly grid: readonly [number, number, number];
+  /** What the module was written from, for devices that join steps; none where it was not written by `wgslStep`. */
+  readonly source?: StepOptions;
 }
 
 /** What a kernel function returns: dispatches in order, each of which sees what those before it wrote. */

@@ -45,6 +45,12 @@ export interface StepOptions {
   readonly body: string;
 }
 
+/**
+ * A line of a body, in uniform control flow: what is read before it, no step among those that may be joined writes (weights). A joined
+ * step waits there for the step before it.
+ */
+export const waitsHere = "  // What other steps write is read from here on.";
+
 const maxGroupsPerAxis = 65535;
 
 /** Lays `groups` workgroups out in a grid; they may be a few more. */
@@ -77,6 +83,7 @@ ${body}
     })),
     ...(uniforms.words.length > 0 ? { params: uniforms.words } : {}),
     grid: gridOf(groups),
+    source: options,
   };
 }
 
@@ -100,23 +107,33 @@ function uniformsOf(
   params: Readonly<Record<string, StepParam>>,
   { tables, binding }: { readonly tables: Readonly<Record<string, Uint32Array>>; readonly binding: number },
 ): { readonly code: string; readonly words: Uint32Array } {
+  const { struct, readers, words } = paramsStruct(params, tables);
+  if (words.length === 0) return { code: "", words };
+  return { code: `${struct}\n@group(0) @binding(${binding}) var<uniform> P: Params;${readers}`, words };
+}
+
+/** `struct Params` with the params and the tables behind them, functions that read the tables of `P`, and the words. */
+export function paramsStruct(
+  params: Readonly<Record<string, StepParam>>,
+  tables: Readonly<Record<string, Uint32Array>>,
+): { readonly struct: string; readonly readers: string; readonly words: Uint32Array } {
   const lists = Object.entries(tables);
   const arrays = lists.map(([name, words]) => `  t_${name}: array<vec4u, ${Math.ceil(words.length / 4)}>,`);
   const readers = lists.map(
     ([name]) => `\nfn table_${name}(i: u32) -> u32 { return P.t_${name}[i / 4u][i % 4u]; }`,
   );
-  const words = joinWords([paramWords(Object.values(params)), ...Object.values(tables)]);
-  if (words.length === 0) return { code: "", words };
-  const code = `struct Params {\n${[...fieldsOf(params), ...arrays].join("\n")}\n}
-@group(0) @binding(${binding}) var<uniform> P: Params;${readers.join("")}`;
-  return { code, words };
+  return {
+    struct: `struct Params {\n${[...fieldsOf(params), ...arrays].join("\n")}\n}`,
+    readers: readers.join(""),
+    words: joinWords([paramWords(Object.values(params)), ...Object.values(tables)]),
+  };
 }
 
 const fieldsOf = (params: Readonly<Record<string, StepParam>>) =>
   Object.entries(params).map(([name, value]) => `  ${name}: ${typeof value === "number" ? "u32" : "f32"},`);
 
 /** Declares `P` as a constant. */
-function constantsOf(params: Readonly<Record<string, StepParam>>): {
+export function constantsOf(params: Readonly<Record<string, StepParam>>): {
   readonly code: string;
   readonly words: Uint32Array;
 } {
@@ -128,7 +145,7 @@ function constantsOf(params: Readonly<Record<string, StepParam>>): {
 }
 
 /** Puts lists behind each other, each at a multiple of 16 bytes. */
-function joinWords(lists: readonly Uint32Array[]): Uint32Array {
+export function joinWords(lists: readonly Uint32Array[]): Uint32Array {
   const rounded = lists.map(({ length }) => Math.ceil(length / 4) * 4);
   const words = new Uint32Array(rounded.reduce((total, length) => total + length, 0));
   let at = 0;
@@ -149,18 +166,29 @@ function paramWords(values: readonly StepParam[]): Uint32Array {
   return words;
 }
 
-function accessorsOf({ name, dtype, access, element: own }: BufferUse, binding: number): string {
-  if (own !== undefined) {
-    const mode = access === "read" ? "read" : "read_write";
-    return `@group(0) @binding(${binding}) var<storage, ${mode}> ${name}: array<${own}>;`;
-  }
-  const isAtomic = (access === "write" || access === "readWrite") && lanesOf(dtype) > 1;
-  const element = isAtomic ? "atomic<u32>" : storageType(dtype);
-  const mode = access === "read" ? "read" : "read_write";
-  const lines = [`@group(0) @binding(${binding}) var<storage, ${mode}> ${name}: array<${element}>;`];
-  if (access !== "write") lines.push(loadFunction(name, dtype, isAtomic));
-  if (access === "write" || access === "readWrite") lines.push(storeFunction(name, dtype));
-  return lines.join("\n");
+function accessorsOf(use: BufferUse, binding: number): string {
+  const mode = use.access === "read" ? "read" : "read_write";
+  const declaration = `@group(0) @binding(${binding}) var<storage, ${mode}> ${use.name}: array<${elementOf(use)}>;`;
+  return [declaration, ...accessFunctions(use)].join("\n");
+}
+
+/** Stores change lanes of words that other threads may be writing too. */
+const sharesWords = ({ dtype, access, element }: BufferUse) =>
+  element === undefined && (access === "write" || access === "readWrite") && lanesOf(dtype) > 1;
+
+/** What the array of a buffer holds. */
+export function elementOf(use: BufferUse): string {
+  return use.element ?? (sharesWords(use) ? "atomic<u32>" : storageType(use.dtype));
+}
+
+/** `load_NAME` and `store_NAME`, where the use has them. */
+export function accessFunctions(use: BufferUse): string[] {
+  const { name, dtype, access, element } = use;
+  if (element !== undefined) return [];
+  return [
+    ...(access === "write" ? [] : [loadFunction(name, dtype, sharesWords(use))]),
+    ...(access === "write" || access === "readWrite" ? [storeFunction(name, dtype)] : []),
+  ];
 }
 
 function loadFunction(name: string, dtype: DType, isAtomic: boolean): string {

@@ -1,5 +1,6 @@
 import { type DType, isHalf } from "../../dtype.js";
 import { each, numbered, teamOf } from "../kernels/team.js";
+import { waitsHere } from "../step.js";
 import type { ProductPiece, ProductTask, ProductText } from "./piece.js";
 
 /** y[m, n] = sum_k x[m, k] w[n, k] for few rows m: the weight is read once and bounds the time. */
@@ -76,10 +77,13 @@ function writeDense(
   if (slots.length > maxSlots) return undefined;
   const team = teamOf(features, threads);
   const numRows = unit * slots.length;
-  const shape: Shape = isShared
-    ? { lanes: threads, ahead: slots.length === 1 ? 2 : 1 }
-    : { lanes: team.size, ahead: slots.length === 1 ? 4 : 2 };
-  const { lanes, ahead } = shape;
+  // Few workgroups are joined: each has to wait for those of another step.
+  const isJoined = features.joinThreads !== undefined;
+  const shape: Shape =
+    isShared && !isJoined
+      ? { lanes: threads, ahead: slots.length === 1 ? 2 : 1 }
+      : { lanes: team.size, ahead: slots.length === 1 ? 4 : 2 };
+  const { lanes } = shape;
   const sums = [...numbered("sum", M * numRows), ...(norm === "rms" ? numbered("square", M) : [])];
   const weight = (row: number) => slots[Math.floor(row / unit)]?.weight ?? "";
   const first = slots[0]?.weight ?? "";
@@ -98,14 +102,40 @@ ${each(slots.length, (s) => `  let unit${s} = ${slots[s]?.unit};`)}
 ${each(numRows, (r) => `  let row${r} = min(unit${Math.floor(r / unit)} * ${unit}u + ${r % unit}u, P.${weight(r)}_N - 1u) * P.${weight(r)}_chunks;`)}
 ${each(sums.length, (i) => `  var ${sums[i]} = 0.0;`)}
   var c = lane;
-  for (; c + ${(ahead - 1) * lanes}u < P.${first}_chunks; c += ${ahead * lanes}u) {
-${loadsAndSums(loop, shape)}
-  }
-${ahead === 1 ? "" : `  for (; c < P.${first}_chunks; c += ${lanes}u) {\n${loadsAndSums(loop, { lanes, ahead: 1 })}\n  }`}
+${isJoined ? aheadLoop(loop, { first, shape }) : sumLoop(loop, { first, shape })}
 ${team.sum(sums)}
 ${lanes > team.size ? acrossTeams({ M, numRows, sums, norm }, { size: team.size, threads }) : ownResults({ M, numRows, norm }, lanes)}
 ${task.epilogue(threads / lanes)}`,
   };
+}
+
+/** Goes through a row, some chunks at a time. */
+function sumLoop(loop: Loop, { first, shape }: { readonly first: string; readonly shape: Shape }): string {
+  const { lanes, ahead } = shape;
+  const rest = `  for (; c < P.${first}_chunks; c += ${lanes}u) {
+${loads(loop, { lanes, u: 0 })}
+${sumsOf(loop, { lanes, u: 0 })}
+  }`;
+  return `  for (; c + ${(ahead - 1) * lanes}u < P.${first}_chunks; c += ${ahead * lanes}u) {
+${each(ahead, (u) => loads(loop, { lanes, u }))}
+${each(ahead, (u) => sumsOf(loop, { lanes, u }))}
+  }
+${ahead === 1 ? "" : rest}`;
+}
+
+/** The same with the weights of each turn requested before those of the turn before are used, and the first before x is looked at. */
+function aheadLoop(loop: Loop, { first, shape }: { readonly first: string; readonly shape: Shape }): string {
+  const { lanes, ahead } = shape;
+  const request = each(ahead, (u) => loads(loop, { lanes, u, last: `P.${first}_chunks - 1u` }));
+  return `${each(ahead, (u) => each(loop.numRows, (r) => `  var w${u}_${r}: vec4u;`))}
+${request}
+${waitsHere}
+  for (; c < P.${first}_chunks; c += ${ahead * lanes}u) {
+${each(ahead, (u) => `    ${u === 0 ? "" : `if (c + ${u * lanes}u < P.${first}_chunks) `}{\n${sumsOf(loop, { lanes, u })}\n    }`)}
+    if (c + ${ahead * lanes}u < P.${first}_chunks) {
+${each(ahead, (u) => loads(loop, { lanes, u: u + ahead, into: u, last: `P.${first}_chunks - 1u` }))}
+    }
+  }`;
 }
 
 interface Loop {
@@ -116,26 +146,37 @@ interface Loop {
   weight(row: number): string;
 }
 
-function loadsAndSums({ M, numRows, norm, dtype, weight }: Loop, { lanes, ahead }: Shape): string {
-  const at = (u: number) => `c + ${u * lanes}u`;
+/** Requests chunk c + u lanes of each row of the weights; with `last`, into variables that are there, and none behind it. */
+function loads(
+  { numRows, weight }: Loop,
+  {
+    lanes,
+    u,
+    into = u,
+    last,
+  }: { readonly lanes: number; readonly u: number; readonly into?: number; readonly last?: string },
+): string {
+  const at = last === undefined ? `c + ${u * lanes}u` : `min(c + ${u * lanes}u, ${last})`;
+  const declare = last === undefined ? "let " : "";
+  return each(numRows, (r) => `    ${declare}w${into}_${r} = ${weight(r)}_w[row${r} + ${at}];`);
+}
+
+/** Adds the products of that chunk. */
+function sumsOf(
+  { M, numRows, norm, dtype }: Loop,
+  { lanes, u }: { readonly lanes: number; readonly u: number },
+): string {
+  const at = `c + ${u * lanes}u`;
   const isWide = isHalf(dtype);
   const gained = isWide ? "Eight(x.low * g.low, x.high * g.high)" : "x * g";
   const square = isWide ? "dot(x.low, x.low) + dot(x.high, x.high)" : "dot(x, x)";
-  return [
-    each(ahead, (u) => each(numRows, (r) => `    let w${u}_${r} = ${weight(r)}_w[row${r} + ${at(u)}];`)),
-    each(ahead, (u) =>
-      [
-        norm === "rms" ? `    { let g = gain_at(${at(u)});` : "    {",
-        each(
-          M,
-          (m) => `      { let x = x_at(${m}u, ${at(u)});
+  const rows = each(
+    M,
+    (m) => `      { let x = x_at(${m}u, ${at});
 ${norm === "rms" ? `        square${m} += ${square};\n        let v = ${gained};` : "        let v = x;"}
 ${each(numRows, (r) => `        sum${m * numRows + r} += dot_${dtype}(v, w${u}_${r});`)} }`,
-        ),
-        "    }",
-      ].join("\n"),
-    ),
-  ].join("\n");
+  );
+  return `    {${norm === "rms" ? ` let g = gain_at(${at});` : ""}\n${rows}\n    }`;
 }
 
 /** The norm's scale of a row from the sum of its squares. */

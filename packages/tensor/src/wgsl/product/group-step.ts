@@ -5,7 +5,7 @@ import { lanesOf, valueType } from "../dtype.js";
 import { expressionCode } from "../expression.js";
 import type { WgslFeatures, WgslKernel } from "../kernel.js";
 import { groupJoin } from "../kernels/group-join.js";
-import { bufferAt, wgslStep } from "../step.js";
+import { bufferAt, waitsHere, wgslStep } from "../step.js";
 import { GroupText, pieceOf, rowsOf } from "./group-text.js";
 import type { NormPiece, PlacementPiece, ProductPiece, ProductTask, RotationPiece } from "./piece.js";
 import { placeValues } from "./place-values.js";
@@ -123,7 +123,7 @@ class GroupWriter {
         ...this.#text.functions.values(),
         ...this.#declarations,
       ].join("\n"),
-      body: `${rowStart}${prologue}\n${chain.join("")}`,
+      body: `${rowStart}${prologue === "" ? "" : `${waitsHere}\n${prologue}\n`}${chain.join("")}`,
     });
     return { steps: [step] };
   }

@@ -115,10 +115,11 @@ function reader(
       ? `Eight(${name}[2u * i], ${name}[2u * i + 1u])`
       : `${name}[i]`
     : width === 8
-      ? `Eight(${widened(dtype, `${name}[i]`, ["x", "y"])}, ${widened(dtype, `${name}[i]`, ["z", "w"])})`
-      : widened(dtype, `${name}[i]`, ["x", "y"]);
+      ? `Eight(${widened(dtype, "words", ["x", "y"])}, ${widened(dtype, "words", ["z", "w"])})`
+      : widened(dtype, "words", ["x", "y"]);
+  const words = isWide ? "" : ` let words = ${name}[i];`;
   return {
     buffer: { name, memory: bufferAt(index), dtype, access: "read", element },
-    text: `fn ${name}_at(${head}) -> ${vector} { let i = ${at}; return ${value}; }`,
+    text: `fn ${name}_at(${head}) -> ${vector} { let i = ${at};${words} return ${value}; }`,
   };
 }
