@@ -1,5 +1,6 @@
 import type { JoinPart } from "./join-steps.js";
 import type { WgslBinding } from "./kernel.js";
+import { each } from "./kernels/team.js";
 import { rename, replaceAccess } from "./replace-access.js";
 import { type BufferUse, elementOf } from "./step.js";
 
@@ -156,7 +157,7 @@ export class WorkgroupMemory {
       used += Math.ceil(bytes / 16);
       const name = this.#place("copies", "array<vec4u, N>", used);
       return {
-        copy: `for (var w = thread; w < ${Math.ceil(bytes / 4)}u; w += ${threads}u) { ${name}[${start}u + (w >> 2u)][w & 3u] = atomicLoad(&${from}[w]); }`,
+        copy: copyWords({ from, to: name, start, words: Math.ceil(bytes / 4), threads }),
         read: (index) => `bitcast<${element}>(${name}[${start}u + (${index})])`,
       };
     };
@@ -185,4 +186,26 @@ export class WorkgroupMemory {
     this.#places.set(key, place);
     return place.name;
   }
+}
+
+/** Words that a thread requests before it stores the first: each takes as long to come as a dispatch to begin. */
+const maxRequested = 16;
+
+/** Copies words to vectors from `start` on: neighbours read neighbouring words. */
+function copyWords(of: {
+  readonly from: string;
+  readonly to: string;
+  readonly start: number;
+  readonly words: number;
+  readonly threads: number;
+}): string {
+  const { from, to, start, words, threads } = of;
+  const requested = Math.min(maxRequested, Math.ceil(words / threads));
+  const isWhole = words % (requested * threads) === 0;
+  const at = (u: number) => `w + ${u * threads}u`;
+  const place = (u: number) => (isWhole ? at(u) : `min(${at(u)}, ${words - 1}u)`);
+  return `for (var w = thread; w < ${words}u; w += ${requested * threads}u) {
+${each(requested, (u) => `    let word${u} = atomicLoad(&${from}[${place(u)}]);`)}
+${each(requested, (u) => `    ${isWhole ? "" : `if (${at(u)} < ${words}u) `}{ let v = ${at(u)}; ${to}[${start}u + (v >> 2u)][v & 3u] = word${u}; }`)}
+  }`;
 }
