@@ -56,8 +56,9 @@ function threadsFor(
   return Math.min(256, Math.max(minThreads, 2 ** Math.ceil(Math.log2(numChunks))));
 }
 
-/** Bytes of workgroup memory in which sums meet. */
+/** Bytes of workgroup memory in which sums meet at most; a joined step keeps x there as well and has several workgroups side by side. */
 const meetingBytes = 8192;
+const joinedMeetingBytes = 2048;
 
 /** How a kernel shares its work; the defaults suit the shape. */
 export interface QuantTuning {
@@ -183,7 +184,10 @@ ${meet(layout, { rows, task })}
 ${task.epilogue(1)}`;
   return {
     enable: rounding.enable,
-    declarations: [...rounding.declarations, `var<workgroup> meeting: array<f32, ${meetingBytes / 4}>;`],
+    declarations: [
+      ...rounding.declarations,
+      `var<workgroup> meeting: array<f32, ${meetingOf(layout, task).bytes / 4}>;`,
+    ],
     tiles: 1,
     body,
   };
@@ -213,6 +217,20 @@ ${hasConstants(layout) ? each(slots, (s) => constantCode(layout, { u, s, place, 
         }`;
 }
 
+/** Teams of threads that each bring one part of a sum, sums that meet at once, and the bytes in which they do. */
+function meetingOf(
+  layout: QuantLayout,
+  { threads, features }: Pick<ProductTask, "threads" | "features">,
+): { readonly size: number; readonly teams: number; readonly atOnce: number; readonly bytes: number } {
+  const { period } = chunkOf(layout);
+  const size = Math.max(subgroupSize(features), period);
+  const teams = threads / size;
+  const sumBytes = teams * period * 16;
+  const most = features.joinThreads === undefined ? meetingBytes : joinedMeetingBytes;
+  const atOnce = Math.max(1, Math.floor(most / sumBytes));
+  return { size, teams, atOnce, bytes: Math.max(most, sumBytes) };
+}
+
 /** Adds up the sums of threads with the same outputs, some at a time, and leaves them among the results. */
 function meet(
   layout: QuantLayout,
@@ -224,9 +242,7 @@ function meet(
   const numSums = slots.length * rows * vectors;
   const strides: number[] = [];
   for (let stride = period; stride < size; stride *= 2) strides.push(stride);
-  const meeting = Math.max(size, period);
-  const teams = threads / meeting;
-  const atOnce = Math.max(1, Math.floor(meetingBytes / (teams * period * 16)));
+  const { size: meeting, teams, atOnce } = meetingOf(layout, task);
   const rounds = Math.ceil(numSums / atOnce);
   const scattered = scatterSums(numSums, strides);
   const scale = norm === "rms" ? " * inverseSqrt(rowSquares(m) / P.columns + P.eps)" : "";
