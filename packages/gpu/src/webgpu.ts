@@ -18,7 +18,7 @@ export interface WebGpuOptions {
   /** Freed bytes that are kept for reuse at most; default 1 GiB. */
   readonly maxIdleBytes?: number;
   /**
-   * Makes fewer dispatches of a decoding step, 34 of 85: half the JavaScript of a token, for a tenth to a fifth of the GPU's speed. Workgroups
+   * Makes fewer dispatches of a decoding step, 34 of 85: half the JavaScript of a token, for a tenth to a quarter of the GPU's speed. Workgroups
    * of a dispatch wait for others that have begun: needs a GPU on which what has begun goes on, which WebGPU does not promise (NVIDIA's do).
    * Default false.
    */
