@@ -81,7 +81,7 @@ function normalize(aligned: AlignedText, normalizer: CompiledNormalizer | null, 
 
 class TokenMatcher {
   /** Made when the first token may be there. */
-  private trie: PieceTrie | undefined;
+  private trie: PieceTrie | undefined = undefined;
   /** Finds the places where a token may begin: units that a token begins with. */
   private readonly firstUnits: RegExp | null;
   /** The unit if it is one only, which the platform finds faster than a pattern. */

@@ -134,7 +134,7 @@ class HashedVocabulary implements Vocabulary {
   private readonly mask: number;
   private readonly entryBits: number;
   /** undefined: nobody asked yet */
-  private knownIndex: IdIndex | undefined;
+  private knownIndex: IdIndex | undefined = undefined;
 
   /**
    * @param strings  token strings that are known already, by id; the others are made when asked for

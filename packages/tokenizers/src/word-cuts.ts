@@ -1,7 +1,8 @@
 import { byteOfUnit } from "./byte-level.js";
-import { PairTable } from "./pair-table.js";
+import type { TokenBuffer } from "./token-buffer.js";
 import { codePointAt } from "./utf8-units.js";
 import type { PackedTokens } from "./vocabulary.js";
+import type { Word } from "./word-cache.js";
 
 /**
  * Finds places where a word can be cut without changing its tokens: between two known characters that stand next to
@@ -9,57 +10,80 @@ import type { PackedTokens } from "./vocabulary.js";
  * one by one. In a text whose spaces are written as U+2581 these are, above all, the spaces; in Chinese most places.
  */
 export interface WordCuts {
-  /** Returns the first such place behind `from`, or `limit`. */
+  /** Returns the first such place behind `from`, or `limit`; `from` itself where `append` can begin. */
   next(units: Uint16Array, from: number, limit: number): number;
+  readonly append?: AppendLone;
 }
+
+/**
+ * Appends the tokens of the lone characters that a word begins with, which no token holds beside another one; ranges are
+ * counted from `base`. Returns where they end.
+ */
+export type AppendLone = (word: Word, out: TokenBuffer, base: number) => number;
 
 const KNOWN = 1;
 const BEFORE = 2;
 const BEHIND = 4;
 const HALF = 8;
 
+/** Units with one of these bits are no lone characters. */
+export const JOINED = BEFORE | BEHIND | HALF;
+/** Above the bits of a unit lies the id of the token that it is, if it is one. */
+export const ID_SHIFT = 4;
+
 /**
  * Prepares the search for tokens made of characters.
  *
  * @param packed  holds all that may come out of merging
  * @param cutsUnknown  a character that is in no token becomes its bytes, whatever stands around it: words are cut there too
+ * @param createAppend  gets the bits and the id of each unit and makes `append`; null: there is none
  */
-export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): WordCuts {
+export function createWordCuts(
+  packed: PackedTokens,
+  cutsUnknown: boolean,
+  createAppend: ((kinds: Int32Array) => AppendLone) | null = null,
+): WordCuts {
   /** Bits of each unit: is in a token, stands before or behind another one there, is half a surrogate pair. */
-  const kinds = new Uint8Array(0x10000).fill(HALF, 0xd800, 0xe000);
-  /** Neighbours in ASCII by (left, right), others in the table. */
-  const ascii = new Uint8Array(0x80 * 0x80);
-  const others = new PairTable(1 << 12);
-  const { units: all, starts } = packed;
+  const kinds = new Int32Array(0x10000).fill(HALF, 0xd800, 0xe000);
+  const mark = (unit: number, bits: number): void => {
+    kinds[unit] = (kinds[unit] as number) | bits;
+  };
+  const neighbours = new Uint8Array(PAIRS >> 3);
+  const { units: all, starts, ids } = packed;
   for (let token = 0; token + 1 < starts.length; token++) {
+    const start = starts[token] as number;
     const end = starts[token + 1] as number;
-    for (let at = starts[token] as number; at < end; at++) {
+    const id = ids[token] as number;
+    // An id without room is found the long way.
+    if (end - start === 1) mark(all[start] as number, id < 1 << 27 ? id << ID_SHIFT : JOINED);
+    for (let at = start; at < end; at++) {
       const left = all[at] as number;
-      kinds[left] = (kinds[left] as number) | KNOWN;
+      mark(left, KNOWN);
       if (at + 1 === end) continue;
       const right = all[at + 1] as number;
-      kinds[left] = (kinds[left] as number) | BEFORE;
-      kinds[right] = (kinds[right] as number) | BEHIND;
-      if ((left | right) < 0x80) ascii[(left << 7) | right] = 1;
-      else others.set(left, right, 1);
+      mark(left, BEFORE);
+      mark(right, BEHIND);
+      addPair(neighbours, left, right);
     }
   }
+  const append = createAppend?.(kinds);
   return {
+    append,
     next(units, from, limit) {
       let left = units[from] as number;
+      let before = kinds[left] as number;
+      if (append && (before & JOINED) === 0 && (before !== 0 || cutsUnknown)) return from;
       for (let at = from + 1; at < limit; at++) {
         const right = units[at] as number;
-        const before = kinds[left] as number;
         const behind = kinds[right] as number;
         // Most characters of Chinese join no other one: no pair is looked up for them.
         const isJoined =
           (before & behind & KNOWN) === 0
             ? !cutsUnknown
-            : (before & BEFORE) !== 0 &&
-              (behind & BEHIND) !== 0 &&
-              ((left | right) < 0x80 ? ascii[(left << 7) | right] === 1 : others.get(left, right) >= 0);
+            : (before & BEFORE) !== 0 && (behind & BEHIND) !== 0 && hasPair(neighbours, left, right);
         if (!isJoined && ((before | behind) & HALF) === 0) return at;
         left = right;
+        before = behind;
       }
       return limit;
     },
@@ -74,20 +98,18 @@ export function createWordCuts(packed: PackedTokens, cutsUnknown: boolean): Word
  */
 export function createByteCuts(packed: PackedTokens): WordCuts {
   const notes = packed.noteMeetings?.() ?? noteMeetings(packed);
-  const has = (left: number, right: number): boolean => {
-    const hash = hashPair(left, right);
-    return (((notes[hash >>> 3] as number) >>> (hash & 7)) & 1) === 1;
-  };
   const mayBeJoined = (before: number, behind: number): boolean => {
     if (before < MIN_CUT || behind < MIN_CUT) return true;
     const left = before & 0xfff;
     const right = behind < 0x10000 ? behind : 0x10000 | (behind >> 6);
-    if (has(left, right)) return true;
+    if (hasPair(notes, left, right)) return true;
     const last = before & 0x3f;
     const first = right >> 12;
     return (
       notes[PARTS + ((last << 5) | first)] === 1 &&
-      (has(PART | last, right) || has(left, PART | first) || has(PART | last, PART | first))
+      (hasPair(notes, PART | last, right) ||
+        hasPair(notes, left, PART | first) ||
+        hasPair(notes, PART | last, PART | first))
     );
   };
   return {
@@ -127,8 +149,7 @@ export function noteMeetings({ units: all, starts }: PackedTokens): Uint8Array {
           ? (first << 12) | (lowBits(all[at + 1] as number) << 6) | lowBits(all[at + 2] as number)
           : PART | first;
       if ((left | right) < 0) notes[PARTS + ((last << 5) | first)] = 1;
-      const hash = hashPair(left, right);
-      notes[hash >>> 3] = (notes[hash >>> 3] as number) | (1 << (hash & 7));
+      addPair(notes, left, right);
     }
   };
   const { length } = starts;
@@ -138,6 +159,19 @@ export function noteMeetings({ units: all, starts }: PackedTokens): Uint8Array {
 
 /** What a byte inside a character says of it. */
 const lowBits = (unit: number): number => byteOfUnit(unit) & 0x3f;
+
+/** Sets of pairs: one bit for each of so many hashes, so that one pair in some hundreds is taken for one of the set. */
+const PAIRS = 1 << 20;
+
+function addPair(pairs: Uint8Array, left: number, right: number): void {
+  const hash = hashPair(left, right);
+  pairs[hash >>> 3] = (pairs[hash >>> 3] as number) | (1 << (hash & 7));
+}
+
+function hasPair(pairs: Uint8Array, left: number, right: number): boolean {
+  const hash = hashPair(left, right);
+  return (((pairs[hash >>> 3] as number) >>> (hash & 7)) & 1) === 1;
+}
 
 const hashPair = (left: number, right: number): number =>
   Math.imul(left ^ Math.imul(right, 0x85ebca6b), 0x9e3779b1) >>> 12;

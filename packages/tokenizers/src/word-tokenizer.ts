@@ -29,7 +29,7 @@ export class WordTokenizer {
   private readonly scratch = new TokenBuffer();
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
-  private cuts: WordCuts | undefined;
+  private cuts: WordCuts | undefined = undefined;
   private numCutUnits = 0;
   private out = this.scratch;
   private base = 0;
@@ -67,10 +67,14 @@ export class WordTokenizer {
       return;
     }
     this.cuts ??= this.createCuts();
-    const { units } = this.text;
+    const { cuts, word, out, base } = this;
     for (let at = start; at < end; ) {
-      const next = this.cuts.next(units, at, end);
-      this.appendPart(at, next);
+      let next = cuts.next(word.units, at, end);
+      if (next === at && cuts.append) {
+        word.start = at;
+        word.end = end;
+        next = cuts.append(word, out, base);
+      } else this.appendPart(at, next);
       at = next;
     }
   }

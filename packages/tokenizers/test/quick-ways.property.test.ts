@@ -80,6 +80,62 @@ describe.each(cut)("a text as one word: %s", (name, tokenizer) => {
   });
 });
 
+describe("characters that no token holds beside another one", () => {
+  const { config } = huggingFace("bpe_byte_fallback");
+  if (config.model.type !== "BPE") throw new Error(config.model.type);
+  const { vocab, merges, ...fields } = config.model;
+  // Of the characters that are in no token every second one becomes a token; the first has an id too great to be noted.
+  const unknown = parts.filter(
+    (part) => /^[^\ud800-\udfff]$/.test(part) && !vocab.some(([token]) => token.includes(part)),
+  );
+  const lone = unknown.filter((_, i) => i % 2 === 0);
+  const more = lone.map((char, i): [string, number] => [char, i === 0 ? 0x7fffffff : 900_000 + i]);
+  const make = (byteFallback: boolean, unkToken: string | null) => {
+    const model = { ...fields, merges, vocab: [...vocab, ...more], byteFallback, unkToken };
+    const parts = { normalizer: null, preTokenizer: null, postProcessor: null, decoder: null };
+    return { model: compileModel(model), tokenizer: createTokenizer({ ...parts, model, addedTokens: [] }) };
+  };
+  const kinds: [string, boolean, string | null][] = [
+    ["bytes", true, null],
+    ["an unknown token", false, "<unk>"],
+    ["nothing", false, null],
+  ];
+
+  it.each(kinds)("give the tokens and ranges of the model alone; unknown ones become %s", (_, bytes, unk) => {
+    expect(lone.length).toBeGreaterThan(3);
+    const { model, tokenizer } = make(bytes, unk);
+    fc.assert(
+      fc.property(texts, fc.integer({ min: 1, max: 40 }), (part, times) => {
+        const text = part.repeat(times);
+        const out = new TokenBuffer();
+        model.tokenize(text, out);
+        const [ids, starts, ends] = [out.ids, out.starts, out.ends].map((all) => [
+          ...all.subarray(0, out.length),
+        ]);
+        expect([...tokenizer.encodeIds(text)]).toEqual(ids);
+        expect(tokenizer.countTokens(text)).toBe(out.length);
+        const encoding = tokenizer.encode(text);
+        expect([...encoding.ids]).toEqual(ids);
+        expect([...encoding.starts]).toEqual(starts);
+        expect([...encoding.ends]).toEqual(ends);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("find room for more tokens than were expected", () => {
+    const { model, tokenizer } = make(true, null);
+    const text = "\u9f98".repeat(400_000);
+    const out = new TokenBuffer();
+    model.tokenize("\u9f98", out);
+    expect(out.length).toBe(3);
+    const ids = tokenizer.encodeIds(text);
+    expect(ids.length).toBe(1_200_000);
+    expect([...ids.subarray(-3)]).toEqual([...out.ids.subarray(0, 3)]);
+    expect(ids[600_001]).toBe(out.ids[1]);
+  });
+});
+
 describe("BERT's stretches of original text", () => {
   const tokenizer = huggingFace("wordpiece");
   // An added token that is looked for in clean text keeps the parts one after the other.

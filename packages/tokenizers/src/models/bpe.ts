@@ -28,13 +28,13 @@ export const PLAIN_BPE = {
  * Prepares byte-pair encoding.
  *
  * @param sampling  passes over merges by chance; null: never
- * @param cutText  cuts words that are not given as bytes (`createWordCuts`); null: they stay whole
+ * @param cutText  cuts words that are not given as bytes (`createLoneCuts`); null: they stay whole
  * @throws HeddleError "format" if a merge or its result is not in the vocabulary, or the unknown token is not
  */
 export function compileBpe(
   model: BpeModel,
   sampling: Sampling | null = null,
-  cutText: ((packed: PackedTokens, cutsUnknown: boolean) => WordCuts) | null = null,
+  cutText: ((packed: PackedTokens, byteIds: readonly number[] | null) => WordCuts) | null = null,
 ): CompiledModel {
   const { vocabulary, merges, slots } = packBpe(model);
   const merger = new Merger(new MergeTable(merges, null, slots), sampling);
@@ -68,7 +68,7 @@ export function compileBpe(
     vocabulary,
     tokenizeBytes: symbols.byteSymbols === null ? null : tokenizeBytes(symbols.byteSymbols),
     createCuts:
-      canCut && cutText !== null ? () => cutText(vocabulary.packed, symbols.bytesStandAlone(merges)) : null,
+      canCut && cutText !== null ? () => cutText(vocabulary.packed, symbols.loneBytes(merges)) : null,
     createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
     tokenizeUnits,
     tokenize(word, out) {
@@ -140,11 +140,10 @@ class SymbolReader {
     return this.vocabulary.idOf(prefix + char + suffix) ?? -1;
   }
 
-  /** True if a character that is in no token becomes bytes that never merge. */
-  bytesStandAlone(merges: Int32Array): boolean {
-    if (this.byteIds === null) return false;
+  /** Ids of the bytes that a character becomes which is in no token, if they never merge; else null. */
+  loneBytes(merges: Int32Array): readonly number[] | null {
     const bytes = new Set(this.byteIds);
-    return !merges.some((id, i) => i % 3 < 2 && bytes.has(id));
+    return merges.some((id, i) => i % 3 < 2 && bytes.has(id)) ? null : this.byteIds;
   }
 }
 

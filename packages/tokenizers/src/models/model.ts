@@ -1,4 +1,4 @@
-import { createWordCuts } from "../word-cuts.js";
+import { createLoneCuts } from "../lone-characters.js";
 import { compileBpe } from "./bpe.js";
 import type { BpeModel } from "./bpe-model.js";
 import type { CompiledModel } from "./compiled.js";
@@ -30,7 +30,7 @@ export function compileModel(model: Model, sampling: Sampling | null = null): Co
   const createSegmenter = sampling === null ? bestSegmenter : drawingSegmenter(sampling);
   switch (model.type) {
     case "BPE":
-      return compileBpe(model, sampling, createWordCuts);
+      return compileBpe(model, sampling, createLoneCuts);
     case "Unigram":
       return compileUnigram(model, createSegmenter);
     case "WordPiece":

@@ -1,0 +1,51 @@
+import type { PackedTokens } from "./vocabulary.js";
+import { type AppendLone, createWordCuts, ID_SHIFT, JOINED, type WordCuts } from "./word-cuts.js";
+
+/** Bits of the first byte of a character with so many more. */
+const LEADS = [0, 0xc0, 0xe0];
+
+/**
+ * Prepares the search for places where words can be cut, and the quick way for lone characters, as most are in Chinese:
+ * their tokens are found by the unit alone and written one after the other. Twin: cutting, then the model.
+ *
+ * @param packed  holds all that may come out of merging
+ * @param byteIds  tokens of the bytes that a character becomes which is in no token; null: it is for the model
+ */
+export function createLoneCuts(packed: PackedTokens, byteIds: readonly number[] | null): WordCuts {
+  const bytes = byteIds ?? [];
+  const createAppend =
+    (kinds: Int32Array): AppendLone =>
+    ({ units, start, end }, out, base) => {
+      const { ids, starts, ends, keepsIds, keepsRanges } = out;
+      let to = out.length;
+      let ranged = to;
+      let at = start;
+      for (; at < end; at++) {
+        const unit = units[at] as number;
+        const kind = kinds[unit] as number;
+        if ((kind & JOINED) !== 0 || (kind === 0 && byteIds === null)) break;
+        ids[to] = kind >> ID_SHIFT;
+        if (kind === 0) {
+          // The same steps for all lengths, so that compiled code meets nothing new at the first character of another one.
+          const more = (unit > 0x7f ? 1 : 0) + (unit > 0x7ff ? 1 : 0);
+          ids[to] = bytes[(LEADS[more] as number) | (unit >> (6 * more))] as number;
+          ids[to + 1] = bytes[0x80 | ((unit >> (6 * more - 6)) & 0x3f)] as number;
+          ids[to + 2] = bytes[0x80 | (unit & 0x3f)] as number;
+          to += more;
+        }
+        to++;
+        for (; keepsRanges && ranged < to; ranged++) {
+          starts[ranged] = base + at;
+          ends[ranged] = base + at + 1;
+        }
+      }
+      // What found no room was not written.
+      if (keepsIds && to > ids.length) {
+        out.reserve(to - out.length);
+        return start;
+      }
+      out.length = to;
+      return at;
+    };
+  return createWordCuts(packed, byteIds !== null, createAppend);
+}
