@@ -179,14 +179,10 @@ function bindStep(
   given: readonly GpuBuffer[],
 ): BoundDispatch {
   const buffers = bound.map((entry) => (typeof entry === "number" ? (given[entry] as GpuBuffer) : entry));
-  // A caller's buffers may overlap.
   const sizes = buffers.map(({ byteLength }, i) => bytes[i] ?? byteLength);
-  return {
-    step,
-    buffers,
-    sizes,
-    mayClash: mayClash || slots.some((slot) => given[slot]?.pooled === undefined),
-  };
+  // A caller's buffers may overlap.
+  const mayOverlap = slots.some((slot) => given[slot]?.pooled === undefined);
+  return { step, buffers, sizes, mayClash: mayClash || mayOverlap };
 }
 
 function dispatchOf({ binder }: PlanHost, { step, buffers, mayClash }: BoundDispatch): BoundStep {

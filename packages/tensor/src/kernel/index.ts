@@ -38,7 +38,8 @@ export {
 export { decodeBits, encodeBits, lanesOf, literal, valueType } from "../wgsl/dtype.js";
 export { type ExpressionCode, expressionCode } from "../wgsl/expression.js";
 export { libraryFor, withHardwareHalves } from "../wgsl/functions.js";
-export { type JoinLimits, type JoinPart, joinSteps, syncWords } from "../wgsl/join-steps.js";
+export { type JoinLimits, joinSteps, syncWords } from "../wgsl/join-steps.js";
+export type { JoinPart } from "../wgsl/joined-memory.js";
 export type {
   SubgroupMatrixShape,
   WgslBinding,

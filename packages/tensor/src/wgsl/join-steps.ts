@@ -1,5 +1,5 @@
 import { libraryFor } from "./functions.js";
-import { type JoinedMemory, joinMemories, WorkgroupMemory } from "./joined-memory.js";
+import { type JoinedMemory, type JoinPart, joinMemories, WorkgroupMemory } from "./joined-memory.js";
 import type { WgslBinding, WgslStep } from "./kernel.js";
 import { rename, replaceAccess } from "./replace-access.js";
 import {
@@ -13,15 +13,6 @@ import {
   scratchAt,
   waitsHere,
 } from "./step.js";
-
-/** A step among those that are to be joined. */
-export interface JoinPart {
-  readonly source: StepOptions;
-  /** What each buffer of the source shows: a number, equal for equal memory. */
-  readonly memory: readonly number[];
-  /** Bytes of each that its value takes. */
-  readonly bytes: readonly number[];
-}
 
 export interface JoinLimits {
   /** Storage buffers of a dispatch. */

@@ -1,8 +1,16 @@
-import type { JoinPart } from "./join-steps.js";
 import type { WgslBinding } from "./kernel.js";
 import { each } from "./kernels/team.js";
 import { rename, replaceAccess } from "./replace-access.js";
-import { type BufferUse, elementOf } from "./step.js";
+import { type BufferUse, elementOf, type StepOptions } from "./step.js";
+
+/** A step among those that are to be joined. */
+export interface JoinPart {
+  readonly source: StepOptions;
+  /** What each buffer of the source shows: a number, equal for equal memory. */
+  readonly memory: readonly number[];
+  /** Bytes of each that its value takes. */
+  readonly bytes: readonly number[];
+}
 
 /** Vectors that are read a word at a time cost more than a dispatch saves where there are many of them. */
 const maxSharedVectorBytes = 2 ** 17;

@@ -1,5 +1,5 @@
+import type { DType } from "../dtype.js";
 import type { MatrixUnit } from "./matrix-unit.js";
-import type { StepOptions } from "./step.js";
 
 /** What the adapter offers to writers of WGSL. */
 export interface WgslFeatures {
@@ -38,6 +38,43 @@ export interface WgslBinding {
   readonly memory: WgslMemory;
   /** "uniform" shows a small buffer that is only read as a uniform, of which a step may have more. */
   readonly access: "read" | "read_write" | "uniform";
+}
+
+/** A buffer that a step uses under a name: `load_NAME(i)` reads element i, `store_NAME(i, value)` writes it. */
+export interface BufferUse {
+  readonly name: string;
+  readonly memory: WgslMemory;
+  readonly dtype: DType;
+  /**
+   * "read", "write" (each thread writes elements that no other touches), or "readWrite". A store to a packed dtype changes
+   * one lane of a word that other threads may be writing too, atomically; the array then holds `atomic<u32>`. "words" is
+   * "readWrite" for threads that own whole words: there is no `store_NAME`, the code assigns `NAME[word]` itself.
+   */
+  readonly access: "read" | "write" | "readWrite" | "words";
+  /** Declares the array with this element, such as `vec4u`, for code that reads whole vectors itself; no accessors then. */
+  readonly element?: string;
+}
+
+/** A uniform: a whole number (u32), or a float. */
+export type StepParam = number | { readonly f32: number };
+
+export interface StepOptions {
+  readonly buffers: readonly BufferUse[];
+  /** Become fields of the uniform `P`. */
+  readonly params?: Readonly<Record<string, StepParam>>;
+  /** Writes the params into the text: `P` is a constant then, for kernels that few sizes share anyway. Without tables only. */
+  readonly isFixed?: boolean;
+  /** Words that the body reads by index: `table_NAME(i)` is word i (u32). At most a few thousand. */
+  readonly tables?: Readonly<Record<string, Uint32Array>>;
+  /** Threads of a workgroup; default 256. */
+  readonly threads?: number;
+  /** How many workgroups are wanted; `group` counts them. */
+  readonly groups: number;
+  /** Directives (`enable f16;`) and functions at module scope. */
+  readonly enable?: string;
+  readonly declarations?: string;
+  /** Body of `main`, with `group` (which workgroup) and `thread` (which thread of it) in scope. */
+  readonly body: string;
 }
 
 /**
