@@ -1,5 +1,5 @@
 import { invariant } from "@heddle/tensor";
-import type { WgslBinding } from "@heddle/tensor/kernel";
+import { smallUniformBytes, type WgslBinding } from "@heddle/tensor/kernel";
 import type { BufferPool, PooledBuffer } from "./buffer-pool.js";
 import { type GpuBuffer, pooledBuffer } from "./gpu-buffer.js";
 import type { NativeDevice } from "./native.js";
@@ -40,7 +40,11 @@ export class Binder {
   createGroup({ layout, uniforms, bindings }: PreparedStep, buffers: readonly GpuBuffer[]): object {
     const entries = buffers.map(({ native: buffer, byteOffset: offset, boundBytes }, binding) => ({
       binding,
-      resource: { buffer, offset, size: bindings[binding]?.access === "uniform" ? 16 : boundBytes },
+      resource: {
+        buffer,
+        offset,
+        size: bindings[binding]?.access === "uniform" ? smallUniformBytes : boundBytes,
+      },
     }));
     const { length } = entries;
     const uniform = uniforms && { buffer: uniforms.buffer, offset: uniforms.offset, size: uniforms.size };

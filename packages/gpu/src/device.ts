@@ -102,14 +102,15 @@ class DawnDevice implements WebGpuDevice {
     });
     this.#binder = new Binder(parts.native, this.#recorder, this.#pool);
     this.#pipelines = new Pipelines(parts.native);
-    const joiner = new Joiner({
-      pipelines: this.#pipelines,
-      features: parts.features,
-      alloc: (byteLength) => this.alloc(byteLength),
-      write: (buffer, words) => this.write(buffer, words),
-    });
     this.#planHost = {
-      joiner: parts.joinsSteps ? joiner : undefined,
+      joiner: parts.joinsSteps
+        ? new Joiner({
+            pipelines: this.#pipelines,
+            features: parts.features,
+            alloc: (byteLength) => this.alloc(byteLength),
+            write: (buffer, words) => this.write(buffer, words),
+          })
+        : undefined,
       recorder: this.#recorder,
       binder: this.#binder,
       alloc: (byteLength) => this.alloc(byteLength),

@@ -80,7 +80,12 @@ export class Joiner {
       });
       return { source: step.source as JoinPart["source"], memory, bytes: sizes };
     });
-    const key = `${run.map(({ step }, i) => `${this.#numberOf(step)}:${parts[i]?.memory.join()}:${parts[i]?.bytes.join()}`).join(" ")}`;
+    const key = parts
+      .map(({ memory, bytes }, i) => {
+        const { step } = run[i] as BoundDispatch;
+        return `${this.#numberOf(step)}:${memory.join()}:${bytes.join()}`;
+      })
+      .join(" ");
     let step = this.#known.get(key);
     if (step === undefined && !this.#known.has(key)) {
       step = this.#makeStep(parts, memories);

@@ -2,6 +2,7 @@ import type { WebGpuDevice } from "@heddle/gpu";
 import { quantizeWeights } from "@heddle/quant";
 import { disposeTree, randn, scope } from "@heddle/tensor";
 import { afterAll, expect, test } from "vitest";
+import { countDispatches } from "../../gpu/test/count-dispatches.js";
 import { findDevice } from "../../gpu/test/find-device.js";
 import type { DecoderConfig } from "../src/config.js";
 import { createDecoder } from "../src/decoder/create-decoder.js";
@@ -108,23 +109,4 @@ function configOf(family: Case["family"]): DecoderConfig {
           activation_function: "gelu_new",
         };
   return parseConfig(config) as DecoderConfig;
-}
-
-/** Counts the dispatches of all devices until it is stopped. */
-function countDispatches({ native }: WebGpuDevice): { stop(): number } {
-  const pass = native.createCommandEncoder().beginComputePass();
-  const prototype = Object.getPrototypeOf(pass) as { dispatchWorkgroups(...grid: number[]): void };
-  pass.end();
-  const { dispatchWorkgroups } = prototype;
-  let count = 0;
-  prototype.dispatchWorkgroups = function (...grid) {
-    count++;
-    return dispatchWorkgroups.apply(this, grid);
-  };
-  return {
-    stop() {
-      prototype.dispatchWorkgroups = dispatchWorkgroups;
-      return count;
-    },
-  };
 }

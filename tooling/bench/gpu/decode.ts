@@ -3,9 +3,9 @@
 // milliseconds of this process a token, and the limit that reading the weights once sets at the rate of a copy in the same run.
 // `times` says which dispatches take the time, `profile` what the thread of JavaScript does,
 // `memory` what 10,000 tokens leave behind. `--tiny` takes a small model instead.
-import type { WebGpuDevice } from "@heddle/gpu";
 import { createDecoder, type DecoderWeights } from "@heddle/models";
 import { flattenTree, type Tensor } from "@heddle/tensor";
+import { countDispatches } from "../../../packages/gpu/test/count-dispatches.ts";
 import { copyRate } from "./parts/copy-rate.ts";
 import { dispatchTimes } from "./parts/dispatch-times.ts";
 import { type Format, randomWeights, wantedModels } from "./parts/llama-shape.ts";
@@ -134,27 +134,4 @@ async function measureBatch(format: Format, weights: DecoderWeights): Promise<vo
     `${format}: ${rows} sequences ${((rows * 1000) / ms).toFixed(0)} tokens/s in all, ${ms.toFixed(2)} ms and ${dispatches} dispatches a step`,
   );
   decoder.dispose();
-}
-
-/** Counts the dispatches of all passes of a device until it is stopped. */
-function countDispatches(of: WebGpuDevice): { stop(): number } {
-  const native = of.native as unknown as {
-    createCommandEncoder(): { beginComputePass(): object; finish(): object };
-  };
-  const encoder = native.createCommandEncoder();
-  const pass = encoder.beginComputePass() as { end(): void };
-  const prototype = Object.getPrototypeOf(pass) as { dispatchWorkgroups(...grid: number[]): void };
-  const plain = prototype.dispatchWorkgroups;
-  let count = 0;
-  prototype.dispatchWorkgroups = function (...grid) {
-    count++;
-    return plain.apply(this, grid);
-  };
-  pass.end();
-  return {
-    stop() {
-      prototype.dispatchWorkgroups = plain;
-      return count;
-    },
-  };
 }

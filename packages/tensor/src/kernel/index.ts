@@ -39,7 +39,7 @@ export { decodeBits, encodeBits, lanesOf, literal, valueType } from "../wgsl/dty
 export { type ExpressionCode, expressionCode } from "../wgsl/expression.js";
 export { libraryFor, withHardwareHalves } from "../wgsl/functions.js";
 export { type JoinLimits, joinSteps, syncWords } from "../wgsl/join-steps.js";
-export type { JoinPart } from "../wgsl/joined-memory.js";
+export { type JoinPart, smallUniformBytes } from "../wgsl/joined-memory.js";
 export type {
   SubgroupMatrixShape,
   WgslBinding,

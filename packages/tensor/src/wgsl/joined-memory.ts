@@ -14,8 +14,8 @@ export interface JoinPart {
 
 /** Vectors that are read a word at a time cost more than a dispatch saves where there are many of them. */
 const maxSharedVectorBytes = 2 ** 17;
-/** A buffer that fits in so many bytes is bound as a uniform. */
-const maxUniformBytes = 16;
+/** A buffer of integers that fits in so many bytes is bound as a uniform of as many. */
+export const smallUniformBytes = 16;
 
 /** How a word becomes a scalar. */
 const fromWord: Readonly<Record<string, string>> = { f32: "bitcast<f32>", i32: "bitcast<i32>", u32: "" };
@@ -124,7 +124,7 @@ export function joinMemories(
       add(elements[0] ?? "u32", "read_write", new Set(of.map(({ k }) => k)).size > 1);
       continue;
     }
-    const isSmall = bytes <= maxUniformBytes && canBeUniform(memory);
+    const isSmall = bytes <= smallUniformBytes && canBeUniform(memory);
     for (const element of elements) add(element, isSmall && element === "i32" ? "uniform" : "read", false);
   }
   return memories;
