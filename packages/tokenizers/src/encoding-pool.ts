@@ -1,5 +1,6 @@
 import { HeddleError } from "./error.js";
 import { fromCompact, toCompact } from "./formats/compact.js";
+import { joinValues } from "./join-values.js";
 import type { EncodeIdsOptions, Tokenizer } from "./tokenizer.js";
 import { listen } from "./training/counting-workers.js";
 import type { WorkerLike } from "./training/worker-like.js";
@@ -59,13 +60,7 @@ function encodeTexts(
 ): { kind: "ids"; ids: Int32Array; lengths: number[] } {
   const parts = texts.map((text) => tokenizer?.encodeIds(text, options) ?? new Int32Array(0));
   const lengths = parts.map(({ length }) => length);
-  const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    ids.set(part, at);
-    at += part.length;
-  }
-  return { kind: "ids", ids, lengths };
+  return { kind: "ids", ids: joinValues(parts), lengths };
 }
 
 /** Encodes batches of texts on several threads. */

@@ -1,5 +1,6 @@
 import { codePointLength } from "./aligned-text.js";
 import { utf8Length } from "./byte-level.js";
+import { joinValues } from "./join-values.js";
 import type { Padding } from "./padding.js";
 import { paddingTokens, TokenList, type TokenName } from "./token-list.js";
 
@@ -30,17 +31,13 @@ export class Encoding {
     private readonly nameOf: TokenName,
     overflowing: readonly Encoding[] = [],
   ) {
-    const length = lists.reduce((sum, list) => sum + list.length, 0);
-    this.ids = new Int32Array(length);
-    this.starts = new Int32Array(length);
-    this.ends = new Int32Array(length);
+    this.ids = joinValues(lists.map(({ ids }) => ids));
+    this.starts = joinValues(lists.map(({ starts }) => starts));
+    this.ends = joinValues(lists.map(({ ends }) => ends));
     this.overflowing = overflowing;
     let at = 0;
     this.lists = lists.map((list) => {
       const end = at + list.length;
-      this.ids.set(list.ids, at);
-      this.starts.set(list.starts, at);
-      this.ends.set(list.ends, at);
       const own = new TokenList({
         ...list.parts,
         ids: this.ids.subarray(at, end),

@@ -18,26 +18,30 @@ export function createLoneCuts(packed: PackedTokens, byteIds: readonly number[] 
     ({ units, start, end }, out, base) => {
       const { ids, starts, ends, keepsIds, keepsRanges } = out;
       let to = out.length;
-      let ranged = to;
       let at = start;
       for (; at < end; at++) {
         const unit = units[at] as number;
         const kind = kinds[unit] as number;
         if ((kind & JOINED) !== 0 || (kind === 0 && byteIds === null)) break;
         ids[to] = kind >> ID_SHIFT;
+        const first = base + at;
+        if (keepsRanges) {
+          starts[to] = first;
+          ends[to] = first + 1;
+        }
         if (kind === 0) {
           // The same steps for all lengths, so that compiled code meets nothing new at the first character of another one.
           const more = (unit > 0x7f ? 1 : 0) + (unit > 0x7ff ? 1 : 0);
           ids[to] = bytes[(LEADS[more] as number) | (unit >> (6 * more))] as number;
           ids[to + 1] = bytes[0x80 | ((unit >> (6 * more - 6)) & 0x3f)] as number;
           ids[to + 2] = bytes[0x80 | (unit & 0x3f)] as number;
+          if (keepsRanges) {
+            starts[to + 1] = starts[to + 2] = first;
+            ends[to + 1] = ends[to + 2] = first + 1;
+          }
           to += more;
         }
         to++;
-        for (; keepsRanges && ranged < to; ranged++) {
-          starts[ranged] = base + at;
-          ends[ranged] = base + at + 1;
-        }
       }
       // What found no room was not written.
       if (keepsIds && to > ids.length) {
