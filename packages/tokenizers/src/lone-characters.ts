@@ -10,8 +10,13 @@ const LEADS = [0, 0xc0, 0xe0];
  *
  * @param packed  holds all that may come out of merging
  * @param byteIds  tokens of the bytes that a character becomes which is in no token; null: it is for the model
+ * @param reach  1: each of these covers the character; 0: only the last one does
  */
-export function createLoneCuts(packed: PackedTokens, byteIds: readonly number[] | null): WordCuts {
+export function createLoneCuts(
+  packed: PackedTokens,
+  byteIds: readonly number[] | null,
+  reach: 0 | 1 = 1,
+): WordCuts {
   const bytes = byteIds ?? [];
   const createAppend =
     (kinds: Int32Array): AppendLone =>
@@ -37,7 +42,8 @@ export function createLoneCuts(packed: PackedTokens, byteIds: readonly number[] 
           ids[to + 2] = bytes[0x80 | (unit & 0x3f)] as number;
           if (keepsRanges) {
             starts[to + 1] = starts[to + 2] = first;
-            ends[to + 1] = ends[to + 2] = first + 1;
+            ends[to] = ends[to + 1] = ends[to + 2] = first + reach;
+            ends[to + more] = first + 1;
           }
           to += more;
         }

@@ -5,8 +5,10 @@ import { readPieces } from "./models/sentencepiece.js";
 import { latticeOptions } from "./models/sentencepiece-unigram.js";
 import { readUnigram, type UnigramTables } from "./models/unigram.js";
 import { UnigramLattice } from "./models/unigram-lattice.js";
+import { nBest } from "./models/unigram-n-best.js";
 import { compileNormalizer } from "./normalizers/normalizer.js";
 import { compilePreTokenizer } from "./pre-tokenizers/pre-tokenizer.js";
+import { TextUnits } from "./text-units.js";
 import { TokenBuffer } from "./token-buffer.js";
 import type { TokenizerConfig } from "./tokenizer.js";
 
@@ -27,8 +29,8 @@ export interface Segmentation {
  * @see Kudo 2018, Subword Regularization, arXiv:1804.10959, section 3.3
  */
 export function createNBestEncoder(config: TokenizerConfig): (text: string, size: number) => Segmentation[] {
-  const nBest = compileNBest(config.model);
-  if (nBest === null) {
+  const segment = compileNBest(config.model);
+  if (segment === null) {
     throw new HeddleError(
       "unsupported",
       `createNBestEncoder: only unigram models weigh segmentations; got model type ${JSON.stringify(config.model.type)}. Use encodeIds.`,
@@ -42,7 +44,7 @@ export function createNBestEncoder(config: TokenizerConfig): (text: string, size
     preTokenizer.split(alignOriginal(normalizer?.apply(text) ?? text), words);
     let best: { ids: number[]; score: number }[] = [{ ids: [], score: 0 }];
     for (const { text: word } of words) {
-      const found = nBest(word, size);
+      const found = segment(word, size);
       best = best
         .flatMap((head) =>
           found.map(({ tokens, score }) => ({
@@ -70,7 +72,7 @@ function compileNBest(model: Model): ((word: string, size: number) => ScoredToke
   const lattice = new UnigramLattice(tables.lattice);
   return (word, size) => {
     lattice.read(word);
-    return lattice.nBest(size).map(({ path, score }) => {
+    return nBest(lattice, size).map(({ path, score }) => {
       const tokens = new TokenBuffer();
       tables.emit(word, path, tokens);
       return { tokens, score };
@@ -81,5 +83,13 @@ function compileNBest(model: Model): ((word: string, size: number) => ScoredToke
 function readTables(model: Model): UnigramTables | null {
   if (model.type === "Unigram") return readUnigram(model);
   if (model.type !== "SentencePiece" || model.algorithm !== "unigram") return null;
-  return { ...readPieces(model), lattice: latticeOptions(model) };
+  const { vocabulary, createWriter } = readPieces(model);
+  const units = new TextUnits();
+  const emit: UnigramTables["emit"] = (word, path, out) => {
+    units.load(word);
+    const { put, finish } = createWriter(units.units, 0, out);
+    for (const { id, start, end } of path) put(id, start, end);
+    finish();
+  };
+  return { vocabulary, lattice: latticeOptions(model), emit };
 }

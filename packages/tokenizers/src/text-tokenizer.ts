@@ -19,8 +19,8 @@ export interface TextTokenizerParts {
 }
 
 /**
- * A text of more units is read in windows of so many, where there are places at which it can be cut: what is written to
- * memory for the first time costs most of reading.
+ * A text of more units is read in windows of so many, where its pattern says that a word has ended or a word can be cut:
+ * what is written to memory for the first time costs most of reading.
  */
 const WINDOW = 1 << 15;
 /** Room for so many tokens at most is made before the first: pages that no token reaches cost nothing. */
@@ -96,6 +96,7 @@ export class TextTokenizer {
     if (!isInPlace || scanner.isBounded === false || prefix.length > 1) return false;
     const { units, words } = this;
     const room = prefix.length;
+    const endsAtCuts = scanner.isLocal === true && words.hasCuts;
     /** Which units of the text are read. */
     let [from, to] = [0, 0];
     scan(text, parseSpecial, (start, end, token) => {
@@ -105,18 +106,26 @@ export class TextTokenizer {
         return;
       }
       const before = buffer.length;
-      for (let at = start, stop = end; at < end; at = stop) {
+      let size = WINDOW;
+      /** Units of the prefix that are still to be read. */
+      let ahead = room;
+      for (let at = start; at < end; ) {
+        let stop = end;
         if (end > to) {
-          const isCut = room === 0 && end - at > WINDOW;
-          const head = isCut ? scanner.lastEnd?.exec(text.slice(at, at + WINDOW)) : null;
-          stop = head ? at + head[0].length : end;
+          const isLong = end - at > size;
+          const head = isLong && room === 0 ? scanner.lastEnd?.exec(text.slice(at, at + size)) : null;
+          if (head) stop = at + head[0].length;
+          else if (isLong && endsAtCuts) stop = at + size;
           from = at;
           to = Math.max(stop, at + WINDOW);
           units.load(text.slice(from, to), change);
           words.begin(units, buffer, from - room);
         }
-        if (room > 0) units.units[at - from] = prefix.charCodeAt(0);
-        this.addWords(scanner, at - from, stop - from + room);
+        const first = at - from + room - ahead;
+        if (ahead > 0) units.units[first] = prefix.charCodeAt(0);
+        const read = this.addWords(scanner, first, stop - from + room, endsAtCuts && stop < end);
+        if (read > first) [at, ahead] = [from + read - room, 0];
+        else size *= 2; // There was no place to cut.
       }
       if (buffer.keepsRanges) normalizer?.coverPrefix?.(buffer, before, { text, start });
     });
@@ -124,14 +133,20 @@ export class TextTokenizer {
     return true;
   }
 
-  private addWords(scanner: Scanner, start: number, end: number): void {
+  /**
+   * Adds the words of units [start, end) and returns where they end.
+   *
+   * @param isOpen  the last one may go on behind `end`: its last part is left
+   */
+  private addWords(scanner: Scanner, start: number, end: number, isOpen = false): number {
     const { units, words } = this;
     scanner.start(units);
     for (let at = start; at < end; ) {
       const next = scanner.next(units.units, at, end);
-      words.append(at, next);
-      at = next;
+      at = words.append(at, next, isOpen && next === end);
+      if (at < next) return at;
     }
+    return end;
   }
 
   private pushAdded(

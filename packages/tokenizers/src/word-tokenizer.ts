@@ -52,6 +52,11 @@ export class WordTokenizer {
     this.cuts ??= this.createCuts?.();
   }
 
+  /** True once words can be cut. */
+  get hasCuts(): boolean {
+    return this.cuts !== undefined;
+  }
+
   /** Sets where the words of the next calls are and where their tokens go; ranges are units of the text plus `base`. */
   begin(text: TextUnits, out: TokenBuffer, base: number): void {
     this.text = text;
@@ -60,11 +65,16 @@ export class WordTokenizer {
     this.word.units = text.units;
   }
 
-  /** Appends the tokens of the word of units [start, end). */
-  append(start: number, end: number): void {
+  /**
+   * Appends the tokens of the word of units [start, end) and returns where they end.
+   *
+   * @param isOpen  the word may go on behind `end`: its last part is left
+   */
+  append(start: number, end: number, isOpen = false): number {
     if (this.createCuts === null || !this.isCut(start, end)) {
+      if (isOpen) return start;
       this.appendPart(start, end);
-      return;
+      return end;
     }
     this.cuts ??= this.createCuts();
     const { cuts, word, out, base } = this;
@@ -74,9 +84,11 @@ export class WordTokenizer {
         word.start = at;
         word.end = end;
         next = cuts.append(word, out, base);
-      } else this.appendPart(at, next);
+      } else if (isOpen && next === end) return at;
+      else this.appendPart(at, next);
       at = next;
     }
+    return end;
   }
 
   /** True for long words and for those of a script without spaces, once there were some. */

@@ -36,7 +36,7 @@ const texts = fc.oneof(
 );
 
 /** The model alone on the whole text: no words, no cuts, no memory. */
-function whole(tokenizer: Tokenizer, text: string): number[] {
+function whole(tokenizer: Tokenizer, text: string): { ids: number[]; offsets: [number, number][] } {
   const model = compileModel(tokenizer.config.model);
   const out = new TokenBuffer();
   if (model.tokenizeBytes === null || tokenizer.config.model.type === "SentencePiece")
@@ -45,7 +45,11 @@ function whole(tokenizer: Tokenizer, text: string): number[] {
     const bytes = new TextEncoder().encode(text);
     model.tokenizeBytes(bytes, bytes.length, out);
   }
-  return [...out.ids.subarray(0, out.length)];
+  const offsets = Array.from({ length: out.length }, (_, i): [number, number] => [
+    out.starts[i] as number,
+    out.ends[i] as number,
+  ]);
+  return { ids: [...out.ids.subarray(0, out.length)], offsets };
 }
 
 const cut: [string, Tokenizer][] = [
@@ -69,11 +73,13 @@ describe.each(cut)("a text as one word: %s", (name, tokenizer) => {
     fc.assert(
       fc.property(texts, (text) => {
         if (text === "") return;
-        const expected = whole(tokenizer, text);
+        const { ids: expected, offsets } = whole(tokenizer, text);
         // Often enough that the table of cuts is made and used for short words too.
         for (let round = 0; round < 3; round++) expect([...inOne.encodeIds(text)]).toEqual(expected);
         expect(inOne.countTokens(text)).toBe(expected.length);
         expect([...inOne.encode(text).ids]).toEqual(expected);
+        // Those of bytes are in bytes.
+        if (!isByteLevel) expect(inOne.encode(text).offsets).toEqual(offsets);
       }),
       { numRuns: 1000 },
     );
@@ -223,6 +229,43 @@ describe("a prefix put before each stretch between added tokens", () => {
   );
 });
 
+describe("SentencePiece's normaliser, where every unit keeps its place", () => {
+  const special = { special: true, singleWord: false, lstrip: false, rstrip: false } as const;
+  // A token that is looked for in the normalised text has its parts run in turn.
+  const isSlow = { ...special, id: 1, content: "\u{10ffff}\u{10fffe}\u{10ffff}", normalized: true };
+  const models = ["bpe_identity_bf", "bpe_plain", "bpe_symbols", "unigram_identity_bf"];
+  const changes = [
+    {},
+    { addDummyPrefix: false },
+    { escapeWhitespaces: false },
+    { treatWhitespaceAsSuffix: true },
+    { removeExtraWhitespaces: true },
+    { userDefinedSymbols: ["a b", " "] },
+  ];
+  const cases = models.flatMap((model) => changes.map((change) => [model, change] as const));
+
+  it.each(cases)("gives the tokens and ranges of the parts run in turn: %s %j", (name, change) => {
+    const { config } = fromSentencePiece(goldenBytes(`sentencepiece/${name}.model.gz`));
+    if (config.normalizer?.type !== "SentencePiece") throw new Error(config.normalizer?.type);
+    const usual = { removeExtraWhitespaces: false, treatWhitespaceAsSuffix: false };
+    const normalizer = { ...config.normalizer, ...usual, ...change };
+    const added = [{ ...special, id: 0, content: "<unk>", normalized: false }];
+    const quick = createTokenizer({ ...config, normalizer, addedTokens: added });
+    const slow = createTokenizer({ ...config, normalizer, addedTokens: [...added, isSlow] });
+    fc.assert(
+      fc.property(texts, fc.integer({ min: 1, max: 3 }), (part, times) => {
+        const text = part.repeat(times);
+        const [got, expected] = [quick.encode(text), slow.encode(text)];
+        expect([...got.ids]).toEqual([...expected.ids]);
+        expect(got.tokens).toEqual(expected.tokens);
+        expect(got.offsets).toEqual(expected.offsets);
+        expect([...quick.encodeIds(text)]).toEqual([...expected.ids]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
 describe("texts that are read in windows", () => {
   const special = { special: true, singleWord: false, lstrip: false, rstrip: false } as const;
   const isSlow = { ...special, id: 1, content: "\u{10ffff}\u{10fffe}\u{10ffff}", normalized: true };
@@ -234,6 +277,20 @@ describe("texts that are read in windows", () => {
   const tokenizers: [string, Tokenizer][] = [
     ["spaces end words", fromTiktoken(spaced, { pattern: TIKTOKEN_PATTERNS.cl100k })],
     ["a prefix, one word", huggingFace("bpe_byte_fallback")],
+    [
+      "a prefix, one word, a model file",
+      fromSentencePiece(goldenBytes("sentencepiece/bpe_identity_bf.model.gz")),
+    ],
+    ...(["Isolated", "MergedWithPrevious", "MergedWithNext"] as const).map(
+      (behavior): [string, Tokenizer] => [
+        `one unit ends words: ${behavior}`,
+        createTokenizer({
+          ...huggingFace("bpe_byte_fallback").config,
+          normalizer: null,
+          preTokenizer: { type: "Split", pattern: { type: "String", text: "." }, behavior, invert: false },
+        }),
+      ],
+    ),
   ];
 
   it.each(tokenizers)("gives the tokens and ranges of the text read at once: %s", (_name, { config }) => {
@@ -252,6 +309,9 @@ describe("texts that are read in windows", () => {
       "a<unk> b",
       "'s\n\n",
       "\ud83d\ude00 é",
+      // No place to cut, from the first character on or behind it.
+      "e",
+      "\ud83d\ude00",
     ];
     for (const part of repeated) {
       // A bound of a window falls on each place of the part.

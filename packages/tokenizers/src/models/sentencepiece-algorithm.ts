@@ -1,6 +1,6 @@
 import { cannotSample, type Sampling } from "./sampling.js";
 import { compileSentencePieceBpe } from "./sentencepiece-bpe.js";
-import type { CompiledAlgorithm, SentencePieceModel } from "./sentencepiece-pieces.js";
+import { byText, type CompiledAlgorithm, type SentencePieceModel } from "./sentencepiece-pieces.js";
 import { latticeOptions } from "./sentencepiece-unigram.js";
 import { compileSentencePieceChars, compileSentencePieceWords } from "./sentencepiece-words.js";
 import type { Segmenter } from "./unigram.js";
@@ -19,7 +19,7 @@ export function compileAlgorithm(
 ): CompiledAlgorithm {
   switch (model.algorithm) {
     case "unigram":
-      return { segment: createSegmenter(latticeOptions(model)), createCuts: null };
+      return byText(createSegmenter(latticeOptions(model)));
     case "bpe":
       return compileSentencePieceBpe(model, sampling);
     case "char":

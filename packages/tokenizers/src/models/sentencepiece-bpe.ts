@@ -1,18 +1,19 @@
-import { codePointLength } from "../aligned-text.js";
+import { createLoneCuts } from "../lone-characters.js";
 import { longestPrefix } from "../piece-trie.js";
 import { TokenBuffer } from "../token-buffer.js";
-import { createVocabulary } from "../vocabulary.js";
-import { createWordCuts } from "../word-cuts.js";
+import { pairLength } from "../utf8-units.js";
+import { createVocabulary, textOfUnits, type Vocabulary } from "../vocabulary.js";
+import { CharacterIds } from "./character-ids.js";
 import { Merger } from "./merge.js";
 import { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
 import {
   type CompiledAlgorithm,
   type Piece,
+  type PutPiece,
   type SentencePieceModel,
   userDefinedTrie,
 } from "./sentencepiece-pieces.js";
-import type { PathPiece } from "./unigram-lattice.js";
 
 /**
  * Prepares SentencePiece's byte-pair encoding: any two neighbours merge whose joined text is a piece, the piece of
@@ -25,111 +26,108 @@ export function compileSentencePieceBpe(
   model: SentencePieceModel,
   sampling: Sampling | null = null,
 ): CompiledAlgorithm {
-  const symbols = new SymbolTable(model.pieces);
+  const { pieces } = model;
+  const symbols = new SymbolTable(pieces);
+  const characters = new CharacterIds(symbols.vocabulary);
   const merger = new Merger(symbols.mergeTable(), sampling);
-  const userDefined = userDefinedTrie(model.pieces);
+  const hasFrozen = pieces.some(({ kind }) => kind === "userDefined");
+  const userDefined = userDefinedTrie(pieces);
   const tokens = new TokenBuffer();
-  const segment = (text: string): PathPiece[] => {
-    merger.clear();
-    tokens.clear();
-    for (let at = 0; at < text.length; ) {
-      const frozen = longestPrefix(userDefined, text, at);
-      const end = at + (frozen || codePointLength(text, at));
-      const symbol = text.slice(at, end);
-      merger.add(frozen > 0 ? symbols.frozenId(symbol) : symbols.idOf(symbol), at, end);
-      at = end;
-    }
-    merger.merge(tokens);
-    const path: PathPiece[] = [];
-    for (let i = 0; i < tokens.length; i++) {
-      const range = [tokens.starts[i] as number, tokens.ends[i] as number] as const;
-      symbols.resegment(tokens.ids[i] as number, range, path);
-    }
-    return path;
+  return {
+    segment(units, start, end, put) {
+      merger.clear();
+      tokens.clear();
+      const text = hasFrozen ? textOfUnits(units, start, end) : "";
+      for (let at = start; at < end; ) {
+        const frozen = longestPrefix(userDefined, text, at - start);
+        const next = at + (frozen || pairLength(units, at, end));
+        const id = characters.idOf(units, at, next);
+        merger.add(symbols.symbolOf(id, frozen > 0), at - start, next - start);
+        at = next;
+      }
+      merger.merge(tokens);
+      const { ids, starts, ends, length } = tokens;
+      for (let i = 0; i < length; i++)
+        symbols.put(ids[i] as number, starts[i] as number, ends[i] as number, put);
+    },
+    createCuts: sampling === null ? (byteIds) => createLoneCuts(symbols.vocabulary.packed, byteIds, 0) : null,
   };
-  const createCuts =
-    sampling === null
-      ? () => createWordCuts(createVocabulary(mergedPieces(model.pieces)).packed, model.byteFallback)
-      : null;
-  return { segment, createCuts };
 }
 
-function* mergedPieces(pieces: readonly Piece[]): Generator<[string, number]> {
-  for (const [id, { piece, kind }] of pieces.entries()) {
-    if (piece !== "" && (kind === "normal" || kind === "userDefined" || kind === "unused")) yield [piece, id];
-  }
-}
+/** The two symbols that an unused piece is made of, and how long the left one is. */
+type Halves = readonly [left: number, right: number, length: number];
 
 /**
  * Gives a number to every piece that may take part in merging. Numbers below the vocabulary's size are ids; characters
  * which only occur inside longer pieces come behind, and one number stands for all unknown characters.
  */
 class SymbolTable {
-  private readonly ids = new Map<string, number>();
-  private readonly frozen = new Map<string, number>();
+  readonly vocabulary: Vocabulary;
   private readonly numIds: number;
   private readonly unknown: number;
-  /** Frozen symbols are numbered from here, so that no merge finds them. */
-  private readonly frozenBase: number;
-  /** How an unused piece was made. */
-  private readonly parts = new Map<number, readonly [string, string]>();
+  private readonly halves = new Map<number, Halves>();
 
   constructor(private readonly pieces: readonly Piece[]) {
-    this.numIds = pieces.length;
-    for (const [id, { piece, kind }] of pieces.entries()) {
-      if (kind === "normal" || kind === "unused") this.ids.set(piece, id);
-      if (kind === "userDefined") {
-        this.ids.set(piece, id);
-        this.frozen.set(piece, id);
-      }
-    }
+    const numbers = new Map<string, number>();
+    for (const [id, { piece, kind }] of pieces.entries())
+      if (isPlain(kind) || kind === "userDefined") numbers.set(piece, id);
+    numbers.delete("");
     let next = pieces.length;
     for (const { piece, kind } of pieces) {
-      if (kind !== "normal" && kind !== "unused") continue;
-      for (const char of piece) if (!this.ids.has(char)) this.ids.set(char, next++);
+      if (!isPlain(kind)) continue;
+      for (const char of piece) if (!numbers.has(char)) numbers.set(char, next++);
     }
+    this.vocabulary = createVocabulary(numbers);
+    this.numIds = pieces.length;
     this.unknown = next;
-    this.frozenBase = next + 1;
   }
 
-  idOf(symbol: string): number {
-    return this.ids.get(symbol) ?? this.unknown;
-  }
-
-  frozenId(symbol: string): number {
-    return this.frozenBase + (this.frozen.get(symbol) as number);
+  /** The symbol of what has this number, -1: none. Frozen ones come behind all others, so that no merge finds them. */
+  symbolOf(number: number, isFrozen: boolean): number {
+    if (isFrozen) return this.unknown + 1 + number;
+    return number < 0 ? this.unknown : number;
   }
 
   mergeTable(): MergeTable {
-    const byScore = [...new Set(this.pieces.map(({ score }) => score))].sort((a, b) => b - a);
+    const { pieces, vocabulary, halves } = this;
+    const { units, starts } = vocabulary.packed;
+    const byScore = [...new Set(pieces.map(({ score }) => score))].sort((a, b) => b - a);
     const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
+    /** By rank: the piece that has its score; -1: several have, -2: none so far. */
+    const results = new Int32Array(byScore.length).fill(-2);
     const merges: number[] = [];
     const ranks: number[] = [];
-    for (const [id, { piece, kind, score }] of this.pieces.entries()) {
-      if (kind !== "normal" && kind !== "unused" && kind !== "userDefined") continue;
-      for (let cut = codePointLength(piece, 0); cut < piece.length; cut += codePointLength(piece, cut)) {
-        const left = this.ids.get(piece.slice(0, cut));
-        const right = left === undefined ? undefined : this.ids.get(piece.slice(cut));
-        if (left === undefined || right === undefined) continue;
+    for (const [id, { kind, score }] of pieces.entries()) {
+      const rank = rankOfScore.get(score) as number;
+      results[rank] = results[rank] === -2 ? id : -1;
+      // What is no symbol, or has the name of a later one, has no entry.
+      const entry = vocabulary.entryOf(id);
+      const start = starts[entry] as number;
+      const end = starts[entry + 1] as number;
+      for (let cut = start; entry >= 0 && cut < end; cut += pairLength(units, cut, end)) {
+        const left = vocabulary.idOfUnits(units, start, cut);
+        const right = left < 0 ? -1 : vocabulary.idOfUnits(units, cut, end);
+        if (right < 0) continue;
         merges.push(left, right, id);
-        ranks.push(rankOfScore.get(score) as number);
-        if (kind === "unused" && !this.parts.has(id))
-          this.parts.set(id, [piece.slice(0, cut), piece.slice(cut)]);
+        ranks.push(rank);
+        if (kind === "unused" && !halves.has(id)) halves.set(id, [left, right, cut - start]);
       }
     }
-    return new MergeTable(Int32Array.from(merges), ranks);
+    return new MergeTable(Int32Array.from(merges), Int32Array.from(ranks), null, results);
   }
 
-  /** Appends a symbol to the path, taking unused pieces apart again. */
-  resegment(symbol: number, [start, end]: readonly [number, number], path: PathPiece[]): void {
-    const id = symbol >= this.frozenBase ? symbol - this.frozenBase : symbol < this.numIds ? symbol : -1;
-    const parts = this.pieces[id]?.kind === "unused" ? this.parts.get(id) : undefined;
+  /** Puts the piece of a symbol; unused ones are taken apart again. */
+  put(symbol: number, start: number, end: number, put: PutPiece): void {
+    const { numIds, unknown, halves } = this;
+    const parts = halves.get(symbol);
     if (parts === undefined) {
-      path.push({ id, start, end });
+      put(symbol > unknown ? symbol - unknown - 1 : symbol < numIds ? symbol : -1, start, end);
       return;
     }
-    const middle = start + parts[0].length;
-    this.resegment(this.idOf(parts[0]), [start, middle], path);
-    this.resegment(this.idOf(parts[1]), [middle, end], path);
+    const [left, right, length] = parts;
+    this.put(left, start, start + length, put);
+    this.put(right, start + length, end, put);
   }
 }
+
+const isPlain = (kind: Piece["kind"]): boolean => kind === "normal" || kind === "unused";

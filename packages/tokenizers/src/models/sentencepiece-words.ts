@@ -1,7 +1,12 @@
 import { codePointLength } from "../aligned-text.js";
 import { SPACE_SYMBOL } from "../normalizers/sentencepiece.js";
 import { longestPrefix } from "../piece-trie.js";
-import { type CompiledAlgorithm, type SentencePieceModel, userDefinedTrie } from "./sentencepiece-pieces.js";
+import {
+  byText,
+  type CompiledAlgorithm,
+  type SentencePieceModel,
+  userDefinedTrie,
+} from "./sentencepiece-pieces.js";
 import type { PathPiece } from "./unigram-lattice.js";
 
 /** Characters and user-defined symbols. */
@@ -17,7 +22,7 @@ export function compileSentencePieceChars(model: SentencePieceModel): CompiledAl
     }
     return path;
   };
-  return { segment, createCuts: null };
+  return byText(segment);
 }
 
 /** What stands between spaces. */
@@ -32,5 +37,5 @@ export function compileSentencePieceWords(model: SentencePieceModel): CompiledAl
       start: match.index,
       end: match.index + match[0].length,
     }));
-  return { segment, createCuts: null };
+  return byText(segment);
 }

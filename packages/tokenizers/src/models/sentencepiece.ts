@@ -1,11 +1,10 @@
 import { encoder } from "../byte-level.js";
 import type { TokenBuffer } from "../token-buffer.js";
-import { createVocabulary } from "../vocabulary.js";
+import { createVocabulary, textOfUnits, type Vocabulary } from "../vocabulary.js";
+import { byUnits } from "./by-units.js";
 import { byteTokenName } from "./byte-fallback.js";
 import type { CompiledModel } from "./compiled.js";
-import type { CompiledAlgorithm, Piece, SentencePieceModel } from "./sentencepiece-pieces.js";
-import type { UnigramTables } from "./unigram.js";
-import type { PathPiece } from "./unigram-lattice.js";
+import type { CompiledAlgorithm, PutPiece, SentencePieceModel } from "./sentencepiece-pieces.js";
 
 /**
  * Prepares a SentencePiece model that cuts text by one of the four algorithms.
@@ -19,63 +18,64 @@ export function compileSentencePieceModel(
   model: SentencePieceModel,
   { segment, createCuts }: CompiledAlgorithm,
 ): CompiledModel {
-  const { vocabulary, emit } = readPieces(model);
+  const { vocabulary, byteIds, createWriter } = readPieces(model);
   return {
     vocabulary,
     tokenizeBytes: null,
-    createCuts,
+    createCuts: createCuts && (() => createCuts(byteIds)),
     createByteCuts: null,
-    tokenize: (text, out) => emit(text, segment(text), out),
+    ...byUnits((units, start, end, out) => {
+      const { put, finish } = createWriter(units, start, out);
+      segment(units, start, end, put);
+      finish();
+    }),
   };
 }
 
 /** The vocabulary of a model and the way to write a segmentation as tokens. */
-export function readPieces(model: SentencePieceModel): Omit<UnigramTables, "lattice"> {
-  const vocabulary = createVocabulary(uniquePieces(model.pieces));
-  const byteIds = Array.from(
-    { length: 256 },
-    (_, byte) => vocabulary.idOf(byteTokenName(byte)) ?? model.unkId,
-  );
-  const emit = (text: string, path: readonly PathPiece[], out: TokenBuffer): void => {
-    let unknownFrom = -1;
-    let unknownTo = -1;
-    const flush = (): void => {
-      if (unknownFrom < 0) return;
-      out.pushSurface(model.unkId, [unknownFrom, unknownTo], text.slice(unknownFrom, unknownTo));
-      unknownFrom = -1;
-    };
-    for (const { id, start, end } of path) {
-      if (id >= 0 && id !== model.unkId) {
-        flush();
-        out.push(id, start, end);
-      } else if (model.byteFallback) {
-        pushBytes(out, { text, start, end, byteIds });
-      } else {
-        if (unknownFrom < 0) unknownFrom = start;
-        unknownTo = end;
-      }
-    }
-    flush();
+export interface WritablePieces {
+  readonly vocabulary: Vocabulary;
+  /** Ids of the bytes that unknown text becomes; null: it becomes unknown tokens. */
+  readonly byteIds: readonly number[] | null;
+  /** Appends the tokens of a word that begins at `start`, piece by piece; `finish` comes behind the last. */
+  readonly createWriter: (
+    units: Uint16Array,
+    start: number,
+    out: TokenBuffer,
+  ) => { readonly put: PutPiece; readonly finish: () => void };
+}
+
+export function readPieces(model: SentencePieceModel): WritablePieces {
+  const { unkId, pieces } = model;
+  const vocabulary = createVocabulary(pieces.map(({ piece }, id) => [piece, id]));
+  const idOfByte = (_: unknown, byte: number) => vocabulary.idOf(byteTokenName(byte)) ?? unkId;
+  const byteIds = model.byteFallback ? Array.from({ length: 256 }, idOfByte) : null;
+  return {
+    vocabulary,
+    byteIds,
+    createWriter(units, word, out) {
+      const slice = (start: number, end: number) => textOfUnits(units, word + start, word + end);
+      let unknownFrom = -1;
+      let unknownTo = -1;
+      const finish = (): void => {
+        if (unknownFrom < 0) return;
+        out.pushSurface(unkId, [unknownFrom, unknownTo], slice(unknownFrom, unknownTo));
+        unknownFrom = -1;
+      };
+      const put: PutPiece = (id, start, end) => {
+        if (id >= 0 && id !== unkId) {
+          finish();
+          out.push(id, start, end);
+        } else if (byteIds !== null) {
+          const bytes = encoder.encode(slice(start, end));
+          for (const [i, byte] of bytes.entries())
+            out.push(byteIds[byte] as number, start, i === bytes.length - 1 ? end : start);
+        } else {
+          if (unknownFrom < 0) unknownFrom = start;
+          unknownTo = end;
+        }
+      };
+      return { put, finish };
+    },
   };
-  return { vocabulary, emit };
-}
-
-function* uniquePieces(pieces: readonly Piece[]): Generator<[string, number]> {
-  for (const [id, { piece }] of pieces.entries()) yield [piece, id];
-}
-
-function pushBytes(
-  out: TokenBuffer,
-  span: {
-    readonly text: string;
-    readonly start: number;
-    readonly end: number;
-    readonly byteIds: readonly number[];
-  },
-): void {
-  const { text, start, end, byteIds } = span;
-  const bytes = encoder.encode(text.slice(start, end));
-  for (const [i, byte] of bytes.entries()) {
-    out.push(byteIds[byte] as number, start, i === bytes.length - 1 ? end : start);
-  }
 }

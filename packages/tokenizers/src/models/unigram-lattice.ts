@@ -29,17 +29,17 @@ export interface LatticeOptions {
  */
 export class UnigramLattice {
   private readonly trie = new PieceTrie();
-  private length = 0;
-  private starts: number[] = [];
-  private ends: number[] = [];
-  private ids: number[] = [];
-  private arcScores: number[] = [];
+  length = 0;
+  starts: number[] = [];
+  ends: number[] = [];
+  ids: number[] = [];
+  arcScores: number[] = [];
 
   constructor(private readonly options: LatticeOptions) {
     for (const { piece, id } of options.pieces) if (piece !== "") this.trie.add(piece, id);
   }
 
-  /** Sets the word that the other methods look at; arcs come in order of their starts. */
+  /** Sets the word that the others look at; arcs come in order of their starts. */
   read(word: string): void {
     this.length = word.length;
     this.starts = [];
@@ -61,70 +61,6 @@ export class UnigramLattice {
       if (!hasSingle) this.addArc(start, start + width, -1);
       start += width;
     }
-  }
-
-  /**
-   * Adds `weight` times the probability that each piece is part of the word's segmentation to `expected` (forward and
-   * backward sums in logarithms).
-   *
-   * @returns the logarithm of the word's probability, summed over all segmentations
-   */
-  addExpected(weight: number, expected: Float64Array): number {
-    const { length, starts, ends, ids, arcScores } = this;
-    const forward = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
-    const backward = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
-    forward[0] = 0;
-    backward[length] = 0;
-    for (let a = 0; a < ids.length; a++) {
-      const end = ends[a] as number;
-      const score = (forward[starts[a] as number] as number) + (arcScores[a] as number);
-      forward[end] = logAdd(forward[end] as number, score);
-    }
-    for (let a = ids.length - 1; a >= 0; a--) {
-      const start = starts[a] as number;
-      const score = (backward[ends[a] as number] as number) + (arcScores[a] as number);
-      backward[start] = logAdd(backward[start] as number, score);
-    }
-    const total = forward[length] as number;
-    for (let a = 0; a < ids.length; a++) {
-      const id = ids[a] as number;
-      if (id < 0) continue;
-      const before = forward[starts[a] as number] as number;
-      const behind = backward[ends[a] as number] as number;
-      const share = Math.exp(before + (arcScores[a] as number) + behind - total);
-      expected[id] = (expected[id] as number) + weight * share;
-    }
-    return total;
-  }
-
-  /**
-   * Finds the best segmentation (Viterbi).
-   *
-   * @param options.exceptWhole  the word as one piece does not count
-   * @returns ids of its pieces from left to right and its log probability; null if there is none
-   */
-  best(options: { readonly exceptWhole?: boolean } = {}): { ids: number[]; score: number } | null {
-    const { length, starts, ends, ids, arcScores } = this;
-    const best = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
-    const by = new Int32Array(length + 1).fill(-1);
-    best[0] = 0;
-    for (let a = 0; a < ids.length; a++) {
-      const start = starts[a] as number;
-      const end = ends[a] as number;
-      if (options.exceptWhole === true && start === 0 && end === length) continue;
-      const score = (best[start] as number) + (arcScores[a] as number);
-      if (score <= (best[end] as number)) continue;
-      best[end] = score;
-      by[end] = a;
-    }
-    const path: number[] = [];
-    for (let end = length; end > 0; ) {
-      const arc = by[end] as number;
-      if (arc < 0) return null;
-      path.push(ids[arc] as number);
-      end = starts[arc] as number;
-    }
-    return { ids: path.reverse(), score: best[length] as number };
   }
 
   /**
@@ -161,37 +97,13 @@ export class UnigramLattice {
     return path.reverse();
   }
 
-  /**
-   * Finds the `size` best segmentations, best first: each place keeps its `size` best ways to get there.
-   *
-   * @see Kudo 2018, arXiv:1804.10959, section 3.3 (forward dynamic programming in place of backward A*: same result)
-   */
-  nBest(size: number): ScoredPath[] {
-    const { length, starts, arcScores } = this;
-    const into = this.arcsByEnd();
-    const ways: Way[][] = [[{ score: 0, arc: -1, before: null }]];
-    for (let end = 1; end <= length; end++) {
-      const found: Way[] = [];
-      for (const arc of into[end] ?? []) {
-        for (const before of ways[starts[arc] as number] ?? []) {
-          found.push({ score: before.score + (arcScores[arc] as number), arc, before });
-        }
-      }
-      ways[end] = found.sort((a, b) => b.score - a.score).slice(0, size);
-    }
-    return (ways[length] as Way[]).map((way) => {
-      const path: PathPiece[] = [];
-      for (let at: Way | null = way; at !== null && at.arc >= 0; at = at.before)
-        path.push(this.pieceAt(at.arc));
-      return { path: path.reverse(), score: way.score };
-    });
-  }
-
-  private pieceAt(arc: number): PathPiece {
+  /** The piece of an arc. */
+  pieceAt(arc: number): PathPiece {
     return { id: this.ids[arc] as number, start: this.starts[arc] as number, end: this.ends[arc] as number };
   }
 
-  private arcsByEnd(): number[][] {
+  /** Numbers of the arcs that end at each place. */
+  arcsByEnd(): number[][] {
     const into: number[][] = Array.from({ length: this.length + 1 }, () => []);
     for (let a = 0; a < this.ends.length; a++) (into[this.ends[a] as number] as number[]).push(a);
     return into;
@@ -205,15 +117,9 @@ export class UnigramLattice {
   }
 }
 
-function logAdd(a: number, b: number): number {
+/** The logarithm of the sum of two numbers that are given by theirs. */
+export function logAdd(a: number, b: number): number {
   if (a === Number.NEGATIVE_INFINITY) return b;
   const greater = Math.max(a, b);
   return greater + Math.log1p(Math.exp(Math.min(a, b) - greater));
-}
-
-/** One way to a place: its last arc and the way to where that begins. */
-interface Way {
-  readonly score: number;
-  readonly arc: number;
-  readonly before: Way | null;
 }

@@ -16,7 +16,7 @@ export function scannedBytes(
 }
 
 /** Finds one word: the whole text. */
-export const WHOLE_SCANNER: Scanner = { start() {}, next: (_units, _at, limit) => limit };
+export const WHOLE_SCANNER: Scanner = { isLocal: true, start() {}, next: (_units, _at, limit) => limit };
 
 /** No pre-tokenizer: a text is one word. */
 export const WHOLE_TEXT: WordFinder = {

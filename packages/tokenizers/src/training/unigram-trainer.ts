@@ -4,6 +4,7 @@ import { UnigramLattice } from "../models/unigram-lattice.js";
 import { compareCodePoints } from "./alphabet.js";
 import { createPacer, type TrainingControl } from "./progress.js";
 import { countedState, createCheckpoints } from "./training-state.js";
+import { addExpected, bestPath } from "./unigram-paths.js";
 import { type ScoredPiece, seedPieces } from "./unigram-seed.js";
 import { countCorpusWords, type WordOptions } from "./word-counts.js";
 
@@ -113,7 +114,7 @@ export class UnigramTraining {
     let logLikelihood = 0;
     for (const [word, count] of words) {
       lattice.read(word);
-      logLikelihood += count * lattice.addExpected(count, expected);
+      logLikelihood += count * addExpected(lattice, count, expected);
     }
     const kept: ScoredPiece[] = [];
     let sum = 0;
@@ -186,7 +187,7 @@ export class UnigramTraining {
   private alternatives(): (readonly number[] | null)[] {
     return this.pieces.map(([piece, score]) => {
       this.lattice.read(piece);
-      const other = this.lattice.best({ exceptWhole: true });
+      const other = bestPath(this.lattice, { exceptWhole: true });
       if (other === null) return [];
       return other.score > score ? null : other.ids;
     });
@@ -203,7 +204,7 @@ export class UnigramTraining {
     const slotOf = (id: number) => (id < 0 ? unknown : id);
     for (const [word, count] of words) {
       lattice.read(word);
-      for (const id of lattice.best()?.ids ?? []) {
+      for (const id of bestPath(lattice)?.ids ?? []) {
         const slot = slotOf(id);
         uses[slot] = (uses[slot] as number) + count;
       }

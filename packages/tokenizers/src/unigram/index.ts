@@ -1,6 +1,7 @@
 import { HeddleError } from "../error.js";
 import { parseSentencePieceModel } from "../formats/sentencepiece-model.js";
 import { type SentencePieceOptions, tokenizerOfPieces } from "../formats/sentencepiece-pieces.js";
+import { byText } from "../models/sentencepiece-pieces.js";
 import { latticeOptions } from "../models/sentencepiece-unigram.js";
 import { bestSegmenter } from "../models/unigram.js";
 import type { Tokenizer } from "../tokenizer.js";
@@ -19,9 +20,7 @@ export type { SentencePieceOptions };
  */
 export function fromSentencePiece(bytes: Uint8Array, options: SentencePieceOptions = {}): Tokenizer {
   return tokenizerOfPieces(parseSentencePieceModel(bytes), options, (model) => {
-    if (model.algorithm === "unigram") {
-      return { segment: bestSegmenter(latticeOptions(model)), createCuts: null };
-    }
+    if (model.algorithm === "unigram") return byText(bestSegmenter(latticeOptions(model)));
     throw new HeddleError(
       "unsupported",
       `fromSentencePiece: @heddle/tokenizers/unigram reads unigram models; got algorithm ${JSON.stringify(model.algorithm)}. Import fromSentencePiece from @heddle/tokenizers/sentencepiece.`,

@@ -11,14 +11,11 @@ export function createLiteralScanner(char: string, behavior: SplitBehavior): Sca
   };
   switch (behavior) {
     case "Isolated":
-      return {
-        start() {},
-        next: (units, at, limit) => (units[at] === sought ? at + 1 : find(units, at, limit)),
-      };
+      return local((units, at, limit) => (units[at] === sought ? at + 1 : find(units, at, limit)));
     case "MergedWithPrevious":
-      return { start() {}, next: (units, at, limit) => Math.min(limit, find(units, at, limit) + 1) };
+      return local((units, at, limit) => Math.min(limit, find(units, at, limit) + 1));
     case "MergedWithNext":
-      return { start() {}, next: (units, at, limit) => Math.max(at + 1, find(units, at + 1, limit)) };
+      return local((units, at, limit) => Math.max(at + 1, find(units, at + 1, limit)));
     case "Removed":
     case "Contiguous":
       return null;
@@ -26,3 +23,5 @@ export function createLiteralScanner(char: string, behavior: SplitBehavior): Sca
       return behavior satisfies never;
   }
 }
+
+const local = (next: Scanner["next"]): Scanner => ({ isLocal: true, start() {}, next });

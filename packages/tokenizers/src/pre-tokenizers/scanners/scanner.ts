@@ -8,6 +8,8 @@ import { CharacterClasses, LETTER, NEWLINE, NUMBER, SPACE, SURROGATE } from "./c
 export interface Scanner {
   /** False if it looks at what stands from `limit` on, so that `limit` must be the end of the text. */
   readonly isBounded?: boolean;
+  /** True if single units end its words, so that it may begin anywhere in a word. */
+  readonly isLocal?: boolean;
   /** If a word always ends between a letter or number and white space: matches a text up to the last such place. */
   readonly lastEnd?: RegExp | undefined;
   /** Called before the first word of each text. */
