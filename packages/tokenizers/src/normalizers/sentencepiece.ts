@@ -33,8 +33,8 @@ export function compileSentencePieceNormalizer(options: SentencePieceNormalizer)
   const plainRun = charsMap === null ? plainRunPattern(options.userDefinedSymbols) : null;
   const tables = { charsMap, symbols, plainRun };
   return {
-    apply: (text) => normalize(text, options, tables).text,
-    align: (aligned) => alignNormalized(aligned, normalize(aligned.text, options, tables)),
+    apply: (text) => normalize(text, options, tables, false).text,
+    align: (aligned) => alignNormalized(aligned, normalize(aligned.text, options, tables, true)),
     inPlace: charsMap === null ? inPlaceChange(options) : null,
     coverPrefix,
   };
@@ -76,20 +76,27 @@ interface Normalized {
   readonly end: number;
 }
 
-function normalize(old: string, options: SentencePieceNormalizer, tables: Tables): Normalized {
+/** @param tracks  false: only the text is wanted */
+function normalize(
+  old: string,
+  options: SentencePieceNormalizer,
+  tables: Tables,
+  tracks: boolean,
+): Normalized {
   const { addDummyPrefix, escapeWhitespaces, removeExtraWhitespaces, treatWhitespaceAsSuffix } = options;
   const { charsMap, symbols, plainRun } = tables;
   const space = escapeWhitespaces ? SPACE_SYMBOL : " ";
-  let origins = new Int32Array(old.length + 2);
+  let origins = new Int32Array(tracks ? old.length + 2 : 0);
   let text = "";
   let at = 0;
   /** Appends what takes the place of the units from `at` on: one for each step, or all for the first. */
   const put = (added: string, step: 0 | 1): void => {
-    const from = text.length;
-    const length = from + added.length;
+    text += added.replaceAll(" ", space);
+    if (!tracks) return;
+    const { length } = text;
+    const from = length - added.length;
     if (length > origins.length) origins = copyTo(new Int32Array(2 * length), origins);
     for (let i = from; i < length; i++) origins[i] = at + step * (i - from);
-    text += added.replaceAll(" ", space);
   };
   const next = (): CharsMapMatch => {
     const symbol = longestPrefix(symbols, old, at);
@@ -118,7 +125,7 @@ function normalize(old: string, options: SentencePieceNormalizer, tables: Tables
     let { length } = text;
     while (length > 0 && text[length - 1] === space) length--;
     if (length === text.length) return;
-    at = origins[length] as number;
+    at = origins[length] ?? at;
     text = text.slice(0, length);
   };
   while (removeExtraWhitespaces && at < old.length && next().replacement === " ") at += next().length;
