@@ -162,6 +162,11 @@ describe("BERT's stretches of original text", () => {
     ],
   });
 
+  it("make no character of two halves with a dropped character between them", () => {
+    const text = "a\ud83d\u00ad\ude00b";
+    expect(tokenizer.encode(text).tokens).toEqual(tokenizer.encode("a\ufffd\u00ad\ufffdb").tokens);
+  });
+
   it("give the tokens and ranges of the parts run one after the other", () => {
     expect(config.normalizer?.type).toBe("BertNormalizer");
     fc.assert(

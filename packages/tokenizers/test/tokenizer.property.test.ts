@@ -57,6 +57,7 @@ const anyText = fc.oneof(
         "é",
         "👩🏽\u200d💻",
         "\u0301",
+        "\u00ad",
         "\ud800",
         "\udc00",
         "1234",
@@ -81,14 +82,6 @@ describe.each(byteComplete)("%s", (_name, tokenizer) => {
     );
   });
 
-  it("encodes a lone surrogate like U+FFFD", () => {
-    fc.assert(
-      fc.property(anyText, (text) => {
-        expect([...tokenizer.encodeIds(text)]).toEqual([...tokenizer.encodeIds(wellFormed(text))]);
-      }),
-    );
-  });
-
   it("gives every unit of the text to a token, in order", () => {
     fc.assert(
       fc.property(restorable, (text) => {
@@ -106,6 +99,14 @@ describe.each(byteComplete)("%s", (_name, tokenizer) => {
 });
 
 describe.each([...byteComplete, ...others])("%s, both ways", (_name, tokenizer) => {
+  it("encodes a lone surrogate like U+FFFD", () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        expect([...tokenizer.encodeIds(text)]).toEqual([...tokenizer.encodeIds(wellFormed(text))]);
+      }),
+    );
+  });
+
   it("gives the same ids with and without offsets", () => {
     fc.assert(
       fc.property(anyText, (text) => {

@@ -21,7 +21,7 @@ export function traceBert(text: string, options: BertOptions): Rewrite | null {
   let rewrite: Rewrite | null = null;
   const now = (): string => rewrite?.text ?? text;
   if (options.cleanText) {
-    const cleaned = filterText(text, (char) => char !== "\ufffd" && !isControl(char));
+    const cleaned = filterText(text, (char) => !isDropped(char));
     rewrite = mapText(text, cleaned, (clean) => clean.replace(/\p{White_Space}/gu, " "));
   }
   if (options.handleChineseChars) rewrite = chainRewrites(rewrite, spaceIdeographs(now()));
@@ -36,8 +36,9 @@ export function traceBert(text: string, options: BertOptions): Rewrite | null {
   return rewrite;
 }
 
-function isControl(char: string): boolean {
-  return !/[\t\n\r]/.test(char) && /[\p{Cc}\p{Cf}\p{Co}]/u.test(char);
+/** Control characters, but for some that are white space, and U+FFFD, for which a lone surrogate stands too. */
+function isDropped(char: string): boolean {
+  return !/[\t\n\r]/.test(char) && /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]/u.test(char);
 }
 
 const IDEOGRAPH =
