@@ -45,6 +45,7 @@ export interface WritablePieces {
   ) => { readonly put: PutPiece; readonly finish: () => void };
 }
 
+/** Prepares what all four algorithms share: pieces by name, bytes, and how a segmentation becomes tokens. */
 export function readPieces(model: SentencePieceModel): WritablePieces {
   const { unkId, pieces } = model;
   const vocabulary = createVocabulary(pieces.map(({ piece }, id) => [piece, id]));
