@@ -83,13 +83,13 @@ function compileNBest(model: Model): ((word: string, size: number) => ScoredToke
 function readTables(model: Model): UnigramTables | null {
   if (model.type === "Unigram") return readUnigram(model);
   if (model.type !== "SentencePiece" || model.algorithm !== "unigram") return null;
-  const { vocabulary, createWriter } = readPieces(model);
+  const { vocabulary, writer } = readPieces(model);
   const units = new TextUnits();
   const emit: UnigramTables["emit"] = (word, path, out) => {
     units.load(word);
-    const { put, finish } = createWriter(units.units, 0, out);
-    for (const { id, start, end } of path) put(id, start, end);
-    finish();
+    writer.begin(units.units, 0, out);
+    for (const { id, start, end } of path) writer.put(id, start, end);
+    writer.finish();
   };
   return { vocabulary, lattice: latticeOptions(model), emit };
 }

@@ -43,7 +43,11 @@ export class TextUnits {
     if (copier !== undefined && length > MIN_COPIED) copier.write(text, 2 * room, "utf16le");
     else for (let at = room; at < length; at++) units[at] = text.charCodeAt(at - room);
     for (const [from, to] of change?.replaced ?? []) {
-      for (let at = room; at < length; at++) if (units[at] === from) units[at] = to;
+      // Every unit is written: which ones change, no processor foresees.
+      for (let at = room; at < length; at++) {
+        const unit = units[at] as number;
+        units[at] = unit ^ ((((unit ^ from) - 1) >> 31) & (from ^ to));
+      }
     }
     this.length = length;
     this.whole = change === null ? text : null;

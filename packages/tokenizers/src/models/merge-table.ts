@@ -10,7 +10,7 @@ const RECENT = 1 << 13;
  * looked at in vain; 0: empty. What was found for a pair is kept in a small table until another pair takes its place.
  */
 export class MergeTable {
-  /** By hash: left symbol and one (0: none yet), right symbol, number of the merge or -1. */
+  /** By hash: left symbol and one (0: none yet), right symbol, rank of their merge or -1. */
   private readonly recent = new Int32Array(3 * RECENT);
   readonly slots: Int32Array;
   private readonly mask: number;
@@ -20,7 +20,7 @@ export class MergeTable {
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
    * @param ranks  rank of each merge; null: its number
    * @param slots  as another table of these merges has them; null: they are made
-   * @param results  by rank: what its merges result in; absent or negative: it is looked up
+   * @param results  where ranks are given, by rank: what its merges result in, negative: it is looked up; null: the rank itself
    */
   constructor(
     private readonly merges: Int32Array,
@@ -35,19 +35,21 @@ export class MergeTable {
     for (let merge = 0; merge < count && slots === null; merge++) this.place(merge);
   }
 
-  /** Number of the merge of two symbols, or -1. */
+  /** Rank of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
-    const { recent } = this;
+    const { recent, ranks } = this;
     const hash = mixPair(left, right);
     const at = 3 * (hash >>> 19);
     if (recent[at] !== left + 1 || recent[at + 1] !== right) {
       recent[at] = left + 1;
       recent[at + 1] = right;
-      recent[at + 2] = this.search(left, right, hash);
+      const merge = this.search(left, right, hash);
+      recent[at + 2] = merge < 0 || ranks === null ? merge : (ranks[merge] as number);
     }
     return recent[at + 2] as number;
   }
 
+  /** Number of the merge of two symbols, or -1. */
   private search(left: number, right: number, hash: number): number {
     const { slots, mask, merges, numberBits } = this;
     for (let probe = 0; ; probe++) {
@@ -59,16 +61,13 @@ export class MergeTable {
     }
   }
 
-  rankOf(merge: number): number {
-    return this.ranks === null ? merge : (this.ranks[merge] as number);
-  }
-
   /** What two symbols merge into, whose merge has this rank. */
   resultOf(rank: number, left: number, right: number): number {
     const { merges, ranks, results } = this;
     if (ranks === null) return merges[3 * rank + 2] as number;
-    const result = results === null ? -1 : (results[rank] as number);
-    return result < 0 ? (merges[3 * this.find(left, right) + 2] as number) : result;
+    const result = results === null ? rank : (results[rank] as number);
+    if (result >= 0) return result;
+    return merges[3 * this.search(left, right, mixPair(left, right)) + 2] as number;
   }
 
   private place(merge: number): void {

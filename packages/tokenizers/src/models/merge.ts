@@ -85,11 +85,11 @@ export class Merger {
     this.count = last + 1;
   }
 
-  /** Finds the merge of two neighbours and returns its number, or -1. */
+  /** Finds the rank of the merge of two neighbours, or -1. */
   private lookUp(left: number, right: number): number {
-    const merge = this.table.find(this.ids[left] as number, this.ids[right] as number);
-    this.ranks[left] = merge < 0 ? NO_RANK : this.table.rankOf(merge);
-    return merge;
+    const rank = this.table.find(this.ids[left] as number, this.ids[right] as number);
+    this.ranks[left] = rank < 0 ? NO_RANK : rank;
+    return rank;
   }
 
   /** Makes the left one of two neighbours what they merge into. */
