@@ -10,8 +10,8 @@ const RECENT = 1 << 13;
  * looked at in vain; 0: empty. What was found for a pair is kept in a small table until another pair takes its place.
  */
 export class MergeTable {
-  /** By hash: left symbol and one (0: none yet), right symbol, rank of their merge or -1. */
-  private readonly recent = new Int32Array(3 * RECENT);
+  /** By hash: left symbol and one (0: none yet), right symbol, rank of their merge or -1, what it results in. */
+  private readonly recent = new Int32Array(4 * RECENT);
   readonly slots: Int32Array;
   private readonly mask: number;
   private readonly numberBits: number;
@@ -20,13 +20,11 @@ export class MergeTable {
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
    * @param ranks  rank of each merge; null: its number
    * @param slots  as another table of these merges has them; null: they are made
-   * @param results  where ranks are given, by rank: what its merges result in, negative: it is looked up; null: the rank itself
    */
   constructor(
     private readonly merges: Int32Array,
     private readonly ranks: Int32Array | null = null,
     slots: Int32Array | null = null,
-    private readonly results: Int32Array | null = null,
   ) {
     const count = merges.length / 3;
     this.slots = slots ?? new Int32Array(numPairSlots(count));
@@ -37,16 +35,27 @@ export class MergeTable {
 
   /** Rank of the merge of two symbols, or -1. */
   find(left: number, right: number): number {
-    const { recent, ranks } = this;
+    return this.recent[this.look(left, right) + 2] as number;
+  }
+
+  /** What two symbols that merge result in. */
+  resultOf(left: number, right: number): number {
+    return this.recent[this.look(left, right) + 3] as number;
+  }
+
+  /** Returns the place in `recent` where the pair stands then. */
+  private look(left: number, right: number): number {
+    const { recent, ranks, merges } = this;
     const hash = mixPair(left, right);
-    const at = 3 * (hash >>> 19);
+    const at = (hash >>> 19) << 2;
     if (recent[at] !== left + 1 || recent[at + 1] !== right) {
+      const merge = this.search(left, right, hash);
       recent[at] = left + 1;
       recent[at + 1] = right;
-      const merge = this.search(left, right, hash);
       recent[at + 2] = merge < 0 || ranks === null ? merge : (ranks[merge] as number);
+      if (merge >= 0) recent[at + 3] = merges[3 * merge + 2] as number;
     }
-    return recent[at + 2] as number;
+    return at;
   }
 
   /** Number of the merge of two symbols, or -1. */
@@ -59,15 +68,6 @@ export class MergeTable {
       const merge = (found & numberBits) - 1;
       if (merges[3 * merge] === left && merges[3 * merge + 1] === right) return merge;
     }
-  }
-
-  /** What two symbols merge into, whose merge has this rank. */
-  resultOf(rank: number, left: number, right: number): number {
-    const { merges, ranks, results } = this;
-    if (ranks === null) return merges[3 * rank + 2] as number;
-    const result = results === null ? rank : (results[rank] as number);
-    if (result >= 0) return result;
-    return merges[3 * this.search(left, right, mixPair(left, right)) + 2] as number;
   }
 
   private place(merge: number): void {

@@ -95,7 +95,7 @@ export class Merger {
   /** Makes the left one of two neighbours what they merge into. */
   private join(left: number, right: number): void {
     const { ids, ends, table } = this;
-    ids[left] = table.resultOf(this.ranks[left] as number, ids[left] as number, ids[right] as number);
+    ids[left] = table.resultOf(ids[left] as number, ids[right] as number);
     ends[left] = ends[right] as number;
   }
 

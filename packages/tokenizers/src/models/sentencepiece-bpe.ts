@@ -93,13 +93,10 @@ class SymbolTable {
     const { units, starts } = vocabulary.packed;
     const byScore = [...new Set(pieces.map(({ score }) => score))].sort((a, b) => b - a);
     const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
-    /** By rank: the piece that has its score; -1: several have, -2: none so far. */
-    const results = new Int32Array(byScore.length).fill(-2);
     const merges: number[] = [];
     const ranks: number[] = [];
     for (const [id, { kind, score }] of pieces.entries()) {
       const rank = rankOfScore.get(score) as number;
-      results[rank] = results[rank] === -2 ? id : -1;
       // What is no symbol, or has the name of a later one, has no entry.
       const entry = vocabulary.entryOf(id);
       const start = starts[entry] as number;
@@ -113,7 +110,7 @@ class SymbolTable {
         if (kind === "unused" && !halves.has(id)) halves.set(id, [left, right, cut - start]);
       }
     }
-    return new MergeTable(Int32Array.from(merges), Int32Array.from(ranks), null, results);
+    return new MergeTable(Int32Array.from(merges), Int32Array.from(ranks));
   }
 
   /** Puts the piece of a symbol; unused ones are taken apart again. */
