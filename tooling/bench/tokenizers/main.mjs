@@ -8,7 +8,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { writeHeddle } from "./bundle.mjs";
+import { writeHeddle, writeModelFile } from "./bundle.mjs";
 import { texts } from "./files.mjs";
 import { libraries } from "./libraries.mjs";
 import { machineLine } from "./machine.mjs";
@@ -60,6 +60,7 @@ async function start(library, tokenizer, [text, ...readBefore]) {
 
 /** Ends a contestant and waits until it is gone, so that its end takes no time from the next one. */
 async function stop(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = once(child, "exit");
   child.kill();
   await exit;
@@ -173,7 +174,7 @@ if (!existsSync(new URL("../node_modules/kitoken", import.meta.url))) {
     "The other libraries are not installed: npx pnpm@12 --dir tooling/bench install --ignore-scripts",
   );
 }
-await writeHeddle();
+await writeModelFile(await writeHeddle());
 console.log(machineLine());
 const results = [];
 for (const tokenizer of options.tokenizers.split(",")) {

@@ -76,7 +76,11 @@ interface Normalized {
   readonly end: number;
 }
 
-/** @param tracks  false: only the text is wanted */
+/**
+ * Makes the new text of one text: what is dropped in front, the dummy prefix, the copy, what is dropped behind.
+ *
+ * @param tracks  false: only the text is wanted, and origins stay empty
+ */
 function normalize(
   old: string,
   options: SentencePieceNormalizer,
