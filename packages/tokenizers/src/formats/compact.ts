@@ -53,7 +53,7 @@ export function toCompact(tokenizer: Tokenizer): Uint8Array {
 
 function tablesOf({ vocabulary, merges, slots }: PackedBpe): Int32Array[] {
   const { starts, ids } = vocabulary.packed;
-  return [starts, ids, merges, vocabulary.slots, slots ?? new MergeTable(merges).slots];
+  return [starts, ids, merges, vocabulary.slots, slots ?? new MergeTable(merges, "number").slots];
 }
 
 /**

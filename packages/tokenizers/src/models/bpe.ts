@@ -38,7 +38,7 @@ export function compileBpe(
   cutText: ((packed: PackedTokens, byteIds: readonly number[] | null) => WordCuts) | null = null,
 ): CompiledModel {
   const { vocabulary, merges, slots } = packBpe(model);
-  const merger = new Merger(new MergeTable(merges, null, slots), sampling);
+  const merger = new Merger(new MergeTable(merges, "number", slots), sampling);
   const takesWhole = model.ignoreMerges && sampling === null;
   const symbols = new SymbolReader(model, vocabulary);
   const tokenizeBytes =

@@ -3,6 +3,9 @@ import { mixPair, numPairSlots } from "../pair-table.js";
 /** Pairs that were looked up lately: two in three lookups of a text find theirs among so many. */
 const RECENT = 1 << 13;
 
+/** What comes first among merges: of lower number, of lower result, or of lower rank, which is given by result. */
+export type MergeOrder = "number" | "result" | Int32Array;
+
 /**
  * Which neighbours merge: each merge of two symbols has a number, a rank (lower first) and a result.
  *
@@ -13,17 +16,18 @@ export class MergeTable {
   /** By hash: left symbol and one (0: none yet), right symbol, rank of their merge or -1, what it results in. */
   private readonly recent = new Int32Array(4 * RECENT);
   readonly slots: Int32Array;
+  /** What the pair that was found last results in. */
+  result = 0;
   private readonly mask: number;
   private readonly numberBits: number;
 
   /**
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
-   * @param ranks  rank of each merge; null: its number
    * @param slots  as another table of these merges has them; null: they are made
    */
   constructor(
     private readonly merges: Int32Array,
-    private readonly ranks: Int32Array | null = null,
+    private readonly order: MergeOrder,
     slots: Int32Array | null = null,
   ) {
     const count = merges.length / 3;
@@ -33,29 +37,27 @@ export class MergeTable {
     for (let merge = 0; merge < count && slots === null; merge++) this.place(merge);
   }
 
-  /** Rank of the merge of two symbols, or -1. */
+  /** Rank of the merge of two symbols, or -1; `result` is what they merge into then. */
   find(left: number, right: number): number {
-    return this.recent[this.look(left, right) + 2] as number;
-  }
-
-  /** What two symbols that merge result in. */
-  resultOf(left: number, right: number): number {
-    return this.recent[this.look(left, right) + 3] as number;
-  }
-
-  /** Returns the place in `recent` where the pair stands then. */
-  private look(left: number, right: number): number {
-    const { recent, ranks, merges } = this;
+    const { recent } = this;
     const hash = mixPair(left, right);
     const at = (hash >>> 19) << 2;
     if (recent[at] !== left + 1 || recent[at + 1] !== right) {
       const merge = this.search(left, right, hash);
+      const result = merge < 0 ? -1 : (this.merges[3 * merge + 2] as number);
       recent[at] = left + 1;
       recent[at + 1] = right;
-      recent[at + 2] = merge < 0 || ranks === null ? merge : (ranks[merge] as number);
-      if (merge >= 0) recent[at + 3] = merges[3 * merge + 2] as number;
+      recent[at + 2] = this.rank(merge, result);
+      recent[at + 3] = result;
     }
-    return at;
+    this.result = recent[at + 3] as number;
+    return recent[at + 2] as number;
+  }
+
+  private rank(merge: number, result: number): number {
+    const { order } = this;
+    if (merge < 0 || order === "number") return merge;
+    return order === "result" ? result : (order[result] as number);
   }
 
   /** Number of the merge of two symbols, or -1. */

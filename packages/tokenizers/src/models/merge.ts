@@ -21,8 +21,9 @@ export class Merger {
   private ids = new Int32Array(64);
   private starts = new Int32Array(64);
   private ends = new Int32Array(64);
-  /** Rank of the merge of each symbol with the one behind it. */
+  /** Rank of the merge of each symbol with the one behind it, and what it results in. */
   private ranks = new Int32Array(64);
+  private results = new Int32Array(64);
   private previous = new Int32Array(64);
   private next = new Int32Array(64);
   private readonly heap = new MergeHeap();
@@ -57,7 +58,7 @@ export class Merger {
   }
 
   private mergeByScan(): void {
-    const { ids, starts, ends, ranks } = this;
+    const { ids, starts, ends, ranks, results } = this;
     let last = this.count - 1;
     for (let i = 0; i < last; i++) this.lookUp(i, i + 1);
     for (;;) {
@@ -77,6 +78,7 @@ export class Merger {
         starts[i] = starts[i + 1] as number;
         ends[i] = ends[i + 1] as number;
         ranks[i] = ranks[i + 1] as number;
+        results[i] = results[i + 1] as number;
       }
       last--;
       if (best < last) this.lookUp(best, best + 1);
@@ -87,16 +89,17 @@ export class Merger {
 
   /** Finds the rank of the merge of two neighbours, or -1. */
   private lookUp(left: number, right: number): number {
-    const rank = this.table.find(this.ids[left] as number, this.ids[right] as number);
-    this.ranks[left] = rank < 0 ? NO_RANK : rank;
+    const { ids, ranks, results, table } = this;
+    const rank = table.find(ids[left] as number, ids[right] as number);
+    ranks[left] = rank < 0 ? NO_RANK : rank;
+    results[left] = table.result;
     return rank;
   }
 
   /** Makes the left one of two neighbours what they merge into. */
   private join(left: number, right: number): void {
-    const { ids, ends, table } = this;
-    ids[left] = table.resultOf(ids[left] as number, ids[right] as number);
-    ends[left] = ends[right] as number;
+    this.ids[left] = this.results[left] as number;
+    this.ends[left] = this.ends[right] as number;
   }
 
   private mergeByHeap(): void {
@@ -154,6 +157,7 @@ export class Merger {
     this.starts = extend(this.starts);
     this.ends = extend(this.ends);
     this.ranks = extend(this.ranks);
+    this.results = extend(this.results);
     this.previous = extend(this.previous);
     this.next = extend(this.next);
   }

@@ -91,12 +91,8 @@ class SymbolTable {
   mergeTable(): MergeTable {
     const { pieces, vocabulary, halves } = this;
     const { units, starts } = vocabulary.packed;
-    const byScore = [...new Set(pieces.map(({ score }) => score))].sort((a, b) => b - a);
-    const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
     const merges: number[] = [];
-    const ranks: number[] = [];
-    for (const [id, { kind, score }] of pieces.entries()) {
-      const rank = rankOfScore.get(score) as number;
+    for (const [id, { kind }] of pieces.entries()) {
       // What is no symbol, or has the name of a later one, has no entry.
       const entry = vocabulary.entryOf(id);
       const start = starts[entry] as number;
@@ -106,10 +102,12 @@ class SymbolTable {
         const right = left < 0 ? -1 : vocabulary.idOfUnits(units, cut, end);
         if (right < 0) continue;
         merges.push(left, right, id);
-        ranks.push(rank);
         if (kind === "unused" && !halves.has(id)) halves.set(id, [left, right, cut - start]);
       }
     }
+    const byScore = [...new Set(pieces.map(({ score }) => score))].sort((a, b) => b - a);
+    const rankOfScore = new Map(byScore.map((score, rank) => [score, rank]));
+    const ranks = pieces.map(({ score }) => rankOfScore.get(score) as number);
     return new MergeTable(Int32Array.from(merges), Int32Array.from(ranks));
   }
 

@@ -37,7 +37,6 @@ function createRankTable(vocabulary: Vocabulary): MergeTable {
   const { ids, starts, units } = vocabulary.packed;
   // A token of n units can be cut in n - 1 places.
   const merges = new Int32Array(units.length * 3);
-  const ranks = new Int32Array(units.length);
   let count = 0;
   for (let entry = 0; entry < ids.length; entry++) {
     const start = starts[entry] as number;
@@ -50,11 +49,10 @@ function createRankTable(vocabulary: Vocabulary): MergeTable {
       if (right < 0) continue;
       merges[3 * count] = left;
       merges[3 * count + 1] = right;
-      merges[3 * count + 2] = ids[entry] as number;
-      ranks[count++] = ids[entry] as number;
+      merges[3 * count++ + 2] = ids[entry] as number;
     }
   }
-  return new MergeTable(merges.subarray(0, count * 3), ranks.subarray(0, count));
+  return new MergeTable(merges.subarray(0, count * 3), "result");
 }
 
 /**
