@@ -25,11 +25,14 @@ const KNOWN = 1;
 const BEFORE = 2;
 const BEHIND = 4;
 const HALF = 8;
+const LETTER = 16;
 
 /** Units with one of these bits are no lone characters. */
 export const JOINED = BEFORE | BEHIND | HALF;
+/** Letters of Latin, Greek and Cyrillic lie below. */
+const LETTERS_END = 0x530;
 /** Above the bits of a unit lies the id of the token that it is, if it is one. */
-export const ID_SHIFT = 4;
+export const ID_SHIFT = 5;
 
 /**
  * Prepares the search for tokens made of characters.
@@ -55,7 +58,8 @@ export function createWordCuts(
     const end = starts[token + 1] as number;
     const id = ids[token] as number;
     // An id without room is found the long way.
-    if (end - start === 1) mark(all[start] as number, id < 1 << 27 ? id << ID_SHIFT : JOINED);
+    if (end - start === 1)
+      mark(all[start] as number, id < 1 << (32 - ID_SHIFT - 1) ? id << ID_SHIFT : JOINED);
     for (let at = start; at < end; at++) {
       const left = all[at] as number;
       mark(left, KNOWN);
@@ -65,6 +69,10 @@ export function createWordCuts(
       mark(right, BEHIND);
       addPair(neighbours, left, right);
     }
+  }
+  for (let unit = 0; unit < LETTERS_END; unit++) {
+    const isInside = ((kinds[unit] as number) & (BEFORE | BEHIND)) === (BEFORE | BEHIND);
+    if (isInside && /\p{L}/u.test(String.fromCharCode(unit))) mark(unit, LETTER);
   }
   const append = createAppend?.(kinds);
   return {
@@ -76,12 +84,14 @@ export function createWordCuts(
       for (let at = from + 1; at < limit; at++) {
         const right = units[at] as number;
         const behind = kinds[right] as number;
-        // Most characters of Chinese join no other one: no pair is looked up for them.
-        const isJoined =
-          (before & behind & KNOWN) === 0
-            ? !cutsUnknown
-            : (before & BEFORE) !== 0 && (behind & BEHIND) !== 0 && hasPair(neighbours, left, right);
-        if (!isJoined && ((before | behind) & HALF) === 0) return at;
+        // Letters are taken to join each other, and most characters of Chinese join no other one: no pair is looked up for them.
+        if ((before & behind & LETTER) === 0 && ((before | behind) & HALF) === 0) {
+          const isJoined =
+            (before & behind & KNOWN) === 0
+              ? !cutsUnknown
+              : (before & BEFORE) !== 0 && (behind & BEHIND) !== 0 && hasPair(neighbours, left, right);
+          if (!isJoined) return at;
+        }
         left = right;
         before = behind;
       }
