@@ -31,6 +31,8 @@ export class WordTokenizer {
   /** Made when the first word comes that is cut; undefined: not yet. */
   private cuts: WordCuts | undefined = undefined;
   private numCutUnits = 0;
+  /** Words of so many units are not cut, but those of scripts without spaces. */
+  private longestWhole = MAX_CACHED_UNITS;
   private out = this.scratch;
   private base = 0;
 
@@ -47,9 +49,10 @@ export class WordTokenizer {
     this.createCuts = options.isRandom ? null : options.bytes === null ? createCuts : createByteCuts;
   }
 
-  /** Makes the table of places where words are cut before the first word needs it. */
+  /** For texts that are one word each: makes the table of places where words are cut, and cuts short ones too. */
   prepareCuts(): void {
     this.cuts ??= this.createCuts?.();
+    this.longestWhole = 1;
   }
 
   /** True once words can be cut. */
@@ -95,7 +98,7 @@ export class WordTokenizer {
   private isCut(start: number, end: number): boolean {
     const { units } = this.text;
     const second = start + 1 < end ? start + 1 : start;
-    const isShort = end - start <= MAX_CACHED_UNITS;
+    const isShort = end - start <= this.longestWhole;
     if (isShort && !isSpaceless(units[start] as number) && !isSpaceless(units[second] as number))
       return false;
     if (this.cuts !== undefined) return true;
