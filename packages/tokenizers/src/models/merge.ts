@@ -60,8 +60,10 @@ export class Merger {
   private mergeByScan(): void {
     const { ids, starts, ends, ranks, results } = this;
     let last = this.count - 1;
-    for (let i = 0; i < last; i++) this.lookUp(i, i + 1);
+    /** Which symbols have another neighbour behind them than before. */
+    let [from, to] = [0, last];
     for (;;) {
+      for (let i = from; i < to; i++) this.lookUp(i, i + 1);
       let best = -1;
       let bestRank = NO_RANK;
       for (let i = 0; i < last; i++) {
@@ -73,16 +75,16 @@ export class Merger {
       }
       if (best < 0) break;
       this.join(best, best + 1);
-      for (let i = best + 1; i < last; i++) {
+      last--;
+      for (let i = best + 1; i <= last; i++) {
         ids[i] = ids[i + 1] as number;
         starts[i] = starts[i + 1] as number;
         ends[i] = ends[i + 1] as number;
         ranks[i] = ranks[i + 1] as number;
         results[i] = results[i + 1] as number;
       }
-      last--;
-      if (best < last) this.lookUp(best, best + 1);
-      if (best > 0) this.lookUp(best - 1, best);
+      from = Math.max(best - 1, 0);
+      to = Math.min(best + 1, last);
     }
     this.count = last + 1;
   }
