@@ -26,13 +26,14 @@ const BEFORE = 2;
 const BEHIND = 4;
 const HALF = 8;
 const LETTER = 16;
+const DOUBLE = 32;
 
 /** Units with one of these bits are no lone characters. */
-export const JOINED = BEFORE | BEHIND | HALF;
+export const JOINED = BEFORE | BEHIND | HALF | DOUBLE;
 /** Letters of Latin, Greek and Cyrillic lie below. */
 const LETTERS_END = 0x530;
 /** Above the bits of a unit lies the id of the token that it is, if it is one. */
-export const ID_SHIFT = 5;
+export const ID_SHIFT = 6;
 
 /**
  * Prepares the search for tokens made of characters.
@@ -46,7 +47,7 @@ export function createWordCuts(
   cutsUnknown: boolean,
   createAppend: ((kinds: Int32Array) => AppendLone) | null = null,
 ): WordCuts {
-  /** Bits of each unit: is in a token, stands before or behind another one there, is half a surrogate pair. */
+  /** Bits of each unit: is in a token, stands before or behind another one there or beside itself, is half a pair, a letter. */
   const kinds = new Int32Array(0x10000).fill(HALF, 0xd800, 0xe000);
   const mark = (unit: number, bits: number): void => {
     kinds[unit] = (kinds[unit] as number) | bits;
@@ -65,6 +66,10 @@ export function createWordCuts(
       mark(left, KNOWN);
       if (at + 1 === end) continue;
       const right = all[at + 1] as number;
+      if (left === right) {
+        mark(left, DOUBLE);
+        continue;
+      }
       mark(left, BEFORE);
       mark(right, BEHIND);
       addPair(neighbours, left, right);
@@ -89,7 +94,9 @@ export function createWordCuts(
           const isJoined =
             (before & behind & KNOWN) === 0
               ? !cutsUnknown
-              : (before & BEFORE) !== 0 && (behind & BEHIND) !== 0 && hasPair(neighbours, left, right);
+              : left === right
+                ? (behind & DOUBLE) !== 0
+                : (before & BEFORE) !== 0 && (behind & BEHIND) !== 0 && hasPair(neighbours, left, right);
           if (!isJoined) return at;
         }
         left = right;
