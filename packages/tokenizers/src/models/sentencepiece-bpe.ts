@@ -39,7 +39,7 @@ export function compileSentencePieceBpe(
       tokens.clear();
       const text = hasFrozen ? textOfUnits(units, start, end) : "";
       for (let at = start; at < end; ) {
-        const frozen = longestPrefix(userDefined, text, at - start);
+        const frozen = hasFrozen ? longestPrefix(userDefined, text, at - start) : 0;
         const next = at + (frozen || pairLength(units, at, end));
         const id = characters.idOf(units, at, next);
         merger.add(symbols.symbolOf(id, frozen > 0), at - start, next - start);
