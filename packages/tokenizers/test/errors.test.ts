@@ -182,6 +182,8 @@ const cases: [string, () => unknown][] = [
   ["a rank file that is not base64", () => fromTiktoken("*** 0\n", { pattern: "." })],
   ["a rank file with a rank beyond 31 bits", () => fromTiktoken("IQ== 2147483648\n", { pattern: "." })],
   ["no tokenizer file at all", () => loadTokenizer({ "tokenizer_config.json": "{}" })],
+  ["the bytes of a file instead of files by name", () => loadTokenizer(model as never)],
+  ["the text of a file instead of files by name", () => loadTokenizer("{}" as never)],
   [
     "a broken tokenizer_config.json",
     () => loadTokenizer({ "tokenizer.model": model, "tokenizer_config.json": "{" }),

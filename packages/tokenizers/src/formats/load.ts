@@ -6,7 +6,8 @@ import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { createFieldChecks, type FieldChecks } from "./field-checks.js";
 import { parseJson } from "./parse-json.js";
-import { fromSentencePiece } from "./sentencepiece.js";
+import { tokenizerOfFile } from "./sentencepiece.js";
+import { parseSentencePieceModel } from "./sentencepiece-model.js";
 import { fromTekken } from "./tekken.js";
 import { fromTokenizerJson } from "./tokenizer-json.js";
 import { fromVocabJson } from "./vocab-json.js";
@@ -54,16 +55,18 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   if (model === undefined) {
     const plain = fromPlainFiles(files, settings, withoutUndefined(roles));
     if (plain !== null) return plain;
+    const names = listNames(files);
     throw new HeddleError(
       "config",
-      `loadTokenizer: tokenizer.json, tokenizer.model, vocab.json with merges.txt, vocab.txt or tekken.json must be given; got ${listKeys(files)}. Read one of them from the model's directory.`,
-      { files: Object.keys(files) },
+      `loadTokenizer: tokenizer.json, tokenizer.model, vocab.json with merges.txt, vocab.txt or tekken.json must be given; got ${names.join(", ") || "no files"}. Read one of them from the model's directory and give it by its name.`,
+      { files: names },
     );
   }
-  const plain = fromSentencePiece(model, { roles: withoutUndefined(roles) });
+  const file = parseSentencePieceModel(model);
+  const bos = roles.bos ?? file.bosPiece;
   const addedTokens = readAddedTokens(settings.added_tokens_decoder);
-  const tokenizer = fromSentencePiece(model, {
-    addBosToken: settings.add_bos_token !== false && plain.bosId !== undefined,
+  const tokenizer = tokenizerOfFile(file, {
+    addBosToken: settings.add_bos_token !== false && file.pieces.some(({ piece }) => piece === bos),
     addEosToken: settings.add_eos_token === true,
     parseControlPieces: true,
     roles: withoutUndefined(roles),
@@ -118,8 +121,10 @@ function bertFrame(settings: Json): TokenRoles {
   return { ...(typeof bos === "string" ? { bos } : {}), ...(typeof eos === "string" ? { eos } : {}) };
 }
 
-function listKeys(files: TokenizerFiles): string {
-  return Object.keys(files).join(", ") || "no files";
+function listNames(files: unknown): string[] {
+  return typeof files === "object" && files !== null && !ArrayBuffer.isView(files)
+    ? Object.keys(files)
+    : ["something without names"];
 }
 
 function readSettings(text: string | undefined): Json {
