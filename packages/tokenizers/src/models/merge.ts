@@ -5,6 +5,8 @@ import type { Sampling } from "./sampling.js";
 
 /** Up to this many symbols a scan for the best pair beats a queue. */
 const SHORT_WORD = 96;
+/** Room at first: so little that it grows before the engine compiles what it takes for constant until then. */
+const FIRST_ROOM = 4;
 /** Rank of neighbours that do not merge. */
 const NO_RANK = 0x7fffffff;
 
@@ -18,14 +20,14 @@ const NO_RANK = 0x7fffffff;
  * Twin: test/reference-bpe.ts
  */
 export class Merger {
-  private ids = new Int32Array(64);
-  private starts = new Int32Array(64);
-  private ends = new Int32Array(64);
+  private ids = new Int32Array(FIRST_ROOM);
+  private starts = new Int32Array(FIRST_ROOM);
+  private ends = new Int32Array(FIRST_ROOM);
   /** Rank of the merge of each symbol with the one behind it, and what it results in. */
-  private ranks = new Int32Array(64);
-  private results = new Int32Array(64);
-  private previous = new Int32Array(64);
-  private next = new Int32Array(64);
+  private ranks = new Int32Array(FIRST_ROOM);
+  private results = new Int32Array(FIRST_ROOM);
+  private previous = new Int32Array(FIRST_ROOM);
+  private next = new Int32Array(FIRST_ROOM);
   private readonly heap = new MergeHeap();
   private count = 0;
 
@@ -171,7 +173,7 @@ const POSITION_RANGE = 2 ** 26;
 class MergeHeap {
   rank = 0;
   position = 0;
-  private keys = new Float64Array(64);
+  private keys = new Float64Array(FIRST_ROOM);
   private size = 0;
 
   push(rank: number, position: number): void {
