@@ -38,7 +38,7 @@ export class TextTokenizer {
       bytes: parts.preTokenizer.bytes,
       isRandom: parts.isRandom,
     });
-    // Where a text is one word, every text of some length is cut.
+    // Where a text is one word, every text is cut.
     if (parts.preTokenizer.isWhole) this.words.prepareCuts();
   }
 

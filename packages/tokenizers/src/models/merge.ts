@@ -5,7 +5,10 @@ import type { Sampling } from "./sampling.js";
 
 /** Up to this many symbols a scan for the best pair beats a queue. */
 const SHORT_WORD = 96;
-/** Room at first: so little that it grows before the engine compiles what it takes for constant until then. */
+/**
+ * Room at first. It is so little that arrays grow at once: the engine takes fields for constant until they change, and
+ * throws the code away that it compiled by then.
+ */
 const FIRST_ROOM = 4;
 /** Rank of neighbours that do not merge. */
 const NO_RANK = 0x7fffffff;
