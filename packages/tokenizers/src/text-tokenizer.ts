@@ -1,5 +1,6 @@
 import { type AddedToken, type AddedTokenFinder, createAddedTokenFinder } from "./added-tokens.js";
 import type { AlignedText } from "./aligned-text.js";
+import { HeddleError } from "./error.js";
 import type { CompiledModel } from "./models/compiled.js";
 import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
@@ -56,6 +57,7 @@ export class TextTokenizer {
   /**
    * Empties the buffer and puts the tokens of a text into it.
    *
+   * @throws HeddleError "config" if the text is none
    * @param options.parseSpecial  false: special tokens are ordinary text
    * @param options.keeps  what is wanted of each token
    */
@@ -64,6 +66,12 @@ export class TextTokenizer {
     text: string,
     options: { readonly parseSpecial: boolean; readonly keeps: Kept },
   ): void {
+    if (typeof text !== "string")
+      throw new HeddleError(
+        "config",
+        `encode: the text must be a string; got ${typeof text}. Decode bytes first, give lists to encodeBatch.`,
+        { text },
+      );
     buffer.clear(options.keeps);
     if (buffer.keepsIds) buffer.reserve(Math.min(3 * text.length, MAX_RESERVED));
     if (this.fillInPlace(buffer, text, options.parseSpecial)) return;

@@ -171,6 +171,8 @@ const cases: [string, () => unknown][] = [
         truncation: { maxLength: 3, strategy: "onlySecond" },
       }),
   ],
+  ["a text that is none", () => fromTokenizerJson(json()).encode(["a"] as never)],
+  ["a text that is none, for ids", () => fromTokenizerJson(json()).encodeIds(undefined as never)],
   ["an id outside the vocabulary", () => fromTokenizerJson(json()).decode([5, 70_000])],
   ["an empty model file", () => fromSentencePiece(new Uint8Array(0))],
   ["a model file cut short", () => fromSentencePiece(model.subarray(0, 1001))],

@@ -121,10 +121,8 @@ function bertFrame(settings: Json): TokenRoles {
   return { ...(typeof bos === "string" ? { bos } : {}), ...(typeof eos === "string" ? { eos } : {}) };
 }
 
-function listNames(files: unknown): string[] {
-  return typeof files === "object" && files !== null && !ArrayBuffer.isView(files)
-    ? Object.keys(files)
-    : ["something without names"];
+function listNames(files: TokenizerFiles): string[] {
+  return typeof files === "string" || ArrayBuffer.isView(files) ? ["one without name"] : Object.keys(files);
 }
 
 function readSettings(text: string | undefined): Json {
