@@ -23,6 +23,7 @@ export class MergeTable {
 
   /**
    * @param merges  left symbol, right symbol and result of each merge: [3 * merges]; of equal pairs the last counts
+   * @param order  which of two merges comes first
    * @param slots  as another table of these merges has them; null: they are made
    */
   constructor(
