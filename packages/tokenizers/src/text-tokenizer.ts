@@ -35,12 +35,8 @@ export class TextTokenizer {
 
   constructor(private readonly parts: TextTokenizerParts) {
     this.finder = createAddedTokenFinder(parts.names.addedTokens, parts.normalizer);
-    this.words = new WordTokenizer(parts.model, {
-      bytes: parts.preTokenizer.bytes,
-      isRandom: parts.isRandom,
-    });
-    // Where a text is one word, every text is cut.
-    if (parts.preTokenizer.isWhole) this.words.prepareCuts();
+    const { bytes, isWhole } = parts.preTokenizer;
+    this.words = new WordTokenizer(parts.model, { bytes, isWhole, isRandom: parts.isRandom });
   }
 
   /** True if a word always ends between a letter or digit and white space, and no added token reaches across. */
@@ -57,9 +53,9 @@ export class TextTokenizer {
   /**
    * Empties the buffer and puts the tokens of a text into it.
    *
-   * @throws HeddleError "config" if the text is none
    * @param options.parseSpecial  false: special tokens are ordinary text
    * @param options.keeps  what is wanted of each token
+   * @throws HeddleError "config" if the text is no string
    */
   fill(
     buffer: TokenBuffer,

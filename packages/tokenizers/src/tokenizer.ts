@@ -77,12 +77,20 @@ export interface Tokenizer {
   readonly eosId: number | undefined;
   readonly padId: number | undefined;
   readonly unkId: number | undefined;
+  /**
+   * Tokens of a text, or of a pair, with ranges in UTF-16 units. The result owns its arrays.
+   *
+   * @throws HeddleError "config" if a text is no string, "capacity" if truncation leaves no room for added tokens
+   */
   encode(text: string, options?: EncodeOptions): Encoding;
+  /** Tokens of each text, padded to one length if the options say so. Errors as `encode`. */
   encodeBatch(
     texts: readonly (string | readonly [string, string])[],
     options?: EncodeBatchOptions,
   ): Encoding[];
+  /** Ids alone, in an array of the caller's own. Errors as `encode`. */
   encodeIds(text: string, options?: EncodeIdsOptions): Int32Array;
+  /** How many ids `encodeIds` would give, without making them. Errors as `encode`. */
   countTokens(text: string, options?: EncodeIdsOptions): number;
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   streamDecoder(options?: StreamDecodeOptions): StreamDecoder;

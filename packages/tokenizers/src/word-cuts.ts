@@ -59,8 +59,7 @@ export function createWordCuts(
     const end = starts[token + 1] as number;
     const id = ids[token] as number;
     // An id without room is found the long way.
-    if (end - start === 1)
-      mark(all[start] as number, id < 1 << (32 - ID_SHIFT - 1) ? id << ID_SHIFT : JOINED);
+    if (end - start === 1) mark(all[start] as number, id < 1 << (31 - ID_SHIFT) ? id << ID_SHIFT : JOINED);
     for (let at = start; at < end; at++) {
       const left = all[at] as number;
       mark(left, KNOWN);

@@ -29,30 +29,31 @@ export class WordTokenizer {
   private readonly scratch = new TokenBuffer();
   private readonly createCuts: (() => WordCuts) | null;
   /** Made when the first word comes that is cut; undefined: not yet. */
-  private cuts: WordCuts | undefined = undefined;
+  private cuts: WordCuts | undefined;
   private numCutUnits = 0;
   /** Words of so many units are not cut, but those of scripts without spaces. */
-  private longestWhole = MAX_CACHED_UNITS;
+  private readonly longestWhole: number;
   private out = this.scratch;
   private base = 0;
 
   /**
    * @param options.bytes  words are written in the byte alphabet first, and ranges mapped back; null: they are not
    * @param options.isRandom  the same word may give other tokens at each call
+   * @param options.isWhole  every text is one word: the table of cuts is made at once, and short texts are cut too
    */
   constructor(
     private readonly model: CompiledModel,
-    private readonly options: { readonly bytes: ByteWords | null; readonly isRandom: boolean },
+    private readonly options: {
+      readonly bytes: ByteWords | null;
+      readonly isRandom: boolean;
+      readonly isWhole: boolean;
+    },
   ) {
     this.cache = options.isRandom ? null : new WordCache();
     const { createCuts, createByteCuts } = model;
     this.createCuts = options.isRandom ? null : options.bytes === null ? createCuts : createByteCuts;
-  }
-
-  /** For texts that are one word each: makes the table of places where words are cut, and cuts short ones too. */
-  prepareCuts(): void {
-    this.cuts ??= this.createCuts?.();
-    this.longestWhole = 1;
+    this.cuts = options.isWhole ? this.createCuts?.() : undefined;
+    this.longestWhole = options.isWhole ? 1 : MAX_CACHED_UNITS;
   }
 
   /** True once words can be cut. */
