@@ -8,9 +8,10 @@ import type { Word } from "./word-cache.js";
  * Finds places where a word can be cut without changing its tokens: between two known characters that stand next to
  * each other in no token. No merge can ever reach across such a place, so the parts may be tokenized, and remembered,
  * one by one. In a text whose spaces are written as U+2581 these are, above all, the spaces; in Chinese most places.
+ * Not every such place is found: letters are taken to join each other, and so are some pairs by their hash.
  */
 export interface WordCuts {
-  /** Returns the first such place behind `from`, or `limit`; `from` itself where `append` can begin. */
+  /** Returns the first place found behind `from`, or `limit`; `from` itself where `append` can begin. */
   next(units: Uint16Array, from: number, limit: number): number;
   readonly append?: AppendLone;
 }
@@ -21,11 +22,17 @@ export interface WordCuts {
  */
 export type AppendLone = (word: Word, out: TokenBuffer, base: number) => number;
 
+/** Is in a token. */
 const KNOWN = 1;
+/** Stands before another unit in a token. */
 const BEFORE = 2;
+/** Stands behind another unit in a token. */
 const BEHIND = 4;
+/** Is half of a surrogate pair. */
 const HALF = 8;
+/** Is a letter that stands inside tokens. */
 const LETTER = 16;
+/** Stands beside itself in a token. */
 const DOUBLE = 32;
 
 /** Units with one of these bits are no lone characters. */
@@ -47,7 +54,7 @@ export function createWordCuts(
   cutsUnknown: boolean,
   createAppend: ((kinds: Int32Array) => AppendLone) | null = null,
 ): WordCuts {
-  /** Bits of each unit: is in a token, stands before or behind another one there or beside itself, is half a pair, a letter. */
+  /** Bits and id of each unit. */
   const kinds = new Int32Array(0x10000).fill(HALF, 0xd800, 0xe000);
   const mark = (unit: number, bits: number): void => {
     kinds[unit] = (kinds[unit] as number) | bits;
