@@ -1,4 +1,4 @@
-import { copyTo } from "./copy-to.js";
+import { grown } from "./grown.js";
 
 /**
  * A stretch of (normalised) text which knows where each of its UTF-16 units came from in the original text.
@@ -98,7 +98,7 @@ export class RewriteBuilder {
   private reserve(extra: number): void {
     const needed = this.text.length + extra;
     if (needed <= this.source.length) return;
-    this.source = copyTo(new Int32Array(Math.max(needed, this.source.length * 2)), this.source);
+    this.source = grown(this.source, needed);
   }
 }
 

@@ -1,4 +1,5 @@
 import { codePointLength, type Rewrite } from "./aligned-text.js";
+import { encoder } from "./text-coders.js";
 
 /**
  * The byte alphabet of GPT-2 as UTF-16 units: every byte as one printable character, so that byte sequences can be
@@ -34,9 +35,6 @@ function createBytesOfUnits(): Int16Array {
 export function byteOfUnit(unit: number): number {
   return unit < BYTE_OF_UNIT.length ? (BYTE_OF_UNIT[unit] as number) : -1;
 }
-
-/** Writes texts as UTF-8. */
-export const encoder: TextEncoder = /* @__PURE__ */ new TextEncoder();
 
 /** Writes the UTF-8 bytes of a text in the byte alphabet; a lone surrogate becomes the three bytes of U+FFFD. */
 export function toByteLevel(text: string): string {

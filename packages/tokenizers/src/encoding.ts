@@ -25,7 +25,7 @@ export class Encoding {
   private readonly masks: Uint8Array<ArrayBuffer>[] = [];
   private readonly lists: readonly TokenList[];
 
-  /** @param lists  their arrays are copied and may change afterwards */
+  /** @param lists  the arrays of one alone are kept, those of several joined */
   constructor(
     lists: readonly TokenList[],
     private readonly nameOf: TokenName,

@@ -52,7 +52,9 @@ class Pipeline implements Tokenizer {
   private readonly names: TokenNames;
   private readonly text: TextTokenizer;
   private readonly frame: Frame | null;
-  private readonly buffer = new TokenBuffer();
+  private readonly tokens = new TokenBuffer();
+  /** For what wants no ranges. */
+  private readonly ids = new TokenBuffer(false);
   private readonly postProcessor: CompiledPostProcessor;
 
   constructor(
@@ -91,10 +93,7 @@ class Pipeline implements Tokenizer {
   encode(text: string, options: EncodeOptions = {}): Encoding {
     const { addSpecialTokens = true, parseSpecialTokens = true, pair, truncation } = options;
     const texts = pair === undefined ? [text] : [text, pair];
-    const lists = texts.map((each, i) => {
-      const list = this.tokenList(each, i, parseSpecialTokens);
-      return i + 1 < texts.length ? list.slice(0, list.length) : list;
-    });
+    const lists = texts.map((each, i) => this.tokenList(each, i, parseSpecialTokens));
     const { postProcessor } = this;
     const join = (parts: readonly TokenList[]) => postProcessor.process(parts, addSpecialTokens);
     if (truncation === undefined) return new Encoding(join(lists), this.names.nameOf);
@@ -117,16 +116,17 @@ class Pipeline implements Tokenizer {
 
   encodeIds(text: string, options: EncodeIdsOptions = {}): Int32Array {
     const { addSpecialTokens = true, parseSpecialTokens = true } = options;
-    if (addSpecialTokens && this.frame === null) return this.encode(text, options).ids;
-    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "ids" });
-    const { ids, length } = this.buffer;
-    return framed(ids.subarray(0, length), addSpecialTokens ? (this.frame ?? NO_FRAME) : NO_FRAME);
+    const frame = addSpecialTokens ? this.frame : NO_FRAME;
+    if (frame === null) return this.encode(text, options).ids;
+    this.text.fill(this.ids, text, { parseSpecial: parseSpecialTokens });
+    const { ids, length } = this.ids;
+    return framed(ids.subarray(0, length), frame);
   }
 
   countTokens(text: string, options: EncodeIdsOptions = {}): number {
     const { addSpecialTokens = true, parseSpecialTokens = true } = options;
-    this.text.fill(this.buffer, text, { parseSpecial: parseSpecialTokens, keeps: "count" });
-    return this.buffer.length + (addSpecialTokens ? this.postProcessor.countAdded(false) : 0);
+    this.text.fill(this.ids, text, { parseSpecial: parseSpecialTokens, keepsIds: false });
+    return this.ids.length + (addSpecialTokens ? this.postProcessor.countAdded(false) : 0);
   }
 
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
@@ -189,15 +189,11 @@ class Pipeline implements Tokenizer {
     return token === undefined ? undefined : this.names.idOf(token);
   }
 
-  /** The tokens of a text as views of the buffer, which the next text overwrites. */
   private tokenList(text: string, sequence: number, parseSpecial: boolean): TokenList {
-    this.text.fill(this.buffer, text, { parseSpecial, keeps: "ranges" });
-    const { ids, starts, ends, length, surfaces } = this.buffer;
+    this.text.fill(this.tokens, text, { parseSpecial });
     return new TokenList({
-      ids: ids.subarray(0, length),
-      starts: starts.subarray(0, length),
-      ends: ends.subarray(0, length),
-      surfaces: new Map(surfaces),
+      ...this.tokens.take(),
+      surfaces: new Map(this.tokens.surfaces),
       nameOf: this.names.nameOf,
       typeId: sequence,
       sequence,

@@ -6,7 +6,7 @@ import type { CompiledNormalizer } from "./normalizers/compiled.js";
 import type { Scanner } from "./pre-tokenizers/scanners/scanner.js";
 import type { WordFinder } from "./pre-tokenizers/word-finder.js";
 import { TextUnits } from "./text-units.js";
-import type { Kept, TokenBuffer } from "./token-buffer.js";
+import type { TokenBuffer } from "./token-buffer.js";
 import type { TokenNames } from "./token-names.js";
 import { WordTokenizer } from "./word-tokenizer.js";
 
@@ -24,8 +24,6 @@ export interface TextTokenizerParts {
  * what is written to memory for the first time costs most of reading.
  */
 const WINDOW = 1 << 15;
-/** Room for so many tokens at most is made before the first: pages that no token reaches cost nothing. */
-const MAX_RESERVED = 1 << 20;
 
 /** The way of a text from its units to tokens in a buffer: added tokens, normalizer, words, model. */
 export class TextTokenizer {
@@ -54,13 +52,13 @@ export class TextTokenizer {
    * Empties the buffer and puts the tokens of a text into it.
    *
    * @param options.parseSpecial  false: special tokens are ordinary text
-   * @param options.keeps  what is wanted of each token
+   * @param options.keepsIds  false: tokens are only counted
    * @throws HeddleError "config" if the text is no string
    */
   fill(
     buffer: TokenBuffer,
     text: string,
-    options: { readonly parseSpecial: boolean; readonly keeps: Kept },
+    options: { readonly parseSpecial: boolean; readonly keepsIds?: boolean },
   ): void {
     if (typeof text !== "string")
       throw new HeddleError(
@@ -68,11 +66,12 @@ export class TextTokenizer {
         `encode: the text must be a string; got ${typeof text}. Decode bytes first, give lists to encodeBatch.`,
         { text },
       );
-    buffer.clear(options.keeps);
-    if (buffer.keepsIds) buffer.reserve(Math.min(3 * text.length, MAX_RESERVED));
-    if (this.fillInPlace(buffer, text, options.parseSpecial)) return;
+    const { parseSpecial, keepsIds } = options;
+    buffer.clear(keepsIds);
+    buffer.reserve(Math.min(3 * text.length, buffer.firstRoom));
+    if (this.fillInPlace(buffer, text, parseSpecial)) return;
     const track = buffer.keepsRanges || this.parts.preTokenizer.needsAlignment;
-    for (const segment of this.finder.split(text, { parseSpecial: options.parseSpecial, track })) {
+    for (const segment of this.finder.split(text, { parseSpecial, track })) {
       if (segment.token === null) this.addPieces(segment.text, buffer);
       else {
         const { text } = segment;
@@ -120,6 +119,7 @@ export class TextTokenizer {
           const head = isLong && room === 0 ? scanner.lastEnd?.exec(text.slice(at, at + size)) : null;
           if (head) stop = at + head[0].length;
           else if (isLong && endsAtCuts) stop = at + size;
+          buffer.expect(at, text.length);
           from = at;
           to = Math.max(stop, at + WINDOW);
           units.load(text.slice(from, to), change);

@@ -1,4 +1,5 @@
 import type { InPlaceChange } from "./normalizers/compiled.js";
+import { platformBuffer } from "./platform-buffer.js";
 import { textOfUnits } from "./vocabulary.js";
 
 /** Longer texts do not keep their memory. */
@@ -6,16 +7,8 @@ const MAX_KEPT = 1 << 22;
 /** From this length on the platform's own copy, where it has one, is worth its call. */
 const MIN_COPIED = 64;
 
-/** Node's Buffer, as far as it is needed here: copies a text as UTF-16. */
-interface TextCopier {
-  write(text: string, offset: number, encoding: "utf16le"): number;
-}
-
 /** Where words are stored with their low byte first, as UTF-16LE is. */
-const copiers =
-  new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-    ? (globalThis as { readonly Buffer?: { from(bytes: ArrayBuffer): TextCopier } }).Buffer
-    : undefined;
+const copiers = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? platformBuffer : undefined;
 
 /**
  * The UTF-16 units of a text, changed on the way if something changes in place, in a typed array, which is read many

@@ -1,6 +1,6 @@
 import { BYTE_UNITS, byteLevelText } from "./byte-level.js";
-import { copyTo } from "./copy-to.js";
 import { HeddleError } from "./error.js";
+import { grown } from "./grown.js";
 import { hashUnits } from "./unit-hash.js";
 
 /** Token strings by id and ids by token string; ids may have gaps. */
@@ -90,9 +90,9 @@ export class PackedTokensBuilder {
   add(end: number, id: number, hash: number): void {
     const at = this.count++;
     if (at + 1 === this.starts.length) {
-      this.starts = copyTo(new Int32Array(at * 4), this.starts);
-      this.ids = copyTo(new Int32Array(at * 4), this.ids);
-      this.hashes = copyTo(new Int32Array(at * 4), this.hashes);
+      this.starts = grown(this.starts, at * 4);
+      this.ids = grown(this.ids, at * 4);
+      this.hashes = grown(this.hashes, at * 4);
     }
     this.ids[at] = id;
     this.hashes[at] = hash;

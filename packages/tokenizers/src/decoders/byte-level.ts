@@ -1,9 +1,9 @@
 import { fromByteLevel } from "../byte-level.js";
-import { copyTo } from "../copy-to.js";
+import { grown } from "../grown.js";
+import { encoder } from "../text-coders.js";
 import type { QuickDecoder } from "./quick.js";
 import type { DecodeStage, Emit } from "./stage.js";
 
-const encoder = /* @__PURE__ */ new TextEncoder();
 const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Decodes whole lists of byte-level tokens: the bytes of each token are looked up once and then remembered. */
@@ -32,7 +32,7 @@ export class ByteLevelDecoder implements QuickDecoder {
   private append(token: Uint8Array): void {
     const end = this.length + token.length;
     if (end > this.bytes.length) {
-      this.bytes = copyTo(new Uint8Array(Math.max(end, this.bytes.length * 2)), this.bytes);
+      this.bytes = grown(this.bytes, end);
     }
     for (let i = 0; i < token.length; i++) this.bytes[this.length + i] = token[i] as number;
     this.length = end;

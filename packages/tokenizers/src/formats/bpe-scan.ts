@@ -1,4 +1,5 @@
 import type { PackedBpe } from "../models/packed-bpe.js";
+import { decoder } from "../text-coders.js";
 import { hashUnits } from "../unit-hash.js";
 import { PackedTokensBuilder, type Vocabulary } from "../vocabulary.js";
 import { type BpeReader, createBpeReader } from "./bpe-reader.js";
@@ -38,8 +39,6 @@ const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
-
-const decoder = new TextDecoder();
 
 /** Every method returns false where the file is not what is expected. */
 class BpeScan {

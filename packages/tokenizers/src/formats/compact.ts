@@ -3,6 +3,7 @@ import { HeddleError } from "../error.js";
 import { MergeTable } from "../models/merge-table.js";
 import { type PackedBpe, packBpe } from "../models/packed-bpe.js";
 import { numPairSlots } from "../pair-table.js";
+import { encoder } from "../text-coders.js";
 import type { Tokenizer, TokenRoles } from "../tokenizer.js";
 import { numTokenSlots, vocabularyOfTable } from "../vocabulary.js";
 import { requireObject } from "./component-fields.js";
@@ -31,7 +32,7 @@ export function toCompact(tokenizer: Tokenizer): Uint8Array {
   const file = toTokenizerJson(tokenizer);
   const packed = model.type === "BPE" && !model.continuingSubwordPrefix ? packBpe(model) : null;
   const written = packed === null ? file : withoutTables(file);
-  const json = new TextEncoder().encode(JSON.stringify({ file: written, roles: roles ?? {} }));
+  const json = encoder.encode(JSON.stringify({ file: written, roles: roles ?? {} }));
   const tables = packed === null ? [] : tablesOf(packed);
   const units = packed?.vocabulary.packed.units ?? new Uint16Array(0);
   const numWords = tables.reduce((sum, table) => sum + table.length, 0);

@@ -1,4 +1,5 @@
 import { HeddleError } from "../error.js";
+import { encoder } from "../text-coders.js";
 
 /** One field of a protocol-buffers message. */
 export type WireField =
@@ -126,5 +127,3 @@ export class MessageWriter {
     return this;
   }
 }
-
-const encoder = /* @__PURE__ */ new TextEncoder();

@@ -1,5 +1,6 @@
 import { HeddleError } from "../error.js";
 import type { Piece, PieceKind, SentencePieceModel } from "../models/sentencepiece-pieces.js";
+import { decoder } from "../text-coders.js";
 import { readMessage, type WireField } from "./protobuf.js";
 
 /** What a SentencePiece model file says, as far as encoding and decoding need it. */
@@ -79,8 +80,6 @@ export function parseSentencePieceModel(bytes: Uint8Array): SentencePieceFile {
   }
   return file;
 }
-
-const decoder = /* @__PURE__ */ new TextDecoder();
 
 function readPiece(bytes: Uint8Array, index: number): Piece {
   let piece = "";

@@ -23,7 +23,7 @@ export interface TiktokenOptions {
 }
 
 /** The patterns of OpenAI's published encodings. */
-export const TIKTOKEN_PATTERNS = Object.freeze({
+export const TIKTOKEN_PATTERNS = /* @__PURE__ */ Object.freeze({
   gpt2: TIKTOKEN_GPT2,
   cl100k: TIKTOKEN_CL100K,
   o200k: TIKTOKEN_O200K,

@@ -1,5 +1,6 @@
 import { createTokenizer } from "../create-tokenizer.js";
 import type { PackedBpe } from "../models/packed-bpe.js";
+import { decoder, encoder } from "../text-coders.js";
 import type { Tokenizer, TokenizerConfig, TokenRoles } from "../tokenizer.js";
 import { readAddedToken } from "./added-token-json.js";
 import { readPadding, readTruncation, writePadding, writeTruncation } from "./batch-settings.js";
@@ -110,7 +111,7 @@ function readScanned(
   json: string | Uint8Array,
 ): { file: Readonly<Record<string, unknown>>; packed: PackedBpe } | null {
   if (typeof json === "string" && !isWellFormed(json)) return null;
-  const scanned = scanBpe(typeof json === "string" ? new TextEncoder().encode(json) : json);
+  const scanned = scanBpe(typeof json === "string" ? encoder.encode(json) : json);
   if (scanned === null) return null;
   try {
     const file = requireObject(JSON.parse(scanned.rest), "the file");
@@ -121,6 +122,6 @@ function readScanned(
 }
 
 function parse(json: string | Uint8Array): unknown {
-  const text = typeof json === "string" ? json : new TextDecoder().decode(json);
+  const text = typeof json === "string" ? json : decoder.decode(json);
   return parseJson("fromTokenizerJson", "the text", text);
 }

@@ -1,4 +1,4 @@
-import { copyTo } from "../copy-to.js";
+import { grown } from "../grown.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import type { MergeTable } from "./merge-table.js";
 import type { Sampling } from "./sampling.js";
@@ -159,14 +159,13 @@ export class Merger {
   }
 
   private grow(): void {
-    const extend = (old: Int32Array<ArrayBuffer>) => copyTo(new Int32Array(old.length * 2), old);
-    this.ids = extend(this.ids);
-    this.starts = extend(this.starts);
-    this.ends = extend(this.ends);
-    this.ranks = extend(this.ranks);
-    this.results = extend(this.results);
-    this.previous = extend(this.previous);
-    this.next = extend(this.next);
+    this.ids = grown(this.ids);
+    this.starts = grown(this.starts);
+    this.ends = grown(this.ends);
+    this.ranks = grown(this.ranks);
+    this.results = grown(this.results);
+    this.previous = grown(this.previous);
+    this.next = grown(this.next);
   }
 }
 
@@ -180,7 +179,7 @@ class MergeHeap {
   private size = 0;
 
   push(rank: number, position: number): void {
-    if (this.size === this.keys.length) this.keys = copyTo(new Float64Array(this.keys.length * 2), this.keys);
+    if (this.size === this.keys.length) this.keys = grown(this.keys);
     const { keys } = this;
     const key = rank * POSITION_RANGE + position;
     let at = this.size++;

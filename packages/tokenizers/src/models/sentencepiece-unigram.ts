@@ -1,4 +1,4 @@
-import { encoder } from "../byte-level.js";
+import { encoder } from "../text-coders.js";
 import type { SentencePieceModel } from "./sentencepiece-pieces.js";
 import { UNKNOWN_PENALTY } from "./unigram.js";
 import type { LatticeOptions } from "./unigram-lattice.js";

@@ -1,4 +1,4 @@
-import { encoder } from "../byte-level.js";
+import { encoder } from "../text-coders.js";
 import { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary, textOfUnits, type Vocabulary } from "../vocabulary.js";
 import { byUnits } from "./by-units.js";

@@ -1,4 +1,5 @@
 import { BYTE_CHARACTERS, fromByteLevel } from "../byte-level.js";
+import { encoder } from "../text-coders.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { addUnit, finishHash } from "../unit-hash.js";
 import { createVocabulary, idOfBytes, type Vocabulary } from "../vocabulary.js";
@@ -84,7 +85,7 @@ export function compileRanks(vocabulary: Vocabulary, sampling: Sampling | null =
     createByteCuts: sampling === null ? () => createByteCuts(vocabulary.packed) : null,
     tokenizeBytes,
     tokenize: (word, out) => {
-      const bytes = fromByteLevel(word) ?? new TextEncoder().encode(word);
+      const bytes = fromByteLevel(word) ?? encoder.encode(word);
       tokenizeBytes(bytes, bytes.length, out);
     },
   };

@@ -1,7 +1,7 @@
 import { codePointLength } from "../aligned-text.js";
-import { encoder } from "../byte-level.js";
 import { HeddleError } from "../error.js";
 import { PieceTrie, TRIE_ROOT } from "../piece-trie.js";
+import { encoder } from "../text-coders.js";
 import type { TokenBuffer } from "../token-buffer.js";
 import { createVocabulary, type Vocabulary } from "../vocabulary.js";
 import { byteTokens } from "./byte-fallback.js";

@@ -1,7 +1,7 @@
 import { codePointLength, type Rewrite, RewriteBuilder } from "../aligned-text.js";
 import { decodeBase64 } from "../base64.js";
-import { encoder } from "../byte-level.js";
 import { HeddleError } from "../error.js";
+import { decoder, encoder } from "../text-coders.js";
 
 /** A SentencePiece character map: a double-array trie from UTF-8 prefixes to replacement texts. */
 export interface CharsMap {
@@ -47,8 +47,6 @@ export function parseCharsMap(blob: string | Uint8Array): CharsMap {
     shortest: (text, start) => find(text, start, false),
   };
 }
-
-const decoder = /* @__PURE__ */ new TextDecoder();
 
 function findPrefix(
   units: Uint32Array,

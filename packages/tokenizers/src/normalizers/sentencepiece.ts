@@ -1,5 +1,5 @@
 import { type AlignedText, codePointLength, originalStart } from "../aligned-text.js";
-import { copyTo } from "../copy-to.js";
+import { grown } from "../grown.js";
 import { longestPrefix, type PieceTrie, trieOf } from "../piece-trie.js";
 import type { CompiledNormalizer, InPlaceChange } from "./compiled.js";
 import type { CoverPrefix } from "./cover-prefix.js";
@@ -99,7 +99,7 @@ function normalize(
     if (!tracks) return;
     const { length } = text;
     const from = length - added.length;
-    if (length > origins.length) origins = copyTo(new Int32Array(2 * length), origins);
+    if (length > origins.length) origins = grown(origins, length);
     for (let i = from; i < length; i++) origins[i] = at + step * (i - from);
   };
   const next = (): CharsMapMatch => {

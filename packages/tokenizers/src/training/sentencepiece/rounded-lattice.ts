@@ -1,5 +1,5 @@
 import { codePointLength } from "../../aligned-text.js";
-import { copyTo } from "../../copy-to.js";
+import { grown } from "../../grown.js";
 import { UNKNOWN_PENALTY } from "../../models/unigram.js";
 import { PieceTrie, TRIE_ROOT } from "../../piece-trie.js";
 import type { Learned } from "./frequency.js";
@@ -249,14 +249,11 @@ export class RoundedLattice {
   }
 
   private grow(): void {
-    const doubled = (old: Int32Array<ArrayBuffer>) => copyTo(new Int32Array(old.length * 2), old);
-    this.starts = doubled(this.starts);
-    this.ends = doubled(this.ends);
-    this.ids = doubled(this.ids);
-    this.arcsInto = doubled(this.arcsInto);
-    const scores = new Float32Array(this.starts.length);
-    scores.set(this.arcScores);
-    this.arcScores = scores;
+    this.starts = grown(this.starts);
+    this.ends = grown(this.ends);
+    this.ids = grown(this.ids);
+    this.arcsInto = grown(this.arcsInto);
+    this.arcScores = grown(this.arcScores);
     this.beta = new Float32Array(this.starts.length);
   }
 }
