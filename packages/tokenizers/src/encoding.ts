@@ -8,7 +8,8 @@ import { paddingTokens, TokenList, type TokenName } from "./token-list.js";
  * The tokens of a text, or of a pair of texts.
  *
  * Ids, ranges and masks are typed arrays. Only ids and ranges are made at once; masks, token strings and offset pairs
- * when they are first asked for.
+ * when they are first asked for. Ids and ranges of a long text may be views of buffers that are some percent longer, with
+ * zeros behind; each has a buffer of its own, to be handed to a worker.
  */
 export class Encoding {
   readonly ids: Int32Array;
