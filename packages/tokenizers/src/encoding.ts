@@ -114,7 +114,7 @@ export class Encoding {
     return this.bytePairs;
   }
 
-  /** Returns an encoding of at least `length` tokens. */
+  /** Returns an encoding of at least `length` tokens; the same arrays where none is missing. */
   padded(length: number, options: Padding): Encoding {
     const overflowing = this.overflowing.map((window) => window.padded(length, options));
     const missing = Math.max(0, length - this.length);

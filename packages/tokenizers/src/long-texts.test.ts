@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Encoding } from "./encoding.js";
 import { fromTiktoken, TIKTOKEN_PATTERNS } from "./index.js";
 
@@ -57,6 +57,7 @@ describe("texts of several windows", () => {
     const dirty = vi
       .spyOn(Buffer, "allocUnsafeSlow")
       .mockImplementation((size) => Buffer.alloc(size, 0xff) as ReturnType<typeof Buffer.allocUnsafeSlow>);
+    onTestFinished(() => dirty.mockRestore());
     let numSpare = 0;
     for (const text of [sparse, dense, dense + sparse, sparse + dense, "aaa"]) {
       const { ids, starts, ends } = tokenizer.encode(text);
@@ -71,7 +72,6 @@ describe("texts of several windows", () => {
     }
     expect(numSpare).toBeGreaterThan(0);
     expect(dirty).toHaveBeenCalled();
-    dirty.mockRestore();
   });
 
   it("special tokens at the beginning say nothing of the density of the rest", () => {

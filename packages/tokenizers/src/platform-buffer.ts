@@ -6,7 +6,7 @@ interface PlatformBuffer {
 }
 
 /** Copies a text as UTF-16. */
-export interface TextCopier {
+interface TextCopier {
   write(text: string, offset: number, encoding: "utf16le"): number;
 }
 

@@ -3,3 +3,6 @@ export const encoder: TextEncoder = /* @__PURE__ */ new TextEncoder();
 
 /** Reads whole texts from UTF-8, without a byte order mark that they begin with. */
 export const decoder: TextDecoder = /* @__PURE__ */ new TextDecoder();
+
+/** Number of a text's bytes in UTF-8. */
+export const byteLength = (text: string): number => encoder.encode(text).length;

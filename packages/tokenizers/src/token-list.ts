@@ -88,11 +88,10 @@ export function paddingTokens(count: number, id: number, typeId: number): TokenL
 }
 
 function tokensOfNoText(ids: Int32Array, typeId: number, isPadding: boolean): TokenList {
-  const nowhere = new Int32Array(ids.length);
   return new TokenList({
     ids,
-    starts: nowhere,
-    ends: nowhere,
+    starts: new Int32Array(ids.length),
+    ends: new Int32Array(ids.length),
     surfaces: NO_SURFACES,
     nameOf: () => "",
     typeId,

@@ -1,9 +1,7 @@
-import { encoder } from "../text-coders.js";
+import { byteLength } from "../text-coders.js";
 import type { SentencePieceModel } from "./sentencepiece-pieces.js";
 import { UNKNOWN_PENALTY } from "./unigram.js";
 import type { LatticeOptions } from "./unigram-lattice.js";
-
-const textLength = (piece: string): number => encoder.encode(piece).length;
 
 /** A unigram SentencePiece model in the terms of the search for segmentations; sums are float32. */
 export function latticeOptions(model: SentencePieceModel): LatticeOptions {
@@ -11,7 +9,7 @@ export function latticeOptions(model: SentencePieceModel): LatticeOptions {
   const least = normal.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const greatest = normal.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const scores = model.pieces.map(({ piece, score, kind }) =>
-    kind === "userDefined" ? Math.fround(textLength(piece) * greatest - 0.1) : score,
+    kind === "userDefined" ? Math.fround(byteLength(piece) * greatest - 0.1) : score,
   );
   const pieces = model.pieces.map(({ piece, kind }, id) => ({ piece, id, kind }));
   return {

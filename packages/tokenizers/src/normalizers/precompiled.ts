@@ -1,7 +1,7 @@
 import { codePointLength, type Rewrite, RewriteBuilder } from "../aligned-text.js";
 import { decodeBase64 } from "../base64.js";
 import { HeddleError } from "../error.js";
-import { decoder, encoder } from "../text-coders.js";
+import { byteLength, decoder, encoder } from "../text-coders.js";
 
 /** A SentencePiece character map: a double-array trie from UTF-8 prefixes to replacement texts. */
 export interface CharsMap {
@@ -105,7 +105,7 @@ export function tracePrecompiled(text: string, charsMap: CharsMap): Rewrite | nu
     return true;
   };
   forEachGrapheme(text, charsMap.segmenter, (start, length) => {
-    const isShort = encoder.encode(text.slice(start, start + length)).length < 6;
+    const isShort = byteLength(text.slice(start, start + length)) < 6;
     if (isShort && replace(start, length)) return;
     for (let at = start; at < start + length; ) {
       const size = codePointLength(text, at);

@@ -1,5 +1,6 @@
 import { compileNormalizer } from "../../normalizers/normalizer.js";
 import { longestPrefix, type PieceTrie, trieOf } from "../../piece-trie.js";
+import { byteLength } from "../../text-coders.js";
 import type { SentencePieceSpec } from "./options.js";
 
 /** Stands for characters without a piece while training goes on (U+2585); texts that hold it are left out. */
@@ -22,9 +23,8 @@ export function createSentenceNormalizer(
     userDefinedSymbols: [],
   });
   const trie = trieOf(symbols);
-  const encoder = new TextEncoder();
   const isLong = (text: string): boolean =>
-    text.length * 3 > spec.maxSentenceLength && encoder.encode(text).length > spec.maxSentenceLength;
+    text.length * 3 > spec.maxSentenceLength && byteLength(text) > spec.maxSentenceLength;
   return (text) => {
     if (text === "" || text.includes(UNKNOWN) || isLong(text)) return "";
     return replaceSymbols(normalizer.apply(text), trie);

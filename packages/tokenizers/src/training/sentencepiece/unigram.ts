@@ -1,3 +1,4 @@
+import { byteLength } from "../../text-coders.js";
 import { compareCodePoints } from "../alphabet.js";
 import { createPacer, type TrainingControl } from "../progress.js";
 import { repeatedSubstrings } from "../suffix-array.js";
@@ -70,7 +71,6 @@ function seedPieces(corpus: SentenceCorpus, spec: SentencePieceSpec): Learned[] 
     if (piece === undefined || chars.length < 2 || !isPiece(chars)) continue;
     scores.set(piece, Math.max(scores.get(piece) ?? 0, count * chars.length));
   }
-  const byteLength = createByteLength();
   const longer = [...scores].sort(
     ([a, m], [b, n]) => n - m || byteLength(b) - byteLength(a) || compareCodePoints(a, b),
   );
@@ -92,11 +92,6 @@ function firstRun(symbols: readonly number[], start: number, end: number): strin
   let stop = start;
   while (stop < end && symbols[stop] !== END) stop++;
   return String.fromCodePoint(...symbols.slice(start, stop));
-}
-
-function createByteLength(): (text: string) => number {
-  const encoder = new TextEncoder();
-  return (text) => encoder.encode(text).length;
 }
 
 /** How often each piece is expected in the corpus, summed in parts. */
